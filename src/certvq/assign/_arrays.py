@@ -1,0 +1,82 @@
+"""Arrays of other libraries in, and results back to the library and device that they came from.
+
+In: NumPy arrays, torch tensors, anything with ``__array_namespace__`` (JAX, CuPy) or that NumPy
+reads. Out: exact host arrays, and a function that sends results back. Must not import torch unless
+a tensor is at hand.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from certvq._types import Array
+
+
+def is_torch(array: Array) -> bool:
+    """Say whether `array` is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of the type of number, for example ``"bfloat16"``."""
+    return getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
+
+
+def as_array(value: Array) -> Array:
+    """Leave arrays as they are and read lists with NumPy."""
+    return value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
+
+
+def own_copy(array: Array) -> Array:
+    """Copy an array within its library, on its device, detached from any graph."""
+    if is_torch(array):
+        return array.detach().clone()
+    if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
+        return np.array(array)
+    return array.__array_namespace__().asarray(array, copy=True)
+
+
+def to_host(array: Array) -> np.ndarray:
+    """Read an array of any library as a NumPy array of the same numbers.
+
+    bfloat16, which NumPy lacks, becomes float32, which holds it exactly.
+
+    Args:
+        array: any shape, on any device.
+
+    Returns:
+        A native-endian array; a view wherever the memory can be shared.
+    """
+    if is_torch(array):
+        tensor = array.detach()
+        if dtype_name(array) == "bfloat16":
+            tensor = tensor.float()
+        return tensor.cpu().numpy()
+    if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
+        array = _from_dlpack(array)
+    host = np.asarray(array)
+    if host.dtype.name == "bfloat16":
+        return host.astype(np.float32)
+    return host.astype(host.dtype.newbyteorder("="), copy=False)
+
+
+def _from_dlpack(array: Array) -> Array:
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError):
+        # bfloat16 and foreign devices: fall back to the library's own way to the host
+        return array.get() if hasattr(array, "get") else array
+
+
+def sender(like: Array) -> Callable[[np.ndarray], Array]:
+    """Return a function that moves host arrays to the library and device of `like`."""
+    if is_torch(like):
+        import torch
+
+        return lambda host: torch.from_numpy(host).to(like.device)
+    if isinstance(like, np.ndarray) or not hasattr(like, "__array_namespace__"):
+        return lambda host: host
+    namespace = like.__array_namespace__()
+    return lambda host: namespace.asarray(host, device=like.device)

@@ -1,0 +1,72 @@
+"""The contract at run time: `certvq.assign`.
+
+In: latents and a codebook of any library. Out: an `Assignment`, certified, of the same library and
+on the same device. Everything is validated before anything is computed.
+"""
+
+import numpy as np
+
+from certvq._types import Array
+from certvq.assign._arrays import as_array, sender, to_host
+from certvq.assign._assignment import Assignment
+from certvq.assign._backends import find_backend
+from certvq.assign._prepare import as_prepared
+from certvq.assign._sqdist import row_sqdist
+from certvq.assign._validate import require_ieee754, require_latents
+
+
+def assign(
+    latents: Array, codebook: Array, *, backend: str = "auto", exact_sqdist: bool = False
+) -> Assignment:
+    """Find the nearest code of each latent, certified over the real numbers.
+
+    Mathematics: ``codes[n] = min { i : for all j, |z_n - c_i|^2 <= |z_n - c_j|^2 }``.
+
+    Args:
+        latents: (N, D) finite numbers, float64, float32, bfloat16 or float16; a NumPy array, a
+            torch tensor, or an array of another library. Any strides; it is not copied whole.
+        codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. Its type of number may differ from
+            that of the latents: each number is read as the exact rational that it stands for.
+        backend: ``"auto"``, or one of `certvq.backends()`. It changes the speed, never a code.
+        exact_sqdist: round `sqdist` correctly; slower.
+
+    Returns:
+        An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, where the latents are.
+
+    Raises:
+        ShapeError: wrong rank, empty codebook, or latents and codebook of different dim.
+        DTypeError: numbers that are not floats.
+        NonFiniteError: NaN or infinity; names the first row and column.
+        BackendUnavailableError: unknown backend, or something that it needs is missing.
+        BackendError: a registered function returned something else than codes.
+        CertificateError: a backend registered with ``on_violation="raise"`` proposed a wrong code.
+        FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
+            was changed.
+
+    Guarantee: ``certified_assign``; the answer is a function of the numbers alone.
+    Ties: the lowest index.
+    Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores.
+
+    Example:
+        >>> import numpy as np, certvq
+        >>> codebook = np.array([[0.0, 0.0], [1.0, 1.0], [-1.0, 0.5]])
+        >>> a = certvq.assign(np.array([[1.0, -0.5], [0.5, 0.5]]), codebook)
+        >>> a.codes
+        array([0, 0])
+        >>> a.sqdist
+        array([1.25, 0.5 ])
+        >>> [certvq.DecidedBy(d).name for d in a.decided_by]  # the second row is an exact tie
+        ['FILTER', 'EXACT']
+    """
+    array = as_array(latents)
+    prepared = as_prepared(codebook)
+    require_latents(array, prepared.dim)
+    require_ieee754()
+    decided = find_backend(backend, array)(array, prepared)
+    distances = row_sqdist(to_host(array), prepared, decided.codes, exact=exact_sqdist)
+    send = sender(array)
+    return Assignment(
+        codes=send(np.ascontiguousarray(decided.codes)),
+        decided_by=send(decided.decided_by),
+        sqdist=send(distances),
+    )

@@ -1,0 +1,69 @@
+"""What `certvq.assign` returns.
+
+In: codes and evidence of a backend. Out: the frozen `Assignment`. Must not import kernels.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from certvq._types import Array, Int64Array, UInt8Array
+
+
+class DecidedBy(IntEnum):
+    """How the code of a row was decided; each way is sound, the later ones cost more.
+
+    Example:
+        >>> DecidedBy(2).name
+        'REFINED'
+    """
+
+    FILTER = 1
+    """The best computed score leads by more than twice its proved radius."""
+    REFINED = 2
+    """Squared distances of the few candidates, in wider or better conditioned arithmetic."""
+    EXACT = 3
+    """Exact integer arithmetic, or bitwise equality of code vectors, decided what was open."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Nearest codes, certified, with the evidence for each row.
+
+    Attributes:
+        codes: int64 (N,), the lowest index among the nearest code vectors.
+        decided_by: uint8 (N,), values of `DecidedBy`.
+        sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
+            ``gamma(2D + 8)``, or correctly rounded if that was asked for.
+
+    Guarantee: ``certified_assign``: for each row, over the real numbers, no code vector is nearer
+    and none of the same distance has a lower index.
+    """
+
+    codes: Array
+    decided_by: Array
+    sqdist: Array
+
+    def counts(self) -> dict[str, int]:
+        """Count the rows decided by each means.
+
+        Returns:
+            ``{"filter": n, "refined": n, "exact": n}``.
+        """
+        decided = _to_host(self.decided_by)
+        tally = np.bincount(decided, minlength=len(DecidedBy) + 1)
+        return {way.name.lower(): int(tally[way]) for way in DecidedBy}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Codes of the user's codebook and evidence, as a backend hands them over, on the host."""
+
+    codes: Int64Array
+    decided_by: UInt8Array
+
+
+def _to_host(array: Array) -> UInt8Array:
+    host = array.detach().cpu() if hasattr(array, "detach") else array
+    return np.asarray(host)

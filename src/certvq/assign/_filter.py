@@ -1,0 +1,43 @@
+"""What a filter hands to the engine.
+
+In: nothing. Out: the protocol that NumPy's and torch's filters implement, and its result. Must not
+import filters.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from certvq._types import Array, Float64Array, Int64Array
+from certvq.assign._exact import Pairs
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Outcome of a filter for a block of latents.
+
+    Attributes:
+        codes: int64 (B,), indices into the distinct code vectors; final except at `open_rows`.
+        open_rows: int64 (M,), rows of the block that the radius could not decide.
+        latents: float64 (M, D), their exact numbers on the host.
+        pairs: their candidates, which hold every nearest code.
+    """
+
+    codes: Int64Array
+    open_rows: Int64Array
+    latents: Float64Array
+    pairs: Pairs
+
+
+class Filter(Protocol):
+    """Scores of blocks of latents against one codebook, with a rigorous radius."""
+
+    parallel: bool
+    """Whether blocks may run on several threads at once."""
+
+    def block_rows(self) -> int:
+        """Return how many latents a block should have."""
+        ...
+
+    def run(self, latents: Array) -> Filtered:
+        """Decide the rows of a block (B, D) that lead by more than twice the radius."""
+        ...

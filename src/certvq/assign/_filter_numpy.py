@@ -1,0 +1,93 @@
+"""The filter on NumPy: float64 scores by matrix product, with a rigorous radius.
+
+In: blocks of latents on the host. Out: `Filtered`. The scores of a block stay in the cache; an
+N x K matrix never exists. Must not import torch.
+"""
+
+import numpy as np
+
+from certvq import bounds
+from certvq._native import squared_row_norms
+from certvq._types import Float64Array
+from certvq.assign._exact import Pairs
+from certvq.assign._filter import Filtered
+from certvq.assign._prepare import Prepared
+
+_BLOCK_SCORES = 1 << 20
+"""Scores of a block: 8 MiB, measured best of 2**18 .. 2**22 at K = 8192 (docs/performance.md)."""
+
+
+class NumpyFilter:
+    """Centred scores ``z.c - |c|^2/2`` of one codebook, as one matrix product with D + 1 terms."""
+
+    parallel = True
+
+    def __init__(self, prepared: Prepared, exponent: int) -> None:
+        vectors = prepared.scaled(exponent)
+        self._exponent = exponent
+        self._dim = prepared.dim
+        self.centre: Float64Array = vectors.mean(axis=0)
+        centred = vectors - self.centre
+        squares = squared_row_norms(centred)
+        self.augmented = np.empty((self._dim + 1, len(vectors)))
+        self.augmented[:-1] = centred.T
+        self.augmented[-1] = -0.5 * squares
+        self.code_norm = float(bounds.norm_upper(squares, self._dim).max())
+
+    def block_rows(self) -> int:
+        """Return how many latents a block should have."""
+        return min(2048, max(32, _BLOCK_SCORES // self.augmented.shape[1]))
+
+    def scores(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
+        """Compute the scores of a block and the radius of each row.
+
+        Args:
+            latents: (B, D), unscaled, any float type.
+
+        Returns:
+            Scores (B, U), and radii (B,): each score is within the radius of the true one.
+
+        Guarantee: ``dot_rounding_error_le`` with the counts of `certvq.bounds.score_radius`.
+        """
+        exact = latents.astype(np.float64)
+        if self._exponent:
+            exact = np.ldexp(exact, -self._exponent)
+        augmented = np.ones((len(exact), self._dim + 1))
+        centred = augmented[:, :-1]
+        np.subtract(exact, self.centre, out=centred)
+        squares = squared_row_norms(centred)
+        norms = bounds.norm_upper(squares, self._dim)
+        radius = bounds.score_radius(norms, self.code_norm, self._dim)
+        return augmented @ self.augmented, radius
+
+    def run(self, latents: np.ndarray) -> Filtered:
+        """Decide the rows of a block that lead by more than twice the radius."""
+        scores, radius = self.scores(latents)
+        rows = np.arange(len(scores))
+        codes = scores.argmax(axis=1).astype(np.int64)
+        best = scores[rows, codes]
+        threshold = bounds.candidate_threshold(best, radius)
+        scores[rows, codes] = -np.inf
+        open_rows = np.flatnonzero(~(scores.max(axis=1) < threshold))
+        scores[rows[open_rows], codes[open_rows]] = best[open_rows]
+        pairs = candidates(scores[open_rows], threshold[open_rows])
+        return Filtered(codes, open_rows, latents[open_rows].astype(np.float64), pairs)
+
+
+def candidates(scores: Float64Array, threshold: Float64Array) -> Pairs:
+    """List every code whose score is not below the threshold of its row.
+
+    Args:
+        scores: (M, U).
+        threshold: (M,).
+
+    Returns:
+        The pairs, row by row; a NaN anywhere counts as a candidate.
+    """
+    rows, codes = np.nonzero(~(scores < threshold[:, None]))
+    return Pairs(rows.astype(np.int64), codes.astype(np.int64))
+
+
+def numpy_filter(prepared: Prepared, exponent: int) -> NumpyFilter:
+    """Return the filter of a codebook, built once."""
+    return prepared.derive("numpy", exponent, lambda: NumpyFilter(prepared, exponent))

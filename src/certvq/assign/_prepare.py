@@ -1,0 +1,120 @@
+"""A codebook, read once and reused by many calls.
+
+In: a codebook (K, D) of any library. Out: `Prepared`, its distinct code vectors as exact float64
+numbers on the host, with whatever the backends derive from them. Must not import backends.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
+
+import numpy as np
+
+from certvq import bounds
+from certvq._types import Array, Float64Array, Int64Array
+from certvq.assign._arrays import as_array, own_copy, to_host
+from certvq.assign._validate import require_codebook
+
+_Derived = TypeVar("_Derived")
+
+
+class Prepared:
+    """A validated codebook with its duplicates folded, ready for any backend.
+
+    Every float type of the contract is a subset of float64, so `distinct` holds the very numbers.
+    Of equal code vectors (0.0 equals -0.0) only the lowest index is kept: none of the others can
+    ever be returned, and ties between duplicates cost nothing.
+
+    Attributes:
+        source: a copy of the codebook, in its library and on its device.
+        codebook_size: K.
+        dim: D.
+        distinct: float64 (U, D), read-only, U <= K distinct code vectors in the order of `lowest`.
+        lowest: int64 (U,), increasing: the lowest index of each in the codebook.
+        group: int64 (K,), for each code vector its row in `distinct`.
+    """
+
+    def __init__(self, codebook: Array) -> None:
+        source = as_array(codebook)
+        require_codebook(source)
+        exact = to_host(source).astype(np.float64) + 0.0
+        self.source: Final[Array] = own_copy(source)
+        self.codebook_size: Final[int] = int(exact.shape[0])
+        self.dim: Final[int] = int(exact.shape[1])
+        lowest, group = _fold_duplicates(exact)
+        self.lowest: Final[Int64Array] = lowest
+        self.group: Final[Int64Array] = group
+        self.distinct: Final[Float64Array] = exact[lowest]
+        self.distinct.flags.writeable = False
+        self._largest = float(np.abs(self.distinct).max())
+        self._derived: dict[tuple[str, int], object] = {}
+
+    def __repr__(self) -> str:
+        return f"Prepared(codebook_size={self.codebook_size}, dim={self.dim})"
+
+    def exponent_for(self, largest_latent: float) -> int:
+        """Choose the power of two by which a call is scaled, so that nothing can overflow.
+
+        Args:
+            largest_latent: greatest absolute value among the latents, finite.
+
+        Returns:
+            0 for ordinary numbers; else e such that all numbers divided by 2**e are at most 1.
+        """
+        exponent = math.frexp(max(self._largest, largest_latent))[1]
+        return 0 if abs(exponent) <= bounds.SAFE_EXPONENT else exponent
+
+    def scaled(self, exponent: int) -> Float64Array:
+        """Return the distinct code vectors divided by ``2**exponent``."""
+        if exponent == 0:
+            return self.distinct
+        return self.derive("scaled", exponent, lambda: np.ldexp(self.distinct, -exponent))
+
+    def derive(self, kind: str, exponent: int, build: Callable[[], _Derived]) -> _Derived:
+        """Return what `build` makes, kept for later calls under `kind` and `exponent`."""
+        key = (kind, exponent)
+        if key not in self._derived:
+            self._derived[key] = build()
+        return cast("_Derived", self._derived[key])
+
+
+def prepare(codebook: Array) -> Prepared:
+    """Read a codebook once, for use in many calls of `certvq.assign`.
+
+    Args:
+        codebook: (K, D), float64, float32, bfloat16 or float16; it is copied, so later changes of
+            the array do not reach the prepared one.
+
+    Returns:
+        A `Prepared`, accepted wherever a codebook is.
+
+    Raises:
+        ShapeError: wrong rank, no row or no column.
+        DTypeError: numbers that are not floats.
+        NonFiniteError: NaN or infinity, naming the first row and column.
+
+    Example:
+        >>> import numpy as np, certvq
+        >>> prepared = certvq.prepare(np.array([[0.0, 0.0], [1.0, 1.0]]))
+        >>> certvq.assign(np.array([[0.9, 0.2]]), prepared).codes
+        array([1])
+    """
+    return Prepared(codebook)
+
+
+def as_prepared(codebook: Array) -> Prepared:
+    """Return `codebook` if it is prepared already, else prepare it."""
+    return codebook if isinstance(codebook, Prepared) else Prepared(codebook)
+
+
+def _fold_duplicates(exact: Float64Array) -> tuple[Int64Array, Int64Array]:
+    keys = np.ascontiguousarray(exact).view(np.dtype((np.void, exact.shape[1] * 8))).ravel()
+    first: dict[bytes, int] = {}
+    group = np.empty(len(exact), dtype=np.int64)
+    lowest: list[int] = []
+    for index, key in enumerate(keys.tolist()):
+        place = first.setdefault(key, len(lowest))
+        if place == len(lowest):
+            lowest.append(index)
+        group[index] = place
+    return np.array(lowest, dtype=np.int64), group

@@ -1,0 +1,80 @@
+"""How far a latent may move before its code can change.
+
+In: latents, a codebook and their codes. Out: float64 (N,), a proved lower bound for each row. The
+cell of a code is cut out by hyperplanes half-way to each other code; the radius is the distance to
+the nearest of them, rounded down.
+"""
+
+import numpy as np
+
+from certvq import bounds
+from certvq._types import Array, Float64Array, Int64Array
+from certvq.assign._arrays import as_array, sender, to_host
+from certvq.assign._filter_numpy import NumpyFilter, numpy_filter
+from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._validate import require_codes, require_ieee754, require_latents
+
+
+def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
+    """Bound from below how far each latent may move before its code can change.
+
+    Mathematics: ``min over j of (|z - c_j|^2 - |z - c_i|^2) / (2 |c_i - c_j|)``, rounded down.
+
+    Args:
+        latents: (N, D), as for `certvq.assign`.
+        codebook: (K, D) or a `Prepared`.
+        codes: (N,) the codes of the latents, as `certvq.assign` returns them.
+
+    Returns:
+        float64 (N,), where the latents are: for every perturbation of Euclidean norm at most the
+        radius the code stays the lowest nearest one. 0 where that cannot be proved, or where the
+        code is not the nearest one to begin with; infinite where there is one code vector only.
+
+    Raises:
+        ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.
+
+    Guarantee: ``isNearestCode_of_small_perturbation``.
+    Cost: two passes of O(N K D); O(N + K D) memory.
+
+    Example:
+        >>> import numpy as np, certvq
+        >>> r = certvq.stability_radius(np.array([[0.2]]), np.array([[0.0], [1.0]]), [0])
+        >>> bool(0.3 - 1e-12 < r[0] <= 0.3)
+        True
+    """
+    array, prepared = as_array(latents), as_prepared(codebook)
+    require_latents(array, prepared.dim)
+    require_ieee754()
+    given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
+    host = to_host(array)
+    exponent = prepared.exponent_for(float(np.abs(host).max(initial=0.0)))
+    filter_ = numpy_filter(prepared, exponent)
+    own = prepared.group[given]
+    radius = np.empty(len(host))
+    for start in range(0, len(host), filter_.block_rows()):
+        part = slice(start, start + filter_.block_rows())
+        radius[part] = _block_radius(filter_, prepared, host[part], own[part])
+    if exponent:
+        radius = np.nextafter(np.ldexp(radius, exponent), 0.0, where=radius < np.inf, out=radius)
+    radius[prepared.lowest[own] != given] = 0.0
+    return sender(array)(radius)
+
+
+def _block_radius(
+    filter_: NumpyFilter, prepared: Prepared, latents: np.ndarray, own: Int64Array
+) -> Float64Array:
+    rows = np.arange(len(own))
+    scores, error = filter_.scores(latents)
+    gaps = 2.0 * (scores[rows, own][:, None] - scores)
+    distances = _code_distances(filter_, prepared, own)
+    borders = bounds.border_distance_lower(gaps, distances, 4.0 * error[:, None])
+    borders[rows, own] = np.inf
+    return borders.min(axis=1)
+
+
+def _code_distances(filter_: NumpyFilter, prepared: Prepared, own: Int64Array) -> Float64Array:
+    """Bound ``|c_i - c_j|`` from above for the code i of each row and every j, (B, U)."""
+    used, place = np.unique(own, return_inverse=True)
+    scores, error = filter_.scores(prepared.distinct[used])
+    squares = 2.0 * (scores[np.arange(len(used)), used][:, None] - scores) + 4.0 * error[:, None]
+    return (np.sqrt(np.maximum(squares, 0.0)) * (1.0 + bounds.gamma(8)))[place]

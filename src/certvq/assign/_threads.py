@@ -1,0 +1,77 @@
+"""Blocks of rows on several threads, each with a matrix product of its own.
+
+In: a function on blocks and the number of rows. Out: the blocks done. A BLAS that splits every small
+product over all cores waits at each of them, and waits for long where the cores are shared; one
+product a thread does not. That needs threadpoolctl (installed with scikit-learn) to keep the BLAS
+to one thread; without it the blocks run one after another and the BLAS does as it likes.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+
+from certvq.assign._validate import require_ieee754
+from certvq.errors import OptionError
+
+
+def thread_count() -> int:
+    """Return how many threads to use.
+
+    Returns:
+        ``CERTVQ_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use.
+
+    Raises:
+        OptionError: the variable is no positive integer.
+    """
+    for name in ("CERTVQ_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name)
+        if value:
+            if not value.isdecimal() or int(value) == 0:
+                text = f"{name} must be a positive integer, got {value!r}"
+                raise OptionError(text)
+            return int(value)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: int) -> None:
+    """Call `work` for consecutive slices of ``range(rows)``, in any order, perhaps in parallel.
+
+    Args:
+        work: must write to its own slice only.
+        rows: N.
+        step: rows in a block.
+        threads: how many at most.
+
+    Raises:
+        FloatEnvironmentError: a thread is not in IEEE 754 mode; besides, whatever `work` raises.
+    """
+    blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    limit = _single_threaded_blas() if threads > 1 and len(blocks) > 1 else None
+    if limit is None:
+        for block in blocks:
+            work(block)
+        return
+
+    def checked(block: slice) -> None:
+        require_ieee754()
+        work(block)
+
+    with limit(), ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+        for done in [pool.submit(checked, block) for block in blocks]:
+            done.result()
+
+
+@cache
+def _single_threaded_blas() -> Callable[[], AbstractContextManager[object]] | None:
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    controller = ThreadpoolController().select(user_api="blas")
+    if all(library["num_threads"] == 1 for library in controller.info()):
+        return nullcontext
+    return lambda: controller.limit(limits=1)

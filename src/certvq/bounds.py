@@ -1,0 +1,184 @@
+"""Every constant of the error analysis, each with the theorem that justifies it.
+
+In: dimensions, and computed norms or distances. Out: rigorous radii in float64, rounded outward.
+Must not import anything of certvq but nothing at all: what is written here is the whole argument.
+
+The arithmetic model (IEEE 754 binary64, round to nearest, gradual underflow) is: an addition or
+subtraction returns ``exact * (1 + delta)``, a product returns ``exact * (1 + delta) + eta``, with
+``abs(delta) <= u = 2**-53`` and ``abs(eta) <= 2**-1075``. A product of n factors ``1 + delta`` lies
+within ``gamma(n) = n u / (1 - n u)`` of 1 (``dot_rounding_error_le``, for any order of summation,
+with or without fused multiply-add). The theorems are listed in docs/guarantees.md.
+
+What is computed, for latents x and code vectors y (exact floats) and any float vector m:
+
+    zh = fl(x - m), ch = fl(y - m)           z = x - m, c = y - m in real numbers
+    h  = fl(fl(ch . ch) / 2)                 relative error gamma(D + 2) on each term of |c|^2 / 2
+    s  = fl((zh, 1) . (ch, -h))              D + 1 terms, any order
+
+so that ``abs(s - (z.c - |c|^2/2)) <= gamma(D+3) sum|z_d c_d| + gamma(2D+3) |c|^2/2 + underflow``,
+and ``sum|z_d c_d| <= |z||c|`` by Cauchy and Schwarz. The counts below are a few units larger: the
+difference pays for evaluating the radius itself, and the threshold, in floating point.
+"""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64Array = NDArray[np.float64]
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+UNIT_ROUNDOFF: Final = 2.0**-53
+"""Largest relative error of one float64 operation (IEEE 754 binary64, to nearest)."""
+
+SMALLEST: Final = 2.0**-1074
+"""The smallest positive float64; a product that underflows errs by at most half of it."""
+
+SAFE_EXPONENT: Final = 400
+"""Inputs within ``2**-400 .. 2**400`` neither overflow nor lose anything that matters unscaled."""
+
+THEOREMS: Final[dict[str, tuple[str, ...]]] = {}
+"""Name of each bound in this module, and the theorems that it rests on."""
+
+
+def justified_by(*theorems: str) -> Callable[[_Function], _Function]:
+    """Record which theorems a bound rests on, in `THEOREMS`."""
+
+    def record(function: _Function) -> _Function:
+        THEOREMS[function.__name__] = theorems
+        return function
+
+    return record
+
+
+@justified_by("dot_rounding_error_le")
+def gamma(terms: int) -> float:
+    """Bound the relative error of `terms` roundings in a row, rounded up.
+
+    Mathematics: ``n u / (1 - n u)`` with ``u = 2**-53``.
+
+    Args:
+        terms: how many roundings meet in one term, at least 0 and below 2**52.
+
+    Returns:
+        The least float64 that is not below the exact quotient.
+
+    Raises:
+        OverflowError: `terms` is so large that the bound says nothing.
+
+    Example:
+        >>> gamma(0)
+        0.0
+        >>> 1.0 < gamma(10) / (10 * 2.0**-53) < 1.0000001
+        True
+    """
+    if not 0 <= terms < 2**52:
+        text = f"gamma needs 0 <= terms < 2**52, got {terms}"
+        raise OverflowError(text)
+    exact = Fraction(terms, 2**53 - terms)
+    rounded = float(exact)
+    return rounded if Fraction(rounded) >= exact else math.nextafter(rounded, math.inf)
+
+
+@justified_by("dot_rounding_error_le")
+def underflow_radius(dim: int) -> float:
+    """Bound what underflow can add to a score or a squared distance of `dim` terms.
+
+    Each of at most D + 1 products errs by at most 2**-1075. Where inputs were scaled down by a
+    power of two, each of them moved by at most 2**-1075 as well, and its partner is at most 2.
+    """
+    return 8.0 * (dim + 2) * SMALLEST
+
+
+@justified_by("dot_rounding_error_le")
+def norm_upper(squared_norms: Float64Array, dim: int) -> Float64Array:
+    """Bound Euclidean norms from above, given their squares as computed in float64.
+
+    Args:
+        squared_norms: any shape, computed dot products of fl(x - m) with itself, D terms each.
+        dim: D.
+
+    Returns:
+        For each entry a float64 that is at least the norm of ``x - m`` over the real numbers.
+    """
+    inflated = (squared_norms + underflow_radius(dim)) * (1.0 + gamma(2 * dim + 8))
+    return np.sqrt(inflated) * (1.0 + gamma(4))
+
+
+@justified_by("dot_rounding_error_le", "abs_dot_sub_split_le")
+def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
+    """Bound the error of every computed score of a row.
+
+    Mathematics: ``gamma(D+8) |z||c| + gamma(2D+12) |c|^2/2 + underflow`` (module docstring).
+
+    Args:
+        latent_norms: (N,) upper bounds of the norms of ``x - m``.
+        code_norm: upper bound of the norms of all ``y - m``.
+        dim: D.
+
+    Returns:
+        (N,) radius E: each computed score is within E of the true one.
+    """
+    cross = gamma(dim + 8) * (latent_norms * code_norm)
+    square = gamma(2 * dim + 12) * (0.5 * code_norm * code_norm)
+    return cross + (square + underflow_radius(dim))
+
+
+@justified_by("nearest_of_score_gap", "nearest_mem_candidates")
+def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Array:
+    """Return the score below which a code cannot be nearest: at most ``best - 2 radius``.
+
+    Args:
+        best: (N,) greatest computed score of each row.
+        radius: (N,) as `score_radius` gives it; its spare roundings pay for this subtraction.
+
+    Returns:
+        (N,) thresholds. If every other score lies below, the best is the unique nearest code;
+        in any case every nearest code has a score at or above.
+    """
+    return best - 2.0 * radius
+
+
+@justified_by("dot_rounding_error_le", "refine_sound")
+def sqdist_interval(computed: Float64Array, dim: int) -> tuple[Float64Array, Float64Array]:
+    """Enclose squared distances that were computed as ``sum_d fl(fl(x - y)^2)`` in float64.
+
+    All terms are nonnegative and each took at most D + 2 roundings, so the error is relative.
+
+    Args:
+        computed: any shape.
+        dim: D.
+
+    Returns:
+        Lower and upper bounds, of the same shape, of the distances over the real numbers.
+    """
+    slack = underflow_radius(dim)
+    lower = computed * (1.0 - gamma(2 * dim + 8)) - slack
+    upper = computed * (1.0 + gamma(2 * dim + 8)) + slack
+    return lower, upper
+
+
+@justified_by("isNearestCode_of_small_perturbation")
+def border_distance_lower(
+    sqdist_gap: Float64Array, code_distance: Float64Array, gap_error: Float64Array
+) -> Float64Array:
+    """Bound the distance of a latent to the border between two cells from below.
+
+    Mathematics: the border is a hyperplane at distance ``(d_j - d_i) / (2 |c_i - c_j|)``.
+
+    Args:
+        sqdist_gap: any shape, computed ``d_j - d_i``.
+        code_distance: upper bounds of ``|c_i - c_j|``; 0 means that the two are the same vector.
+        gap_error: bounds of the error of `sqdist_gap`.
+
+    Returns:
+        Distances, 0 where the gap is not proved to be positive, infinite for equal vectors.
+    """
+    gap = np.maximum(sqdist_gap - gap_error, 0.0) * (1.0 - gamma(8))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        distance = gap / (2.0 * code_distance)
+    shrunk = np.maximum(distance * (1.0 - gamma(8)) - SMALLEST, 0.0)
+    return np.where(code_distance == 0.0, np.inf, np.nan_to_num(shrunk, nan=0.0, posinf=0.0))

@@ -1,0 +1,58 @@
+"""Every exception that certvq raises on purpose.
+
+In: nothing. Out: one root, ``CertVQError``, and one class per kind of failure, each of which also
+inherits the builtin that a caller would expect. Texts say what was required, what came (names,
+numbers, the first bad index) and what to do. Must not import anything of certvq.
+"""
+
+
+class CertVQError(Exception):
+    """Root of every exception that certvq raises on purpose."""
+
+
+class ShapeError(CertVQError, ValueError):
+    """An array has the wrong rank, or two arrays do not fit together."""
+
+
+class DTypeError(CertVQError, TypeError):
+    """An array has a type of number that the contract does not cover."""
+
+
+class NonFiniteError(CertVQError, ValueError):
+    """NaN or infinity in an input; the text names the first bad row and column."""
+
+
+class CodeRangeError(CertVQError, IndexError):
+    """A code lies outside ``range(codebook_size)``."""
+
+
+class OptionError(CertVQError, ValueError):
+    """An option is out of its range, unknown, or contradicts another."""
+
+
+class BackendError(CertVQError, RuntimeError):
+    """A backend returned something that is not a vector of codes."""
+
+
+class BackendUnavailableError(CertVQError, RuntimeError):
+    """A backend is unknown, or what it needs is not installed."""
+
+
+class CertificateError(CertVQError, RuntimeError):
+    """Codes were claimed to be the nearest ones and are not."""
+
+
+class FloatEnvironmentError(CertVQError, RuntimeError):
+    """The processor is not in IEEE 754 mode (subnormals flushed, or another rounding mode)."""
+
+
+class DataError(CertVQError, ValueError):
+    """Images cannot be used: unreadable, too small, of mixed channels, or none left."""
+
+
+class FileFormatError(CertVQError, ValueError):
+    """A file of tokens, a model or a checkpoint is corrupt, truncated or of another version."""
+
+
+class DigestMismatchError(FileFormatError):
+    """Tokens belong to another codebook or model than the one that shall decode them."""

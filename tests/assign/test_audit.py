@@ -1,0 +1,73 @@
+"""`certvq.audit` and `certvq.certify`: every violation, its exact excess, and repair or refusal."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+import certvq
+from certvq.errors import CertificateError, CodeRangeError, DTypeError, OptionError, ShapeError
+
+LATENTS, CODEBOOK = np.array([[0.25], [0.5], [0.875]]), np.array([[0.0], [1.0]])
+
+
+def test_audit_finds_every_violation_with_its_excess():
+    report = certvq.audit(LATENTS, CODEBOOK, [1, 1, 1])
+    assert (report.rows, report.ok, report.wrong, report.ties_broken_otherwise) == (3, False, 1, 1)
+    assert [(v.row, v.code, v.nearest, v.excess) for v in report.violations] == [
+        (0, 1, 0, Fraction(1, 2)),
+        (1, 1, 0, Fraction(0)),
+    ]
+    assert str(report).startswith("3 codes audited: 1 wrong, 1 ties broken otherwise; the first")
+
+
+def test_audit_of_right_codes_is_clean():
+    report = certvq.audit(LATENTS, CODEBOOK, np.array([0, 0, 1], dtype=np.uint8))
+    assert report.ok
+    assert str(report) == "3 codes audited: no violation"
+
+
+def test_audit_of_the_expansion_in_float32(rng):
+    """At an offset of 1000 most codes of the usual float32 formula are wrong, and all are found."""
+    latents = (rng.standard_normal((400, 8)) + 1000).astype(np.float32)
+    codebook = (rng.standard_normal((128, 8)) + 1000).astype(np.float32)
+    squares = (latents**2).sum(1)[:, None] + (codebook**2).sum(1)
+    naive = (squares - 2 * latents @ codebook.T).argmin(1)
+    right = certvq.assign(latents, codebook).codes
+    report = certvq.audit(latents, codebook, naive)
+    assert len(report.violations) == (naive != right).sum() > 100
+    assert all(v.excess > 0 for v in report.violations)
+
+
+def test_audit_reads_torch():
+    assert certvq.audit(torch.tensor(LATENTS), torch.tensor(CODEBOOK), torch.tensor([0, 0, 1])).ok
+
+
+@pytest.mark.parametrize(
+    ("codes", "error", "match"),
+    [
+        ([0, 0], ShapeError, r"codes must have shape \(3,\)"),
+        ([0.0, 0.0, 1.0], DTypeError, "codes must be integers"),
+        ([0, 0, 7], CodeRangeError, r"range\(2\), got 7 at row 2"),
+    ],
+)
+@pytest.mark.parametrize("call", [certvq.audit, certvq.certify, certvq.stability_radius])
+def test_bad_codes_are_refused(call, codes, error, match):
+    with pytest.raises(error, match=match):
+        call(LATENTS, CODEBOOK, codes)
+
+
+def test_certify_raises_repairs_or_reports():
+    with pytest.raises(CertificateError, match="1 wrong, 1 ties.*on_violation='repair'"):
+        certvq.certify(LATENTS, CODEBOOK, [1, 1, 1])
+    repaired = certvq.certify(LATENTS, CODEBOOK, [1, 1, 1], on_violation="repair")
+    assert repaired.codes.tolist() == [0, 0, 1]
+    report = certvq.certify(LATENTS, CODEBOOK, [1, 1, 1], on_violation="report")
+    assert isinstance(report, certvq.AuditReport)
+    assert certvq.certify(LATENTS, CODEBOOK, [0, 0, 1]).codes.tolist() == [0, 0, 1]
+
+
+def test_certify_refuses_an_unknown_rule():
+    with pytest.raises(OptionError, match="got 'shrug'"):
+        certvq.certify(LATENTS, CODEBOOK, [0, 0, 1], on_violation="shrug")

@@ -1,0 +1,12 @@
+"""Fixtures shared by all tests: one seed for random numbers, printed when a test fails."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers that are the same in every run."""
+    seed = 20261122
+    request.node.add_report_section("setup", "seed", str(seed))
+    return np.random.default_rng(seed)

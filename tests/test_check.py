@@ -1,0 +1,133 @@
+"""The independent checker: right answers pass, every kind of wrong one is found and named."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+import certvq
+from certvq import check, testing
+from certvq.errors import (
+    CertificateError,
+    CodeRangeError,
+    FloatEnvironmentError,
+    NonFiniteError,
+    ShapeError,
+)
+
+
+@pytest.fixture
+def problem(rng):
+    latents = rng.standard_normal((300, 6)).astype(np.float32)
+    codebook = rng.standard_normal((20, 6)).astype(np.float32)
+    return latents, codebook, certvq.assign(latents, codebook)
+
+
+def test_right_assignment_passes(problem):
+    latents, codebook, assignment = problem
+    report = check.verify(assignment, latents, codebook)
+    assert report == check.CheckReport(300, 300 * 19, 0)
+
+
+def test_every_single_wrong_code_is_found(problem):
+    latents, codebook, assignment = problem
+    for row in range(0, 300, 29):
+        codes = assignment.codes.copy()
+        codes[row] = (codes[row] + 1) % 20
+        with pytest.raises(CertificateError, match=rf"row {row} has code {codes[row]} where"):
+            check.verify(replace(assignment, codes=codes), latents, codebook)
+        (violation,) = check.find_violations(latents, codebook, codes)
+        z, wrong, right = (
+            [Fraction(v) for v in a.tolist()]
+            for a in (latents[row], codebook[codes[row]], codebook[assignment.codes[row]])
+        )
+        excess = sum((a - b) ** 2 for a, b in zip(z, wrong, strict=True)) - sum(
+            (a - b) ** 2 for a, b in zip(z, right, strict=True)
+        )
+        assert violation == check.Violation(row, codes[row], assignment.codes[row], excess)
+
+
+def test_tie_to_the_higher_index_is_a_violation_without_excess():
+    latents, codebook = np.array([[0.5]]), np.array([[0.0], [1.0]])
+    (violation,) = check.find_violations(latents, codebook, np.array([1]))
+    assert violation.is_tie
+    assert violation.nearest == 0
+
+
+def test_one_ulp_is_seen():
+    latents, codebook = np.array([[np.nextafter(0.5, 1.0)]]), np.array([[0.0], [1.0]])
+    (violation,) = check.find_violations(latents, codebook, np.array([0]))
+    assert violation.excess == Fraction(2) ** -52
+    assert list(check.find_violations(latents, codebook, np.array([1]))) == []
+
+
+@pytest.mark.parametrize("margin", [(0.0, 0.0)])
+def test_checker_needs_its_margin(monkeypatch, rng, margin):
+    """Without the margin a near tie is decided by rounding, and some wrong code passes."""
+    monkeypatch.setattr(check, "_margin", lambda dim: margin)
+    found_wrong = False
+    for case in testing.contract_cases():
+        if "near ties" in case.name:
+            expected = case.expected()
+            found = {v.row for v in check.find_violations(case.latents, case.codebook, expected)}
+            naive = ((case.latents[:, None] - case.codebook) ** 2).sum(2).argmin(1)
+            wrong = set(np.flatnonzero(naive != expected).tolist())
+            seen = {v.row for v in check.find_violations(case.latents, case.codebook, naive)}
+            found_wrong |= bool(found) or not wrong <= seen
+    assert found_wrong
+
+
+def test_evidence_must_be_there(problem):
+    latents, codebook, assignment = problem
+    undecided = assignment.decided_by.copy()
+    undecided[7] = 0
+    with pytest.raises(CertificateError, match="decided_by must be 1, 2 or 3, got 0 at row 7"):
+        check.verify(replace(assignment, decided_by=undecided), latents, codebook)
+    with pytest.raises(ShapeError, match=r"decided_by must have shape \(300,\)"):
+        check.verify(replace(assignment, decided_by=undecided[:5]), latents, codebook)
+
+
+@pytest.mark.parametrize("factor", [1.0 + 1e-12, 1.0 - 1e-12, np.nan, np.inf, -1.0])
+def test_wrong_distance_is_found(problem, factor):
+    latents, codebook, assignment = problem
+    sqdist = assignment.sqdist.copy()
+    sqdist[11] *= factor
+    with pytest.raises(CertificateError, match="sqdist must be the squared distance.*row 11"):
+        check.verify(replace(assignment, sqdist=sqdist), latents, codebook)
+
+
+def test_torch_tensors_and_prepared_codebooks_are_read():
+    latents = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)).bfloat16()
+    codebook = torch.randn(9, 3, generator=torch.Generator().manual_seed(2))
+    prepared = certvq.prepare(codebook)
+    assert check.verify(certvq.assign(latents, prepared), latents, prepared).rows == 40
+
+
+@pytest.mark.parametrize(
+    ("latents", "codebook", "codes", "error", "match"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4)), [0, 0], ShapeError, r"\(2, 3\), \(2, 4\)"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), [0], ShapeError, "codes must be 2 integers"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), [0.0, 1.0], ShapeError, "got float64"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), [0, 2], CodeRangeError, "got 2 at row 1"),
+        (np.full((2, 3), np.nan), np.zeros((2, 3)), [0, 0], NonFiniteError, "row 0, column 0"),
+        (np.zeros((2, 3)), np.full((2, 3), np.inf), [0, 0], NonFiniteError, "codebook.*inf"),
+    ],
+)
+def test_what_does_not_fit_is_refused(latents, codebook, codes, error, match):
+    with pytest.raises(error, match=match):
+        list(check.find_violations(latents, codebook, np.array(codes)))
+
+
+def test_flushed_subnormals_are_refused(problem):
+    latents, codebook, assignment = problem
+    assert torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(FloatEnvironmentError, match="subnormal"):
+            check.verify(assignment, latents, codebook)
+        with pytest.raises(FloatEnvironmentError, match="set_flush_denormal"):
+            certvq.assign(latents, codebook)
+    finally:
+        torch.set_flush_denormal(False)
