@@ -91,7 +91,9 @@ def measure(cell: str, rounds: int, offset: float) -> dict[str, object]:
         "decided_by": certified.counts(),
         "sample_confirmed_by_checker": confirmed,
         "milliseconds": {name: round(1e3 * value, 2) for name, value in medians.items()},
-        "times_certvq_numpy": {n: round(v / medians["certvq numpy"], 3) for n, v in medians.items()},
+        "times_certvq_numpy": {
+            n: round(v / medians["certvq numpy"], 3) for n, v in medians.items()
+        },
         "wrong_codes": wrong,
     }
 

@@ -1,13 +1,14 @@
 """Every constant of the error analysis, each with the theorem that justifies it.
 
 In: dimensions, and computed norms or distances. Out: rigorous radii in float64, rounded outward.
-Must not import anything of certvq but nothing at all: what is written here is the whole argument.
+Must not import anything of certvq: what is written here is the whole argument.
 
 The arithmetic model (IEEE 754 binary64, round to nearest, gradual underflow) is: an addition or
 subtraction returns ``exact * (1 + delta)``, a product returns ``exact * (1 + delta) + eta``, with
 ``abs(delta) <= u = 2**-53`` and ``abs(eta) <= 2**-1075``. A product of n factors ``1 + delta`` lies
 within ``gamma(n) = n u / (1 - n u)`` of 1 (``dot_rounding_error_le``, for any order of summation,
-with or without fused multiply-add). The theorems are listed in docs/guarantees.md.
+with or without fused multiply-add). The theorems, and what stands behind each, are listed in
+docs/guarantees.md.
 
 What is computed, for latents x and code vectors y (exact floats) and any float vector m:
 
@@ -108,7 +109,7 @@ def norm_upper(squared_norms: Float64Array, dim: int) -> Float64Array:
     return np.sqrt(inflated) * (1.0 + gamma(4))
 
 
-@justified_by("dot_rounding_error_le", "abs_dot_sub_split_le")
+@justified_by("dot_rounding_error_le")
 def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
     """Bound the error of every computed score of a row.
 

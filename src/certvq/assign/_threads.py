@@ -1,14 +1,13 @@
 """Blocks of rows on several threads, each with a matrix product of its own.
 
-In: a function on blocks and the number of rows. Out: the blocks done. A BLAS that splits every small
-product over all cores waits at each of them, and waits for long where the cores are shared; one
-product a thread does not. That needs threadpoolctl (installed with scikit-learn) to keep the BLAS
-to one thread; without it the blocks run one after another and the BLAS does as it likes.
+In: a function on blocks and the number of rows. Out: the blocks done. A BLAS that splits every
+small product over all cores waits at each of them, and waits for long where the cores are shared;
+one product a thread does not. That needs threadpoolctl (installed with scikit-learn) to keep the
+BLAS to one thread; without it the blocks run one after another and the BLAS does as it likes.
 """
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
@@ -23,14 +22,15 @@ def thread_count() -> int:
         ``CERTVQ_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use.
 
     Raises:
-        OptionError: the variable is no positive integer.
+        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
     """
-    for name in ("CERTVQ_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name)
-        if value:
-            if not value.isdecimal() or int(value) == 0:
-                text = f"{name} must be a positive integer, got {value!r}"
-                raise OptionError(text)
+    own = os.environ.get("CERTVQ_NUM_THREADS", "")
+    if own and not (own.isdecimal() and int(own) > 0):
+        text = f"CERTVQ_NUM_THREADS must be a positive integer, got {own!r}"
+        raise OptionError(text)
+    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
+    for value in (own, openmp):
+        if value.isdecimal() and int(value) > 0:
             return int(value)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -55,6 +55,8 @@ def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: 
         for block in blocks:
             work(block)
         return
+
+    from concurrent.futures import ThreadPoolExecutor
 
     def checked(block: slice) -> None:
         require_ieee754()

@@ -1,0 +1,72 @@
+"""Blocks on threads: the same answer for any number of them, errors passed on, options checked."""
+
+import numpy as np
+import pytest
+import torch
+
+import certvq
+from certvq.assign import _engine, _threads
+from certvq.errors import FloatEnvironmentError, OptionError
+
+
+@pytest.mark.parametrize("count", ["1", "2", "5"])
+def test_codes_do_not_depend_on_the_number_of_threads(rng, monkeypatch, count):
+    latents, codebook = rng.integers(-2, 3, (5000, 6)) * 1.0, rng.integers(-2, 3, (700, 6)) * 1.0
+    monkeypatch.setattr(_engine, "_WORTH_THREADS", 0)
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", "1")
+    expected = certvq.assign(latents, codebook)
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", count)
+    found = certvq.assign(latents, codebook)
+    assert (found.codes == expected.codes).all()
+    assert (found.decided_by == expected.decided_by).all()
+
+
+def test_every_block_is_done_once():
+    done = np.zeros(103, dtype=int)
+
+    def work(block):
+        done[block] += 1
+
+    for threads in (1, 3):
+        _threads.each_block(work, 103, 10, threads=threads)
+    assert (done == 2).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_in_a_block_is_passed_on(threads):
+    def work(block):
+        if block.start == 20:
+            raise ArithmeticError("block 20")
+
+    with pytest.raises(ArithmeticError, match="block 20"):
+        _threads.each_block(work, 100, 10, threads=threads)
+
+
+def test_threads_check_their_float_environment():
+    def work(block):
+        pass
+
+    torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(FloatEnvironmentError, match="subnormal"):
+            _threads.each_block(work, 100, 10, threads=2)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_number_of_threads_must_be_positive(monkeypatch, value):
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", value)
+    with pytest.raises(OptionError, match=f"must be a positive integer, got '{value}'"):
+        _threads.thread_count()
+
+
+def test_number_of_threads_is_read_in_order(monkeypatch):
+    monkeypatch.delenv("CERTVQ_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert _threads.thread_count() == 3
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", "4")
+    assert _threads.thread_count() == 4
+    monkeypatch.delenv("CERTVQ_NUM_THREADS")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert _threads.thread_count() >= 1
