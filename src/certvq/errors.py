@@ -5,6 +5,8 @@ inherits the builtin that a caller would expect. Texts say what was required, wh
 numbers, the first bad index) and what to do. Must not import anything of certvq.
 """
 
+from pathlib import Path
+
 
 class CertVQError(Exception):
     """Root of every exception that certvq raises on purpose."""
@@ -56,3 +58,25 @@ class FileFormatError(CertVQError, ValueError):
 
 class DigestMismatchError(FileFormatError):
     """Tokens belong to another codebook or model than the one that shall decode them."""
+
+
+class ProofError(CertVQError, RuntimeError):
+    """A theorem is not proved.
+
+    Attributes:
+        countermodel: what a solver gave as the reason, where it said sat; else empty.
+        smt2: path of the query that was not decided; else None.
+    """
+
+    def __init__(self, text: str, *, countermodel: str = "", smt2: Path | None = None) -> None:
+        super().__init__(text)
+        self.countermodel = countermodel
+        self.smt2 = smt2
+
+
+class SolverDisagreementError(ProofError):
+    """One solver says that a query has a model, another that it has none."""
+
+
+class SolverUnavailableError(CertVQError, RuntimeError):
+    """A solver that was asked for is not installed."""

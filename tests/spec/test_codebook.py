@@ -1,3 +1,5 @@
+"""The codebook with its explicit index: lookup, and what is refused."""
+
 import dataclasses
 import re
 

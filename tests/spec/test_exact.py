@@ -1,3 +1,5 @@
+"""Floats read as the fractions that they stand for."""
+
 import re
 from decimal import Decimal
 from fractions import Fraction

@@ -1,3 +1,5 @@
+"""The cotangents of a training step, on exact numbers."""
+
 import dataclasses
 import re
 from fractions import Fraction

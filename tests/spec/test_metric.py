@@ -1,3 +1,5 @@
+"""Dot products, squared distances and their mean."""
+
 import re
 from fractions import Fraction
 

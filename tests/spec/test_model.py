@@ -1,3 +1,5 @@
+"""Encoder, codebook and decoder with the index as an argument."""
+
 import dataclasses
 import re
 from fractions import Fraction

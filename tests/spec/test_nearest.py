@@ -1,3 +1,5 @@
+"""Nearest codes: the predicate, the set, the lowest one, and the argmin."""
+
 import re
 from fractions import Fraction
 

@@ -1,3 +1,5 @@
+"""The two- and three-term objectives."""
+
 import dataclasses
 import re
 from fractions import Fraction

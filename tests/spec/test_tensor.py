@@ -1,3 +1,5 @@
+"""Nested shapes of any rank."""
+
 import re
 from fractions import Fraction
 

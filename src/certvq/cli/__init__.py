@@ -1,0 +1,36 @@
+"""The command line: `certvq demo | train | encode | decode | audit | assign | report`.
+
+In: arguments. Out: files, figures on standard output, progress on standard error, an exit status:
+0 (done), 1 (a check failed), 2 (bad usage or input), 130 (interrupted). One file per subcommand,
+without logic: the work is done in `certvq.pipeline`. Importing this loads nothing heavy.
+"""
+
+import sys
+from importlib import import_module
+
+
+def main() -> int:
+    """Run the command line; the console entry point.
+
+    Returns:
+        The exit status 2, where typer or rich is not installed.
+
+    Raises:
+        SystemExit: with the exit status, when the command has run.
+    """
+    missing = [name for name in ("typer", "rich") if not _can_import(name)]
+    if missing:
+        line = f"certvq: error: the command line needs {missing[0]}: pip install 'certvq[cli]'"
+        print(line, file=sys.stderr)  # noqa: T201 (there is nothing else to say it with)
+        return 2
+    from certvq.cli._app import app
+
+    return app(prog_name="certvq")
+
+
+def _can_import(name: str) -> bool:
+    try:
+        import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True

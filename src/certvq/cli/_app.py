@@ -1,0 +1,26 @@
+"""The tree of commands.
+
+In: arguments. Out: one command run. The commands' modules import what is heavy only when they run.
+"""
+
+import typer
+
+from certvq.cli._assign import assign
+from certvq.cli._audit import audit
+from certvq.cli._decode import decode
+from certvq.cli._demo import demo
+from certvq.cli._encode import encode
+from certvq.cli._errors import ErrorGroup
+from certvq.cli._report import report
+from certvq.cli._train import train
+
+app = typer.Typer(
+    cls=ErrorGroup,
+    help="Vector quantization whose codes are provably the nearest ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (demo, train, encode, decode, audit, assign, report):
+    app.command(name=command.__name__)(command)

@@ -1,0 +1,27 @@
+"""`certvq decode`: a token file to images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certvq.cli._options import ModelDir, Tokens
+
+
+def decode(
+    model_dir: ModelDir,
+    tokens: Tokens,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the PNG files.")],
+) -> None:
+    """Decode a token file to PNG files, from the tokens and the model alone.
+
+    Example: certvq decode runs/demo/model tokens.parquet --out pictures
+    """
+    from certvq.cli._output import progress_bars
+    from certvq.pipeline import decode_file
+
+    with progress_bars() as progress:
+        written = decode_file(model_dir, tokens, out, progress=progress)
+    for path in written:
+        typer.echo(path)

@@ -1,0 +1,107 @@
+"""What the commands show: progress on standard error, figures on standard output.
+
+In: progress calls and figures. Out: bars (only on a terminal), a table or JSON. Must not import
+the commands.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function to report progress to; one bar per stage.
+
+    Yields:
+        A `certvq._types.Progress`. It draws on standard error and is silent where that is no
+        terminal.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    bars: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = display.add_task(stage, total=total or None)
+            display.update(bars[stage], completed=done, total=total or None)
+
+        yield report
+
+
+def show_figures(title: str, figures: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print figures on standard output.
+
+    Args:
+        title: the line above the table.
+        figures: names and values; in the table a nested mapping is written on one line.
+        as_json: print one JSON object instead.
+    """
+    if as_json:
+        print(json.dumps(figures, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    print(title)  # noqa: T201 (not as the table's title, which would break a long path)
+    table = Table(show_header=False)
+    for name, value in figures.items():
+        table.add_row(name.replace("_", " "), _text(value))
+    Console().print(table)
+
+
+def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what an audit found on standard output.
+
+    Args:
+        found: as `AuditResult.to_json` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    for entry in found["violations"]:
+        where = f"{entry['key']}, " if "key" in entry else ""
+        print(  # noqa: T201 (likewise)
+            f"{where}row {entry['row']}: code {entry['code']}, nearest {entry['nearest']}, "
+            f"excess {entry['excess']:.9g}"
+        )
+    print(f"{found['rows']} codes audited, {found['audit_violations']} violations")  # noqa: T201
+
+
+def warn_skipped(skipped: Sequence[object]) -> None:
+    """Name on standard error the files that could not be used, and how many they are."""
+    for entry in skipped:
+        print(f"certvq: skipped {entry}", file=sys.stderr)  # noqa: T201 (standard error)
+    if skipped:
+        print(f"certvq: {len(skipped)} files skipped", file=sys.stderr)  # noqa: T201 (likewise)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(entry)}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(_text(entry) for entry in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,73 @@
+"""`certvq train`: train a model on photographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certvq.cli._options import Channels, Data, Json, Overwrite
+
+
+def train(  # noqa: PLR0913 (a command's options are its arguments)
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Becomes the run directory.")],
+    data: Data = None,
+    channels: Channels = None,
+    model: Annotated[
+        str | None, typer.Option(help="small or published.", show_default="small")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps at most.", show_default=False)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time at most, if not --steps.", show_default="150")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Crops per step.", show_default="16")
+    ] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of crops, px.", show_default="64")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of the schedule.", show_default="0.004")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true or bf16-mixed.", show_default="32-true")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, crops and split.", show_default="0")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a VQ-VAE on photographs, some of which are held out and measured on.
+
+    Example: certvq train --out runs/mine --data photographs --seconds 600
+
+    Go on with it: certvq train --out runs/mine --data photographs --seconds 900 --resume
+    (what is not given is as the run was told before)
+    """
+    from certvq.cli._output import progress_bars, show_figures, warn_skipped
+    from certvq.pipeline import train_config, train_run
+
+    config = train_config(
+        out,
+        resume=resume,
+        model=model,
+        steps=steps,
+        seconds=seconds,
+        batch_size=batch_size,
+        crop=crop,
+        learning_rate=learning_rate,
+        precision=precision,
+        seed=seed,
+    )
+    with progress_bars() as progress:
+        found = train_run(
+            out,
+            config,
+            data=data,
+            channels=channels,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    warn_skipped(found.skipped)
+    show_figures(f"The model is in {found.files.model}", found.figures(), as_json=as_json)

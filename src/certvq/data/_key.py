@@ -1,0 +1,48 @@
+"""Names of photographs that are safe as file names and as text in a token file.
+
+In: a key. Out: what is wrong with it, or nothing. Must not import torch, nor anything of certvq but
+errors.
+"""
+
+import re
+
+from certvq.errors import DataError
+
+_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def require_key(key: str) -> None:
+    """Refuse a key that could not be written as a file below an output folder.
+
+    Args:
+        key: name of a photograph: a relative path with `/` between its parts, such as `cats/tom`.
+
+    Raises:
+        DataError: the key is empty or no text, starts or ends with `/`, has an empty part, `.` or
+            `..` as a part, a backslash, a control character, or a lone surrogate (what a file name
+            that is not UTF-8 is read as).
+
+    Guarantee: `folder / key` lies below `folder`, also for keys that come from a file of unknown
+    origin.
+
+    Example:
+        >>> require_key("cats/tom")
+        >>> require_key("../tom")
+        Traceback (most recent call last):
+        certvq.errors.DataError: the key '../tom' has the part '..'; use names joined by '/'
+    """
+    if problem := _problem(key):
+        raise DataError(f"the key {key!r} {problem}; use names joined by '/'")
+
+
+def _problem(key: object) -> str | None:
+    if not isinstance(key, str):
+        return f"is no text but {type(key).__name__}"
+    parts = key.split("/")
+    if not all(parts):
+        return "is empty or has an empty part"
+    if dots := {".", ".."}.intersection(parts):
+        return f"has the part {min(dots)!r}"
+    if found := _FORBIDDEN.search(key):
+        return f"has the character {found.group()!r}"
+    return None

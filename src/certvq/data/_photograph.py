@@ -1,0 +1,134 @@
+"""One photograph: a key and its 8-bit pixels.
+
+In: an array of pixels. Out: a frozen, checked record that owns them. Must not import torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from certvq._types import UInt8Array
+from certvq.data._key import require_key
+from certvq.errors import DataError, DTypeError, OptionError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """A photograph that cannot change any more.
+
+    Args:
+        key: unique name, see `require_key`.
+        pixels: uint8, shape (H, W, C) with H, W >= 1 and C = 1 (grey) or 3 (red, green, blue).
+            They are copied unless they are read-only, contiguous and own their memory.
+
+    Raises:
+        DataError: the key is not usable.
+        DTypeError: the pixels are no uint8 array.
+        ShapeError: the pixels have another rank, no pixel, or another number of channels.
+
+    Guarantee: `pixels` is C-contiguous and read-only.
+
+    Example:
+        >>> photograph = Photograph("grey", np.zeros((2, 3, 1), np.uint8))
+        >>> photograph.height, photograph.width, photograph.channels
+        (2, 3, 1)
+        >>> photograph.pixels.flags.writeable
+        False
+    """
+
+    key: str
+    pixels: UInt8Array
+
+    def __post_init__(self) -> None:
+        require_key(self.key)
+        pixels: object = self.pixels
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            kind = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise DTypeError(
+                f"photograph {self.key!r}: pixels must be a uint8 array, got {kind}; "
+                "scale to 0..255, round and convert with .astype(np.uint8)"
+            )
+        if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[2] not in (1, 3):
+            raise ShapeError(
+                f"photograph {self.key!r}: pixels must have the shape (height, width, 1 or 3), "
+                f"got {pixels.shape}"
+            )
+        object.__setattr__(self, "pixels", _frozen(pixels))
+
+    @property
+    def height(self) -> int:
+        """Number of rows of pixels."""
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Number of columns of pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for red, green, blue."""
+        return self.pixels.shape[2]
+
+
+def require_usable(
+    photographs: Sequence[Photograph], *, stride: int, channels: int | None = None
+) -> None:
+    """Refuse photographs that a network of the given stride cannot take together.
+
+    Args:
+        photographs: at least one.
+        stride: pixels per token along each axis, at least 1; the smallest side that is allowed.
+        channels: what the network expects; None asks only that all photographs agree.
+
+    Raises:
+        OptionError: `stride` is below 1.
+        DataError: no photograph; a key occurs twice; a photograph has other channels than asked
+            for or than the first one; a photograph is smaller than the stride.
+
+    Example:
+        >>> tiny = Photograph("tiny", np.zeros((2, 9, 1), np.uint8))
+        >>> require_usable([tiny], stride=4)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        certvq.errors.DataError: photograph 'tiny' is 2 x 9 pixels, smaller than the stride ...
+    """
+    if stride < 1:
+        raise OptionError(f"stride must be at least 1, got {stride}")
+    if not photographs:
+        raise DataError("at least one photograph is needed, got none")
+    seen: set[str] = set()
+    for photograph in photographs:
+        if photograph.key in seen:
+            raise DataError(f"two photographs have the key {photograph.key!r}; rename one of them")
+        seen.add(photograph.key)
+        if min(photograph.height, photograph.width) < stride:
+            raise DataError(
+                f"photograph {photograph.key!r} is {photograph.height} x {photograph.width} "
+                f"pixels, smaller than the stride of {stride}; enlarge it or leave it out"
+            )
+    _require_channels(photographs, channels)
+
+
+def _require_channels(photographs: Sequence[Photograph], channels: int | None) -> None:
+    for photograph in photographs:
+        if channels is not None and photograph.channels != channels:
+            raise DataError(
+                f"photograph {photograph.key!r} has {photograph.channels} channels, the network "
+                f"takes {channels}; load the photographs with channels={channels}"
+            )
+        if photograph.channels != photographs[0].channels:
+            raise DataError(
+                f"photograph {photographs[0].key!r} has {photographs[0].channels} channels, "
+                f"photograph {photograph.key!r} has {photograph.channels}; "
+                "load them with channels=1 or channels=3"
+            )
+
+
+def _frozen(pixels: UInt8Array) -> UInt8Array:
+    flags = pixels.flags
+    if flags.owndata and flags.c_contiguous and not flags.writeable:
+        return pixels
+    copy = np.array(pixels, dtype=np.uint8, order="C")
+    copy.setflags(write=False)
+    return copy

@@ -1,0 +1,104 @@
+"""Split photographs into those to learn from and those that are held out.
+
+In: photographs. Out: two lists that share no photograph and no picture. Must not import torch.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certvq.data._photograph import Photograph, require_usable
+from certvq.errors import DataError, OptionError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photographs by use, each list in the order in which they were given.
+
+    Args:
+        train: to learn from.
+        validation: held out, never trained on.
+    """
+
+    train: list[Photograph]
+    validation: list[Photograph]
+
+
+def split_by_photograph(
+    photographs: Sequence[Photograph], *, heldout: int | Sequence[str], seed: int = 0
+) -> Split:
+    """Hold some photographs out, as a whole.
+
+    A number holds out the photographs whose SHA-256 of seed and key comes first. So the choice does
+    not depend on their order, and a new photograph displaces at most one of those held out.
+
+    Args:
+        photographs: with unique keys, all of one number of channels.
+        heldout: how many to hold out, from 1 to one less than all; or the keys of those.
+        seed: any whole number; unused when keys are given.
+
+    Returns:
+        The split; both parts hold at least one photograph.
+
+    Raises:
+        OptionError: `heldout` is out of its range, a single text, empty, names a key twice or one
+            that no photograph has, or leaves none to learn from.
+        DataError: no photograph, two of the same key, grey and colour mixed, or one of those held
+            out has the very pixels of one to learn from; both are named.
+
+    Example:
+        >>> from certvq.data import from_arrays
+        >>> import numpy as np
+        >>> grey = [np.full((2, 2), level, np.uint8) for level in range(4)]
+        >>> split = split_by_photograph(from_arrays(grey), heldout=["2"])
+        >>> [p.key for p in split.train], [p.key for p in split.validation]
+        (['0', '1', '3'], ['2'])
+    """
+    keys = [photograph.key for photograph in photographs]
+    require_usable(photographs, stride=1)
+    chosen = _chosen(keys, heldout, seed)
+    if not 0 < len(chosen) < len(keys):
+        raise OptionError(
+            f"heldout must leave at least one photograph on either side, got {len(chosen)} of "
+            f"{len(keys)}; hold out between 1 and {len(keys) - 1}"
+        )
+    split = Split(
+        [photograph for photograph in photographs if photograph.key not in chosen],
+        [photograph for photograph in photographs if photograph.key in chosen],
+    )
+    _require_unlike(split)
+    return split
+
+
+def _chosen(keys: Sequence[str], heldout: int | Sequence[str], seed: int) -> set[str]:
+    if isinstance(heldout, int):
+        return set(sorted(keys, key=lambda key: _rank(seed, key))[: max(heldout, 0)])
+    if isinstance(heldout, str):
+        raise OptionError(f"heldout must be a number or a list of keys, got the text {heldout!r}")
+    chosen = set(heldout)
+    if unknown := sorted(chosen.difference(keys)):
+        raise OptionError(
+            f"heldout names {unknown[0]!r}, which no photograph has; the keys are "
+            f"{', '.join(keys[:20])}{', ...' if len(keys) > 20 else ''}"
+        )
+    if len(chosen) < len(heldout):
+        raise OptionError(f"heldout names a key twice: {list(heldout)}")
+    return chosen
+
+
+def _rank(seed: int, key: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{key}".encode()).digest()
+
+
+def _require_unlike(split: Split) -> None:
+    learnt = {_digest(photograph): photograph.key for photograph in split.train}
+    for photograph in split.validation:
+        if twin := learnt.get(_digest(photograph)):
+            raise DataError(
+                f"photograph {photograph.key!r} is held out, but {twin!r} to learn from has the "
+                "very same pixels; remove one of them"
+            )
+
+
+def _digest(photograph: Photograph) -> tuple[tuple[int, ...], bytes]:
+    return photograph.pixels.shape, hashlib.sha256(photograph.pixels.data).digest()

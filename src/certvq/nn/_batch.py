@@ -1,0 +1,50 @@
+"""Refuse training batches that would destroy the state of a quantizer.
+
+In: tokens. Out: nothing, or a named error. Must not change any state.
+"""
+
+import math
+
+import torch
+
+from certvq.assign._validate import require_finite
+from certvq.errors import NonFiniteError
+
+
+def check_batch(
+    tokens: torch.Tensor, codebook: torch.Tensor, statistics: torch.dtype
+) -> NonFiniteError | None:
+    """Look for numbers that training cannot use.
+
+    Beside NaN and infinity these are numbers so large that sums of squares over the batch, or code
+    vectors, could overflow: with all magnitudes at most ``sqrt(max / (4 N D))`` the sum over the
+    batch of ``(z - c)^2 <= (2 max|z|)^2`` stays below ``max``.
+
+    Args:
+        tokens: (N, D).
+        codebook: (K, D).
+        statistics: type of number of the running averages.
+
+    Returns:
+        The error, or None.
+    """
+    try:
+        require_finite(codebook, "codebook")
+        require_finite(tokens, "latents")
+    except NonFiniteError as error:
+        return error
+    if not tokens.numel():
+        return None
+    limit = min(
+        math.sqrt(torch.finfo(statistics).max / (4 * tokens.numel())),
+        torch.finfo(codebook.dtype).max / 4,
+    )
+    magnitude = tokens.abs()
+    if float(magnitude.max()) <= limit:
+        return None
+    row, column = torch.nonzero(magnitude.double() > limit)[0].tolist()
+    return NonFiniteError(
+        f"latents in training must be at most {limit:.3g} in magnitude, so that sums over the "
+        f"batch stay finite, got {float(tokens[row, column]):.3g} at row {row}, column {column}; "
+        "scale them down, or use .double()"
+    )

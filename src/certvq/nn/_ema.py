@@ -1,0 +1,42 @@
+"""The codebook as a moving average of the tokens that chose each code.
+
+In: nothing. Out: the option. Must not hold state; that is `_statistics`.
+"""
+
+import math
+from dataclasses import dataclass
+
+from certvq.errors import OptionError
+
+
+@dataclass(frozen=True)
+class EMA:
+    """Move each code vector to the exponential moving average of its tokens.
+
+    Mathematics, for code i and batch t with n_i tokens of sum s_i:
+    ``N_i <- decay N_i + (1 - decay) n_i``, ``m_i <- decay m_i + (1 - decay) s_i``, both divided by
+    ``1 - decay^t`` while the average is young, and ``c_i = m_i / L(N_i)`` with the Laplace
+    smoothing ``L(N_i) = (N_i + eps) / (N + K eps) N``, ``N = sum_i N_i``.
+
+    Attributes:
+        decay: weight of the past, in [0, 1).
+        eps: smoothing of the counts, in tokens, > 0.
+
+    Raises:
+        OptionError: `decay` or `eps` out of range.
+
+    References:
+        van den Oord, Vinyals, Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+        appendix A.1; the smoothing and the correction of the start are those of Sonnet.
+    """
+
+    decay: float = 0.99
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay < 1.0:
+            text = f"EMA decay must lie in [0, 1), got {self.decay}"
+            raise OptionError(text)
+        if not 0.0 < self.eps < math.inf:
+            text = f"EMA eps must be positive and finite, got {self.eps}"
+            raise OptionError(text)

@@ -1,0 +1,107 @@
+"""Where the feature axis of a tensor of latents lies.
+
+In: tensors as networks make them. Out: the (N, D) tokens that assignment works on, and the way
+back. Must not know of codebooks.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from certvq.errors import DTypeError, OptionError, ShapeError
+
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of the axes of a tensor of latents; ``d`` or ``c`` is the feature axis.
+
+    Attributes:
+        name: the axes, separated by blanks, for example ``"b c h w"``.
+        feature_axis: place of the feature axis among them.
+    """
+
+    name: str
+    feature_axis: int
+
+    @property
+    def rank(self) -> int:
+        """Number of axes of the latents; codes have one less."""
+        return len(self.name.split())
+
+    def tokens(self, latents: torch.Tensor, dim: int) -> torch.Tensor:
+        """Read latents as one token a row.
+
+        Args:
+            latents: floats whose axes are those of the layout.
+            dim: D, the size that the feature axis must have.
+
+        Returns:
+            (N, D), a view where the strides allow it.
+
+        Raises:
+            ShapeError: wrong rank, or a feature axis of another size.
+            DTypeError: numbers that are not float64, float32, bfloat16 or float16.
+        """
+        shape = tuple(latents.shape)
+        if len(shape) != self.rank or shape[self.feature_axis] != dim:
+            text = (
+                f"latents of layout {self.name!r} must have {self.rank} axes with dim={dim} at "
+                f"axis {self.feature_axis}, got shape {shape}; transpose them or choose another "
+                "layout"
+            )
+            raise ShapeError(text)
+        if latents.dtype not in _FLOATS:
+            text = (
+                "latents must be float64, float32, bfloat16 or float16, got "
+                f"{str(latents.dtype).removeprefix('torch.')}; convert them"
+            )
+            raise DTypeError(text)
+        return latents.movedim(self.feature_axis, -1).reshape(-1, dim)
+
+    def grid(self, latents: torch.Tensor) -> tuple[int, ...]:
+        """Return the shape of the codes: the latents' shape without the feature axis."""
+        shape = list(latents.shape)
+        del shape[self.feature_axis]
+        return tuple(shape)
+
+    def restore(self, tokens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+        """Undo `tokens`.
+
+        Args:
+            tokens: (N, D).
+            grid: shape of the codes, N in all.
+
+        Returns:
+            A view with the axes of the layout.
+        """
+        return tokens.reshape(*grid, tokens.shape[1]).movedim(-1, self.feature_axis)
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("b n d", 2),
+        Layout("b d n", 1),
+        Layout("b c h w", 1),
+        Layout("b c t h w", 1),
+    )
+}
+
+
+def find_layout(name: str) -> Layout:
+    """Look a layout up by its name.
+
+    Raises:
+        OptionError: no such layout; the text lists those there are.
+
+    Example:
+        >>> find_layout("b c h w").feature_axis
+        1
+    """
+    if name not in LAYOUTS:
+        known = ", ".join(repr(known) for known in LAYOUTS)
+        text = f"layout must be one of {known}; got {name!r}"
+        raise OptionError(text)
+    return LAYOUTS[name]

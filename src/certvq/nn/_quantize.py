@@ -1,0 +1,292 @@
+"""The vector quantizer as a layer.
+
+In: latents of any layout. Out: code vectors, their indices and the loss that trains encoder and
+codebook. Codes come from `certvq.assign` alone. Must not know of images or models.
+"""
+
+import math
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from certvq.assign import Assignment, DecidedBy, assign
+from certvq.errors import OptionError
+from certvq.nn._batch import check_batch
+from certvq.nn._codes import require_codes
+from certvq.nn._distributed import copy_from_first, is_first, raise_together
+from certvq.nn._ema import EMA
+from certvq.nn._gradient import Gradient
+from certvq.nn._kmeans import KMeans, cluster
+from certvq.nn._layout import find_layout
+from certvq.nn._losses import mean_square
+from certvq.nn._revive import Revive, dead_codes, pick_tokens
+from certvq.nn._statistics import RunningStatistics
+from certvq.nn._straight_through import straight_through
+from certvq.nn._uniform import Uniform, uniform_codebook
+
+Update: TypeAlias = EMA | Gradient
+Start: TypeAlias = KMeans | Uniform
+
+_AVERAGE, _CLUSTER, _REVIVE = EMA(), KMeans(), Revive()
+
+_USAGE_DECAY = 0.99
+"""Decay of the running counts where no `EMA` option gives one."""
+
+_REVIVED_SHARE = 0.5
+"""Running count of a revived code, in units of the mean count."""
+
+
+class Quantized(NamedTuple):
+    """What a quantizer's forward pass returns; unpacks like a three-tuple.
+
+    Attributes:
+        quantized: the code vectors, of the latents' shape and the codebook's type of number.
+        codes: int64, the latents' shape without the feature axis.
+        loss: scalar; what training adds to the reconstruction loss.
+    """
+
+    quantized: torch.Tensor
+    codes: torch.Tensor
+    loss: torch.Tensor
+
+
+class VectorQuantize(nn.Module):
+    """Replace each latent by the provably nearest code vector.
+
+    Mathematics: ``quantized = c_i`` with ``i = min { i : for all j, |z - c_i| <= |z - c_j| }``,
+    ``loss = codebook_loss (with Gradient only) + commitment_weight * commitment_loss``,
+    ``codebook_loss = mse(sg[z], c_i)``, ``commitment_loss = mse(z, sg[c_i])``; straight through,
+    the gradient of `quantized` goes to the latents unchanged.
+
+    In training the codebook changes at the beginning of a forward pass and never after it: the
+    batch is validated, the statistics of the previous batch are taken in (or the codebook is
+    started from this one), dead codes are revived, and then codes are assigned. In eval mode
+    nothing changes, ever.
+
+    Args:
+        dim: D, size of the feature axis, >= 1.
+        codebook_size: K, >= 1.
+        commitment_weight: beta, finite and >= 0.
+        update: how the codebook learns, `EMA` or `Gradient`.
+        start: where it starts, `KMeans` of the first training batch or `Uniform`.
+        revive: when codes are replaced, or None for never.
+        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        generator: source of every random choice; None is torch's default generator. Its state is
+            not part of the layer's state.
+
+    Attributes:
+        codebook: (K, D), an ``nn.Parameter`` with `Gradient` and a buffer with `EMA`, in torch's
+            default type of number unless the module is converted.
+        latest: what `metrics` reports, as scalar tensors on the latents' device.
+
+    Raises:
+        OptionError: an option out of its range.
+
+    Guarantee: ``certified_assign`` for every code, also under autocast: latents of another type of
+    number than the codebook are taken as they are. ``quantized == decode(codes)`` bit for bit, in
+    train and eval mode. With several processes (`torch.distributed`) the codebook is the same on
+    all of them.
+    Ties: the lowest index.
+
+    Example:
+        >>> layer = VectorQuantize(2, 3, start=Uniform()).eval()
+        >>> _ = layer.codebook.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, 0.5]]))
+        >>> quantized, codes, loss = layer(torch.tensor([[[1.0, -0.5], [0.9, 0.8]]]))
+        >>> codes
+        tensor([[0, 1]])
+        >>> torch.equal(quantized, layer.decode(codes))
+        True
+
+    References:
+        van den Oord, Vinyals, Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+        equations 1 to 3 and appendix A.1.
+    """
+
+    codebook: torch.Tensor
+    started: torch.Tensor
+
+    def __init__(  # noqa: PLR0913 (independent options, all of them keyword-only)
+        self,
+        dim: int,
+        codebook_size: int,
+        *,
+        commitment_weight: float = 0.25,
+        update: Update = _AVERAGE,
+        start: Start = _CLUSTER,
+        revive: Revive | None = _REVIVE,
+        layout: str = "b n d",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        _require_options(dim, codebook_size, commitment_weight)
+        self.dim = dim
+        self.codebook_size = codebook_size
+        self.commitment_weight = commitment_weight
+        self.update = update
+        self.start = start
+        self.revive = revive
+        self.generator = generator
+        self._layout = find_layout(layout)
+        self.latest: dict[str, torch.Tensor] = {}
+        codebook = uniform_codebook(codebook_size, dim, generator)
+        if isinstance(update, Gradient):
+            self.codebook = nn.Parameter(codebook)
+        else:
+            self.register_buffer("codebook", codebook)
+        self.register_buffer("started", torch.tensor(False))
+        self.statistics = RunningStatistics(codebook_size, dim if isinstance(update, EMA) else 0)
+
+    def forward(self, x: torch.Tensor) -> Quantized:
+        """Quantize latents; in train mode, let the codebook learn first.
+
+        Args:
+            x: finite latents of the layer's layout, any float type.
+
+        Returns:
+            `Quantized`. An empty batch has loss 0 and teaches nothing.
+
+        Raises:
+            ShapeError: wrong rank or feature size.
+            DTypeError: numbers that are not floats.
+            NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
+                process; in train mode also latents so large that sums over the batch could
+                overflow. No state has changed then.
+        """
+        tokens = self._layout.tokens(x, self.dim)
+        latents = tokens.detach()
+        if self.training:
+            error = check_batch(latents, self.codebook.detach(), self.statistics.counts.dtype)
+            raise_together(error, latents.device)
+            self._learn(latents)
+        assignment = self._assign(latents)
+        if self.training:
+            self.statistics.observe(latents, assignment.codes)
+        vectors = straight_through(tokens, self.codebook.detach(), assignment.codes)
+        loss = self._loss(tokens, vectors.detach(), assignment)
+        grid = self._layout.grid(x)
+        return Quantized(self._layout.restore(vectors, grid), assignment.codes.reshape(grid), loss)
+
+    @torch.no_grad()
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the codes of latents; changes nothing, also in train mode.
+
+        Args:
+            x: finite latents of the layer's layout, any float type.
+
+        Returns:
+            int64, the shape of `x` without the feature axis.
+
+        Raises:
+            ShapeError: wrong rank or feature size.
+            DTypeError: numbers that are not floats.
+            NonFiniteError: NaN or infinity in the latents or the codebook.
+        """
+        codes: torch.Tensor = self._assign(self._layout.tokens(x, self.dim)).codes
+        return codes.reshape(self._layout.grid(x))
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the code vectors of codes.
+
+        Args:
+            codes: integers in ``range(K)``, shaped as `forward` returns them.
+
+        Returns:
+            Code vectors in the layer's layout.
+
+        Raises:
+            DTypeError: not integers.
+            ShapeError: wrong number of axes.
+            CodeRangeError: a code outside ``range(K)``; names the first place.
+        """
+        wide = require_codes(codes, self.codebook_size, self._layout.rank - 1)
+        vectors = functional.embedding(wide.reshape(-1), self.codebook)
+        return self._layout.restore(vectors, tuple(wide.shape))
+
+    def metrics(self) -> dict[str, float]:
+        """Return figures of the latest forward pass; empty before the first one.
+
+        Returns:
+            ``codebook_loss`` and ``commitment_loss``, equal in value
+            (``codebookLoss_eq_commitmentLoss``), and ``filter_rows``, ``refined_rows`` and
+            ``exact_rows``, how many tokens were decided by each means.
+        """
+        return {name: float(value) for name, value in self.latest.items()}
+
+    def extra_repr(self) -> str:
+        """Return the options for `repr`."""
+        return (
+            f"dim={self.dim}, codebook_size={self.codebook_size}, "
+            f"commitment_weight={self.commitment_weight}, update={self.update}, "
+            f"start={self.start}, revive={self.revive}, layout={self._layout.name!r}"
+        )
+
+    def _assign(self, latents: torch.Tensor) -> Assignment:
+        with torch.autocast(latents.device.type, enabled=False):
+            return assign(latents, self.codebook.detach())
+
+    def _loss(
+        self, tokens: torch.Tensor, vectors: torch.Tensor, assignment: Assignment
+    ) -> torch.Tensor:
+        commitment = mean_square(tokens, vectors)
+        loss = self.commitment_weight * commitment
+        if isinstance(self.update, Gradient):
+            learning = functional.embedding(assignment.codes, self.codebook)
+            loss = mean_square(tokens.detach(), learning) + loss
+        value = commitment.detach()
+        self.latest = {"codebook_loss": value, "commitment_loss": value}
+        for way in DecidedBy:
+            self.latest[f"{way.name.lower()}_rows"] = (assignment.decided_by == way).sum()
+        return loss
+
+    @torch.no_grad()
+    def _learn(self, latents: torch.Tensor) -> None:
+        """Bring the codebook up to date; everything that can fail has been checked."""
+        if not bool(self.started):
+            self._begin(latents)
+            return
+        if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
+            self.codebook.copy_(self.statistics.means(self.update.eps))
+        if self.revive is not None:
+            self._replace_dead_codes(latents, self.revive.threshold)
+
+    def _begin(self, latents: torch.Tensor) -> None:
+        if is_first() and len(latents):
+            counts = self.statistics.counts.new_ones(self.codebook_size)
+            if isinstance(self.start, KMeans):
+                found = cluster(
+                    latents,
+                    self.codebook.detach(),
+                    iterations=self.start.iterations,
+                    generator=self.generator,
+                )
+                self.codebook.copy_(found.codebook)
+                counts = found.counts.clamp(min=1)
+            self.statistics.begin(self.codebook, counts, self._decay())
+            self.started.fill_(True)
+        copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
+
+    def _replace_dead_codes(self, latents: torch.Tensor, threshold: float) -> None:
+        dead = dead_codes(self.statistics.counts, threshold)
+        if not len(dead):
+            return
+        if is_first():
+            vectors = pick_tokens(latents, len(dead), self.generator).to(self.codebook.dtype)
+            rows = dead[: len(vectors)]
+            self.codebook[rows] = vectors
+            self.statistics.replace(rows, vectors, _REVIVED_SHARE)
+        copy_from_first([self.codebook, *self.statistics.buffers()])
+
+    def _decay(self) -> float:
+        return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
+
+
+def _require_options(dim: int, codebook_size: int, commitment_weight: float) -> None:
+    for name, value in (("dim", dim), ("codebook_size", codebook_size)):
+        if value < 1:
+            text = f"{name} must be at least 1, got {value}"
+            raise OptionError(text)
+    if not 0.0 <= commitment_weight < math.inf:
+        text = f"commitment_weight must be finite and at least 0, got {commitment_weight}"
+        raise OptionError(text)

@@ -1,0 +1,40 @@
+"""Random choices that are the same on every device.
+
+In: a `torch.Generator` or None, torch's default one. Out: numbers drawn on the generator's own
+device and moved to where they are needed. Must not know what they are for.
+"""
+
+import torch
+
+
+def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
+    """Draw `count` numbers of [0, 1), float64."""
+    home = _home(generator)
+    return torch.rand(count, generator=generator, device=home, dtype=torch.float64).to(device)
+
+
+def normal(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
+) -> torch.Tensor:
+    """Draw standard normal numbers, float64."""
+    home = _home(generator)
+    return torch.randn(shape, generator=generator, device=home, dtype=torch.float64).to(device)
+
+
+def permutation(
+    count: int, generator: torch.Generator | None, device: torch.device
+) -> torch.Tensor:
+    """Draw a permutation of ``range(count)``, int64."""
+    return torch.randperm(count, generator=generator, device=_home(generator)).to(device)
+
+
+def integers(
+    below: int, count: int, generator: torch.Generator | None, device: torch.device
+) -> torch.Tensor:
+    """Draw `count` integers of ``range(below)``, int64."""
+    home = _home(generator)
+    return torch.randint(below, (count,), generator=generator, device=home).to(device)
+
+
+def _home(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device

@@ -1,0 +1,125 @@
+"""Running counts and sums of the tokens that chose each code.
+
+In: tokens with their codes, batch by batch. Out: moving averages, and the code vectors that they
+imply. The statistics of a batch wait until the next training batch arrives, so that the codebook
+that a forward pass used is still there when it returns. Must not search for codes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from certvq.nn._distributed import add_over_processes
+
+
+class RunningStatistics(nn.Module):
+    """Moving averages with the correction of the start, in float32 or wider.
+
+    Args:
+        codebook_size: K.
+        width: D where code vectors follow the sums, 0 where only counts are wanted.
+
+    Attributes:
+        weight: (), how much of the past the averages hold, ``1 - decay^t`` after t batches.
+        counts: (K,), tokens per batch, times `weight`.
+        sums: (K, width), sums of tokens per batch, times `weight`.
+        pending_counts: (K,), tokens of the latest training batch, not yet averaged.
+        pending_sums: (K, width), likewise.
+    """
+
+    weight: torch.Tensor
+    counts: torch.Tensor
+    sums: torch.Tensor
+    pending_counts: torch.Tensor
+    pending_sums: torch.Tensor
+
+    def __init__(self, codebook_size: int, width: int) -> None:
+        super().__init__()
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        self.register_buffer("weight", torch.zeros((), dtype=dtype))
+        for name in ("counts", "pending_counts"):
+            self.register_buffer(name, torch.zeros(codebook_size, dtype=dtype))
+        for name in ("sums", "pending_sums"):
+            self.register_buffer(name, torch.zeros(codebook_size, width, dtype=dtype))
+
+    def begin(self, codebook: torch.Tensor, counts: torch.Tensor, decay: float) -> None:
+        """Start as though one batch had been averaged whose means are the codebook.
+
+        Args:
+            codebook: (K, D).
+            counts: (K,) tokens of each code, each at least 1.
+            decay: weight of the past.
+        """
+        self.weight.fill_(1.0 - decay)
+        self.counts.copy_(counts * (1.0 - decay))
+        self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
+
+    def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
+        """Keep the statistics of a batch, of all processes, for the next call of `average`.
+
+        Args:
+            tokens: (N, D).
+            codes: (N,) int64.
+
+        Cost: O(N D). On CUDA the order of additions varies unless
+        ``torch.use_deterministic_algorithms(True)`` is set.
+        """
+        codebook_size, width = self.sums.shape
+        sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
+        sums.index_add_(0, codes, tokens[:, :width].double())
+        counts = torch.bincount(codes, minlength=codebook_size).double()
+        self.pending_sums.copy_(add_over_processes(sums))
+        self.pending_counts.copy_(add_over_processes(counts))
+
+    def average(self, decay: float) -> bool:
+        """Take the waiting batch into the averages.
+
+        Args:
+            decay: weight of the past.
+
+        Returns:
+            Whether there was a batch with at least one token.
+        """
+        if not bool(self.pending_counts.any()):
+            return False
+        fresh = 1.0 - decay
+        self.weight.mul_(decay).add_(fresh)
+        self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
+        self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
+        self.pending_counts.zero_()
+        self.pending_sums.zero_()
+        return True
+
+    def means(self, eps: float) -> torch.Tensor:
+        """Return the code vectors that the averages imply, (K, width).
+
+        Args:
+            eps: Laplace smoothing of the counts, in tokens.
+        """
+        counts = self.counts.double() / self.weight
+        total = counts.sum()
+        smoothed = (counts + eps) / (total + len(counts) * eps) * total
+        return self.sums.double() / self.weight / smoothed[:, None]
+
+    def replace(self, rows: torch.Tensor, vectors: torch.Tensor, share: float) -> None:
+        """Forget the past of some codes.
+
+        Args:
+            rows: (M,) int64, codes.
+            vectors: (M, D), their new code vectors.
+            share: how many tokens they shall seem to have had, in units of the mean count.
+        """
+        tokens = self.counts.mean() * share
+        self.counts[rows] = tokens
+        self.sums[rows] = vectors[:, : self.sums.shape[1]].to(self.sums.dtype) * tokens
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "RunningStatistics":
+        kept = dict(self._buffers)
+        super()._apply(fn, *args, **kwargs)
+        for name, old in kept.items():
+            new = self._buffers[name]
+            if old is not None and new is not None and new.dtype.itemsize < torch.float32.itemsize:
+                self._buffers[name] = old.to(new.device)
+        return self

@@ -1,0 +1,67 @@
+"""The straight-through estimator in its numerically safe form.
+
+In: latents, code vectors and codes. Out: the code vectors themselves, with the gradient of the
+latents. Must not know how codes are found.
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+class _StraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        del latents
+        return functional.embedding(codes, codebook)
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        del output
+        ctx.latents_dtype = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return cotangents[0].to(ctx.latents_dtype), None, None
+
+
+def straight_through(
+    latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Look codes up; send the gradient of the result to the latents, unchanged.
+
+    Mathematics: the value is ``codebook[codes]``; the derivative with respect to `latents` is the
+    identity, and that with respect to `codebook` is zero. The usual ``z + sg(c - z)`` has the same
+    derivatives but is not the code vector in floating point: it is off by a rounding error.
+
+    Args:
+        latents: (N, D), any float type.
+        codebook: (K, D).
+        codes: (N,) int64 in ``range(K)``, not checked here.
+
+    Returns:
+        (N, D) of the codebook's type of number.
+
+    Guarantee: equals ``codebook[codes]`` bit for bit, the sign of zero included; the cotangent of
+    the latents is that of the result, rounded to the latents' type of number
+    (``straightThrough_gradients``).
+
+    Example:
+        >>> latents = torch.tensor([[0.1, 0.2]], requires_grad=True)
+        >>> codebook = torch.tensor([[0.0, 0.0], [0.3, 0.3]])
+        >>> quantized = straight_through(latents, codebook, torch.tensor([1]))
+        >>> quantized.sum().backward()
+        >>> latents.grad
+        tensor([[1., 1.]])
+
+    References:
+        Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic
+        Neurons", 2013; van den Oord, Vinyals, Kavukcuoglu, 2017, section 3.2.
+    """
+    result: torch.Tensor = _StraightThrough.apply(latents, codebook, codes)
+    return result

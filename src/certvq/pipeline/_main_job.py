@@ -1,0 +1,165 @@
+"""The main job: photographs to certified tokens and back, end to end.
+
+In: photographs and a folder. Out: in the folder a trained model, the tokens of photographs that it
+never saw, every code audited by exact arithmetic, the figures and the page. Must not know of the
+command line.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certvq._types import Progress, UInt8Array, no_progress
+from certvq._version import __version__
+from certvq.data import Skipped
+from certvq.models import VQVAEConfig
+from certvq.pipeline._claim import claim
+from certvq.pipeline._heldout import RoundTrip, round_trip, write_heldout
+from certvq.pipeline._rate import bits_per_pixel, code_counts
+from certvq.pipeline._summary import ImageFigures, Summary
+from certvq.pipeline._training import Trained, train_run
+from certvq.report import write_report
+from certvq.train import (
+    RunFiles,
+    TrainConfig,
+    mean_psnr,
+    patch_kmeans_codec,
+    perplexity,
+    psnr,
+    read_checkpoint_info,
+    usage,
+)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the main job gave.
+
+    Attributes:
+        files: the run directory.
+        summary: the figures, as in `summary.json`.
+        skipped: files that could not be used, with the reasons.
+    """
+
+    files: RunFiles
+    summary: Summary
+    skipped: list[Skipped]
+
+
+def demo_config(*, seconds: float = 150.0, seed: int = 0) -> TrainConfig:
+    """Give the configuration of the main job: a small model, tuned for minutes on two cores.
+
+    Args:
+        seconds: the time to train for.
+        seed: of weights, crops and split.
+
+    Returns:
+        A configuration that may be changed with `dataclasses.replace`.
+
+    Raises:
+        OptionError: a value is out of its range.
+    """
+    return TrainConfig(model=VQVAEConfig.small(), seconds=seconds, seed=seed)
+
+
+def run_demo(
+    out: Path,
+    *,
+    data: Path | None = None,
+    config: TrainConfig | None = None,
+    channels: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> DemoResult:
+    """Train, encode held-out photographs, audit, decode from disk alone, compare, and show it.
+
+    Args:
+        out: becomes the run directory; absent, empty, or a run of the same settings, which is gone
+            on with: a finished one is not trained again.
+        data: a folder of images; None for the bundled photographs.
+        config: how to train; None for `demo_config()`.
+        channels: 1 converts everything to grey, 3 to colour; None converts nothing.
+        overwrite: replace the run in `out`.
+        progress: called throughout.
+
+    Returns:
+        The figures. It is for the caller to look at `summary.ok`.
+
+    Raises:
+        OptionError: `out` cannot be used, or an option is out of its range.
+        DataError: the photographs cannot be used; one is named.
+        FileFormatError: the run in `out` is corrupt, or of other settings.
+        NonFiniteError: the training diverged; the last checkpoint is left as it is.
+        OSError: a file cannot be read or written.
+    """
+    start = time.monotonic()
+    config = config or demo_config()
+    files = claim(out, existing=True, overwrite=overwrite)
+    resume = files.checkpoint.exists() and not overwrite
+    begun = read_checkpoint_info(files.checkpoint).seconds if resume else 0.0
+    trained = train_run(
+        out,
+        config,
+        data=data,
+        channels=channels,
+        resume=resume,
+        overwrite=not resume,
+        progress=progress,
+    )
+    heldout = trained.split.validation
+    trip = round_trip(files, heldout, progress=progress)
+    kmeans = patch_kmeans_codec(
+        trained.split.train,
+        heldout,
+        patch=config.model.downsampling,
+        codebook_size=config.model.codebook_size,
+        seed=config.seed,
+        progress=progress,
+    )
+    write_heldout(files, heldout, trip.encoded, kmeans)
+    elapsed = begun + time.monotonic() - start
+    summary = _summarise(trained, config.seed, trip, kmeans, total_seconds=elapsed)
+    summary.write(files.summary)
+    write_report(out, progress=progress)
+    return DemoResult(files, summary, trained.skipped)
+
+
+def _summarise(
+    trained: Trained,
+    seed: int,
+    trip: RoundTrip,
+    kmeans: Mapping[str, UInt8Array],
+    *,
+    total_seconds: float,
+) -> Summary:
+    encoded, heldout = trip.encoded, trained.split.validation
+    header, counts = encoded.header, code_counts(encoded.records, encoded.header.codebook_size)
+    return Summary(
+        psnr_heldout=mean_psnr((p.pixels, encoded.reconstructions[p.key]) for p in heldout),
+        psnr_kmeans=mean_psnr((p.pixels, kmeans[p.key]) for p in heldout),
+        bits_per_pixel=bits_per_pixel(encoded.records, header.codebook_size),
+        perplexity=perplexity(counts),
+        usage=usage(counts),
+        codes_total=encoded.audit.rows,
+        decided_by=dict(header.decided_by),
+        audit_violations=len(encoded.audit.violations),
+        roundtrip_bit_exact=trip.bit_exact,
+        train_seconds=trained.seconds,
+        total_seconds=total_seconds,
+        codebook_size=header.codebook_size,
+        codebook_sha256=header.codebook_sha256,
+        certvq_version=__version__,
+        seed=seed,
+        images=tuple(
+            ImageFigures(
+                key=photograph.key,
+                height=photograph.height,
+                width=photograph.width,
+                tokens=record.codes.size,
+                psnr=psnr(photograph.pixels, encoded.reconstructions[photograph.key]),
+                psnr_kmeans=psnr(photograph.pixels, kmeans[photograph.key]),
+            )
+            for photograph, record in zip(heldout, encoded.records, strict=True)
+        ),
+    )

@@ -1,0 +1,6 @@
+"""The page of a run: one HTML file that opens offline.
+
+In: a run directory. Out: `report.html` in it. Must not import `certvq.pipeline` nor `certvq.cli`.
+"""
+
+from certvq.report._page import write_report as write_report

@@ -1,0 +1,134 @@
+"""Single files of a run directory, each read with its name in every complaint.
+
+In: a path. Out: plain Python objects and NumPy arrays. Must not know what the page looks like.
+"""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
+
+from certvq._types import UInt8Array
+from certvq.errors import FileFormatError
+
+_CODEBOOK = "quantizer.codebook"
+# what NumPy and zipfile raise for damaged archives; RuntimeError: "encrypted", "not supported"
+_CORRUPT_NPZ = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        FileFormatError: the file is not UTF-8, not JSON, or no object.
+        OSError: the file cannot be opened.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+        raise FileFormatError(f"{path}: no JSON ({error}); write the run again") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(
+            f"{path}: required one JSON object, got {type(value).__name__}; write the run again"
+        )
+    return value
+
+
+def read_json_lines(path: Path) -> tuple[tuple[dict[str, Any], ...], bool]:
+    """Read a file of one JSON object a line, whose last line may be unfinished.
+
+    Returns:
+        The objects, and whether an unfinished last line (without its newline) was left out.
+
+    Raises:
+        FileFormatError: a finished line is no JSON object; the text has its number.
+        OSError: the file cannot be opened.
+    """
+    *lines, tail = path.read_bytes().split(b"\n")
+    records = [_json_line(path, number, line) for number, line in enumerate(lines, start=1)]
+    return tuple(records), bool(tail.strip())
+
+
+def _json_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path}: line {number} is no JSON ({error}); remove the line or train again"
+        ) from error
+    if not isinstance(value, dict):
+        raise FileFormatError(
+            f"{path}: line {number} must be a JSON object, got {type(value).__name__}; "
+            "remove the line or train again"
+        )
+    return value
+
+
+def read_picture(path: Path) -> UInt8Array:
+    """Read a picture as uint8 of shape (height, width, channels), 1 or 3 channels.
+
+    Raises:
+        FileFormatError: the file is no picture, or is truncated.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as stream:
+        try:
+            with Image.open(stream) as picture:
+                pixels = np.asarray(picture.convert("L" if picture.mode in {"1", "L"} else "RGB"))
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise FileFormatError(f"{path}: no picture ({error}); encode again") from error
+        except (OSError, SyntaxError, ValueError, zlib.error) as error:
+            raise FileFormatError(f"{path}: corrupt picture ({error}); encode again") from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read every array of an `.npz` file; nothing is unpickled.
+
+    Raises:
+        FileFormatError: the file is no `.npz`, is truncated, or holds Python objects.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as stream:
+        try:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, NpzFile):
+                with loaded:
+                    return {name: loaded[name] for name in loaded.files}
+        except _CORRUPT_NPZ as error:
+            raise FileFormatError(f"{path}: corrupt .npz ({error}); encode again") from error
+    raise FileFormatError(f"{path}: one array, no .npz archive; encode again")
+
+
+def read_codebook(path: Path) -> torch.Tensor:
+    """Read the codebook, (codebook_size, dim), out of a model's weights.
+
+    Raises:
+        FileFormatError: the file is no safetensors file, or holds no codebook of rank 2 and of
+            finite numbers.
+        OSError: the file cannot be opened.
+    """
+    path.stat()  # a missing file is an OSError here, as everywhere in this module
+    try:
+        with safe_open(path, framework="pt") as weights:
+            names = list(weights.keys())
+            codebook = weights.get_tensor(_CODEBOOK) if _CODEBOOK in names else None
+    except SafetensorError as error:
+        raise FileFormatError(f"{path}: corrupt model ({error}); train again") from error
+    if codebook is None or codebook.ndim != 2:
+        found = "no such tensor" if codebook is None else f"shape {tuple(codebook.shape)}"
+        raise FileFormatError(
+            f"{path}: required a tensor {_CODEBOOK!r} of shape (codebook_size, dim), got {found}; "
+            "was the model saved with save_pretrained?"
+        )
+    if not codebook.isfinite().all():
+        raise FileFormatError(f"{path}: the codebook holds NaN or infinity; train again")
+    return codebook

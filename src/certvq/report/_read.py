@@ -1,0 +1,245 @@
+"""A run directory as one frozen value: what the page shows, checked to belong together.
+
+In: the path of a run directory. Out: a `Run`, whose pictures are still paths, since a run may hold
+more of them than fit into memory. Must not know what the page looks like.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certvq._types import Float64Array, Int64Array
+from certvq.errors import DigestMismatchError, FileFormatError
+from certvq.models import codebook_digest
+from certvq.report._files import read_arrays, read_codebook, read_json, read_json_lines
+from certvq.report._summary import PhotoFigures, Summary, parse_summary
+from certvq.tokens import TokenFile, TokenHeader, TokenRecord, read_tokens
+
+_REQUIRED = ("summary.json", "tokens.parquet", "model/model.safetensors", "model/config.json")
+_METRIC_SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One held-out photograph; the paths are None where the run has no such picture."""
+
+    figures: PhotoFigures
+    codes: Int64Array
+    radius: Float64Array | None
+    original: Path | None
+    reconstruction: Path | None
+    kmeans: Path | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory; `missing` names the optional files that it lacks.
+
+    `latent_norm` is the root mean square of the norm of all held-out latents, None where the run
+    does not hold them. `metrics_cut` says that the last line of `metrics.jsonl` was unfinished.
+    """
+
+    summary: Summary
+    photos: tuple[Photo, ...]
+    header: TokenHeader
+    tokens_sha256: str
+    codebook: Float64Array
+    counts: Int64Array
+    latent_norm: float | None
+    metrics: tuple[dict[str, Any], ...]
+    metrics_cut: bool
+    train: dict[str, Any]
+    model: dict[str, Any]
+    missing: tuple[str, ...]
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        FileFormatError: `run_dir` is no run directory, or a file in it is corrupt or does not
+            belong to the others; the text names the file.
+        DigestMismatchError: the codebook of the model is not the one that the summary or the
+            token file names.
+    """
+    lacking = [name for name in _REQUIRED if not (run_dir / name).is_file()]
+    if lacking:
+        raise FileFormatError(
+            f"{run_dir}: no run directory, looked for {', '.join(_REQUIRED)} and did not find "
+            f"{', '.join(lacking)}; name the folder that a finished run has written"
+        )
+    shelf = _Shelf(run_dir)
+    path = run_dir / "summary.json"
+    summary = parse_summary(read_json(path), path)
+    tokens = read_tokens(run_dir / "tokens.parquet")
+    model = read_json(run_dir / "model/config.json")
+    codebook = _codebook(run_dir, summary, tokens.header, model)
+    radii, latents = shelf.arrays("heldout/stability.npz"), shelf.arrays("heldout/latents.npz")
+    photos = _photos(shelf, summary, tokens, radii)
+    metrics, metrics_cut = _metrics(shelf)
+    return Run(
+        summary=summary,
+        photos=photos,
+        header=tokens.header,
+        tokens_sha256=hashlib.sha256((run_dir / "tokens.parquet").read_bytes()).hexdigest(),
+        codebook=codebook,
+        counts=np.bincount(
+            np.concatenate([photo.codes.ravel() for photo in photos] or [np.zeros(0, np.int64)]),
+            minlength=len(codebook),
+        ),
+        latent_norm=_latent_norm(shelf, photos, latents),
+        metrics=metrics,
+        metrics_cut=metrics_cut,
+        train=read_json(run_dir / "train.json") if shelf.has("train.json") else {},
+        model=model,
+        missing=tuple(shelf.missing),
+    )
+
+
+class _Shelf:
+    """The optional files of a run: what is not there is noted."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.missing: list[str] = []
+
+    def has(self, name: str) -> bool:
+        found = (self.run_dir / name).is_file()
+        if not found:
+            self.missing.append(name)
+        return found
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        return read_arrays(self.run_dir / name) if self.has(name) else None
+
+    def picture(self, key: str, kind: str) -> Path | None:
+        # keys that lead out of the folder were refused by read_tokens
+        name = f"heldout/{key}.{kind}.png"
+        return self.run_dir / name if self.has(name) else None
+
+
+def _codebook(
+    run_dir: Path, summary: Summary, header: TokenHeader, model: Mapping[str, Any]
+) -> Float64Array:
+    path = run_dir / "model/model.safetensors"
+    codebook = read_codebook(path)
+    digest = codebook_digest(codebook)
+    for name, named in (
+        ("summary.json", summary.codebook_sha256),
+        ("tokens.parquet", header.codebook_sha256),
+        ("model/config.json", model.get("codebook_sha256")),
+    ):
+        if named != digest:
+            raise DigestMismatchError(
+                f"{run_dir / name}: names the codebook {named}, but {path} holds {digest}; "
+                "the files are of different runs: write the run again"
+            )
+    for name, size in (
+        ("summary.json", summary.codebook_size),
+        ("tokens.parquet", header.codebook_size),
+    ):
+        if size != len(codebook):
+            raise FileFormatError(
+                f"{run_dir / name}: codebook_size is {size}, but {path} holds {len(codebook)} "
+                "code vectors; write the run again"
+            )
+    return codebook.double().numpy()
+
+
+def _photos(
+    shelf: _Shelf,
+    summary: Summary,
+    tokens: TokenFile,
+    radii: Mapping[str, NDArray[Any]] | None,
+) -> tuple[Photo, ...]:
+    records = {record.key: record for record in tokens.records}
+    if sorted(records) != sorted(image.key for image in summary.images):
+        raise FileFormatError(
+            f"{shelf.run_dir / 'tokens.parquet'}: holds the photographs {sorted(records)}, but "
+            f"summary.json names {sorted(image.key for image in summary.images)}; "
+            "write the run again"
+        )
+    return tuple(_photo(shelf, image, records[image.key], radii) for image in summary.images)
+
+
+def _photo(
+    shelf: _Shelf,
+    image: PhotoFigures,
+    record: TokenRecord,
+    radii: Mapping[str, NDArray[Any]] | None,
+) -> Photo:
+    if (image.height, image.width) != tuple(record.size) or image.tokens != record.codes.size:
+        raise FileFormatError(
+            f"{shelf.run_dir / 'tokens.parquet'}: {image.key!r} has {record.codes.size} tokens for "
+            f"{record.size[0]} x {record.size[1]} pixels, but summary.json says {image.tokens} for "
+            f"{image.height} x {image.width}; write the run again"
+        )
+    radius = None if radii is None else _radius(shelf, radii, record)
+    return Photo(
+        figures=image,
+        codes=record.codes.reshape(record.shape),
+        radius=radius,
+        original=shelf.picture(image.key, "original"),
+        reconstruction=shelf.picture(image.key, "reconstruction"),
+        kmeans=shelf.picture(image.key, "kmeans"),
+    )
+
+
+def _radius(
+    shelf: _Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
+) -> Float64Array | None:
+    name = "heldout/stability.npz"
+    if record.key not in radii:
+        shelf.missing.append(f"{name}: {record.key}")
+        return None
+    radius = radii[record.key]
+    if radius.shape != tuple(record.shape) or radius.dtype.kind != "f" or not (radius >= 0).all():
+        raise FileFormatError(
+            f"{shelf.run_dir / name}: {record.key!r} must hold {record.shape[0]} x "
+            f"{record.shape[1]} radii of at least 0, got {radius.dtype} of shape {radius.shape}; "
+            "encode again"
+        )
+    return radius.astype(np.float64)
+
+
+def _latent_norm(
+    shelf: _Shelf, photos: tuple[Photo, ...], latents: Mapping[str, NDArray[Any]] | None
+) -> float | None:
+    if latents is None:
+        return None
+    name = "heldout/latents.npz"
+    squares: list[Float64Array] = []
+    for photo in photos:
+        key = photo.figures.key
+        if key not in latents:
+            shelf.missing.append(f"{name}: {key}")
+            continue
+        rows = latents[key]
+        right = rows.ndim == 2 and len(rows) == photo.codes.size and rows.dtype.kind == "f"
+        if not right or not np.isfinite(rows).all():
+            raise FileFormatError(
+                f"{shelf.run_dir / name}: {key!r} must hold {photo.codes.size} rows of finite "
+                f"floats, got {rows.dtype} of shape {rows.shape}; encode again"
+            )
+        squares.append(np.square(rows, dtype=np.float64).sum(axis=1))
+    return float(np.sqrt(np.concatenate(squares).mean())) if squares else None
+
+
+def _metrics(shelf: _Shelf) -> tuple[tuple[dict[str, Any], ...], bool]:
+    if not shelf.has("metrics.jsonl"):
+        return (), False
+    path = shelf.run_dir / "metrics.jsonl"
+    records, cut = read_json_lines(path)
+    for number, record in enumerate(records, start=1):
+        step = record.get("step")
+        if record.get("split") not in _METRIC_SPLITS or type(step) is not int:
+            raise FileFormatError(
+                f"{path}: line {number} must have a split of {_METRIC_SPLITS} and a whole step, "
+                f"got split {record.get('split')!r} and step {step!r}; train again"
+            )
+    return records, cut

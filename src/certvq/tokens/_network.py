@@ -1,0 +1,81 @@
+"""The one way in which a network runs here: pixels to latents, and codes to pixels.
+
+In: a model, 8-bit pixels or codes. Out: latents or 8-bit pixels. Encoding and decoding share these
+functions, so that both give the same bytes. Must not know of files.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from certvq._types import Int64Array, UInt8Array
+from certvq.errors import NonFiniteError
+from certvq.models import VQVAE
+
+
+@contextmanager
+def inference(model: VQVAE) -> Iterator[None]:
+    """Run a block with the model in eval mode, in float32, without gradients, repeatably.
+
+    Autocast of the caller is off inside, and so are the choices of cuDNN that vary from run to run.
+    The model is put back into the mode that it had.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast(_device(model).type, enabled=False),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ),
+        ):
+            yield
+    finally:
+        model.train(training)
+
+
+def photograph_latents(model: VQVAE, pixels: UInt8Array) -> torch.Tensor:
+    """Compute the latents of one photograph, inside `inference`.
+
+    Args:
+        model: the network.
+        pixels: uint8 (H, W, C).
+
+    Returns:
+        (rows, columns, D), on the model's device.
+    """
+    image = torch.from_numpy(np.array(pixels)).to(_device(model)).permute(2, 0, 1)
+    return model.latents(image[None].to(torch.float32) / 255)[0]
+
+
+def photograph_pixels(
+    model: VQVAE, codes: Int64Array, *, size: tuple[int, int], key: str
+) -> UInt8Array:
+    """Compute the reconstruction of one photograph, inside `inference`.
+
+    Args:
+        model: the network.
+        codes: int64 (rows, columns).
+        size: height and width of the photograph.
+        key: of the photograph, for the text of the error.
+
+    Returns:
+        uint8 (H, W, C): ``round(255 x)`` of the decoder's output x in [0, 1], halves to even.
+
+    Raises:
+        NonFiniteError: the decoder gave NaN.
+    """
+    image = model.decode(torch.from_numpy(np.array(codes)).to(_device(model))[None], size=size)[0]
+    if not bool(torch.isfinite(image).all()):
+        raise NonFiniteError(
+            f"photograph {key!r}: the decoder must give finite pixels, got NaN; its weights are "
+            "damaged or diverged: train again"
+        )
+    return (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _device(model: VQVAE) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,154 @@
+"""Read a token file, trusting nothing in it.
+
+In: a path. Out: header and records, checked against each other and against a checksum, or an error
+that names the file. Must not import torch.
+"""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from certvq.errors import CertVQError, FileFormatError
+from certvq.tokens._digest import content_digest
+from certvq.tokens._record import TokenFile, TokenHeader, TokenRecord, require_consistent
+from certvq.tokens._write import FORMAT, METADATA_KEY, token_schema
+
+_AGAIN = "encode the photographs again, or fetch the file again"
+_MAGIC = b"PAR1"
+
+
+def read_tokens(path: str | Path) -> TokenFile:
+    """Read and check a token file.
+
+    Args:
+        path: a file that `write_tokens` has written.
+
+    Returns:
+        Header and records, as they were written.
+
+    Raises:
+        FileFormatError: the file cannot be opened, is no Parquet file, is truncated or damaged, is
+            Parquet of another origin or of an unknown format, or its parts contradict each other or
+            the checksum. The text names the file, what was found and what to do.
+
+    Guarantee: what is returned has the checksum that was computed when the file was written; keys
+    are unique and safe as file names, each code is in ``range(codebook_size)``, and each record has
+    one code for each cell of its grid.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileFormatError(
+            f"{path}: cannot be opened ({error.strerror}); name a token file of certvq"
+        ) from error
+    try:
+        header, records = _parse(data)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:  # pyarrow decodes the names of columns late
+        raise FileFormatError(f"{path}: is damaged Parquet ({error}); {_AGAIN}") from error
+    except CertVQError as error:
+        raise FileFormatError(f"{path}: {error}; {_AGAIN}") from error
+    return TokenFile(header, records, path)
+
+
+def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
+    table = _table(data)
+    content = _metadata(table)
+    checksum = content.pop("sha256")
+    version = content.pop("format")
+    header = TokenHeader(**content)
+    _require_schema(table, header)
+    records = _records(table)
+    require_consistent(records, header)
+    found = content_digest({"format": version, **content}, records)
+    if found != checksum:
+        raise FileFormatError(
+            f"damaged: the content has the checksum {found[:12]}, but {str(checksum)[:12]} was "
+            f"written; {_AGAIN}"
+        )
+    return header, records
+
+
+def _table(data: bytes) -> pa.Table:
+    if not data.startswith(_MAGIC):
+        raise FileFormatError("is empty or no Parquet file; name a token file of certvq")
+    if len(data) < 12 or not data.endswith(_MAGIC):
+        raise FileFormatError(f"is truncated, {len(data)} bytes are left; {_AGAIN}")
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FileFormatError(f"is damaged Parquet ({reason}); {_AGAIN}") from error
+    return table.combine_chunks()
+
+
+def _metadata(table: pa.Table) -> dict[str, Any]:
+    text = (table.schema.metadata or {}).get(METADATA_KEY)
+    if text is None:
+        raise FileFormatError(
+            f"is a Parquet file without the header {METADATA_KEY.decode()!r}; "
+            "name a token file of certvq"
+        )
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise FileFormatError(f"its header is no JSON ({error}); {_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise FileFormatError(f"its header is no JSON object but {content!r}; {_AGAIN}")
+    if content.get("format") != FORMAT:
+        raise FileFormatError(
+            f"is of format {content.get('format')!r}, and this version of certvq reads format "
+            f"{FORMAT}; use the version that wrote it"
+        )
+    known = {"format", "sha256", *(field.name for field in fields(TokenHeader))}
+    if set(content) != known:
+        raise FileFormatError(
+            f"its header lacks {sorted(known - set(content))} and has the unknown "
+            f"{sorted(set(content) - known)}; {_AGAIN}"
+        )
+    return content
+
+
+def _require_schema(table: pa.Table, header: TokenHeader) -> None:
+    wanted = token_schema(header.codebook_size)
+    if not table.schema.equals(wanted):
+        raise FileFormatError(
+            f"has the columns ({_columns(table.schema)}), needs ({_columns(wanted)}); {_AGAIN}"
+        )
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(
+        f"{field.name}: {field.type}{'' if field.nullable else ' not null'}" for field in schema
+    )
+
+
+def _records(table: pa.Table) -> tuple[TokenRecord, ...]:
+    keys = table.column("key").to_pylist()
+    columns = (_rows(table, name) for name in ("shape", "size", "codes"))
+    return tuple(
+        TokenRecord(key, _pair(key, "shape", shape), _pair(key, "size", size), codes)
+        for key, shape, size, codes in zip(keys, *columns, strict=True)
+    )
+
+
+def _rows(table: pa.Table, name: str) -> list[np.ndarray]:
+    return [
+        row.to_numpy(zero_copy_only=False).astype(np.int64)
+        for chunk in table.column(name).chunks
+        for row in (scalar.values for scalar in chunk)
+    ]
+
+
+def _pair(key: str, name: str, row: np.ndarray) -> tuple[int, int]:
+    if len(row) != 2:
+        raise FileFormatError(f"{key!r} has {len(row)} numbers as {name}, needs 2; {_AGAIN}")
+    return int(row[0]), int(row[1])

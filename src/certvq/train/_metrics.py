@@ -1,0 +1,186 @@
+"""What is measured while training, and where it is written down.
+
+In: codes, counts and losses. Out: `Figures`, one line of `metrics.jsonl` and one point of each
+TensorBoard curve. Perplexity and usage are functions of a histogram of codes, so that over a whole
+set they are computed from counts summed over that set, never averaged over batches. Must not import
+the loop.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from certvq._atomic import atomic_path
+from certvq._types import Int64Array
+from certvq.data import Photograph
+from certvq.errors import FileFormatError
+from certvq.train._run_files import RunFiles
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured at one step: of one batch ("train") or of the whole validation set.
+
+    Attributes:
+        split: "train" or "validation".
+        step: optimiser steps done.
+        seconds: wall-clock time of the run until then.
+        reconstruction_mse: mean over all pixels and channels, pixels in [0, 1].
+        mse_over_variance: the same over the variance of the split's pixels.
+        codebook_loss: mean squared distance that pulls codes to latents.
+        commitment_loss: the same that pulls latents to codes, without its weight.
+        loss: what is minimised.
+        perplexity: exp of the entropy of the code histogram, from 1 to K.
+        usage: share of the K codes that occur.
+        filter_share: share of the rows decided by the filter.
+        refined_share: share of the rows decided by refinement.
+        exact_share: share of the rows decided by exact arithmetic.
+        psnr: of all validation photographs together, in dB; None for "train".
+    """
+
+    split: str
+    step: int
+    seconds: float
+    reconstruction_mse: float
+    mse_over_variance: float
+    codebook_loss: float
+    commitment_loss: float
+    loss: float
+    perplexity: float
+    usage: float
+    filter_share: float
+    refined_share: float
+    exact_share: float
+    psnr: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the figures in JSON's own types, without those that do not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def perplexity(counts: Int64Array) -> float:
+    """Compute exp of the entropy of a code histogram: ``exp(-sum p log p)``, ``p = n / sum n``.
+
+    Args:
+        counts: how often each of the K codes occurs, (K,), at least one above 0.
+
+    Returns:
+        From 1 (one code) to K (all codes alike).
+
+    Example:
+        >>> perplexity(np.array([5, 5, 0, 0]))
+        2.0
+    """
+    share = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def usage(counts: Int64Array) -> float:
+    """Compute the share of the codes that occur.
+
+    Args:
+        counts: how often each of the K codes occurs, (K,).
+
+    Returns:
+        From 0 to 1.
+
+    Example:
+        >>> usage(np.array([5, 5, 0, 0]))
+        0.5
+    """
+    return float((counts > 0).mean())
+
+
+def pixel_variance(photographs: Sequence[Photograph]) -> float:
+    """Compute the variance of all pixels and channels, pixels in [0, 1].
+
+    Args:
+        photographs: at least one.
+
+    Returns:
+        At least ``255**-2``, so that it may divide: flat photographs have no variance at all.
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for photograph in photographs:
+        counts += np.bincount(photograph.pixels.reshape(-1), minlength=256)
+    level = np.arange(256) / 255
+    mean = (counts * level).sum() / counts.sum()
+    variance = float((counts * (level - mean) ** 2).sum() / counts.sum())
+    return max(variance, 255.0**-2)
+
+
+class MetricsLog:
+    """Append figures to `metrics.jsonl` and to TensorBoard; `metrics_log` makes it.
+
+    Args:
+        lines: the open file.
+        events: TensorBoard's writer.
+    """
+
+    def __init__(self, lines: TextIO, events: SummaryWriter) -> None:
+        self._lines = lines
+        self._events = events
+
+    def write(self, figures: Figures) -> None:
+        """Write one line, and one point of each curve."""
+        content = figures.to_json()
+        self._lines.write(json.dumps(content) + "\n")
+        for name, value in content.items():
+            if name not in ("split", "step", "seconds"):
+                self._events.add_scalar(f"{figures.split}/{name}", value, figures.step)
+
+    def flush(self) -> None:
+        """Bring everything written so far to disk: called before a checkpoint claims its step."""
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+        self._events.flush()
+
+
+@contextmanager
+def metrics_log(files: RunFiles, *, after: int = 0) -> Iterator[MetricsLog]:
+    """Open the log of a run, and close it.
+
+    Args:
+        files: the run's paths.
+        after: on a resumed run the step to go on from: what was written beyond it is dropped, since
+            those steps are done once more. 0 starts afresh.
+
+    Yields:
+        The log.
+
+    Raises:
+        FileFormatError: a line of `metrics.jsonl` is not a JSON object with a step.
+        OSError: a file cannot be written.
+    """
+    _keep_until(files, after)
+    with (
+        files.metrics.open("a", encoding="utf-8") as lines,
+        SummaryWriter(str(files.tensorboard), purge_step=after + 1) as events,
+    ):
+        yield MetricsLog(lines, events)
+
+
+def _keep_until(files: RunFiles, after: int) -> None:
+    if after == 0 or not files.metrics.exists():
+        files.metrics.unlink(missing_ok=True)
+        return
+    lines = files.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for number, line in enumerate(lines, 1) if _step(files, number, line) <= after]
+    with atomic_path(files.metrics) as partial:
+        partial.write_text("".join(kept), encoding="utf-8")
+
+
+def _step(files: RunFiles, number: int, line: str) -> float:
+    if not line.endswith("\n"):
+        return float("inf")  # the run was ended while it wrote this line
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        text = f"{files.metrics}: line {number} is not one of this run's; train afresh"
+        raise FileFormatError(text) from error

@@ -1,0 +1,49 @@
+"""`certvq encode`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certvq.pipeline import EncodedImages
+from certvq.pipeline import _encoding as encoding
+from certvq.tokens import read_tokens
+
+Command = Callable[..., Any]
+
+
+def test_files_and_folders_become_one_token_file(
+    certvq_command: Command, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "t.parquet"
+    found = certvq_command("encode", model_dir, pictures / "b.png", "--out", out, "--json")
+    assert (found.status, found.err) == (0, "")
+    assert json.loads(found.out)["images"] == 1
+    assert [record.key for record in read_tokens(out).records] == ["b"]
+    found = certvq_command("encode", model_dir, pictures, "--out", out)
+    assert str(out) in found.out
+    assert [record.key for record in read_tokens(out).records] == ["a", "b"]
+
+
+def test_what_is_no_image_in_a_folder_is_named_and_counted(
+    certvq_command: Command, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "notes.txt").write_text("no image")
+    options = ("--out", tmp_path / "t.parquet", "--json")
+    found = certvq_command("encode", model_dir, pictures, *options)
+    assert found.status == 0
+    assert json.loads(found.out)["skipped"] == 1
+    assert "notes.txt: not a readable image" in found.err
+    assert found.err.endswith("certvq: 1 files skipped\n")
+
+
+def test_a_wrong_code_is_status_1(
+    certvq_command: Command, model_dir: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(*_: Any, **__: Any) -> EncodedImages:
+        return EncodedImages({"audit_violations": 1}, [])
+
+    monkeypatch.setattr(encoding, "encode_images", spoiled)
+    assert certvq_command("encode", model_dir, pictures, "--out", "t.parquet").status == 1

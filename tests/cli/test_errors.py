@@ -1,0 +1,131 @@
+"""A user's mistake is one line and an exit status; a defect of ours keeps its traceback."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from certvq.cli._errors import ErrorGroup
+from certvq.errors import ShapeError
+
+
+def _fail_with(error: BaseException) -> Any:
+    app = typer.Typer(cls=ErrorGroup, pretty_exceptions_enable=False)
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    @app.command()
+    def other() -> None:
+        pass
+
+    return CliRunner().invoke(app, ["fail"])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ShapeError("need (N, D),\n  got (3,)"), "certvq: error: need (N, D), got (3,)"),
+        (FileNotFoundError(2, "No such file", "z.npy"), "certvq: error: z.npy: No such file"),
+        (OSError("the disk is gone"), "certvq: error: the disk is gone"),
+        (
+            ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
+            "certvq: error: this command needs torch: pip install 'certvq[all]'",
+        ),
+    ],
+)
+def test_expected_failures_are_one_line_and_status_2(error: Exception, line: str) -> None:
+    found = _fail_with(error)
+    assert found.exit_code == 2
+    assert found.stderr == line + "\n"
+    assert found.stdout == ""
+
+
+def test_an_interruption_is_one_line_and_status_130() -> None:
+    found = _fail_with(KeyboardInterrupt())
+    assert found.exit_code == 130
+    assert found.stderr == "certvq: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("ours"), ModuleNotFoundError("no", name="certvq._lost")]
+)
+def test_a_defect_of_ours_is_not_hidden(error: Exception) -> None:
+    assert _fail_with(error).exception is error
+
+
+def test_a_missing_file_ends_a_real_process_with_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "certvq", "assign", "z.npy", "c.npy", "--out", "codes.npy"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr == "certvq: error: z.npy: No such file or directory\n"
+    assert found.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_control_c_ends_a_real_process_with_status_130(tmp_path: Path) -> None:
+    """The command waits for a pipe in the place of its file, which tells when it is read."""
+    os.mkfifo(tmp_path / "z.npy")
+    command = [sys.executable, "-m", "certvq", "assign", "z.npy", "c.npy", "--out", "codes.npy"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        writer = _open_when_read(tmp_path / "z.npy")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        os.close(writer)
+    assert (process.returncode, err) == (130, "certvq: interrupted\n")
+
+
+def _open_when_read(pipe: Path) -> int:
+    for _ in range(1200):
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+    raise TimeoutError(pipe)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_extra_the_command_line_says_what_to_install(missing: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules['{missing}'] = None\n"
+        "from certvq.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith("certvq: error: the command line needs ")
+    assert found.stderr.endswith(": pip install 'certvq[cli]'\n")
+    assert found.stderr.count("\n") == 1
+
+
+def test_figures_that_a_closed_pipe_cannot_take_are_no_error_of_the_user(
+    tmp_path: Path,
+) -> None:
+    """As with `certvq assign ... | head -1`."""
+    np.save(tmp_path / "z.npy", np.zeros((1, 2)))
+    np.save(tmp_path / "c.npy", np.zeros((1, 2)))
+    code = (
+        "import os, sys\n"
+        "from certvq.cli import main\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "os.dup2(writer, 1)\n"
+        "sys.argv = ['certvq', 'assign', 'z.npy', 'c.npy', '--out', 'codes.npy', '--json']\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    assert "certvq: error" not in found.stderr
+    assert (tmp_path / "codes.npy").exists()

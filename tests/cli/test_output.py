@@ -1,0 +1,55 @@
+"""What the commands show, and where."""
+
+import json
+
+import pytest
+
+from certvq.cli._output import progress_bars, show_figures, warn_skipped
+
+FIGURES = {
+    "rows": 12345,
+    "share": 0.123456,
+    "exact": True,
+    "ways": {"filter": 3, "exact": 0},
+    "images": ({"key": "a", "psnr": 25.0}, {"key": "b", "psnr": 26.0}),
+}
+
+
+def test_a_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    show_figures("Here they are", FIGURES, as_json=False)
+    out, err = capsys.readouterr()
+    assert err == ""
+    for text in ("Here they are", "rows", "12,345", "0.1235", "yes", "filter 3, exact 0", "key b"):
+        assert text in out
+
+
+def test_json_holds_every_figure_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    show_figures("not shown", FIGURES, as_json=True)
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(FIGURES))
+
+
+def test_bars_are_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars() as progress:
+        progress("reading", 1, 2)
+        progress("reading", 2, 2)
+        progress("thinking", 0, 0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bars_go_to_standard_error_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars() as progress:
+        progress("reading", 1, 2)
+        progress("training", 7, 9)
+    out, err = capsys.readouterr()
+    assert out == ""
+    for text in ("reading", "1/2", "training", "7/9"):
+        assert text in err
+
+
+def test_nothing_is_said_where_nothing_was_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_skipped([])
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,60 @@
+"""The published numbers are the default, and nothing out of range gets in."""
+
+from dataclasses import FrozenInstanceError, asdict, replace
+
+import pytest
+
+from certvq.errors import OptionError
+from certvq.models import VQVAEConfig
+
+
+def test_the_published_architecture_is_the_default():
+    assert VQVAEConfig.published() == VQVAEConfig()
+    assert asdict(VQVAEConfig()) == {
+        "channels": 3,
+        "hidden": 128,
+        "residual_blocks": 2,
+        "residual_hidden": 32,
+        "dim": 64,
+        "codebook_size": 512,
+        "downsampling": 4,
+        "commitment_weight": 0.25,
+        "decay": 0.99,
+        "update": "ema",
+    }
+
+
+def test_the_small_one_differs_in_two_widths():
+    assert VQVAEConfig.small() == replace(VQVAEConfig(), hidden=64, dim=32)
+
+
+def test_it_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        VQVAEConfig().dim = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("channels", 2, "channels must be one of 1, 3; got 2"),
+        ("channels", True, "channels must be one of 1, 3; got True"),
+        ("downsampling", 5, "downsampling must be one of 2, 4, 8, 16; got 5"),
+        ("downsampling", 4.0, "downsampling must be one of 2, 4, 8, 16; got 4.0"),
+        ("update", "adam", "update must be one of 'ema', 'gradient'; got 'adam'"),
+        ("hidden", 0, "hidden must be an integer of at least 1, got 0"),
+        ("hidden", 7, "hidden must be even, got 7"),
+        ("dim", 1.5, "dim must be an integer of at least 1, got 1.5"),
+        ("dim", True, "dim must be an integer of at least 1, got True"),
+        ("codebook_size", "512", "codebook_size must be an integer of at least 1, got '512'"),
+        ("residual_hidden", 0, "residual_hidden must be an integer of at least 1, got 0"),
+        ("residual_blocks", -1, "residual_blocks must be an integer of at least 0, got -1"),
+        ("commitment_weight", -0.5, "commitment_weight must be .* got -0.5"),
+        ("commitment_weight", float("nan"), "commitment_weight must be .* got nan"),
+        ("commitment_weight", "1", "commitment_weight must be .* got '1'"),
+        ("decay", 1.0, r"decay must be a number of \[0, 1\), got 1.0"),
+        ("decay", None, r"decay must be a number of \[0, 1\), got None"),
+    ],
+)
+def test_values_out_of_range_are_named(name, value, message):
+    with pytest.raises(OptionError, match=f"^{message}$"):
+        VQVAEConfig(**{name: value})

@@ -1,0 +1,233 @@
+"""A model's folder is whole or absent, and every fault of one is named in one line."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from certvq._version import __version__
+from certvq.errors import DigestMismatchError, FileFormatError, OptionError
+from certvq.models import VQVAE, VQVAEConfig, codebook_digest, model_digest
+from certvq.models import _files as files
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder, change):
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def fails(folder, kind, *parts):
+    with pytest.raises(kind) as caught:
+        VQVAE.from_pretrained(folder)
+    text = str(caught.value)
+    assert type(caught.value) is kind
+    assert "\n" not in text
+    for part in parts:
+        assert part in text, text
+
+
+def test_a_model_comes_back_to_the_bit(model, folder, images, same_state):
+    read = VQVAE.from_pretrained(folder)
+    assert not read.training
+    assert read.config == model.config
+    assert model_digest(read) == model_digest(model)
+    assert torch.equal(read(images).reconstruction, model(images).reconstruction)
+    assert same_state(VQVAE.from_pretrained(str(folder)), model)
+
+
+def test_the_folder_holds_what_is_documented(model, folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    record = json.loads((folder / "config.json").read_text())
+    assert record["certvq_version"] == __version__
+    assert VQVAEConfig(**record["architecture"]) == model.config
+    assert record["codebook_sha256"] == codebook_digest(model.quantizer.codebook)
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+def test_a_model_that_was_read_can_be_trained_on(update, tmp_path, images):
+    config = VQVAEConfig(hidden=4, dim=2, codebook_size=4, channels=3, update=update)
+    VQVAE(config).half().save_pretrained(tmp_path / "half")
+    VQVAE(config).save_pretrained(tmp_path / "m")
+    read = VQVAE.from_pretrained(tmp_path / "m").train()
+    read(images).loss.backward()
+    assert all(p.requires_grad and p.grad is not None for p in read.parameters())
+    assert VQVAE.from_pretrained(tmp_path / "half").quantizer.codebook.dtype == torch.float16
+
+
+def test_reading_leaves_the_default_generator_alone(folder):
+    before = torch.get_rng_state()
+    VQVAE.from_pretrained(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_older_model_is_replaced_and_strange_files_are_kept(model, folder):
+    model.save_pretrained(folder)
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match=r"holds other files \(thesis.txt\).* name a new folder"):
+        model.save_pretrained(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(OptionError, match="is a file; name a folder"):
+        model.save_pretrained(folder / "thesis.txt")
+
+
+def test_nothing_is_left_behind_when_writing_fails(model, folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(folder)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(folder.parent / "new")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file(folder, name):
+    (folder / name).unlink()
+    fails(folder, FileFormatError, str(folder / name), "cannot be read (No such file")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_truncated_weights(folder, keep):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    fails(folder, FileFormatError, str(path), "not a whole safetensors file", "copy it again")
+
+
+def test_a_pickle_is_not_read(folder, model):
+    torch.save(model.state_dict(), folder / "model.safetensors")
+    fails(folder, FileFormatError, "not a whole safetensors file")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"certvq_version": ', "\xff\xfe"])
+def test_a_configuration_that_is_not_json(folder, text):
+    (folder / "config.json").write_bytes(text.encode("latin-1"))
+    fails(folder, FileFormatError, str(folder / "config.json"), "is not JSON")
+
+
+def test_a_configuration_of_another_kind(folder):
+    (folder / "config.json").write_text("[1, 2]")
+    fails(folder, FileFormatError, "must have the keys", "got list")
+
+
+def test_wrong_keys(folder):
+    edit(folder, lambda record: record.pop("codebook_sha256"))
+    fails(folder, FileFormatError, "must have the keys", "['architecture', 'certvq_version']")
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda a: a.pop("dim"), "architecture must have the keys"),
+        (lambda a: a.update(heads=8), "'heads'"),
+        (lambda a: a.update(dim="big"), "dim must be an integer of at least 1, got 'big'"),
+        (lambda a: a.update(downsampling=3), "downsampling must be one of 2, 4, 8, 16; got 3"),
+        (lambda a: a.update(update=[]), "update must be one of 'ema', 'gradient'; got []"),
+    ],
+)
+def test_a_wrong_architecture(folder, change, part):
+    edit(folder, lambda record: change(record["architecture"]))
+    fails(folder, FileFormatError, str(folder / "config.json"), part, "save the model again")
+
+
+def test_an_architecture_that_is_no_table(folder):
+    edit(folder, lambda record: record.update(architecture=None))
+    fails(folder, FileFormatError, "architecture must have the keys", "got NoneType")
+
+
+@pytest.mark.parametrize("version", ["9.4.1", "0.0.3", 3, None])
+def test_another_version(folder, version):
+    edit(folder, lambda record: record.update(certvq_version=version))
+    fails(folder, FileFormatError, f"written by certvq {version}, this is {__version__}", "install")
+
+
+def test_a_later_patch_of_the_same_version_is_read(folder):
+    major, minor = __version__.split(".")[:2]
+    edit(folder, lambda record: record.update(certvq_version=f"{major}.{minor}.99"))
+    VQVAE.from_pretrained(folder)
+
+
+def test_weights_of_another_model(folder, tiny, tmp_path):
+    VQVAE(tiny, generator=torch.Generator().manual_seed(5)).save_pretrained(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", folder)
+    digest = json.loads((folder / "config.json").read_text())["codebook_sha256"]
+    fails(folder, DigestMismatchError, str(folder / "model.safetensors"), digest, "copy both")
+
+
+def rewrite(folder, change):
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda s: s.pop("quantizer.codebook"), "has no tensor 'quantizer.codebook'"),
+        (lambda s: s.pop("encoder.body.0.bias"), "missing tensors ['encoder.body.0.bias']"),
+        (lambda s: s.update(stray=torch.zeros(1)), "unknown tensors ['stray']"),
+        (
+            lambda s: s.update({"encoder.body.0.bias": torch.zeros(3)}),
+            "'encoder.body.0.bias' must be (4,) torch.float32, got (3,)",
+        ),
+        (
+            lambda s: s.update({"encoder.body.0.bias": torch.zeros(4, dtype=torch.int64)}),
+            "got (4,) torch.int64",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit(folder, change, part):
+    rewrite(folder, change)
+    fails(folder, FileFormatError, str(folder / "model.safetensors"), part, "save the model again")
+
+
+def test_a_model_of_the_hub(folder, monkeypatch, tmp_path):
+    asked = []
+
+    def snapshot_download(name, *, allow_patterns):
+        asked.append((name, sorted(allow_patterns)))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+    VQVAE.from_pretrained("someone/photographs-4x")
+    assert asked == [("someone/photographs-4x", ["config.json", "model.safetensors"])]
+    (tmp_path / "someone").mkdir()
+    shutil.copytree(folder, tmp_path / "someone" / "photographs-4x")
+    VQVAE.from_pretrained("someone/photographs-4x")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no route\nto host"), ValueError("bad name")])
+def test_a_hub_that_does_not_give_it(error, monkeypatch, tmp_path):
+    def snapshot_download(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+    fails("someone/nothing", FileFormatError, "someone/nothing: is neither a folder nor a model")
+
+
+@pytest.mark.parametrize("name", ["nothing", "a/b/c", "/no/such", "../x", "./y", "a b/c"])
+def test_a_folder_that_does_not_exist(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    fails(name, FileFormatError, f"{name}: is no folder", "model.safetensors and config.json")
+
+
+def test_a_file_where_a_folder_is_wanted(folder):
+    fails(folder / "config.json", FileFormatError, "is no folder")

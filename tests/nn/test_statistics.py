@@ -1,0 +1,88 @@
+"""Running counts and sums follow their definition."""
+
+import pytest
+import torch
+
+from certvq.nn._statistics import RunningStatistics
+
+
+def batches(seeded):
+    for step in range(4):
+        tokens = torch.randn(30, 2, dtype=torch.float64, generator=seeded(step))
+        yield tokens, torch.randint(3, (30,), generator=seeded(100 + step))
+
+
+def test_means_follow_the_definition(seeded):
+    """Weights (1-decay) decay^age, divided by their sum, with Laplace smoothing of the counts."""
+    decay, eps = 0.9, 1e-2
+    start = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    statistics = RunningStatistics(3, 2).double()
+    statistics.begin(start, torch.tensor([1.0, 2.0, 3.0]), decay)
+    counts = [torch.tensor([1.0, 2.0, 3.0]).double()]
+    sums = [start.double() * counts[0][:, None]]
+    for tokens, codes in batches(seeded):
+        statistics.observe(tokens, codes)
+        assert statistics.average(decay)
+        counts.append(torch.stack([(codes == k).sum() for k in range(3)]).double())
+        sums.append(torch.stack([tokens[codes == k].sum(0) for k in range(3)]))
+    weights = [decay**age for age in reversed(range(5))]
+    mean_count = sum(w * n for w, n in zip(weights, counts, strict=True)) / sum(weights)
+    mean_sum = sum(w * s for w, s in zip(weights, sums, strict=True)) / sum(weights)
+    total = mean_count.sum()
+    smoothed = (mean_count + eps) / (total + 3 * eps) * total
+    torch.testing.assert_close(statistics.means(eps), mean_sum / smoothed[:, None])
+    torch.testing.assert_close(statistics.weight.item(), 1 - decay**5)
+
+
+def test_begin_implies_the_codebook():
+    codebook = torch.tensor([[1.0, -2.0], [0.5, 8.0]])
+    statistics = RunningStatistics(2, 2)
+    statistics.begin(codebook, torch.tensor([4.0, 12.0]), 0.99)
+    torch.testing.assert_close(statistics.means(1e-9), codebook.double())
+
+
+def test_a_batch_waits_and_is_taken_once():
+    statistics = RunningStatistics(2, 1)
+    statistics.begin(torch.ones(2, 1), torch.ones(2), 0.5)
+    before = statistics.counts.clone()
+    assert not statistics.average(0.5)
+    statistics.observe(torch.tensor([[3.0], [5.0], [7.0]]), torch.tensor([1, 1, 0]))
+    assert torch.equal(statistics.counts, before)
+    assert statistics.pending_sums.tolist() == [[7.0], [8.0]]
+    assert statistics.average(0.5)
+    assert statistics.counts.tolist() == [0.25 + 0.5, 0.25 + 1.0]
+    assert statistics.sums.tolist() == [[0.25 + 3.5], [0.25 + 4.0]]
+    assert not statistics.average(0.5)
+
+
+def test_replace_forgets_the_past_of_some_codes():
+    statistics = RunningStatistics(4, 2)
+    statistics.begin(torch.ones(4, 2), torch.tensor([8.0, 8.0, 8.0, 0.0]), 0.5)
+    statistics.replace(torch.tensor([3]), torch.tensor([[5.0, -1.0]]), 0.5)
+    assert statistics.counts.tolist() == [4.0, 4.0, 4.0, 1.5]
+    assert statistics.sums[3].tolist() == [7.5, -1.5]
+    assert statistics.sums[0].tolist() == [4.0, 4.0]
+
+
+def test_width_zero_keeps_counts_only():
+    statistics = RunningStatistics(2, 0)
+    statistics.begin(torch.ones(2, 5), torch.ones(2), 0.5)
+    statistics.observe(torch.ones(3, 5), torch.tensor([0, 0, 1]))
+    statistics.replace(torch.tensor([1]), torch.ones(1, 5), 0.5)
+    assert statistics.average(0.5)
+    assert statistics.sums.shape == (2, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_modules_keep_float32_statistics(dtype):
+    statistics = RunningStatistics(2, 1)
+    statistics.begin(torch.ones(2, 1), torch.tensor([1.0, 1.0001]), 0.99)
+    exact = statistics.counts.clone()
+    statistics.to(dtype)
+    assert {buffer.dtype for buffer in statistics.buffers()} == {torch.float32}
+    assert torch.equal(statistics.counts, exact)
+
+
+def test_double_modules_widen_them():
+    statistics = RunningStatistics(2, 1).double()
+    assert {buffer.dtype for buffer in statistics.buffers()} == {torch.float64}

@@ -1,0 +1,254 @@
+"""The main job, end to end on two tiny pictures."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import certvq
+from certvq.check import Violation
+from certvq.errors import DataError, FileFormatError
+from certvq.models import VQVAE
+from certvq.pipeline import DemoResult, demo_config, run_demo
+from certvq.pipeline import _heldout as heldout_module
+from certvq.pipeline import _main_job as main_job_module
+from certvq.tokens import decode_tokens, read_tokens
+from certvq.train import TrainConfig, perplexity, psnr, usage
+
+Draw = Callable[..., Path]
+Snapshot = Callable[[Path], dict[str, bytes]]
+
+
+@pytest.fixture
+def demo(tiny_config: TrainConfig, pictures: Path, tmp_path: Path) -> DemoResult:
+    (pictures / "notes.txt").write_text("no image")
+    return run_demo(tmp_path / "run", data=pictures, config=tiny_config)
+
+
+def test_every_figure_is_what_it_says(demo: DemoResult, pictures: Path) -> None:
+    """The figures are computed here once more, from the files alone."""
+    files, summary = demo.files, demo.summary
+    written = json.loads(files.summary.read_text())
+    assert written == json.loads(json.dumps(summary.to_json()))
+    file = read_tokens(files.tokens)
+    (record,) = file.records
+    original = np.asarray(Image.open(pictures / f"{record.key}.png"))
+    pixels = decode_tokens(file, VQVAE.from_pretrained(files.model))[record.key]
+    kmeans = np.asarray(Image.open(files.heldout / f"{record.key}.kmeans.png"))
+    counts = np.bincount(record.codes, minlength=8)
+    height, width = original.shape[:2]
+    assert written == {
+        "psnr_heldout": psnr(original, pixels),
+        "psnr_kmeans": psnr(original, kmeans),
+        "bits_per_pixel": pytest.approx(record.codes.size * 3 / (height * width)),
+        "perplexity": perplexity(counts),
+        "usage": usage(counts),
+        "codes_total": record.codes.size,
+        "decided_by": file.header.decided_by,
+        "audit_violations": 0,
+        "roundtrip_bit_exact": True,
+        "train_seconds": summary.train_seconds,
+        "total_seconds": summary.total_seconds,
+        "codebook_size": 8,
+        "codebook_sha256": file.header.codebook_sha256,
+        "certvq_version": certvq.__version__,
+        "seed": 0,
+        "images": [
+            {
+                "key": record.key,
+                "height": height,
+                "width": width,
+                "tokens": record.codes.size,
+                "psnr": psnr(original, pixels),
+                "psnr_kmeans": psnr(original, kmeans),
+            }
+        ],
+    }
+    assert summary.ok
+    assert 0 < summary.train_seconds < summary.total_seconds
+    assert sum(summary.decided_by.values()) == record.codes.size
+
+
+def test_the_run_directory_holds_what_the_page_shows(demo: DemoResult, pictures: Path) -> None:
+    files = demo.files
+    (record,) = read_tokens(files.tokens).records
+    key = record.key
+    assert sorted(path.name for path in files.heldout.iterdir()) == sorted(
+        [f"{key}.{kind}.png" for kind in ("original", "reconstruction", "kmeans")]
+        + ["latents.npz", "stability.npz"]
+    )
+    assert sorted(path.name for path in files.root.iterdir()) == sorted(
+        path.name for path in files.all()
+    )
+    original = np.asarray(Image.open(files.heldout / f"{key}.original.png"))
+    assert np.array_equal(original, np.asarray(Image.open(pictures / f"{key}.png")))
+    model = VQVAE.from_pretrained(files.model)
+    decoded = decode_tokens(read_tokens(files.tokens), model)[key]
+    shown = np.asarray(Image.open(files.heldout / f"{key}.reconstruction.png"))
+    assert np.array_equal(shown, decoded)
+    with np.load(files.heldout / "latents.npz") as latents:
+        rows = latents[key]
+    codebook = model.quantizer.codebook.numpy()
+    assert certvq.audit(rows, codebook, record.codes).ok
+    with np.load(files.heldout / "stability.npz") as radii:
+        found = radii[key]
+    wanted = certvq.stability_radius(rows, codebook, record.codes).reshape(record.shape)
+    assert np.array_equal(found, wanted)
+    assert "<html" in files.report.read_text().lower()
+
+
+def test_skipped_files_are_named(demo: DemoResult) -> None:
+    assert [entry.path.name for entry in demo.skipped] == ["notes.txt"]
+
+
+def test_a_second_run_does_not_train_again_and_gives_the_same(
+    demo: DemoResult, tiny_config: TrainConfig, pictures: Path, snapshot: Snapshot
+) -> None:
+    before = snapshot(demo.files.root)
+    stages: set[str] = set()
+    again = run_demo(
+        demo.files.root,
+        data=pictures,
+        config=tiny_config,
+        progress=lambda stage, *_: stages.add(stage),
+    )
+    assert "train" not in stages
+    assert again.summary == replace(demo.summary, total_seconds=again.summary.total_seconds)
+    after = snapshot(demo.files.root)
+    same = before.keys() - {"summary.json", "report.html"}
+    assert after.keys() == before.keys()
+    assert {name for name in same if after[name] != before[name]} == set()
+
+
+def test_the_total_time_counts_the_training_of_earlier_runs(
+    demo: DemoResult, tiny_config: TrainConfig, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = main_job_module.read_checkpoint_info
+    monkeypatch.setattr(
+        main_job_module, "read_checkpoint_info", lambda path: replace(read(path), seconds=1e6)
+    )
+    again = run_demo(demo.files.root, data=pictures, config=tiny_config)
+    assert 1e6 < again.summary.total_seconds < 1e6 + 600
+
+
+def test_an_interrupted_run_is_gone_on_with(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("train", 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "run", data=pictures, config=tiny_config, progress=stop)
+    told: list[int] = []
+
+    def listen(stage: str, done: int, total: int) -> None:
+        told.extend([done] if stage == "train" else [])
+
+    parts = run_demo(tmp_path / "run", data=pictures, config=tiny_config, progress=listen)
+    whole = run_demo(tmp_path / "whole", data=pictures, config=tiny_config)
+    assert told == [3, 4]
+    assert parts.summary.codebook_sha256 == whole.summary.codebook_sha256
+
+
+def test_a_run_without_a_checkpoint_yet_starts_afresh(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("train", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "run", data=pictures, config=tiny_config, progress=stop)
+    assert run_demo(tmp_path / "run", data=pictures, config=tiny_config).summary.ok
+
+
+def test_a_run_of_other_settings_is_refused_and_kept(
+    demo: DemoResult, tiny_config: TrainConfig, pictures: Path, snapshot: Snapshot
+) -> None:
+    before = snapshot(demo.files.root)
+    with pytest.raises(
+        FileFormatError, match=r"checkpoint was trained with batch_size \(4, not 2\)"
+    ):
+        run_demo(demo.files.root, data=pictures, config=replace(tiny_config, batch_size=2))
+    assert snapshot(demo.files.root) == before
+
+
+def test_overwriting_replaces_a_run_of_other_settings(
+    demo: DemoResult, tiny_config: TrainConfig, pictures: Path
+) -> None:
+    other = replace(tiny_config, batch_size=2)
+    found = run_demo(demo.files.root, data=pictures, config=other, overwrite=True)
+    assert found.summary.codebook_sha256 != demo.summary.codebook_sha256
+
+
+def test_a_wrong_code_is_counted_and_the_summary_is_not_ok(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = heldout_module.encode_photographs
+
+    def spoiled(*given: Any, **options: Any) -> object:
+        found = encode(*given, **options)
+        audit = replace(
+            found.audit, violations=(Violation(0, 1, 0, certvq.spec.squared_l2([1], [0])),)
+        )
+        return replace(found, audit=audit)
+
+    monkeypatch.setattr(heldout_module, "encode_photographs", spoiled)
+    summary = run_demo(tmp_path / "run", data=pictures, config=tiny_config).summary
+    assert (summary.audit_violations, summary.ok) == (1, False)
+
+
+def test_a_differing_pixel_is_seen_and_the_summary_is_not_ok(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = heldout_module.decode_tokens
+
+    def spoiled(*given: Any, **options: Any) -> dict[str, np.ndarray]:
+        found = {key: pixels.copy() for key, pixels in decode(*given, **options).items()}
+        next(iter(found.values()))[-1, -1, 0] ^= 1
+        return found
+
+    monkeypatch.setattr(heldout_module, "decode_tokens", spoiled)
+    summary = run_demo(tmp_path / "run", data=pictures, config=tiny_config).summary
+    assert (summary.roundtrip_bit_exact, summary.ok) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": 1}, {}, False),
+        ({"a": 1}, {"b": 1}, False),
+    ],
+)
+def test_pictures_are_the_same_if_keys_and_pixels_are(
+    one: dict[str, int], other: dict[str, int], same: bool
+) -> None:
+    def pictures(given: dict[str, int]) -> dict[str, np.ndarray]:
+        return {key: np.full((2, 2, 3), level, np.uint8) for key, level in given.items()}
+
+    assert heldout_module.same_pictures(pictures(one), pictures(other)) is same
+
+
+def test_no_usable_image_leaves_no_folder(
+    tiny_config: TrainConfig, draw_folder: Draw, tmp_path: Path
+) -> None:
+    folder = draw_folder()
+    (folder / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"holds no usable image, 1 skipped: .*notes\.txt"):
+        run_demo(tmp_path / "run", data=folder, config=tiny_config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_default_configuration_fits_in_the_time_that_is_given() -> None:
+    config = demo_config(seconds=60, seed=4)
+    assert (config.seconds, config.steps, config.seed) == (60, None, 4)
+    assert math.isclose(demo_config().seconds or 0, 150)

@@ -1,0 +1,52 @@
+"""Arrays are read from files without ever unpickling, and refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from certvq.errors import FileFormatError
+from certvq.models import VQVAE
+from certvq.pipeline._npy import load_array, load_codebook
+
+
+def test_an_array_comes_back(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3))
+    assert load_array(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04zip"])
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"a\.npy: not an \.npy file; write one with numpy"):
+        load_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("keep", [6, 8, 60, -1])
+def test_a_truncated_array_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(6.0))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FileFormatError, match=r"a\.npy: corrupt, truncated or of Python objects"):
+        load_array(path)
+
+
+def test_python_objects_are_not_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([object()], dtype=object), allow_pickle=True)
+    with pytest.raises(FileFormatError, match="of Python objects"):
+        load_array(tmp_path / "a.npy")
+
+
+def test_a_missing_file_is_an_os_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        load_array(tmp_path / "nothing")
+
+
+def test_the_codebook_of_a_model_is_read_from_its_folder(model_dir: Path) -> None:
+    wanted = VQVAE.from_pretrained(model_dir).quantizer.codebook.numpy()
+    assert np.array_equal(load_codebook(model_dir), wanted)
+
+
+def test_a_codebook_may_be_an_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "c.npy", np.eye(2))
+    assert load_codebook(tmp_path / "c.npy").tolist() == [[1, 0], [0, 1]]

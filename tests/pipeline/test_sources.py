@@ -1,0 +1,79 @@
+"""Photographs from the packages, from folders and from single files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certvq.data import BUNDLED_HELDOUT
+from certvq.errors import DataError, OptionError
+from certvq.pipeline._sources import load_images, load_split
+
+Draw = Callable[..., Path]
+
+
+def test_the_bundled_photographs_are_split_the_same_way_whatever_the_seed() -> None:
+    splits = [load_split(None, seed=seed).split for seed in (0, 1)]
+    for split in splits:
+        assert sorted(p.key for p in split.validation) == sorted(BUNDLED_HELDOUT)
+        assert len(split.train) == 7
+
+
+def test_bundled_photographs_may_be_converted_to_grey() -> None:
+    assert {p.channels for p in load_split(None, seed=0, channels=1).split.train} == {1}
+
+
+def test_a_fifth_of_a_folder_is_held_out(draw_folder: Draw) -> None:
+    folder = draw_folder(**{f"p{number}": (8, 8, 3) for number in range(11)})
+    split = load_split(folder, seed=0).split
+    assert (len(split.train), len(split.validation)) == (9, 2)
+
+
+def test_one_of_two_photographs_is_held_out(pictures: Path) -> None:
+    split = load_split(pictures, seed=0).split
+    assert (len(split.train), len(split.validation)) == (1, 1)
+
+
+def test_one_photograph_alone_is_refused(draw_folder: Draw) -> None:
+    folder = draw_folder(a=(8, 8, 3))
+    text = (
+        "pictures holds 1 usable image, and at least 2 are needed: one to learn from and one held"
+    )
+    with pytest.raises(DataError, match=text):
+        load_split(folder, seed=0)
+
+
+def test_what_is_no_image_is_skipped_and_named(pictures: Path) -> None:
+    (pictures / "notes.txt").write_text("no image")
+    assert [entry.path.name for entry in load_split(pictures, seed=0).skipped] == ["notes.txt"]
+
+
+def test_files_and_folders_are_read_in_the_order_given(pictures: Path, draw_folder: Draw) -> None:
+    other = draw_folder("other", c=(8, 8, 3))
+    found = load_images([other / "c.png", pictures])
+    assert [photograph.key for photograph in found.photographs] == ["c", "a", "b"]
+
+
+def test_a_file_that_is_no_image_is_an_error_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"x\.png: not a readable image .*; leave it out, or give"):
+        load_images([tmp_path / "x.png"])
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing must be a folder of images, but it is missing"):
+        load_images([tmp_path / "nothing"])
+
+
+def test_a_file_is_converted_as_folders_are(draw_folder: Draw) -> None:
+    folder = draw_folder(a=(8, 8, 1))
+    assert load_images([folder / "a.png"], channels=3).photographs[0].channels == 3
+    assert load_images([folder / "a.png"]).photographs[0].channels == 1
+
+
+def test_channels_other_than_grey_and_colour_are_refused(pictures: Path) -> None:
+    for path in (pictures, pictures / "a.png"):
+        with pytest.raises(OptionError, match="channels must be 1, 3 or None, got 2"):
+            load_images([path], channels=2)
+    with pytest.raises(OptionError, match="channels must be 1, 3 or None, got 2"):
+        load_split(None, seed=0, channels=2)

@@ -1,0 +1,35 @@
+"""The flags that the proofs rely on are those that the compiler was given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def compile_commands():
+    found = sorted(ROOT.glob("build/*/compile_commands.json"))
+    assert found, "build the package with `pip install -e .` first"
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return [c for c in json.loads(newest.read_text()) if "/native/" in c["file"]]
+
+
+def test_kernels_are_compiled_without_contraction_or_fast_math():
+    commands = compile_commands()
+    assert {Path(c["file"]).name for c in commands} == {
+        path.name for path in (ROOT / "native").glob("*.cpp")
+    }
+    for command in commands:
+        flags = command["command"].split()
+        assert "-ffp-contract=off" in flags
+        assert not {"-ffast-math", "-Ofast", "-funsafe-math-optimizations"} & set(flags)
+        assert {"-Wall", "-Wextra", "-Werror"} <= set(flags)
+
+
+def test_the_version_is_the_same_everywhere():
+    code = "import certvq, importlib.metadata as m; print(certvq.__version__, m.version('certvq'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.split()
+    assert first == second
+    assert f"## {first}" in (ROOT / "CHANGELOG.md").read_text()

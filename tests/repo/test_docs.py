@@ -1,0 +1,106 @@
+"""What a user reads runs as it is written, and every public name is in the reference."""
+
+import doctest
+import importlib.util
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHORTER = {"certvq demo": ["--seconds", "5"]}
+"""Options that a test adds to a command that would take minutes as it is written."""
+
+
+def load_reference_writer():
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs/make_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+REFERENCE = load_reference_writer()
+
+
+def blocks(language):
+    for page in PAGES:
+        code = [body for name, body in FENCE.findall(page.read_text()) if name == language]
+        if code:
+            yield pytest.param(page, code, id=page.name)
+
+
+@pytest.mark.parametrize(("page", "code"), list(blocks("python")))
+def test_python_of_a_page_runs(page, code, tmp_path, monkeypatch):
+    """The blocks of a page run one after another, prompts and their output included."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": page.stem}
+    for number, block in enumerate(code):
+        if ">>>" in block:
+            parser, runner = (
+                doctest.DocTestParser(),
+                doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE),
+            )
+            case = parser.get_doctest(block, names, f"{page.name}[{number}]", str(page), 0)
+            assert runner.run(case, clear_globs=False).failed == 0
+            names.update(case.globs)
+        else:
+            exec(compile(block, f"{page.name}[{number}]", "exec"), names)  # noqa: S102
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "code"), list(blocks("console")))
+def test_commands_of_a_page_run(page, code, tmp_path):
+    """Lines after `$` run in an empty folder, in order; `make` lines are what CI itself runs."""
+    bin_folder = Path(sys.executable).parent
+    for line in (line[2:] for block in code for line in block.splitlines() if line[:2] == "$ "):
+        words = shlex.split(line, comments=True)
+        if words[0] in {"make", "pip", "git", "cd"}:
+            assert words[0] != "make" or f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
+            continue
+        words += SHORTER.get(" ".join(words[:2]), [])
+        words[0] = str(bin_folder / words[0])
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("module", REFERENCE.MODULES)
+def test_every_export_is_documented(module):
+    """Each has a docstring of its own and a line in docs/reference.md."""
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    names = REFERENCE.public_names(module)
+    assert names
+    for name, value in names.items():
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert inspect.getdoc(value), f"{module}.{name} has no docstring"
+        assert f"`{module}.{name}`" in reference, f"{module}.{name} is not in docs/reference.md"
+
+
+def test_every_package_has_its_section():
+    """No public package is forgotten in the reference."""
+    source = ROOT / "src" / "certvq"
+    packages = {p.parent.name for p in source.glob("*/__init__.py") if p.parent.name[0] != "_"}
+    named = {module.removeprefix("certvq.") for module in REFERENCE.MODULES}
+    assert packages - {"assign", "cli", "theory"} <= named  # theory has a page of its own
+
+
+def test_reference_is_fresh():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make_reference.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if not target.startswith(("http://", "https://")):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

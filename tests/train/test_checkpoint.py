@@ -1,0 +1,144 @@
+"""A checkpoint is read back to the bit, or refused by name."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from certvq.errors import FileFormatError
+from certvq.models import VQVAE
+from certvq.train import CheckpointInfo, TrainConfig, read_checkpoint_info
+from certvq.train._checkpoint import TrainState, read_checkpoint, write_checkpoint
+
+Make = Callable[..., TrainConfig]
+
+
+def _state(config: TrainConfig, *, seed: int, steps: int) -> TrainState:
+    generator = torch.Generator().manual_seed(seed)
+    model = VQVAE(config.model, generator=generator)
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.rand(2, 3, 16, 16, generator=generator)).loss.backward()
+        optimizer.step()
+    return TrainState(model, optimizer, generator)
+
+
+def _everything(state: TrainState) -> dict[str, torch.Tensor]:
+    found = {f"model {name}": value for name, value in state.model.state_dict().items()}
+    for index, entries in state.optimizer.state_dict()["state"].items():
+        found |= {f"optimizer {index} {name}": value for name, value in entries.items()}
+    return found | {"generator": state.generator.get_state()}
+
+
+def _info(config: TrainConfig) -> CheckpointInfo:
+    return CheckpointInfo(config, step=3, seconds=1.5, photographs="ab")
+
+
+@pytest.fixture
+def written(tiny_config: Make, tmp_path: Path) -> tuple[Path, TrainState]:
+    state = _state(tiny_config(), seed=1, steps=3)
+    write_checkpoint(tmp_path / "c.safetensors", state, _info(tiny_config()))
+    return tmp_path / "c.safetensors", state
+
+
+def test_model_optimiser_and_generator_come_back_to_the_bit(
+    written: tuple[Path, TrainState], tiny_config: Make
+) -> None:
+    path, state = written
+    fresh = _state(tiny_config(), seed=2, steps=0)
+    assert read_checkpoint(path, fresh) == _info(tiny_config())
+    wanted, found = _everything(state), _everything(fresh)
+    assert wanted.keys() == found.keys()
+    assert sum(name.startswith("optimizer") for name in found) > 0
+    for name in wanted:
+        assert torch.equal(wanted[name], found[name]), name
+
+
+def test_what_a_checkpoint_says_is_read_without_its_tensors(
+    written: tuple[Path, TrainState], tiny_config: Make
+) -> None:
+    assert read_checkpoint_info(written[0]) == _info(tiny_config())
+
+
+def test_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="c: there is no checkpoint to resume from; train"):
+        read_checkpoint_info(tmp_path / "c")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -1])
+def test_a_truncated_checkpoint_is_refused(
+    written: tuple[Path, TrainState], tiny_config: Make, keep: int
+) -> None:
+    path, _ = written
+    path.write_bytes(path.read_bytes()[:keep])
+    fresh = _state(tiny_config(), seed=2, steps=0)
+    before = {name: value.clone() for name, value in _everything(fresh).items()}
+    with pytest.raises(
+        FileFormatError, match=r"c\.safetensors: not a whole checkpoint .* delete it"
+    ):
+        read_checkpoint(path, fresh)
+    assert all(torch.equal(before[name], value) for name, value in _everything(fresh).items())
+
+
+def test_one_flipped_bit_is_found(written: tuple[Path, TrainState], tiny_config: Make) -> None:
+    path, _ = written
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="do not have the SHA-256 digest"):
+        read_checkpoint(path, _state(tiny_config(), seed=2, steps=0))
+
+
+def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(2)}, tmp_path / "w")
+    with pytest.raises(FileFormatError, match="w: not a whole checkpoint of this version"):
+        read_checkpoint_info(tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"format": 9}, "its description is not of format 1"),
+        ({"step": "x"}, "its description cannot be read"),
+        ({"config": {}}, "its description cannot be read .*must have the fields"),
+    ],
+)
+def test_a_description_of_another_kind_is_refused(
+    written: tuple[Path, TrainState], tiny_config: Make, change: dict[str, object], text: str
+) -> None:
+    path, _ = written
+    content = {"format": 1, "config": tiny_config().to_json(), "step": 1, "seconds": 0.0}
+    content |= {"photographs": "", "sha256": "", **change}
+    save_file(load_file(path), path, metadata={"certvq": json.dumps(content)})
+    with pytest.raises(FileFormatError, match=text):
+        read_checkpoint_info(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(
+    written: tuple[Path, TrainState], tiny_config: Make
+) -> None:
+    fresh = _state(tiny_config(codebook_size=9), seed=2, steps=0)
+    text = r"of another model: .*codebook has shape \(8, 4\), needed is \(9, 4\)"
+    with pytest.raises(FileFormatError, match=text):
+        read_checkpoint(written[0], fresh)
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(
+    written: tuple[Path, TrainState], tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, state = written
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("certvq.train._checkpoint.save_file", lambda *_, **__: fail())
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(path, state, replace(_info(tiny_config()), step=4))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
