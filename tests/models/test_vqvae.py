@@ -75,6 +75,16 @@ def test_an_uncropped_decoding_is_a_whole_grid_of_pixels(model, images):
     assert 0.0 <= whole.min() <= whole.max() <= 1.0
 
 
+def test_grey_is_zero_inside(model):
+    """Pixels are centred at 0.5, on the way in and on the way out."""
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    inside = model.encoder(torch.zeros(1, 3, 8, 8))
+    assert torch.equal(model.latents(grey), inside.movedim(1, -1))
+    codes = torch.zeros(1, 2, 2, dtype=torch.int64)
+    outside = model.decoder(model.quantizer.decode(codes)) + 0.5
+    assert torch.equal(model.decode(codes), outside.clamp(0.0, 1.0))
+
+
 def test_eval_mode_clamps_and_train_mode_does_not(tiny):
     model = VQVAE(tiny, generator=seeded())
     with torch.no_grad():

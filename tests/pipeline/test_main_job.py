@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import certvq
@@ -135,6 +136,24 @@ def test_the_total_time_counts_the_training_of_earlier_runs(
     )
     again = run_demo(demo.files.root, data=pictures, config=tiny_config)
     assert 1e6 < again.summary.total_seconds < 1e6 + 600
+
+
+def test_training_uses_one_thread_and_leaves_the_rest_as_it_was(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    seen: dict[str, int] = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_demo(
+            tmp_path / "run",
+            data=pictures,
+            config=tiny_config,
+            progress=lambda stage, *_: seen.update({stage: torch.get_num_threads()}),
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert (seen["train"], seen["encoding"]) == (1, 2)
 
 
 def test_an_interrupted_run_is_gone_on_with(

@@ -18,6 +18,7 @@ from certvq.pipeline._claim import claim
 from certvq.pipeline._heldout import RoundTrip, round_trip, write_heldout
 from certvq.pipeline._rate import bits_per_pixel, code_counts
 from certvq.pipeline._summary import ImageFigures, Summary
+from certvq.pipeline._threads import torch_threads
 from certvq.pipeline._training import Trained, train_run
 from certvq.report import write_report
 from certvq.train import (
@@ -98,15 +99,16 @@ def run_demo(
     files = claim(out, existing=True, overwrite=overwrite)
     resume = files.checkpoint.exists() and not overwrite
     begun = read_checkpoint_info(files.checkpoint).seconds if resume else 0.0
-    trained = train_run(
-        out,
-        config,
-        data=data,
-        channels=channels,
-        resume=resume,
-        overwrite=not resume,
-        progress=progress,
-    )
+    with torch_threads(1):
+        trained = train_run(
+            out,
+            config,
+            data=data,
+            channels=channels,
+            resume=resume,
+            overwrite=not resume,
+            progress=progress,
+        )
     heldout = trained.split.validation
     trip = round_trip(files, heldout, progress=progress)
     kmeans = patch_kmeans_codec(

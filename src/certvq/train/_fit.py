@@ -125,8 +125,7 @@ class _Loop:
             self._report(config)
         if self.step % config.validate_every:
             log.write(self._validate(state.model, validation))
-        if self._saved != self.step:
-            self._save(state, log)
+        self._save(state, log)  # also after one of the same step: its seconds end the budget
 
     def _one_step(self, stepper: Stepper, train: Sequence[Photograph]) -> Figures:
         config = self._config
