@@ -125,7 +125,7 @@ def test_digests_are_shown(run_dir, outline):
 def test_the_page_says_what_is_not_claimed(run_dir, outline):
     text = outline(write_report(run_dir)).text
     assert "The encoder and the decoder are ordinary floating-point networks; nothing is" in text
-    assert "stand in docs/guarantees.md, on paper; in this version they are not yet machine-checked" in text
+    assert "stand in docs/guarantees.md, on paper; in this version they are not yet" in text
 
 
 def test_the_check_that_the_page_offers_runs_in_the_run_directory(run_dir, monkeypatch, capsys):

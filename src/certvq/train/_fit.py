@@ -125,7 +125,8 @@ class _Loop:
             self._report(config)
         if self.step % config.validate_every:
             log.write(self._validate(state.model, validation))
-        self._save(state, log)  # also after one of the same step: its seconds end the budget
+        if self._saved != self.step or config.seconds is not None:  # its seconds end the budget
+            self._save(state, log)
 
     def _one_step(self, stepper: Stepper, train: Sequence[Photograph]) -> Figures:
         config = self._config
