@@ -13,7 +13,7 @@ help:            ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 demo: $(VENV)/.demo  ## train, tokenize, audit and decode photographs; write the page
-	$(BIN)/certvq demo --out runs/demo --resume
+	$(BIN)/certvq demo --out runs/demo
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
