@@ -270,4 +270,4 @@ def test_no_usable_image_leaves_no_folder(
 def test_the_default_configuration_fits_in_the_time_that_is_given() -> None:
     config = demo_config(seconds=60, seed=4)
     assert (config.seconds, config.steps, config.seed) == (60, None, 4)
-    assert math.isclose(demo_config().seconds or 0, 150)
+    assert math.isclose(demo_config().seconds or 0, 190)

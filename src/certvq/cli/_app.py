@@ -11,6 +11,7 @@ from certvq.cli._decode import decode
 from certvq.cli._demo import demo
 from certvq.cli._encode import encode
 from certvq.cli._errors import ErrorGroup
+from certvq.cli._prove import prove
 from certvq.cli._report import report
 from certvq.cli._train import train
 
@@ -22,5 +23,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, train, encode, decode, audit, assign, report):
+for command in (demo, train, encode, decode, audit, assign, prove, report):
     app.command(name=command.__name__)(command)

@@ -13,7 +13,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Receives model, tokens and page.")],
     data: Data = None,
     channels: Channels = None,
-    seconds: Annotated[float, typer.Option(help="Time to train for.")] = 150.0,
+    seconds: Annotated[float, typer.Option(help="Time to train for.")] = 190.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -48,7 +48,7 @@ class DemoResult:
     skipped: list[Skipped]
 
 
-def demo_config(*, seconds: float = 150.0, seed: int = 0) -> TrainConfig:
+def demo_config(*, seconds: float = 190.0, seed: int = 0) -> TrainConfig:
     """Give the configuration of the main job: a small model, tuned for minutes on two cores.
 
     Args:
