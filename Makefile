@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
+BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* lean/*.lean lean/CertVQ/*.lean)
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check lint types format bench clean help
+.PHONY: demo test check lint types format bench lean clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -35,7 +35,7 @@ bench: $(VENV)/.bench  ## measure against the peers; writes bench/results
 	$(BIN)/python bench/assign.py
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); false)
 
 $(VENV)/.demo: $(BUILD) | $(VENV)/bin/python
 	$(BIN)/python -m pip install -e '.[all]'
@@ -48,6 +48,9 @@ $(VENV)/.dev: $(BUILD) | $(VENV)/bin/python
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -e '.[bench]'
 	touch $@
+
+lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is none)
+	$(BIN)/python -m certvq.theory._lean_check
 
 clean:           ## remove what was built
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis src/certvq/_native/*.so

@@ -60,6 +60,12 @@ def test_score_radius_is_the_formula_rounded_up(dim):
     assert radius - needed >= 4 * U * (15 + Fraction(25, 2))
 
 
+def test_flush_radius_covers_flushed_operands_and_results():
+    """D + 1 products and D sums, each off by 2**-1022, besides flushed operands."""
+    radius = bounds.flush_radius(np.array([3.0]), 5.0, 7)[0]
+    assert radius >= (8 + 7 + 7 * (3.0 + 5.0) + 2) * 2.0**-1022
+
+
 def test_norm_upper_is_above_the_norm_and_close(rng):
     x = rng.standard_normal((50, 9)) * 10.0 ** rng.integers(-150, 150, (50, 1))
     upper = bounds.norm_upper(np.einsum("nd,nd->n", x, x), 9)

@@ -12,6 +12,7 @@ from certvq import check, testing
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
+    DTypeError,
     FloatEnvironmentError,
     NonFiniteError,
     ShapeError,
@@ -131,3 +132,35 @@ def test_flushed_subnormals_are_refused(problem):
             certvq.assign(latents, codebook)
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("claimed", [-3.0, 0.0, 5.0, 1e308])
+def test_wrong_distance_is_found_where_float64_overflows(claimed):
+    latents, codebook = np.array([[1e200]]), np.array([[0.0]])
+    right = certvq.assign(latents, codebook)
+    assert right.sqdist.tolist() == [np.inf]
+    check.verify(right, latents, codebook)
+    with pytest.raises(CertificateError, match="sqdist"):
+        check.verify(replace(right, sqdist=np.array([claimed])), latents, codebook)
+
+
+@pytest.mark.parametrize(
+    "latents",
+    [np.array([[2**53 + 1]]), np.array([[5j]]), np.ones((1, 1), dtype=np.longdouble)],
+)
+def test_numbers_outside_the_contract_are_refused(latents):
+    with pytest.raises(DTypeError, match="must be float64, float32, bfloat16 or float16"):
+        list(check.find_violations(latents, np.array([[0.0]]), np.array([0])))
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0)])
+def test_empty_codebook_is_refused(shape):
+    latents = np.zeros((0, shape[1]))
+    with pytest.raises(ShapeError, match="at least one row and one column"):
+        list(check.find_violations(latents, np.zeros(shape), np.zeros(0, dtype=int)))
+
+
+def test_evidence_must_be_integers(problem):
+    latents, codebook, assignment = problem
+    with pytest.raises(DTypeError, match="decided_by must be integers, got float64"):
+        check.verify(replace(assignment, decided_by=assignment.decided_by * 1.5), latents, codebook)

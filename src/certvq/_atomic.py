@@ -46,13 +46,14 @@ def atomic_directory(final: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder above cannot be created or written.
 
-    Guarantee: `final` never holds a mixture of old and new files.
+    Guarantee: `final` never holds a mixture of old and new files. Files and folders in it have the
+    permissions of newly made ones, whatever their writer chose; executable files stay so.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent))
     try:
         yield partial
-        partial.chmod(0o777 & ~_umask())
+        _open_up(partial)
         if final.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
             final.replace(old / "replaced")
@@ -62,6 +63,16 @@ def atomic_directory(final: Path) -> Iterator[Path]:
             partial.replace(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _open_up(folder: Path) -> None:
+    """Give a folder and all in it the permissions that the umask allows."""
+    mask = _umask()
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink():
+            continue
+        wide = path.is_dir() or path.stat().st_mode & 0o111
+        path.chmod((0o777 if wide else 0o666) & ~mask)
 
 
 def _umask() -> int:

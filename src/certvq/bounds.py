@@ -35,7 +35,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 UNIT_ROUNDOFF: Final = 2.0**-53
 """Largest relative error of one float64 operation (IEEE 754 binary64, to nearest)."""
 
-SMALLEST: Final = 2.0**-1074
+SMALLEST: Final = math.ldexp(1.0, -1074)
 """The smallest positive float64; a product that underflows errs by at most half of it."""
 
 SAFE_EXPONENT: Final = 400
@@ -113,7 +113,7 @@ def norm_upper(squared_norms: Float64Array, dim: int) -> Float64Array:
 def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
     """Bound the error of every computed score of a row.
 
-    Mathematics: ``gamma(D+8) |z||c| + gamma(2D+12) |c|^2/2 + underflow`` (module docstring).
+    Mathematics: ``gamma(D+8) |z||c| + gamma(2D+12) |c|^2/2 + flushing`` (module docstring).
 
     Args:
         latent_norms: (N,) upper bounds of the norms of ``x - m``.
@@ -125,7 +125,26 @@ def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
     """
     cross = gamma(dim + 8) * (latent_norms * code_norm)
     square = gamma(2 * dim + 12) * (0.5 * code_norm * code_norm)
-    return cross + (square + underflow_radius(dim))
+    return cross + (square + flush_radius(latent_norms, code_norm, dim))
+
+
+@justified_by("dot_rounding_error_le")
+def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
+    """Bound what flushed subnormal numbers can change in a score, underflow included.
+
+    The threads of a BLAS may flush results (each product and each sum then errs by at most
+    2**-1022) and operands (2**-1022 times the partner), whatever the calling thread does. There
+    are at most D + 1 products and D sums, and the partners' entries are at most the norms, or 1.
+
+    Args:
+        latent_norms: (N,) upper bounds of the norms of ``x - m``.
+        code_norm: upper bound of the norms of all ``y - m``.
+        dim: D.
+
+    Returns:
+        (N,), negligible beside the rounding errors at ordinary scales.
+    """
+    return (8.0 * (dim + 2) * 2.0**-1021) * (1.0 + latent_norms + code_norm)
 
 
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
+    DTypeError,
     FloatEnvironmentError,
     NonFiniteError,
     ShapeError,
@@ -85,7 +86,7 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
     Raises:
         CertificateError: a code is not the lowest nearest one, a row has no valid evidence, or a
             squared distance is not the one to the chosen code vector; the first row is named.
-        ShapeError, CodeRangeError, NonFiniteError: the arrays do not fit together.
+        ShapeError, DTypeError, CodeRangeError, NonFiniteError: the arrays do not fit together.
         FloatEnvironmentError: subnormal numbers are flushed to zero in this thread.
 
     Example:
@@ -134,9 +135,10 @@ def find_violations(
     points, vectors, chosen = _read(latents, codebook, codes)
     counter = counter or _Counter()
     transposed = np.ascontiguousarray(np.swapaxes(vectors, 0, 1))
-    step = max(1, _BLOCK // len(vectors))
+    step = max(1, _BLOCK // max(len(vectors), vectors.shape[1]))
     for start in range(0, len(points), step):
-        block, own = points[start : start + step], chosen[start : start + step]
+        own = chosen[start : start + step]
+        block = points[start : start + step].astype(np.float64)
         rivals = _undecided(block, transposed, own)
         counter.comparisons += len(block) * (len(vectors) - 1)
         for row in np.flatnonzero(rivals.any(axis=1)):
@@ -197,21 +199,40 @@ def _verify_evidence(assignment: Any, latents: Any, codebook: Any, codes: Any) -
         if array.shape != chosen.shape:
             text = f"{name} must have shape {chosen.shape}, one for each row, got {array.shape}"
             raise ShapeError(text)
+    if decided.size and decided.dtype.kind not in "iu":
+        text = f"decided_by must be integers, got {decided.dtype}"
+        raise DTypeError(text)
     bad = np.flatnonzero((decided < 1) | (decided > 3))
     if bad.size:
         text = f"decided_by must be 1, 2 or 3, got {decided[bad[0]]} at row {bad[0]}"
         raise CertificateError(text)
-    margin, slack = _margin(points.shape[1])
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        computed = ((points - vectors[chosen]) ** 2).sum(axis=1)
-        gap = np.abs(claimed - computed)
-        wrong = np.flatnonzero(~((gap <= margin * computed + slack) | (claimed == computed)))
-    for row in wrong:
-        integers, denominator = _to_integers([points[row].tolist(), vectors[chosen[row]].tolist()])
+    step = max(1, _BLOCK // points.shape[1])
+    for start in range(0, len(points), step):
+        part = slice(start, start + step)
+        block = points[part].astype(np.float64)
+        row = _wrong_distance(block, vectors[chosen[part]], claimed[part])
+        if row is not None:
+            text = (
+                f"sqdist must be the squared distance, got {claimed[start + row]} "
+                f"at row {start + row}"
+            )
+            raise CertificateError(text)
+
+
+def _wrong_distance(
+    block: NDArray[np.float64], vectors: NDArray[np.float64], claimed: NDArray[Any]
+) -> int | None:
+    """Return the first row whose claimed squared distance is not the one to its vector."""
+    margin, slack = _margin(block.shape[1])
+    with np.errstate(all="ignore"):
+        computed = ((block - vectors) ** 2).sum(axis=1)
+        close = np.abs(claimed - computed) <= margin * computed + slack
+    for row in np.flatnonzero(~(close & np.isfinite(computed))).tolist():
+        integers, denominator = _to_integers([block[row].tolist(), vectors[row].tolist()])
         exact = Fraction(squared_l2(integers[0], integers[1]), denominator * denominator)
         if not _close(float(claimed[row]), exact, margin):
-            text = f"sqdist must be the squared distance, got {claimed[row]} at row {row}"
-            raise CertificateError(text)
+            return row
+    return None
 
 
 def _close(claimed: float, exact: Fraction, margin: float) -> bool:
@@ -226,9 +247,12 @@ def _read(
     if (np.array([5e-324]) * np.array([1.0]))[0] == 0.0:
         text = "subnormal numbers must be kept (IEEE 754), but this thread flushes them to zero"
         raise FloatEnvironmentError(text)
-    points, vectors, chosen = _exact(latents), _exact(codebook), _host(codes)
+    points, vectors, chosen = _floats(latents), _floats(codebook), _host(codes)
     if points.ndim != 2 or vectors.ndim != 2 or points.shape[1] != vectors.shape[1]:
         text = f"latents (N, D) and codebook (K, D) expected, got {points.shape}, {vectors.shape}"
+        raise ShapeError(text)
+    if 0 in vectors.shape:
+        text = f"codebook must have at least one row and one column, got {vectors.shape}"
         raise ShapeError(text)
     if chosen.shape != points.shape[:1] or (chosen.size and chosen.dtype.kind not in "iu"):
         text = f"codes must be {len(points)} integers, got {chosen.dtype} of shape {chosen.shape}"
@@ -242,15 +266,24 @@ def _read(
     if bad.size:
         text = f"codes must lie in range({len(vectors)}), got {chosen[bad[0]]} at row {bad[0]}"
         raise CodeRangeError(text)
-    return points, vectors, chosen.astype(np.int64)
+    return points, vectors.astype(np.float64), chosen.astype(np.int64)
 
 
-def _exact(array: Any) -> NDArray[np.float64]:
-    """Read floats as float64, which holds every type of the contract exactly."""
-    if hasattr(array, "detach"):  # a torch tensor; NumPy cannot read bfloat16 or another device
-        return array.detach().cpu().double().numpy()
-    source = getattr(array, "source", array)  # a prepared codebook
-    return _exact(source) if source is not array else np.asarray(array).astype(np.float64)
+def _floats(array: Any) -> NDArray[Any]:
+    """Read floats of the contract's types as they are, in this thread; bfloat16 as float32."""
+    array = getattr(array, "source", array)  # a prepared codebook
+    name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else "float64"
+    if hasattr(array, "detach"):
+        tensor = array.detach().cpu()
+        tensor = tensor.float() if name == "bfloat16" else tensor
+        host = tensor.resolve_conj().resolve_neg().numpy()
+    else:
+        host = np.asarray(array)
+        host = host.astype(np.float32) if name == "bfloat16" else host
+    if host.dtype.kind != "f" or host.dtype.itemsize > 8 or isinstance(array, np.ma.MaskedArray):
+        text = f"latents and codebook must be float64, float32, bfloat16 or float16, got {name}"
+        raise DTypeError(text)
+    return host
 
 
 def _host(array: Any) -> NDArray[Any]:

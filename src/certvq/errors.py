@@ -80,3 +80,11 @@ class SolverDisagreementError(ProofError):
 
 class SolverUnavailableError(CertVQError, RuntimeError):
     """A solver that was asked for is not installed."""
+
+
+class LeanUnavailableError(SolverUnavailableError):
+    """Lean, or the Node.js or npm that it needs here, is missing or too old."""
+
+
+class LeanError(CertVQError, RuntimeError):
+    """Lean ran and gave no answer: it crashed, or it took longer than it was given."""

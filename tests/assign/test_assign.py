@@ -240,3 +240,86 @@ def test_memory_stays_below_a_score_matrix(rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40 * 2**20 < latents.shape[0] * codebook.shape[0] * 4
+
+
+FLUSHED_POOL = """
+import numpy as np, torch, certvq
+torch.set_num_threads(2)
+torch.set_flush_denormal(True)
+torch.ones(1 << 20).exp()  # torch's threads start, and keep the setting
+torch.set_flush_denormal(False)
+rng = np.random.default_rng(0)
+z = (rng.standard_normal((200_000, 8)) * 1e-40).astype(np.float32)
+c = (rng.standard_normal((16, 8)) * 1e-40).astype(np.float32)
+right = certvq.assign(z, c)
+found = certvq.assign(torch.from_numpy(z), torch.from_numpy(c), backend="torch")
+assert (found.codes.numpy() == right.codes).all()
+certvq.check.verify(certvq.assign(z[:60000], c), torch.from_numpy(z[:60000]), torch.from_numpy(c))
+print("same")
+"""
+
+
+def test_threads_of_torch_that_flush_subnormals_change_no_code():
+    done = subprocess.run(
+        [sys.executable, "-c", FLUSHED_POOL], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "same\n", done.stderr
+
+
+def test_products_whose_threads_flush_subnormals_are_left_open():
+    """Differences of scores that a flushing BLAS would lose are within the radius."""
+    dim = 65
+    first, second = np.zeros(dim), np.zeros(dim)
+    first[1:], second[1] = 0.9 * 2.0**-517, 2.0**-516
+    codebook = np.vstack([first, second])
+    codebook = np.vstack([codebook, -codebook])
+    codebook[:, 0] = 1
+    latents = np.full((30, dim), 2.0**-505)
+    latents[:, 0] = 1
+    assignment = certvq.assign(latents, codebook)
+    assert assignment.codes.tolist() == [0] * 30
+    assert assignment.counts()["filter"] == 0
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1e-200), (1e300, 1.0), (1e-310, 1e-310), (1e300, 1e-320)])
+def test_callers_error_state_does_not_matter(rng, scale):
+    latents = rng.standard_normal((20, 3)) * scale[0]
+    codebook = rng.standard_normal((7, 3)) * scale[1]
+    expected = reference_codes(latents, codebook)
+    with np.errstate(all="raise"):
+        assignment = certvq.assign(latents, codebook)
+        certvq.stability_radius(latents, codebook, assignment.codes)
+    assert (assignment.codes == expected).all()
+
+
+def test_masked_arrays_and_ragged_lists_are_refused():
+    masked = np.ma.array([[np.nan, 1.0]], mask=[[True, False]])
+    with pytest.raises(DTypeError, match=r"masked arrays.*filled"):
+        certvq.assign(masked, np.eye(2))
+    with pytest.raises(ShapeError, match="same length"):
+        certvq.assign([[0.0, 1.0], [2.0]], np.eye(2))
+
+
+def test_tensors_with_a_negative_bit_are_read():
+    latents = torch.complex(torch.zeros(3, 2), torch.ones(3, 2)).conj().imag
+    assert latents.is_neg()
+    codebook = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    for backend in BACKENDS:
+        assert certvq.assign(latents, codebook, backend=backend).codes.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(2).to_sparse(), torch.empty(2, 2, device="meta")])
+def test_tensors_without_dense_numbers_are_refused(tensor):
+    with pytest.raises(DTypeError, match="must be a dense tensor with numbers"):
+        certvq.assign(tensor, torch.eye(2))
+
+
+def test_latents_are_not_copied_whole(rng):
+    import tracemalloc
+
+    latents = rng.standard_normal((1 << 17, 64)).astype(np.float32)
+    tracemalloc.start()
+    certvq.assign(latents, latents[:16])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < latents.nbytes

@@ -48,13 +48,28 @@ def test_right_proposal_is_accepted(register):
     assert certvq.assign(LATENTS, CODEBOOK, backend="right").codes.tolist() == [0, 0, 1]
 
 
-def test_function_sees_the_arrays_of_the_user(register):
+def test_function_sees_copies_of_the_arrays_of_the_user(register):
     seen = []
     register("look", lambda z, c: (seen.append((z, c)), torch.zeros(len(z), dtype=torch.int64))[1])
     z, c = torch.tensor(LATENTS), torch.tensor(CODEBOOK)
     assert certvq.assign(z, c, backend="look").codes.tolist() == [0, 0, 1]
-    assert seen[0][0] is z
+    assert torch.equal(seen[0][0], z)
     assert torch.equal(seen[0][1], c)
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_a_function_that_writes_to_its_arguments_changes_no_code(register, prepare):
+    def spoil(z, c):
+        z *= -1
+        c[:] = np.nan
+        return np.zeros(len(z), dtype=int)
+
+    register("spoil", spoil)
+    z, c = LATENTS.copy(), certvq.prepare(CODEBOOK) if prepare else CODEBOOK.copy()
+    for _ in range(2):
+        assert certvq.assign(z, c, backend="spoil").codes.tolist() == [0, 0, 1]
+    assert certvq.audit(z, c, [0, 0, 1]).ok
+    assert (z == LATENTS).all()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 import certvq
 from certvq import bounds
-from certvq.errors import NonFiniteError
+from certvq.errors import FloatEnvironmentError, NonFiniteError
 
 
 def test_duplicates_are_folded_to_the_lowest_index():
@@ -58,3 +59,19 @@ def test_bad_codebook_is_refused_once():
 
 def test_repr_shows_the_sizes():
     assert repr(certvq.prepare(np.zeros((3, 2)))) == "Prepared(codebook_size=3, dim=2)"
+
+
+@pytest.mark.parametrize("name", ["source", "distinct", "lowest", "group"])
+def test_its_arrays_cannot_be_written(name):
+    prepared = certvq.prepare(np.array([[0.0], [1.0]]))
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(prepared, name)[:] = 0
+
+
+def test_it_is_not_made_where_subnormals_are_flushed():
+    torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(FloatEnvironmentError, match="subnormal"):
+            certvq.prepare(np.array([[1e-310]]))
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,7 +1,10 @@
 """Blocks on threads: the same answer for any number of them, errors passed on, options checked."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 import certvq
@@ -70,3 +73,15 @@ def test_number_of_threads_is_read_in_order(monkeypatch):
     monkeypatch.delenv("CERTVQ_NUM_THREADS")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert _threads.thread_count() >= 1
+
+
+def test_concurrent_calls_give_the_blas_its_threads_back():
+    controller = threadpoolctl.ThreadpoolController().select(user_api="blas")
+    before = [library["num_threads"] for library in controller.info()]
+    rng = np.random.default_rng(0)
+    latents, codebook = rng.random((4000, 8)), certvq.prepare(rng.random((1024, 8)))
+    with ThreadPoolExecutor(4) as pool, controller.limit(limits=2):
+        jobs = [pool.submit(certvq.assign, latents, codebook) for _ in range(12)]
+        assert len({job.result().codes.tobytes() for job in jobs}) == 1
+        assert {library["num_threads"] for library in controller.info()} == {2}
+    assert [library["num_threads"] for library in controller.info()] == before

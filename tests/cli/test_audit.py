@@ -77,3 +77,13 @@ def test_anything_between_the_two_forms_is_bad_usage(
     assert (
         "give MODEL_DIR TOKENS IMAGES..., or all of --latents, --codebook and --codes" in found.err
     )
+
+
+def test_files_that_cannot_be_used_are_named(
+    certvq_command: Command, model_dir: Path, tokens: Path, pictures: Path
+) -> None:
+    (pictures / "notes.txt").write_text("no image")
+    found = certvq_command("audit", model_dir, tokens, pictures)
+    assert found.status == 0
+    assert found.out.endswith("codes audited, 0 violations\n")
+    assert found.err.startswith(f"certvq: skipped {pictures / 'notes.txt'}: ")

@@ -166,3 +166,33 @@ def test_an_output_file_in_a_folder_that_cannot_be_made(
     (tmp_path / "file").touch()
     arguments = ("encode", model_dir, pictures, "--out", tmp_path / "file" / "t.parquet")
     refused(arguments, "file")
+
+
+def test_an_output_file_that_is_a_folder(
+    refused: Any, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    np.save(tmp_path / "z.npy", np.zeros((5, 4)))
+    text = f"certvq: error: {out}: is a folder; name a file\n"
+    refused(("assign", tmp_path / "z.npy", tmp_path / "z.npy", "--out", out), text)
+    refused(("encode", model_dir, pictures, "--out", out), text)
+
+
+def test_channels_that_are_none(
+    refused: Any, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = ("encode", model_dir, pictures, "--channels", 2, "--out", tmp_path / "t.parquet")
+    refused(arguments, "channels must be 1 or 3, got 2")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n"])
+def test_damaged_metrics_of_a_finished_run(
+    refused: Any, certvq_command: Command, pictures: Path, tmp_path: Path, content: bytes
+) -> None:
+    run = tmp_path / "run"
+    assert certvq_command("train", "--out", run, "--data", pictures, *TINY).status == 0
+    metrics = run / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes() + content if content else b"")
+    arguments = ("train", "--out", run, "--data", pictures, "--resume")
+    refused(arguments, f"{metrics}: damaged", "overwrite the run")

@@ -69,8 +69,8 @@ def test_a_failed_check_is_status_1(
     [
         (["--seconds", "0"], "seconds must be a finite number above 0, got 0.0"),
         (["--seed", "-1"], "seed must be a whole number in range(2**32), got -1"),
-        (["--channels", "2"], "channels must be 1, 3 or None, got 2"),
-        (["--data", "nothing"], "nothing must be a folder of images, but it is missing"),
+        (["--channels", "2"], "channels must be 1 or 3, got 2"),
+        (["--data", "nothing"], "nothing: does not exist; check the path"),
     ],
 )
 def test_a_bad_option_is_one_line_and_leaves_nothing(

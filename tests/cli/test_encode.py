@@ -47,3 +47,17 @@ def test_a_wrong_code_is_status_1(
 
     monkeypatch.setattr(encoding, "encode_images", spoiled)
     assert certvq_command("encode", model_dir, pictures, "--out", "t.parquet").status == 1
+
+
+def test_held_out_originals_are_encoded_alone(
+    certvq_command: Command, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """The shell hands over `heldout/*.original.png` as names of files."""
+    names = [pictures / f"{key}.png" for key in "ab"]
+    originals = [path.rename(path.with_name(f"{path.stem}.original.png")) for path in names]
+    found = certvq_command("encode", model_dir, *originals, "--out", tmp_path / "t.parquet")
+    assert (found.status, found.err) == (0, "")
+    keys = [record.key for record in read_tokens(tmp_path / "t.parquet").records]
+    assert keys == ["a.original", "b.original"]
+    audited = certvq_command("audit", model_dir, tmp_path / "t.parquet", *originals)
+    assert audited.status == 0

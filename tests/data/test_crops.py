@@ -1,11 +1,13 @@
 """Crops are a function of their arguments, lie inside the photographs, and cover them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certvq.data import crops, from_arrays
+from certvq.data import Photograph, crops, from_arrays
 from certvq.errors import DataError, OptionError
 
 
@@ -99,6 +101,12 @@ def test_a_smaller_photograph_is_named_even_if_it_would_not_be_drawn(shape):
         f"photograph 'tiny' is {shape[0]} x {shape[1]} pixels, smaller than the crops of 4 x 4; "
         "use smaller crops, or leave it out"
     )
+
+
+def test_the_file_of_a_smaller_photograph_is_named():
+    tiny = Photograph("tiny", numbered(3, 9)[:, :, None], path=Path("x/tiny.png"))
+    with pytest.raises(DataError, match="^x/tiny.png: photograph 'tiny' is 3 x 9 pixels, smaller"):
+        crops([tiny], size=4, count=1, seed=0, step=0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from certvq.data import Skipped, load_folder
+from certvq.data import Skipped, load_folder, require_usable
 from certvq.errors import DataError, OptionError
 
 
@@ -37,6 +37,30 @@ def test_files_that_would_share_a_key_keep_their_extensions(tmp_path):
     for name in ("a.png", "a.bmp", "a.png.png", "b.png"):
         picture(tmp_path / name)
     assert keys(tmp_path) == ["a.bmp", "a.png", "a.png.png", "b"]
+
+
+def test_each_photograph_knows_its_file_and_errors_name_it(tmp_path):
+    picture(tmp_path / "sub" / "small.png")
+    found = load_folder(tmp_path, channels=3).photographs
+    assert [p.path for p in found] == [tmp_path / "sub" / "small.png"]
+    with pytest.raises(DataError) as caught:
+        require_usable(found, stride=8)
+    assert str(caught.value) == (
+        f"{tmp_path / 'sub' / 'small.png'}: photograph 'sub/small' is 4 x 5 pixels, smaller than "
+        "the stride of 8; enlarge it or leave it out"
+    )
+
+
+def test_files_of_one_stem_in_two_folders_are_both_named(tmp_path):
+    for name in ("x", "y"):
+        picture(tmp_path / name / "a.png")
+    found = [p for name in ("x", "y") for p in load_folder(tmp_path / name).photographs]
+    with pytest.raises(DataError) as caught:
+        require_usable(found, stride=1)
+    assert str(caught.value) == (
+        f"{tmp_path / 'x' / 'a.png'} and {tmp_path / 'y' / 'a.png'}: two photographs have the key "
+        "'a'; rename one of them"
+    )
 
 
 def test_what_is_no_image_does_not_change_a_key(tmp_path):
@@ -122,7 +146,7 @@ def test_mixed_channels_name_the_first_of_each_kind(tmp_path):
         load_folder(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path} mixes grey and colour: b.png is grey, a.png has colour; "
-        "load it with channels=3 or channels=1 to convert all"
+        "load it with channels=3 (--channels 3 on the command line) or channels=1 to convert all"
     )
 
 
@@ -141,8 +165,9 @@ def test_other_channels_are_refused(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match="none must be a folder of images, but it is missing"):
+    with pytest.raises(DataError) as caught:
         load_folder(tmp_path / "none")
+    assert str(caught.value) == f"{tmp_path / 'none'}: does not exist; check the path"
 
 
 def test_a_file_is_no_folder(tmp_path):

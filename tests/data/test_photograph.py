@@ -1,5 +1,7 @@
 """A photograph is checked once and cannot change afterwards."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -92,8 +94,13 @@ class TestRequireUsable:
             require_usable([], stride=1)
 
     def test_a_repeated_key_is_named(self):
-        with pytest.raises(DataError, match="two photographs have the key 'a'; rename"):
+        with pytest.raises(DataError, match="^two photographs have the key 'a'; rename"):
             require_usable([photograph("a"), photograph("b"), photograph("a")], stride=1)
+
+    def test_one_photograph_given_twice_is_refused(self):
+        same = photograph("a")
+        with pytest.raises(DataError, match="two photographs have the key 'a'; rename"):
+            require_usable([same, same], stride=1)
 
     def test_mixed_channels_name_one_of_each(self):
         given = [photograph("a", channels=1), photograph("b", channels=1), photograph("c")]
@@ -101,15 +108,25 @@ class TestRequireUsable:
             require_usable(given, stride=1)
         assert str(caught.value) == (
             "photograph 'a' has 1 channels, photograph 'c' has 3; "
-            "load them with channels=1 or channels=3"
+            "load them with channels=1 or channels=3 (--channels 1 or 3 on the command line)"
         )
+
+    def test_mixed_channels_name_the_files_that_are_known(self):
+        grey = Photograph("a", np.zeros((8, 8, 1), np.uint8), path=Path("x/a.png"))
+        colour = Photograph("c", np.zeros((8, 8, 3), np.uint8), path=Path("x/c.png"))
+        with pytest.raises(DataError, match="^x/a.png and x/c.png: photograph 'a' has 1 channels"):
+            require_usable([grey, colour], stride=1)
+        with pytest.raises(DataError, match="^x/c.png: photograph 'a' has 1 channels"):
+            require_usable([photograph("a", channels=1), colour], stride=1)
+        with pytest.raises(DataError, match="^x/a.png: photograph 'a' has 1 channels, the netw"):
+            require_usable([grey], stride=1, channels=3)
 
     def test_other_channels_than_the_network_are_named(self):
         with pytest.raises(DataError) as caught:
             require_usable([photograph("a", channels=1)], stride=1, channels=3)
         assert str(caught.value) == (
             "photograph 'a' has 1 channels, the network takes 3; "
-            "load the photographs with channels=3"
+            "load the photographs with channels=3 (--channels 3 on the command line)"
         )
 
     def test_the_stride_is_at_least_one(self):

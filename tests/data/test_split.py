@@ -1,13 +1,14 @@
 """No held-out photograph is ever among those to learn from."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certvq.data import from_arrays, split_by_photograph
+from certvq.data import Photograph, from_arrays, split_by_photograph
 from certvq.errors import DataError, OptionError
 
 
@@ -92,6 +93,14 @@ def test_the_same_pixels_on_both_sides_are_an_error():
         "photograph 'b' is held out, but 'a' to learn from has the very same pixels; "
         "remove one of them"
     )
+
+
+def test_the_files_of_the_same_pixels_are_named():
+    given_ = [
+        Photograph(key, np.ones((2, 2, 1), np.uint8), path=Path(f"{key}.png")) for key in "ab"
+    ]
+    with pytest.raises(DataError, match="^b.png and a.png: photograph 'b' is held out, but 'a' to"):
+        split_by_photograph(given_, heldout=["b"])
 
 
 def test_the_same_bytes_in_another_shape_are_another_picture():

@@ -33,6 +33,16 @@ def test_it_is_frozen():
         VQVAEConfig().dim = 3
 
 
+def test_the_largest_values_are_allowed():
+    VQVAEConfig(
+        hidden=65536,
+        residual_hidden=65536,
+        dim=65536,
+        residual_blocks=256,
+        codebook_size=2**31 - 1,
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -41,13 +51,24 @@ def test_it_is_frozen():
         ("downsampling", 5, "downsampling must be one of 2, 4, 8, 16; got 5"),
         ("downsampling", 4.0, "downsampling must be one of 2, 4, 8, 16; got 4.0"),
         ("update", "adam", "update must be one of 'ema', 'gradient'; got 'adam'"),
-        ("hidden", 0, "hidden must be an integer of at least 1, got 0"),
+        ("hidden", 0, "hidden must be an integer from 1 to 65536, got 0"),
         ("hidden", 7, "hidden must be even, got 7"),
-        ("dim", 1.5, "dim must be an integer of at least 1, got 1.5"),
-        ("dim", True, "dim must be an integer of at least 1, got True"),
-        ("codebook_size", "512", "codebook_size must be an integer of at least 1, got '512'"),
-        ("residual_hidden", 0, "residual_hidden must be an integer of at least 1, got 0"),
-        ("residual_blocks", -1, "residual_blocks must be an integer of at least 0, got -1"),
+        ("dim", 1.5, "dim must be an integer from 1 to 65536, got 1.5"),
+        ("dim", True, "dim must be an integer from 1 to 65536, got True"),
+        (
+            "codebook_size",
+            "512",
+            "codebook_size must be an integer from 1 to 2147483647, got '512'",
+        ),
+        ("residual_hidden", 0, "residual_hidden must be an integer from 1 to 65536, got 0"),
+        ("residual_blocks", -1, "residual_blocks must be an integer from 0 to 256, got -1"),
+        ("hidden", 10**9, "hidden must be an integer from 1 to 65536, got 1000000000"),
+        ("dim", 65537, "dim must be an integer from 1 to 65536, got 65537"),
+        ("residual_hidden", 65538, "residual_hidden must be an integer .* got 65538"),
+        ("residual_blocks", 257, "residual_blocks must be an integer from 0 to 256, got 257"),
+        ("codebook_size", 2**31, "codebook_size must be an integer .* got 2147483648"),
+        ("commitment_weight", 10**400, "commitment_weight must be .* got 10+"),
+        ("commitment_weight", float("inf"), "commitment_weight must be .* got inf"),
         ("commitment_weight", -0.5, "commitment_weight must be .* got -0.5"),
         ("commitment_weight", float("nan"), "commitment_weight must be .* got nan"),
         ("commitment_weight", "1", "commitment_weight must be .* got '1'"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from certvq.models import codebook_digest, model_digest
+from certvq.models._digest import state_digest
 
 
 def test_the_definition():
@@ -41,6 +42,11 @@ def test_a_model_is_hashed_tensor_by_tensor_in_order_of_names():
         b"bias float32 1\n" + bias.tobytes() + b"weight float32 1,2\n" + weight.tobytes()
     ).hexdigest()
     assert model_digest(layer) == expected
+
+
+def test_tensors_by_name_have_the_digest_of_their_model_in_any_order(model):
+    backwards = dict(reversed(model.state_dict().items()))
+    assert state_digest(backwards) == model_digest(model)
 
 
 def test_every_tensor_of_a_model_counts(model):

@@ -11,6 +11,7 @@ from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig, codebook_digest, model_digest
 from certvq.models import _files as files
+from certvq.models._digest import state_digest
 
 
 @pytest.fixture
@@ -51,6 +52,14 @@ def test_the_folder_holds_what_is_documented(model, folder):
     assert record["certvq_version"] == __version__
     assert VQVAEConfig(**record["architecture"]) == model.config
     assert record["codebook_sha256"] == codebook_digest(model.quantizer.codebook)
+    assert record["model_sha256"] == model_digest(model)
+
+
+def test_both_files_have_the_permissions_of_new_files(model, tmp_path):
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    model.save_pretrained(tmp_path / "model")
+    assert {path.stat().st_mode for path in (tmp_path / "model").iterdir()} == {usual}
 
 
 @pytest.mark.parametrize("update", ["ema", "gradient"])
@@ -113,7 +122,7 @@ def test_a_pickle_is_not_read(folder, model):
     fails(folder, FileFormatError, "not a whole safetensors file")
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"certvq_version": ', "\xff\xfe"])
+@pytest.mark.parametrize("text", ["", "{", '{"certvq_version": ', "\xff\xfe", "[" * 200_000])
 def test_a_configuration_that_is_not_json(folder, text):
     (folder / "config.json").write_bytes(text.encode("latin-1"))
     fails(folder, FileFormatError, str(folder / "config.json"), "is not JSON")
@@ -126,7 +135,12 @@ def test_a_configuration_of_another_kind(folder):
 
 def test_wrong_keys(folder):
     edit(folder, lambda record: record.pop("codebook_sha256"))
-    fails(folder, FileFormatError, "must have the keys", "['architecture', 'certvq_version']")
+    fails(
+        folder,
+        FileFormatError,
+        "must have the keys",
+        "['architecture', 'certvq_version', 'model_sha256']",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +148,9 @@ def test_wrong_keys(folder):
     [
         (lambda a: a.pop("dim"), "architecture must have the keys"),
         (lambda a: a.update(heads=8), "'heads'"),
-        (lambda a: a.update(dim="big"), "dim must be an integer of at least 1, got 'big'"),
+        (lambda a: a.update(dim="big"), "dim must be an integer from 1 to 65536, got 'big'"),
+        (lambda a: a.update(hidden=10**9), "from 1 to 65536, got 1000000000"),
+        (lambda a: a.update(residual_blocks=10**9), "from 0 to 256, got 1000000000"),
         (lambda a: a.update(downsampling=3), "downsampling must be one of 2, 4, 8, 16; got 3"),
         (lambda a: a.update(update=[]), "update must be one of 'ema', 'gradient'; got []"),
     ],
@@ -142,6 +158,23 @@ def test_wrong_keys(folder):
 def test_a_wrong_architecture(folder, change, part):
     edit(folder, lambda record: change(record["architecture"]))
     fails(folder, FileFormatError, str(folder / "config.json"), part, "save the model again")
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"hidden": 65536}, "'encoder.body.0.weight' must be (32768, 3, 4, 4)"),
+        ({"hidden": 65536, "residual_hidden": 65536}, "'encoder.body.0.weight' must be"),
+        ({"codebook_size": 2**31 - 1}, "'quantizer.codebook' must be (2147483647, 4)"),
+        ({"codebook_size": 2**31 - 1, "dim": 65536}, "must be (2147483647, 65536)"),
+        ({"residual_blocks": 256}, "missing tensors"),
+    ],
+)
+def test_an_architecture_far_larger_than_its_weights_is_refused_without_memory(
+    folder, values, part
+):
+    edit(folder, lambda record: record["architecture"].update(values))
+    fails(folder, FileFormatError, str(folder / "model.safetensors"), part, "save the model again")
 
 
 def test_an_architecture_that_is_no_table(folder):
@@ -161,6 +194,36 @@ def test_a_later_patch_of_the_same_version_is_read(folder):
     VQVAE.from_pretrained(folder)
 
 
+def test_a_flipped_bit_in_any_tensor_is_found(folder, model):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+    header.pop("__metadata__", None)
+    assert header.keys() == model.state_dict().keys()
+    for name, entry in header.items():
+        first, end = entry["data_offsets"]
+        for place in (first, end - 1) if end > first else ():
+            damaged = bytearray(whole)
+            damaged[start + place] ^= 1
+            path.write_bytes(damaged)
+            if name == "quantizer.codebook":
+                fails(folder, DigestMismatchError, str(path), "copy both again")
+                continue
+            with pytest.raises(FileFormatError) as caught:
+                VQVAE.from_pretrained(folder)
+            wanted = f"{path}: does not have the digest in config.json; copy both again"
+            assert str(caught.value) == wanted, name
+    path.write_bytes(whole)
+    VQVAE.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", None, 7])
+def test_a_changed_digest_of_the_model_is_found(folder, digest):
+    edit(folder, lambda record: record.update(model_sha256=digest))
+    fails(folder, FileFormatError, "does not have the digest in config.json; copy both again")
+
+
 def test_weights_of_another_model(folder, tiny, tmp_path):
     VQVAE(tiny, generator=torch.Generator().manual_seed(5)).save_pretrained(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
@@ -173,6 +236,7 @@ def rewrite(folder, change):
     state = load_file(path)
     change(state)
     save_file(state, path)
+    edit(folder, lambda record: record.update(model_sha256=state_digest(state)))
 
 
 @pytest.mark.parametrize(

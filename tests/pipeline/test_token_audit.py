@@ -87,3 +87,20 @@ def test_extra_images_are_left_alone(
 ) -> None:
     other = draw_folder("other", c=(8, 8, 3))
     assert audit_tokens(model_dir, tokens, [pictures, other]).ok
+
+
+def test_unusable_files_are_reported(model_dir: Path, tokens: Path, pictures: Path) -> None:
+    (pictures / "notes.txt").write_text("no image")
+    found = audit_tokens(model_dir, tokens, [pictures])
+    assert [entry.path.name for entry in found.skipped] == ["notes.txt"]
+    assert found.ok
+
+
+def test_a_missing_image_that_was_skipped_is_named_with_the_reason(
+    model_dir: Path, tokens: Path, pictures: Path
+) -> None:
+    (pictures / "b.png").write_bytes(b"no image")
+    (pictures / "ab.png").write_bytes(b"no image")
+    text = r"has the key 'b'; skipped was \S*/b\.png: not a readable image [^;]*; give the images"
+    with pytest.raises(DataError, match=text):
+        audit_tokens(model_dir, tokens, [pictures])

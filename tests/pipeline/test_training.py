@@ -128,3 +128,58 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path, content: s
     RunFiles(tmp_path).config.write_text(content)
     with pytest.raises(FileFormatError, match=r"train\.json: not a training configuration"):
         train_config(tmp_path, resume=True, model=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "damaged, it is empty; overwrite the run"),
+        (b"garbage\n", "damaged, line 1, the last, does not hold the figures of a validation"),
+        (b'{"step": 1}\n\xff\n', "damaged, line 2, the last, .* remove what does not belong"),
+        (b'{"split": "train", "step": 1}\n', "damaged, line 1, the last"),
+        (b"[]\n", "damaged, line 1, the last"),
+    ],
+)
+def test_damaged_metrics_are_named(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path, content: bytes, text: str
+) -> None:
+    found = train_run(tmp_path / "run", tiny_config, data=pictures)
+    found.files.metrics.write_bytes(content)
+    with pytest.raises(FileFormatError, match=rf"metrics\.jsonl: {text}"):
+        found.figures()
+
+
+def test_resuming_a_run_that_ended_before_its_first_checkpoint_starts_anew(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    files.root.mkdir()
+    files.config.write_text(json.dumps(tiny_config.to_json()))
+    files.metrics.write_text('{"split": "train", "st')
+    files.tensorboard.mkdir()
+    (files.tensorboard / "old").touch()
+    found = train_run(files.root, tiny_config, data=pictures, resume=True)
+    assert found.steps == 4
+    assert not (files.tensorboard / "old").exists()
+    whole = train_run(tmp_path / "whole", tiny_config, data=pictures)
+    assert model_digest(found.model) == model_digest(whole.model)
+
+
+def test_a_trained_model_is_not_replaced_for_want_of_its_checkpoint(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path, snapshot: Snapshot
+) -> None:
+    files = train_run(tmp_path / "run", tiny_config, data=pictures).files
+    files.checkpoint.unlink()
+    before = snapshot(files.root)
+    text = r"there is no checkpoint to resume from; train afresh, or overwrite the run"
+    with pytest.raises(FileFormatError, match=text):
+        train_run(files.root, tiny_config, data=pictures, resume=True)
+    assert snapshot(files.root) == before
+
+
+def test_resuming_nothing_leaves_nothing(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FileFormatError, match="there is no checkpoint to resume from"):
+        train_run(tmp_path / "run", tiny_config, data=pictures, resume=True)
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
     {"errors", "_types", "_atomic", "_version"},
+    {"_lean"},
     {"spec"},
     {"bounds", "check"},
     {"_native"},
@@ -33,8 +34,9 @@ SPECIAL = {
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},
+    "_lean": {"errors", "_atomic"},
     "data": {"errors", "_types"},
-    "theory": {"errors", "_types", "_atomic", "spec", "bounds", "assign"},
+    "theory": {"errors", "_types", "_atomic", "_lean", "spec", "bounds", "assign"},
 }
 """What the design allows some of them, where that is less than all layers before."""
 

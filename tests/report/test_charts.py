@@ -113,14 +113,14 @@ def test_what_is_no_number_is_left_out_of_a_curve(run):
     assert loss_charts(replace(run, metrics=rows)) == ()
 
 
-def test_bars_compare_each_photograph_and_the_mean(run):
+def test_bars_compare_each_photograph_and_all_pixels_together(run):
     chart = codec_bars(run, run.photos)
     figure = json.loads(chart.figure)
     model, kmeans = figure["data"]
     assert model["x"] == [25.0, 26.0, 27.0, 26.0]
     assert kmeans["x"] == [23.5, 24.5, 25.5, 24.5]
     labels = figure["layout"]["yaxis"]["ticktext"]
-    assert labels == ["harbour", "hills", "portrait", "mean of all"]
+    assert labels == ["harbour", "hills", "portrait", "all pixels"]
 
 
 def test_bars_without_a_codec_have_one_series(run):

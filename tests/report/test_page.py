@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from certvq.errors import FileFormatError
-from certvq.report import write_report
+from certvq.report import missing_parts, write_report
 from certvq.report._page import _script_json
 
 _SECTIONS = [
@@ -73,7 +74,8 @@ def test_the_same_run_gives_the_same_page(run_dir):
 def test_figures_of_the_summary_are_shown(run_dir, change_summary, outline):
     change_summary(psnr_heldout=26.04, psnr_kmeans=24.06, bits_per_pixel=0.5625, usage=0.875)
     text = outline(write_report(run_dir)).text
-    assert "26.0 dB +1.98 dB against a k-means codec of the same bits per pixel (24.1 dB)" in text
+    assert "26.0 dB all pixels together, the PSNR of the pooled squared error; +1.98 dB " in text
+    assert "; +1.98 dB against a k-means codec of the same bits per pixel (24.1 dB)" in text
     assert "Bits per pixel 0.562 the originals: 24" in text
     assert "Violations 0 in an exact audit of every code" in text
     assert "Round trip bit-exact" in text
@@ -125,7 +127,7 @@ def test_digests_are_shown(run_dir, outline):
 def test_the_page_says_what_is_not_claimed(run_dir, outline):
     text = outline(write_report(run_dir)).text
     assert "The encoder and the decoder are ordinary floating-point networks; nothing is" in text
-    assert "stand in docs/guarantees.md, on paper; in this version they are not yet" in text
+    assert "that the program does what they speak of is tested, not proved" in text
 
 
 def test_the_check_that_the_page_offers_runs_in_the_run_directory(run_dir, monkeypatch, capsys):
@@ -251,3 +253,19 @@ def test_a_picture_of_another_size_is_refused(run_dir):
 
 def _source(run_dir):
     return (run_dir / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_figures_of_all_photographs_are_named_as_what_they_are(run_dir, outline):
+    text = outline(write_report(run_dir)).text
+    assert "all pixels together (PSNR of the pooled squared error) 26.00 24.50" in text
+    assert text.count("pooled squared error") == 2  # there, and beside the figure at the top
+    assert "mean of all" not in text
+
+
+def test_what_the_page_is_without_is_listed(run_dir):
+    assert missing_parts(run_dir) == ()
+    (run_dir / "heldout/latents.npz").unlink()
+    assert missing_parts(run_dir) == ("heldout/latents.npz",)
+    (run_dir / "train.json").unlink()
+    shutil.rmtree(run_dir / "heldout")
+    assert missing_parts(run_dir) == ("heldout/", "train.json")

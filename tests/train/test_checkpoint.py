@@ -142,3 +142,17 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(
         write_checkpoint(path, state, replace(_info(tiny_config()), step=4))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_description_without_its_digest_is_refused(
+    written: tuple[Path, TrainState], tiny_config: Make
+) -> None:
+    path, _ = written
+    content = {"format": 1, "config": tiny_config().to_json(), "step": 1, "seconds": 0.0}
+    content |= {"photographs": ""}
+    save_file(load_file(path), path, metadata={"certvq": json.dumps(content)})
+    text = r"c\.safetensors: not a whole .* holds no SHA-256 digest of its tensors\); delete it"
+    with pytest.raises(FileFormatError, match=text):
+        read_checkpoint(path, _state(tiny_config(), seed=2, steps=0))
+    with pytest.raises(FileFormatError, match=text):
+        read_checkpoint_info(path)

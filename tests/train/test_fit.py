@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -295,7 +297,8 @@ def test_a_diverging_loss_stops_and_leaves_the_last_checkpoint(
     monkeypatch.setattr(VQVAE, "forward", diverging)
     text = (
         r"training diverged at step 5 \(learning rate 0\.\d+\): the loss must be finite, got "
-        r"inf; the checkpoint of step 3 in .*checkpoint\.safetensors is intact: resume from it"
+        r"inf; the checkpoint of step 3 in .*checkpoint\.safetensors is intact: resume from it "
+        "with a lower learning rate$"
     )
     with pytest.raises(NonFiniteError, match=text):
         _run(tiny_config(), photographs, tmp_path)
@@ -389,3 +392,93 @@ def test_progress_is_told_of_every_step(
     told = []
     _run(tiny_config(), photographs, tmp_path, progress=lambda *call: told.append(call))
     assert told == [("train", step, 6) for step in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("within", "number"),
+    [("step", 1), ("step", 4), ("step", 5), ("step", 6), ("validation", 4), ("validation", 6)],
+)
+def test_an_interrupted_run_keeps_its_last_whole_step(
+    tiny_config: Make,
+    photographs: list[Photograph],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    within: str,
+    number: int,
+) -> None:
+    """Ctrl-C within a step or a validation, that is, where weights and log are half done."""
+    whole = _run(tiny_config(), photographs, tmp_path / "whole")
+    forward, steps = VQVAE.forward, []
+
+    def pressing(self: VQVAE, images: torch.Tensor) -> object:
+        steps.extend([1] if self.training else [])
+        if len(steps) == number and self.training == (within == "step"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, images)
+
+    monkeypatch.setattr(VQVAE, "forward", pressing)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tiny_config(), photographs, tmp_path / "parts")
+    monkeypatch.undo()
+    assert read_checkpoint_info(RunFiles(tmp_path / "parts").checkpoint).step == number
+    resumed = _run(tiny_config(), photographs, tmp_path / "parts", resume=True)
+    assert model_digest(resumed) == model_digest(whole)
+    for line, other in zip(_lines(tmp_path / "parts"), _lines(tmp_path / "whole"), strict=True):
+        assert {**line, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_a_step_that_was_cut_in_two_is_not_kept(
+    tiny_config: Make,
+    photographs: list[Photograph],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward, steps = VQVAE.forward, []
+
+    def breaking(self: VQVAE, images: torch.Tensor) -> object:
+        out = forward(self, images)
+        steps.extend([1] if self.training else [])
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        return out
+
+    monkeypatch.setattr(VQVAE, "forward", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tiny_config(), photographs, tmp_path)
+    assert read_checkpoint_info(RunFiles(tmp_path).checkpoint).step == 3
+
+
+def test_an_interruption_that_does_not_wait_for_a_validation_is_not_kept(
+    tiny_config: Make,
+    photographs: list[Photograph],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a resumed run would go on without the figures of that validation."""
+    forward, passes = VQVAE.forward, []
+
+    def pressing_twice(self: VQVAE, images: torch.Tensor) -> object:
+        passes.extend([] if self.training else [1])
+        if len(passes) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, images)
+
+    monkeypatch.setattr(VQVAE, "forward", pressing_twice)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tiny_config(), photographs, tmp_path)
+    monkeypatch.undo()
+    assert read_checkpoint_info(RunFiles(tmp_path).checkpoint).step == 3
+    _run(tiny_config(), photographs, tmp_path, resume=True)
+    assert [line["step"] for line in _lines(tmp_path) if line["split"] == "validation"] == [4, 6]
+
+
+def test_a_smaller_budget_for_a_finished_run_changes_no_file(
+    tiny_config: Make, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    _run(tiny_config(), photographs, tmp_path)
+    files = RunFiles(tmp_path)
+    before = files.config.read_bytes(), files.metrics.read_bytes(), files.checkpoint.read_bytes()
+    _run(tiny_config(steps=2, learning_rate=0.5), photographs, tmp_path, resume=True)
+    after = files.config.read_bytes(), files.metrics.read_bytes(), files.checkpoint.read_bytes()
+    assert after == before

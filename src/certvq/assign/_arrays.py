@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from certvq._types import Array
+from certvq.errors import DTypeError, ShapeError
 
 
 def is_torch(array: Array) -> bool:
@@ -25,8 +26,27 @@ def dtype_name(array: Array) -> str:
 
 
 def as_array(value: Array) -> Array:
-    """Leave arrays as they are and read lists with NumPy."""
-    return value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
+    """Leave arrays as they are and read lists with NumPy.
+
+    Raises:
+        ShapeError: a list of rows of different lengths.
+        DTypeError: a masked array, whose masked entries have no value.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        text = "masked arrays have no numbers where they are masked; fill them with .filled(...)"
+        raise DTypeError(text)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        text = f"rows must have the same length, got a ragged list ({error})"
+        raise ShapeError(text) from error
+
+
+def largest_magnitude(host: np.ndarray) -> float:
+    """Return the greatest absolute value of finite numbers, 0 if there are none; copies nothing."""
+    return max(float(host.max(initial=0.0)), -float(host.min(initial=0.0)))
 
 
 def own_copy(array: Array) -> Array:
@@ -53,7 +73,7 @@ def to_host(array: Array) -> np.ndarray:
         tensor = array.detach()
         if dtype_name(array) == "bfloat16":
             tensor = tensor.float()
-        return tensor.cpu().numpy()
+        return tensor.cpu().resolve_conj().resolve_neg().numpy()
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         array = _from_dlpack(array)
     host = np.asarray(array)

@@ -85,8 +85,8 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
     require_latents(array, prepared.dim)
     require_ieee754()
     given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
-    host, vectors = to_host(array), to_host(prepared.source)
-    return AuditReport(len(given), tuple(check.find_violations(host, vectors, given)))
+    found = check.find_violations(to_host(array), prepared.vectors(), given)
+    return AuditReport(len(given), tuple(found))
 
 
 def certify(

@@ -13,7 +13,7 @@ import numpy as np
 
 from certvq._types import Array
 from certvq.assign import _engine
-from certvq.assign._arrays import is_torch, to_host
+from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, to_host
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._filter_numpy import numpy_filter
 from certvq.assign._prepare import Prepared
@@ -40,7 +40,7 @@ ENTRY_POINTS: Final = "certvq.backends"
 
 def _numpy(latents: Array, prepared: Prepared) -> Decided:
     host = to_host(latents)
-    exponent = prepared.exponent_for(float(np.abs(host).max(initial=0.0)))
+    exponent = prepared.exponent_for(largest_magnitude(host))
     return _engine.run(host, prepared, numpy_filter(prepared, exponent), exponent)
 
 
@@ -52,23 +52,29 @@ def _torch(latents: Array, prepared: Prepared) -> Decided:
 
     from certvq.assign._filter_torch import torch_filter
 
-    tensor = latents if is_torch(latents) else torch.from_numpy(to_host(latents).copy())
-    largest = float(tensor.detach().abs().max()) if tensor.numel() else 0.0
-    exponent = prepared.exponent_for(largest)
+    tensor = latents if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
+    exponent = prepared.exponent_for(largest_magnitude(to_host(tensor)))
     filter_ = torch_filter(prepared, exponent, tensor.device)
     return _engine.run(tensor, prepared, filter_, exponent)
 
 
 def _reference(latents: Array, prepared: Prepared) -> Decided:
     host = to_host(latents)
-    codes = reference_codes(host, to_host(prepared.source)) if len(host) else np.empty(0, np.int64)
+    codes = reference_codes(host, prepared.vectors()) if len(host) else np.empty(0, np.int64)
     return Decided(codes, np.full(len(codes), DecidedBy.EXACT, dtype=np.uint8))
+
+
+def _lean(latents: Array, prepared: Prepared) -> Decided:
+    from certvq.assign._lean import lean_codes
+
+    return lean_codes(latents, prepared)
 
 
 _BUILT_IN: Final[dict[str, Decide]] = {
     "reference": _reference,
     "numpy": _numpy,
     "torch": _torch,
+    "lean": _lean,
 }
 _registered: dict[str, Decide] = {}
 
@@ -92,7 +98,7 @@ def register_backend(
 
     Args:
         name: how `certvq.assign` shall call it; the built-in names are taken.
-        propose: called as ``propose(latents, codebook)`` with the arrays as the user gave them;
+        propose: called as ``propose(latents, codebook)`` with copies of the user's arrays;
             returns one integer for each latent.
         on_violation: put the right code in the place of a wrong one, or raise.
 
@@ -165,7 +171,8 @@ def _entry_points() -> list["EntryPoint"]:
 
 def _certifying(name: str, propose: Propose, on_violation: str) -> Decide:
     def decide(latents: Array, prepared: Prepared) -> Decided:
-        proposed = propose(latents, prepared.source)
+        certified = find_backend("auto", latents)(latents, prepared)
+        proposed = propose(own_copy(latents), own_copy(prepared.source))  # it may write to them
         try:
             codes = require_codes(proposed, int(latents.shape[0]), prepared.codebook_size)
         except CertVQError as error:
@@ -174,7 +181,6 @@ def _certifying(name: str, propose: Propose, on_violation: str) -> Decide:
         except AttributeError as error:
             text = f"backend {name!r} must return an array of codes, got {type(proposed).__name__}"
             raise BackendError(text) from error
-        certified = find_backend("auto", latents)(latents, prepared)
         wrong = np.flatnonzero(codes != certified.codes)
         if wrong.size and on_violation == "raise":
             row = int(wrong[0])

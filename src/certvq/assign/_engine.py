@@ -37,6 +37,10 @@ def run(latents: Array, prepared: Prepared, filter_: Filter, exponent: int) -> D
     decided_by = np.full(rows, DecidedBy.FILTER, dtype=np.uint8)
 
     def decide(block: slice) -> None:
+        with np.errstate(all="ignore"):  # underflow and overflow are counted in the bounds
+            decide_block(block)
+
+    def decide_block(block: slice) -> None:
         filtered = filter_.run(latents[block])
         codes[block] = filtered.codes
         if filtered.open_rows.size:

@@ -23,31 +23,34 @@ class NumpyFilter:
     parallel = True
 
     def __init__(self, prepared: Prepared, exponent: int) -> None:
-        vectors = prepared.scaled(exponent)
         self._exponent = exponent
         self._dim = prepared.dim
-        self.centre: Float64Array = vectors.mean(axis=0)
-        centred = vectors - self.centre
-        squares = squared_row_norms(centred)
-        self.augmented = np.empty((self._dim + 1, len(vectors)))
-        self.augmented[:-1] = centred.T
-        self.augmented[-1] = -0.5 * squares
-        self.code_norm = float(bounds.norm_upper(squares, self._dim).max())
+        with np.errstate(all="ignore"):
+            vectors = prepared.scaled(exponent)
+            self.centre: Float64Array = vectors.mean(axis=0)
+            centred = vectors - self.centre
+            squares = squared_row_norms(centred)
+            self.augmented = np.empty((self._dim + 1, len(vectors)))
+            self.augmented[:-1] = centred.T
+            self.augmented[-1] = -0.5 * squares
+            self.code_norm = float(bounds.norm_upper(squares, self._dim).max())
 
     def block_rows(self) -> int:
         """Return how many latents a block should have."""
-        return min(2048, max(32, _BLOCK_SCORES // self.augmented.shape[1]))
+        return min(2048, max(32, _BLOCK_SCORES // max(self.augmented.shape)))
 
-    def scores(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
-        """Compute the scores of a block and the radius of each row.
+    def augment(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
+        """Prepare a block for the product with `augmented`.
 
         Args:
             latents: (B, D), unscaled, any float type.
 
         Returns:
-            Scores (B, U), and radii (B,): each score is within the radius of the true one.
+            Scaled and centred latents with a column of ones, (B, D + 1), and radii (B,): each
+            entry of the product is within the radius of the true score.
 
-        Guarantee: ``dot_rounding_error_le`` with the counts of `certvq.bounds.score_radius`.
+        Guarantee: ``dot_rounding_error_le`` with the counts of `certvq.bounds.score_radius`, also
+        if the threads that compute the product flush subnormal numbers.
         """
         exact = latents.astype(np.float64)
         if self._exponent:
@@ -58,6 +61,11 @@ class NumpyFilter:
         squares = squared_row_norms(centred)
         norms = bounds.norm_upper(squares, self._dim)
         radius = bounds.score_radius(norms, self.code_norm, self._dim)
+        return augmented, radius
+
+    def scores(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
+        """Compute the scores (B, U) of a block and the radius (B,) of each row."""
+        augmented, radius = self.augment(latents)
         return augmented @ self.augmented, radius
 
     def run(self, latents: np.ndarray) -> Filtered:

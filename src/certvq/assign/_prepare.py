@@ -13,7 +13,7 @@ import numpy as np
 from certvq import bounds
 from certvq._types import Array, Float64Array, Int64Array
 from certvq.assign._arrays import as_array, own_copy, to_host
-from certvq.assign._validate import require_codebook
+from certvq.assign._validate import require_codebook, require_ieee754
 
 _Derived = TypeVar("_Derived")
 
@@ -37,6 +37,7 @@ class Prepared:
     def __init__(self, codebook: Array) -> None:
         source = as_array(codebook)
         require_codebook(source)
+        require_ieee754()
         exact = to_host(source).astype(np.float64) + 0.0
         self.source: Final[Array] = own_copy(source)
         self.codebook_size: Final[int] = int(exact.shape[0])
@@ -45,12 +46,18 @@ class Prepared:
         self.lowest: Final[Int64Array] = lowest
         self.group: Final[Int64Array] = group
         self.distinct: Final[Float64Array] = exact[lowest]
-        self.distinct.flags.writeable = False
+        for array in (self.distinct, self.lowest, self.group, self.source):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
         self._largest = float(np.abs(self.distinct).max())
         self._derived: dict[tuple[str, int], object] = {}
 
     def __repr__(self) -> str:
         return f"Prepared(codebook_size={self.codebook_size}, dim={self.dim})"
+
+    def vectors(self) -> Float64Array:
+        """Return all K code vectors, float64 (K, D); equal ones are the same to the bit."""
+        return self.distinct[self.group]
 
     def exponent_for(self, largest_latent: float) -> int:
         """Choose the power of two by which a call is scaled, so that nothing can overflow.
@@ -68,7 +75,8 @@ class Prepared:
         """Return the distinct code vectors divided by ``2**exponent``."""
         if exponent == 0:
             return self.distinct
-        return self.derive("scaled", exponent, lambda: np.ldexp(self.distinct, -exponent))
+        with np.errstate(under="ignore"):
+            return self.derive("scaled", exponent, lambda: np.ldexp(self.distinct, -exponent))
 
     def derive(self, kind: str, exponent: int, build: Callable[[], _Derived]) -> _Derived:
         """Return what `build` makes, kept for later calls under `kind` and `exponent`."""
@@ -92,6 +100,8 @@ def prepare(codebook: Array) -> Prepared:
         ShapeError: wrong rank, no row or no column.
         DTypeError: numbers that are not floats.
         NonFiniteError: NaN or infinity, naming the first row and column.
+        FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
+            was changed.
 
     Example:
         >>> import numpy as np, certvq

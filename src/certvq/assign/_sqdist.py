@@ -35,7 +35,7 @@ def row_sqdist(
         part = slice(start, start + step)
         points = latents[part].astype(np.float64)
         vectors = prepared.distinct[prepared.group[codes[part]]]
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             difference = points - vectors
             computed = np.einsum("nd,nd->n", difference, difference)
         doubtful = ~((computed > _SMALL) & (computed < _LARGE)) & difference.any(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from certvq import bounds
 from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, sender, to_host
+from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
 from certvq.assign._filter_numpy import NumpyFilter, numpy_filter
 from certvq.assign._prepare import Prepared, as_prepared
 from certvq.assign._validate import require_codes, require_ieee754, require_latents
@@ -47,17 +47,23 @@ def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
     require_ieee754()
     given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
     host = to_host(array)
-    exponent = prepared.exponent_for(float(np.abs(host).max(initial=0.0)))
-    filter_ = numpy_filter(prepared, exponent)
+    exponent = prepared.exponent_for(largest_magnitude(host))
     own = prepared.group[given]
+    with np.errstate(all="ignore"):  # underflow and overflow are counted in the bounds
+        radius = _radii(host, prepared, own, exponent)
+    radius[prepared.lowest[own] != given] = 0.0
+    return sender(array)(radius)
+
+
+def _radii(host: np.ndarray, prepared: Prepared, own: Int64Array, exponent: int) -> Float64Array:
+    filter_ = numpy_filter(prepared, exponent)
     radius = np.empty(len(host))
     for start in range(0, len(host), filter_.block_rows()):
         part = slice(start, start + filter_.block_rows())
         radius[part] = _block_radius(filter_, prepared, host[part], own[part])
     if exponent:
         radius = np.nextafter(np.ldexp(radius, exponent), 0.0, where=radius < np.inf, out=radius)
-    radius[prepared.lowest[own] != given] = 0.0
-    return sender(array)(radius)
+    return radius
 
 
 def _block_radius(

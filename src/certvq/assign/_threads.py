@@ -7,9 +7,11 @@ BLAS to one thread; without it the blocks run one after another and the BLAS doe
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from certvq.assign._validate import require_ieee754
 from certvq.errors import OptionError
@@ -50,30 +52,43 @@ def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: 
         FloatEnvironmentError: a thread is not in IEEE 754 mode; besides, whatever `work` raises.
     """
     blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-    limit = _single_threaded_blas() if threads > 1 and len(blocks) > 1 else None
-    if limit is None:
+    if threads == 1 or len(blocks) < 2 or _blas_controller() is None:
         for block in blocks:
             work(block)
         return
-
     from concurrent.futures import ThreadPoolExecutor
 
     def checked(block: slice) -> None:
         require_ieee754()
         work(block)
 
-    with limit(), ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+    with _single_threaded_blas(), ThreadPoolExecutor(min(threads, len(blocks))) as pool:
         for done in [pool.submit(checked, block) for block in blocks]:
             done.result()
 
 
+_limits = threading.Lock()
+_users: list[Any] = []
+"""One limiter for all calls that run at the same time: the last to leave restores the BLAS."""
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    with _limits:
+        _users.append(_users[0] if _users else _blas_controller().limit(limits=1))
+    try:
+        yield
+    finally:
+        with _limits:
+            limiter = _users.pop()
+            if not _users:
+                limiter.restore_original_limits()
+
+
 @cache
-def _single_threaded_blas() -> Callable[[], AbstractContextManager[object]] | None:
+def _blas_controller() -> Any:
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
         return None
-    controller = ThreadpoolController().select(user_api="blas")
-    if all(library["num_threads"] == 1 for library in controller.info()):
-        return nullcontext
-    return lambda: controller.limit(limits=1)
+    return ThreadpoolController().select(user_api="blas")

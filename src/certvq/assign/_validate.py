@@ -24,6 +24,9 @@ def require_matrix(array: Array, name: str) -> None:
         ShapeError: its rank is not 2, or its rows have no entry.
         DTypeError: its numbers are not float64, float32, bfloat16 or float16.
     """
+    if is_torch(array) and (array.is_sparse_csr or array.is_sparse or array.is_meta):
+        text = f"{name} must be a dense tensor with numbers, got {array.layout} on {array.device}"
+        raise DTypeError(text)
     if len(array.shape) != 2:
         text = (
             f"{name} must have two axes (rows, dim), got shape {tuple(array.shape)}; "
@@ -150,7 +153,8 @@ def require_ieee754() -> None:
     if tiny64[0] == 0.0 or tiny32[0] == 0.0:
         text = (
             "subnormal numbers must be kept (IEEE 754), but this thread flushes them to zero; "
-            "switch that off, for example with torch.set_flush_denormal(False)"
+            "switch that off, for example with torch.set_flush_denormal(False), before other "
+            "threads are started: they keep the setting that they were started with"
         )
         raise FloatEnvironmentError(text)
     ones = np.array([1.0, -1.0, 1.0])

@@ -1,4 +1,4 @@
-"""The command line: `certvq demo | train | encode | decode | audit | assign | report`.
+"""The command line: `certvq COMMAND`, such as `certvq demo` or `certvq certify`.
 
 In: arguments. Out: files, figures on standard output, progress on standard error, an exit status:
 0 (done), 1 (a check failed), 2 (bad usage or input), 130 (interrupted). One file per subcommand,

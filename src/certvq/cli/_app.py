@@ -7,6 +7,7 @@ import typer
 
 from certvq.cli._assign import assign
 from certvq.cli._audit import audit
+from certvq.cli._certify import certify
 from certvq.cli._decode import decode
 from certvq.cli._demo import demo
 from certvq.cli._encode import encode
@@ -23,5 +24,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, train, encode, decode, audit, assign, prove, report):
+for command in (demo, train, encode, decode, audit, assign, certify, prove, report):
     app.command(name=command.__name__)(command)

@@ -38,7 +38,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
 
     Exit status 1: there is a violation.
     """
-    from certvq.cli._output import progress_bars, show_violations
+    from certvq.cli._output import progress_bars, show_violations, warn_skipped
     from certvq.pipeline import audit_arrays, audit_tokens
 
     with progress_bars() as progress:
@@ -49,6 +49,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
         else:
             text = "give MODEL_DIR TOKENS IMAGES..., or all of --latents, --codebook and --codes"
             raise typer.BadParameter(text)
+    warn_skipped(found.skipped)
     show_violations(found.to_json(), as_json=as_json)
     if not found.ok:
         raise typer.Exit(1)

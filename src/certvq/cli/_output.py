@@ -87,12 +87,40 @@ def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
     print(f"{found['rows']} codes audited, {found['audit_violations']} violations")  # noqa: T201
 
 
+def show_certified(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what became of codes that were to be certified on standard output.
+
+    Args:
+        found: as `CertifyResult.to_json` gives it.
+        as_json: print it as it is.
+    """
+    show_violations(found, as_json=as_json)
+    if as_json:
+        return
+    if found["repaired"]:
+        print("repaired")  # noqa: T201 (standard output is for the figures)
+    if found["lean"]:
+        errors = found["lean_errors"]
+        verdict = "refused by Lean" if errors else "accepted by Lean"
+        checked = "not checked by Lean" if errors is None else verdict
+        print(f"{found['lean']}: {checked}")  # noqa: T201 (likewise)
+    for line in found["lean_errors"] or ():
+        print(line)  # noqa: T201 (likewise)
+
+
 def warn_skipped(skipped: Sequence[object]) -> None:
     """Name on standard error the files that could not be used, and how many they are."""
     for entry in skipped:
         print(f"certvq: skipped {entry}", file=sys.stderr)  # noqa: T201 (standard error)
     if skipped:
         print(f"certvq: {len(skipped)} files skipped", file=sys.stderr)  # noqa: T201 (likewise)
+
+
+def warn_missing(folder: object, names: Sequence[str]) -> None:
+    """Name on standard error, in one line, what a folder lacks; nothing where it lacks nothing."""
+    if names:
+        line = f"certvq: warning: {folder} lacks {', '.join(names)}; the page is without it"
+        print(line, file=sys.stderr)  # noqa: T201 (standard error)
 
 
 def _text(value: Any) -> str:

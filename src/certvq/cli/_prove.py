@@ -81,12 +81,14 @@ def _mutants(names: tuple[str, ...], checkers: tuple[str, ...], *, as_json: bool
 def _table(records: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     names = ("z3", "cvc5", "lean")
-    table = Table("theorem", "meaning", *names, "seconds")
+    table = Table("theorem and meaning", *names, "seconds")
     for record in records:
+        what = Text.assemble((record["name"], "bold"), "\n", (record["meaning"], "dim"))
         checkers = (record["checkers"][name] for name in names)
-        table.add_row(record["name"], record["meaning"], *checkers, f"{record['seconds']:.2f}")
+        table.add_row(what, *checkers, f"{record['seconds']:.2f}")
     Console().print(table)
 
 

@@ -12,10 +12,13 @@ def report(
     """Write the page of a finished run, one file that opens offline.
 
     Example: certvq report runs/demo
+
+    What the folder lacks is named on standard error; the page says where it is missing.
     """
-    from certvq.cli._output import progress_bars
-    from certvq.report import write_report
+    from certvq.cli._output import progress_bars, warn_missing
+    from certvq.report import missing_parts, write_report
 
     with progress_bars() as progress:
         page = write_report(run_dir, progress=progress)
+    warn_missing(run_dir, missing_parts(run_dir))
     typer.echo(page)

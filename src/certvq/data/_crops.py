@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from certvq._types import UInt8Array
-from certvq.data._photograph import Photograph, require_usable
+from certvq.data._photograph import Photograph, files_of, require_usable
 from certvq.errors import DataError, OptionError
 
 
@@ -76,7 +76,7 @@ def _require_large(photographs: Sequence[Photograph], size: int) -> None:
     for photograph in photographs:
         if min(photograph.height, photograph.width) < size:
             raise DataError(
-                f"photograph {photograph.key!r} is {photograph.height} x {photograph.width} "
-                f"pixels, smaller than the crops of {size} x {size}; use smaller crops, or leave "
-                "it out"
+                f"{files_of(photograph)}photograph {photograph.key!r} is {photograph.height} x "
+                f"{photograph.width} pixels, smaller than the crops of {size} x {size}; "
+                "use smaller crops, or leave it out"
             )

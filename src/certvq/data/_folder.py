@@ -67,15 +67,13 @@ def load_folder(
 
     Raises:
         OptionError: `channels` is neither 1, 3 nor None.
-        DataError: `path` is no folder; no file in it can be used; or grey and colour are mixed and
-            `channels` is None. The first of each kind is named.
+        DataError: `path` does not exist or is no folder; no file in it can be used; or grey and
+            colour are mixed and `channels` is None. The first of each kind is named.
     """
     folder = Path(path)
     if channels not in (None, 1, 3):
         raise OptionError(f"channels must be 1, 3 or None, got {channels}")
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "missing"
-        raise DataError(f"{folder} must be a folder of images, but it is {found}")
+    _require_folder(folder)
     files, skipped = _files(folder)
     pixels: dict[str, UInt8Array] = {}
     for done, name in enumerate(files, start=1):
@@ -85,10 +83,20 @@ def load_folder(
             skipped.append(Skipped(folder / name, str(error)))
         progress("reading images", done, len(files))
     skipped.sort(key=lambda entry: entry.path.as_posix())
-    photographs = [Photograph(key, pixels[name]) for name, key in _keys(list(pixels)).items()]
+    photographs = [
+        Photograph(key, pixels[name], path=folder / name)
+        for name, key in _keys(list(pixels)).items()
+    ]
     _require_some(folder, photographs, skipped)
     _require_one_kind(folder, pixels)
     return FolderResult(photographs, skipped)
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise DataError(f"{folder}: does not exist; check the path")
+    if not folder.is_dir():
+        raise DataError(f"{folder} must be a folder of images, but it is a file")
 
 
 def _files(folder: Path) -> tuple[list[str], list[Skipped]]:
@@ -147,5 +155,6 @@ def _require_one_kind(folder: Path, pixels: dict[str, UInt8Array]) -> None:
     if len(first) > 1:
         raise DataError(
             f"{folder} mixes grey and colour: {first[1]} is grey, {first[3]} has colour; "
-            "load it with channels=3 or channels=1 to convert all"
+            "load it with channels=3 (--channels 3 on the command line) or channels=1 to convert "
+            "all"
         )

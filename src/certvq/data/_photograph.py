@@ -4,7 +4,8 @@ In: an array of pixels. Out: a frozen, checked record that owns them. Must not i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class Photograph:
         key: unique name, see `require_key`.
         pixels: uint8, shape (H, W, C) with H, W >= 1 and C = 1 (grey) or 3 (red, green, blue).
             They are copied unless they are read-only, contiguous and own their memory.
+        path: the file that they come from, named in errors; None where it is not known.
 
     Raises:
         DataError: the key is not usable.
@@ -39,6 +41,7 @@ class Photograph:
 
     key: str
     pixels: UInt8Array
+    path: Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         require_key(self.key)
@@ -72,6 +75,20 @@ class Photograph:
         return self.pixels.shape[2]
 
 
+def files_of(*photographs: Photograph) -> str:
+    """Return the beginning of an error about photographs: their files, as far as known.
+
+    Example:
+        >>> pixels = np.zeros((2, 3, 1), np.uint8)
+        >>> files_of(Photograph("a", pixels, path=Path("a.png")), Photograph("b", pixels))
+        'a.png: '
+        >>> files_of(Photograph("b", pixels))
+        ''
+    """
+    known = " and ".join(str(one.path) for one in photographs if one.path is not None)
+    return f"{known}: " if known else ""
+
+
 def require_usable(
     photographs: Sequence[Photograph], *, stride: int, channels: int | None = None
 ) -> None:
@@ -97,15 +114,19 @@ def require_usable(
         raise OptionError(f"stride must be at least 1, got {stride}")
     if not photographs:
         raise DataError("at least one photograph is needed, got none")
-    seen: set[str] = set()
+    seen: dict[str, Photograph] = {}
     for photograph in photographs:
         if photograph.key in seen:
-            raise DataError(f"two photographs have the key {photograph.key!r}; rename one of them")
-        seen.add(photograph.key)
+            raise DataError(
+                f"{files_of(seen[photograph.key], photograph)}two photographs have the key "
+                f"{photograph.key!r}; rename one of them"
+            )
+        seen[photograph.key] = photograph
         if min(photograph.height, photograph.width) < stride:
             raise DataError(
-                f"photograph {photograph.key!r} is {photograph.height} x {photograph.width} "
-                f"pixels, smaller than the stride of {stride}; enlarge it or leave it out"
+                f"{files_of(photograph)}photograph {photograph.key!r} is {photograph.height} x "
+                f"{photograph.width} pixels, smaller than the stride of {stride}; "
+                "enlarge it or leave it out"
             )
     _require_channels(photographs, channels)
 
@@ -114,14 +135,16 @@ def _require_channels(photographs: Sequence[Photograph], channels: int | None) -
     for photograph in photographs:
         if channels is not None and photograph.channels != channels:
             raise DataError(
-                f"photograph {photograph.key!r} has {photograph.channels} channels, the network "
-                f"takes {channels}; load the photographs with channels={channels}"
+                f"{files_of(photograph)}photograph {photograph.key!r} has {photograph.channels} "
+                f"channels, the network takes {channels}; load the photographs with "
+                f"channels={channels} (--channels {channels} on the command line)"
             )
         if photograph.channels != photographs[0].channels:
             raise DataError(
-                f"photograph {photographs[0].key!r} has {photographs[0].channels} channels, "
-                f"photograph {photograph.key!r} has {photograph.channels}; "
-                "load them with channels=1 or channels=3"
+                f"{files_of(photographs[0], photograph)}photograph {photographs[0].key!r} has "
+                f"{photographs[0].channels} channels, photograph {photograph.key!r} has "
+                f"{photograph.channels}; load them with channels=1 or channels=3 "
+                "(--channels 1 or 3 on the command line)"
             )
 
 

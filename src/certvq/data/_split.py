@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certvq.data._photograph import Photograph, require_usable
+from certvq.data._photograph import Photograph, files_of, require_usable
 from certvq.errors import DataError, OptionError
 
 
@@ -91,12 +91,12 @@ def _rank(seed: int, key: str) -> bytes:
 
 
 def _require_unlike(split: Split) -> None:
-    learnt = {_digest(photograph): photograph.key for photograph in split.train}
+    learnt = {_digest(photograph): photograph for photograph in split.train}
     for photograph in split.validation:
         if twin := learnt.get(_digest(photograph)):
             raise DataError(
-                f"photograph {photograph.key!r} is held out, but {twin!r} to learn from has the "
-                "very same pixels; remove one of them"
+                f"{files_of(photograph, twin)}photograph {photograph.key!r} is held out, but "
+                f"{twin.key!r} to learn from has the very same pixels; remove one of them"
             )
 
 

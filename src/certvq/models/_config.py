@@ -3,11 +3,15 @@
 In: numbers. Out: a validated frozen record that can be written as JSON. Must not import torch.
 """
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
 from certvq.errors import OptionError
+
+_MOST = 1 << 16
+_MOST_BLOCKS = 256
+_MOST_CODES = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,11 @@ class VQVAEConfig:
 
     Attributes:
         channels: of the images, 1 or 3.
-        hidden: channels inside encoder and decoder, even, >= 2.
-        residual_blocks: in the encoder and in the decoder each, >= 0.
-        residual_hidden: channels inside a residual block, >= 1.
-        dim: D, size of a code vector, >= 1.
-        codebook_size: K, >= 1.
+        hidden: channels inside encoder and decoder, even, 2 to 65536.
+        residual_blocks: in the encoder and in the decoder each, 0 to 256.
+        residual_hidden: channels inside a residual block, 1 to 65536.
+        dim: D, size of a code vector, 1 to 65536.
+        codebook_size: K, 1 to 2^31 - 1.
         downsampling: pixels per token along each axis, 2, 4, 8 or 16.
         commitment_weight: beta, finite and >= 0.
         decay: of the codebook's moving average, in [0, 1); without effect if `update` is
@@ -51,20 +55,19 @@ class VQVAEConfig:
     update: Literal["ema", "gradient"] = "ema"
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "residual_hidden", "dim", "codebook_size"):
-            _require_integer(name, getattr(self, name), 1)
-        _require_integer("residual_blocks", self.residual_blocks, 0)
+        for name in ("hidden", "residual_hidden", "dim"):
+            _require_integer(name, getattr(self, name), 1, _MOST)
+        _require_integer("codebook_size", self.codebook_size, 1, _MOST_CODES)
+        _require_integer("residual_blocks", self.residual_blocks, 0, _MOST_BLOCKS)
         _require_choice("channels", self.channels, (1, 3))
         _require_choice("downsampling", self.downsampling, (2, 4, 8, 16))
         _require_choice("update", self.update, ("ema", "gradient"))
         if self.hidden % 2:
             text = f"hidden must be even, got {self.hidden}"
             raise OptionError(text)
-        if not _is_number(self.commitment_weight) or not 0 <= self.commitment_weight < math.inf:
-            text = (
-                "commitment_weight must be a finite number of at least 0, got "
-                f"{self.commitment_weight!r}"
-            )
+        weight = self.commitment_weight
+        if not _is_number(weight) or not 0 <= weight <= sys.float_info.max:
+            text = f"commitment_weight must be a finite number of at least 0, got {weight!r}"
             raise OptionError(text)
         if not _is_number(self.decay) or not 0 <= self.decay < 1:
             text = f"decay must be a number of [0, 1), got {self.decay!r}"
@@ -85,9 +88,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _require_integer(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        text = f"{name} must be an integer of at least {least}, got {value!r}"
+def _require_integer(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        text = f"{name} must be an integer from {least} to {most}, got {value!r}"
         raise OptionError(text)
 
 

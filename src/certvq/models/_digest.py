@@ -5,6 +5,7 @@ In: tensors. Out: SHA-256 in hexadecimal, the same on every machine. Must not re
 
 import hashlib
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -46,8 +47,20 @@ def model_digest(model: nn.Module) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    return state_digest(model.state_dict())
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Return the `model_digest` of the model that has these tensors.
+
+    Args:
+        state: the tensors by name, in any order.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} ".encode())
         _add(digest, tensor)
     return digest.hexdigest()

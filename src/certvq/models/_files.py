@@ -19,14 +19,14 @@ from certvq._atomic import atomic_directory
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models._config import VQVAEConfig
-from certvq.models._digest import codebook_digest
+from certvq.models._digest import codebook_digest, state_digest
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 CODEBOOK = "quantizer.codebook"
 """Name of the codebook among the tensors."""
 
-_KEYS = {"certvq_version", "architecture", "codebook_sha256"}
+_KEYS = {"certvq_version", "architecture", "codebook_sha256", "model_sha256"}
 
 
 def write_model(directory: Path, config: VQVAEConfig, state: Mapping[str, torch.Tensor]) -> None:
@@ -46,6 +46,7 @@ def write_model(directory: Path, config: VQVAEConfig, state: Mapping[str, torch.
         "certvq_version": __version__,
         "architecture": asdict(config),
         "codebook_sha256": codebook_digest(state[CODEBOOK]),
+        "model_sha256": state_digest(state),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_directory(directory) as partial:
@@ -64,7 +65,8 @@ def read_model(directory: Path) -> tuple[VQVAEConfig, dict[str, torch.Tensor]]:
         The architecture, and the tensors on the CPU.
 
     Raises:
-        FileFormatError: a file is missing, truncated, of another version or not what it should be.
+        FileFormatError: a file is missing, truncated, damaged, of another version or not what it
+            should be.
         DigestMismatchError: the codebook is not the one that `config.json` was written for.
     """
     record = _read_config(directory / CONFIG)
@@ -80,6 +82,9 @@ def read_model(directory: Path) -> tuple[VQVAEConfig, dict[str, torch.Tensor]]:
             f"{record['codebook_sha256']}; the two files are of different models, copy both again"
         )
         raise DigestMismatchError(text)
+    if state_digest(state) != record["model_sha256"]:
+        text = f"{directory / WEIGHTS}: does not have the digest in {CONFIG}; copy both again"
+        raise FileFormatError(text)
     return config, state
 
 
@@ -132,7 +137,7 @@ def _require_replaceable(directory: Path) -> None:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(_read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         text = f"{path}: is not JSON ({_one_line(error)}); save the model again"
         raise FileFormatError(text) from error
     if not isinstance(record, dict) or record.keys() != _KEYS:

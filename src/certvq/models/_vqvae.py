@@ -14,7 +14,7 @@ from certvq.errors import FileFormatError, ShapeError
 from certvq.models._config import VQVAEConfig
 from certvq.models._decoder import Decoder
 from certvq.models._encoder import Encoder
-from certvq.models._files import WEIGHTS, find_model, read_model, write_model
+from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, write_model
 from certvq.models._images import pad_to_stride, require_images, require_size
 from certvq.nn import EMA, Gradient, VectorQuantize
 from certvq.nn._losses import mean_square
@@ -220,14 +220,14 @@ class VQVAE(nn.Module):
             The model on the CPU, in eval mode.
 
         Raises:
-            FileFormatError: a file is missing, truncated, of another version of certvq, or its
-                tensors do not fit the architecture.
+            FileFormatError: a file is missing, truncated, damaged, of another version of certvq, or
+                its tensors do not fit the architecture.
             DigestMismatchError: the codebook is not the one that ``config.json`` was written for.
         """
         folder = find_model(directory)
         config, state = read_model(folder)
+        _require_fit(folder / WEIGHTS, config, state)
         model = cls(config, generator=torch.Generator())
-        _require_fit(folder / WEIGHTS, model.state_dict(), state)
         model.load_state_dict(state, assign=True)
         return model.eval()
 
@@ -241,10 +241,17 @@ class VQVAE(nn.Module):
         return self.decoder(vectors)[:, :, : size[0], : size[1]] + 0.5
 
 
-def _require_fit(
-    path: Path, expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]
-) -> None:
-    """Require the names, shapes and kinds of number that the architecture has."""
+def _require_fit(path: Path, config: VQVAEConfig, found: dict[str, torch.Tensor]) -> None:
+    """Require the names, shapes and kinds of number that the architecture has.
+
+    Nothing of the architecture's size is allocated, since a damaged one may have any size.
+    """
+    codebook = torch.empty(config.codebook_size, config.dim, device="meta")
+    _require_like(path, CODEBOOK, codebook, found[CODEBOOK])
+    generator = torch.Generator()
+    with torch.device("meta"):
+        # The quantizer draws its codebook on the CPU; its size has been compared above.
+        expected = VQVAE(config, generator=generator).state_dict()
     if expected.keys() != found.keys():
         missing, extra = sorted(expected.keys() - found), sorted(found.keys() - expected)
         text = (
@@ -253,11 +260,14 @@ def _require_fit(
         )
         raise FileFormatError(text)
     for name, tensor in expected.items():
-        got = found[name]
-        same_kind = got.is_floating_point() == tensor.is_floating_point()
-        if got.shape != tensor.shape or not same_kind:
-            text = (
-                f"{path}: tensor {name!r} must be {tuple(tensor.shape)} {tensor.dtype}, got "
-                f"{tuple(got.shape)} {got.dtype}; save the model again"
-            )
-            raise FileFormatError(text)
+        _require_like(path, name, tensor, found[name])
+
+
+def _require_like(path: Path, name: str, wanted: torch.Tensor, got: torch.Tensor) -> None:
+    same_kind = got.is_floating_point() == wanted.is_floating_point()
+    if got.shape != wanted.shape or not same_kind:
+        text = (
+            f"{path}: tensor {name!r} must be {tuple(wanted.shape)} {wanted.dtype}, got "
+            f"{tuple(got.shape)} {got.dtype}; save the model again"
+        )
+        raise FileFormatError(text)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from certvq.pipeline._auditing import AuditResult as AuditResult
     from certvq.pipeline._auditing import LocatedViolation as LocatedViolation
     from certvq.pipeline._auditing import audit_arrays as audit_arrays
+    from certvq.pipeline._certifying import CertifyResult as CertifyResult
+    from certvq.pipeline._certifying import certify_file as certify_file
     from certvq.pipeline._encoding import EncodedImages as EncodedImages
     from certvq.pipeline._encoding import decode_file as decode_file
     from certvq.pipeline._encoding import encode_images as encode_images
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AuditResult": "_auditing",
+    "CertifyResult": "_certifying",
     "DemoResult": "_main_job",
     "EncodedImages": "_encoding",
     "ImageFigures": "_summary",
@@ -37,6 +40,7 @@ _PLACES = {
     "assign_file": "_assigning",
     "audit_arrays": "_auditing",
     "audit_tokens": "_token_audit",
+    "certify_file": "_certifying",
     "decode_file": "_encoding",
     "demo_config": "_main_job",
     "encode_images": "_encoding",

@@ -17,6 +17,7 @@ from certvq.assign._validate import require_latents
 from certvq.pipeline._blocks import blocks
 from certvq.pipeline._naming import naming
 from certvq.pipeline._npy import load_array, load_codebook
+from certvq.pipeline._out_file import require_out_file
 
 
 def assign_file(
@@ -40,6 +41,7 @@ def assign_file(
         `rows`, `dim`, `codebook_size`, `decided_by`, `codes_used`, `mean_sqdist` and `seconds`.
 
     Raises:
+        OptionError: `out` is a folder.
         FileFormatError: a file is corrupt; it is named.
         ShapeError, DTypeError, NonFiniteError: as `certvq.assign`, with the files named.
         BackendUnavailableError: unknown backend, or something that it needs is missing.
@@ -47,6 +49,7 @@ def assign_file(
 
     Guarantee: ``certified_assign``.
     """
+    require_out_file(out)
     rows, vectors = load_array(latents), load_codebook(codebook)
     start = time.perf_counter()
     with naming(latents, codebook):

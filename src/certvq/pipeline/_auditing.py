@@ -6,7 +6,7 @@ torch unless the codebook is a model's.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certvq
 from certvq._types import Progress, no_progress
@@ -15,6 +15,9 @@ from certvq.check import Violation
 from certvq.pipeline._blocks import blocks
 from certvq.pipeline._naming import naming
 from certvq.pipeline._npy import load_array, load_codebook
+
+if TYPE_CHECKING:
+    from certvq.data import Skipped
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class AuditResult:
     Attributes:
         rows: codes audited.
         violations: those that break the contract, in order.
+        skipped: image files that could not be used, with the reasons; none for arrays.
     """
 
     rows: int
     violations: tuple[LocatedViolation, ...]
+    skipped: "tuple[Skipped, ...]" = ()
 
     @property
     def ok(self) -> bool:

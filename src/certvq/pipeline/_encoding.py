@@ -13,6 +13,7 @@ from certvq._types import Progress, no_progress
 from certvq.data import Skipped
 from certvq.errors import OptionError
 from certvq.models import VQVAE
+from certvq.pipeline._out_file import require_out_file
 from certvq.pipeline._rate import bits_per_pixel, code_counts
 from certvq.pipeline._sources import load_images
 from certvq.pipeline._writing import write_picture
@@ -56,6 +57,7 @@ def encode_images(
         The figures, and what was skipped.
 
     Raises:
+        OptionError: `out` is a folder, or `channels` is neither 1, 3 nor None.
         DataError: an image cannot be used; it is named.
         FileFormatError: the model is corrupt.
         NonFiniteError: the network gave NaN or infinity for an image; it is named.
@@ -63,6 +65,7 @@ def encode_images(
 
     Guarantee: ``certified_assign`` for every code.
     """
+    require_out_file(out)
     model = VQVAE.from_pretrained(model_dir)
     found = load_images(images, channels=channels, progress=progress)
     encoded = encode_photographs(model, found.photographs, progress=progress)

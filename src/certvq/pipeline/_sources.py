@@ -5,7 +5,7 @@ torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from certvq._types import Progress, no_progress
@@ -110,12 +110,12 @@ def load_images(
 
 def _require_channels(channels: int | None) -> None:
     if channels not in (None, 1, 3):
-        raise OptionError(f"channels must be 1, 3 or None, got {channels}")
+        raise OptionError(f"channels must be 1 or 3, got {channels}")
 
 
 def _read_file(path: Path) -> Photograph:
     try:
-        return Photograph(path.stem, read_image(path))
+        return Photograph(path.stem, read_image(path), path=path)
     except DataError as error:
         raise DataError(f"{path}: {error}; leave it out, or give a readable image") from error
 
@@ -123,4 +123,4 @@ def _read_file(path: Path) -> Photograph:
 def _converted(photograph: Photograph, channels: int | None) -> Photograph:
     if channels is None:
         return photograph
-    return Photograph(photograph.key, with_channels(photograph.pixels, channels))
+    return replace(photograph, pixels=with_channels(photograph.pixels, channels))

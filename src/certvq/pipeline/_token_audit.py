@@ -9,7 +9,7 @@ from pathlib import Path
 
 import certvq
 from certvq._types import Progress, no_progress
-from certvq.data import Photograph
+from certvq.data import Photograph, Skipped
 from certvq.errors import DataError, DigestMismatchError
 from certvq.models import VQVAE, model_digest
 from certvq.pipeline._auditing import AuditResult, LocatedViolation
@@ -37,10 +37,11 @@ def audit_tokens(
     Returns:
         Every code that is not the lowest nearest one to the latent computed here. Another
         processor, or another number of threads, may round latents otherwise than the one that
-        encoded, and such a latent may have another nearest code.
+        encoded, and such a latent may have another nearest code. Image files that could not be
+        used are named in `skipped`.
 
     Raises:
-        DataError: the image of a key is missing or has another size; the key is named.
+        DataError: the image of a key is missing, unusable or of another size; the key is named.
         DigestMismatchError: the tokens are of another model.
         FileFormatError: the token file or the model is corrupt.
         OSError: a file cannot be read.
@@ -59,22 +60,29 @@ def audit_tokens(
     codebook = model.quantizer.codebook.detach().cpu()
     rows, violations = 0, []
     for done, record in enumerate(token_file.records, start=1):
-        photograph = _photograph_of(record, photographs, tokens)
+        photograph = _photograph_of(record, photographs, tokens, found.skipped)
         latents = encode_photographs(model, [photograph]).latents[record.key]
         report = certvq.audit(latents, codebook, record.codes)
         rows += report.rows
         violations += [LocatedViolation(record.key, v) for v in report.violations]
         progress("auditing", done, len(token_file.records))
-    return AuditResult(rows, tuple(violations))
+    return AuditResult(rows, tuple(violations), tuple(found.skipped))
 
 
 def _photograph_of(
-    record: TokenRecord, photographs: dict[str, Photograph], tokens: Path
+    record: TokenRecord,
+    photographs: dict[str, Photograph],
+    tokens: Path,
+    skipped: Sequence[Skipped],
 ) -> Photograph:
     photograph = photographs.get(record.key)
     if photograph is None:
+        reasons = "".join(
+            f"; skipped was {entry}" for entry in skipped if _may_be(entry.path, record.key)
+        )
         text = (
-            f"{tokens}: no image given has the key {record.key!r}; give the images it was made of"
+            f"{tokens}: no image given has the key {record.key!r}{reasons}; give the images it was "
+            f"made of"
         )
         raise DataError(text)
     size = (photograph.height, photograph.width)
@@ -85,3 +93,9 @@ def _photograph_of(
         )
         raise DataError(text)
     return photograph
+
+
+def _may_be(path: Path, key: str) -> bool:
+    """Tell whether the image in a file would have had a key: its path's end, as a rule bare."""
+    ends = (path.as_posix(), path.with_suffix("").as_posix())
+    return any(f"/{end}".endswith(f"/{key}") for end in ends)

@@ -41,9 +41,13 @@ class Trained:
     seconds: float
 
     def figures(self) -> dict[str, Any]:
-        """Give the figures of the last validation, with `steps` and `train_seconds`."""
-        lines = self.files.metrics.read_text(encoding="utf-8").splitlines()
-        last = json.loads(lines[-1])
+        """Give the figures of the last validation, with `steps` and `train_seconds`.
+
+        Raises:
+            FileFormatError: the last line of `metrics.jsonl` is not that of a validation.
+            OSError: the file cannot be read.
+        """
+        last = _last_validation(self.files.metrics)
         measured = {name: last[name] for name in last if name not in ("split", "step", "seconds")}
         return {"steps": self.steps, "train_seconds": self.seconds, **measured}
 
@@ -94,7 +98,7 @@ def train_run(
         config: what to train and for how long; the model's channels are those of the photographs.
         data: a folder of images; None for the bundled photographs.
         channels: 1 converts everything to grey, 3 to colour; None converts nothing.
-        resume: go on with the run in `out`.
+        resume: go on with the run in `out`; one that ended before its first checkpoint starts anew.
         overwrite: replace the run in `out`.
         progress: called while reading and training.
 
@@ -112,19 +116,43 @@ def train_run(
     if resume and overwrite:
         raise OptionError("give resume or overwrite, not both: a run that is replaced cannot go on")
     files = claim(out, existing=resume, overwrite=overwrite)
+    anew = overwrite or _ended_before_its_first_checkpoint(files)
+    resume = resume and not anew
     before = read_checkpoint_info(files.checkpoint).step if resume else 0
     source = load_split(data, seed=config.seed, channels=channels, progress=progress)
     split = source.split
     model = replace(config.model, channels=split.train[0].channels)
     config = replace(config, model=model)
     require_photographs(config, split.train, split.validation)
-    if overwrite:
+    if anew:
         remove_run(files)
     trained = fit(config, split.train, split.validation, out, resume=resume, progress=progress)
     info = read_checkpoint_info(files.checkpoint)
     if info.step != before:
         remove_results(files)
     return Trained(files, trained, split, source.skipped, info.step, info.seconds)
+
+
+def _ended_before_its_first_checkpoint(files: RunFiles) -> bool:
+    # a trained model without its checkpoint is worth something, and is not replaced unasked
+    return files.config.is_file() and not (files.checkpoint.exists() or files.model.exists())
+
+
+def _last_validation(path: Path) -> dict[str, Any]:
+    lines = path.read_bytes().splitlines()
+    try:
+        last = json.loads(lines[-1]) if lines else None
+    except ValueError:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+        last = None
+    if not isinstance(last, dict) or last.get("split") != "validation":
+        text = (
+            f"{path}: damaged, line {len(lines)}, the last, does not hold the figures of a "
+            f"validation; remove what does not belong there, or overwrite the run"
+            if lines
+            else f"{path}: damaged, it is empty; overwrite the run"
+        )
+        raise FileFormatError(text)
+    return last
 
 
 def _read_config(path: Path) -> TrainConfig:

@@ -3,4 +3,5 @@
 In: a run directory. Out: `report.html` in it. Must not import `certvq.pipeline` nor `certvq.cli`.
 """
 
+from certvq.report._page import missing_parts as missing_parts
 from certvq.report._page import write_report as write_report

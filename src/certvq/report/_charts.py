@@ -141,7 +141,7 @@ def _series(
 def codec_bars(run: Run, photos: Sequence[Photo]) -> Chart:
     """Draw the PSNR of `photos`, and of all held-out ones together, beside the k-means codec."""
     figures = [photo.figures for photo in photos]
-    labels = [*(_short(photo.key) for photo in figures), "mean of all"]
+    labels = [*(_short(photo.key) for photo in figures), "all pixels"]
     ours = [*(photo.psnr for photo in figures), run.summary.psnr_heldout]
     rivals = [*(photo.psnr_kmeans for photo in figures), run.summary.psnr_kmeans]
     places = list(range(len(labels)))
@@ -158,7 +158,7 @@ def codec_bars(run: Run, photos: Sequence[Photo]) -> Chart:
         _add_bars(figure, places, rivals, "k-means codec", "var(--rival)")
     description = (
         f"Bar chart of the PSNR of this model and of the k-means codec for {len(figures)} "
-        "photographs and their mean; the table below has the same figures."
+        "photographs and for all pixels together; the table below has the same figures."
     )
     title = "PSNR, photograph by photograph"
     return Chart("codec", title, _json(figure), 90 + 56 * len(labels), description)

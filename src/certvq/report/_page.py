@@ -58,6 +58,24 @@ def write_report(run_dir: Path, *, progress: Progress = no_progress) -> Path:
     return target
 
 
+def missing_parts(run_dir: Path) -> tuple[str, ...]:
+    """Name what a run directory lacks of that which its page can show.
+
+    Args:
+        run_dir: a directory of which `write_report` makes a page.
+
+    Returns:
+        Names below `run_dir`; ``"heldout/"`` alone where the whole folder is not there.
+
+    Raises:
+        FileFormatError, DigestMismatchError, OSError: as `write_report`.
+    """
+    missing = read_run(run_dir).missing
+    if (run_dir / "heldout").is_dir():
+        return _view.shortened(missing)
+    return ("heldout/", *(name for name in missing if not name.startswith("heldout/")))
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),

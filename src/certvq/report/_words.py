@@ -145,6 +145,7 @@ def figures(summary: Summary, channels: int) -> tuple[Figure, ...]:
     """Choose the figures for the top of the page."""
     photos = len(summary.images)
     rival = "no classical codec was run"
+    pooled = "all pixels together, the PSNR of the pooled squared error"
     if summary.psnr_kmeans is not None:
         rival = (
             f"{gain(summary.psnr_heldout, summary.psnr_kmeans)}{NARROW}dB against a k-means codec "
@@ -153,7 +154,9 @@ def figures(summary: Summary, channels: int) -> tuple[Figure, ...]:
     exact = summary.roundtrip_bit_exact
     return (
         Figure(
-            "PSNR, held-out photographs", f"{decimals(summary.psnr_heldout, 1)}{NARROW}dB", rival
+            "PSNR, held-out photographs",
+            f"{decimals(summary.psnr_heldout, 1)}{NARROW}dB",
+            f"{pooled}; {rival}",
         ),
         Figure(
             "Bits per pixel", decimals(summary.bits_per_pixel, 3), f"the originals: {8 * channels}"

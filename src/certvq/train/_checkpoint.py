@@ -131,12 +131,14 @@ def _metadata(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {})[_KEY])
     except FileNotFoundError as error:
-        text = f"{path}: there is no checkpoint to resume from; train without resuming"
+        text = f"{path}: there is no checkpoint to resume from; train afresh, or overwrite the run"
         raise FileFormatError(text) from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise _corrupt(path, str(error)) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise _corrupt(path, f"its description is not of format {_FORMAT}")
+    if not isinstance(content.get("sha256"), str):
+        raise _corrupt(path, "its description holds no SHA-256 digest of its tensors")
     return content
 
 

@@ -26,6 +26,7 @@ from certvq.train._checkpoint import (
 )
 from certvq.train._config import TrainConfig
 from certvq.train._images import lay_out
+from certvq.train._interrupt import interrupts_held
 from certvq.train._metrics import Figures, MetricsLog, metrics_log, pixel_variance
 from certvq.train._photographs import photographs_digest, require_photographs
 from certvq.train._run_files import RunFiles
@@ -65,6 +66,7 @@ def fit(
         FileFormatError: no checkpoint to resume from, a corrupt one, or one of another run.
         NonFiniteError: the training diverged; the last checkpoint is left as it is.
         OSError: a file cannot be written.
+        KeyboardInterrupt: interrupted; the last whole step is in the checkpoint.
 
     Guarantee: tested, not proved: with a budget of steps alone, on one machine and one number of
         threads, a resumed run ends with the very parameters of an uninterrupted one.
@@ -77,9 +79,9 @@ def fit(
     state = _fresh_state(config)
     stepper = Stepper(config, state, variance=pixel_variance(train))
     info = read_checkpoint(files.checkpoint, state) if resume else None
-    _write_config(files, config)
     loop = _Loop(config, files, digest, progress, info)
-    if loop.unfinished():
+    if loop.unfinished():  # else the files go on saying with what the run was trained
+        _write_config(files, config)
         with metrics_log(files, after=loop.step) as log:
             loop.run(stepper, state, train, validation, log)
     lay_out(state.model, torch.contiguous_format)
@@ -115,18 +117,30 @@ class _Loop:
         validation: Sequence[Photograph],
         log: MetricsLog,
     ) -> None:
+        last, whole_at = False, None
+        try:
+            while not last:
+                with interrupts_held():
+                    whole_at = None  # weights and log are in between two steps
+                    log.write(self._one_step(stepper, train))
+                    seconds = self._seconds()
+                    last = spent_share(self._config, self.step, seconds) >= 1
+                    self._write_what_is_due(state, validation, log, last=last)
+                    whole_at = seconds
+                self._report(self._config)
+        except KeyboardInterrupt:
+            if whole_at is not None and self._saved != self.step:
+                self._save(state, log, seconds=whole_at)
+            raise
+
+    def _write_what_is_due(
+        self, state: TrainState, validation: Sequence[Photograph], log: MetricsLog, *, last: bool
+    ) -> None:
         config = self._config
-        while self.unfinished():
-            log.write(self._one_step(stepper, train))
-            if self.step % config.validate_every == 0:
-                log.write(self._validate(state.model, validation))
-            if self.step % config.checkpoint_every == 0:
-                self._save(state, log)
-            self._report(config)
-        if self.step % config.validate_every:
+        if last or self.step % config.validate_every == 0:
             log.write(self._validate(state.model, validation))
-        if self._saved != self.step or config.seconds is not None:  # its seconds end the budget
-            self._save(state, log)
+        if last or self.step % config.checkpoint_every == 0:
+            self._save(state, log, seconds=self._seconds())
 
     def _one_step(self, stepper: Stepper, train: Sequence[Photograph]) -> Figures:
         config = self._config
@@ -146,9 +160,9 @@ class _Loop:
     def _diverged(self, rate: float, error: NonFiniteError) -> str:
         kept = (
             f"the checkpoint of step {self._saved} in {self._files.checkpoint} is intact: resume "
-            f"from it with a lower learning_rate or gradient_clip"
+            f"from it with a lower learning rate"
             if self._saved
-            else "no checkpoint was written yet: start again with a lower learning_rate"
+            else "no checkpoint was written yet: start again with a lower learning rate"
         )
         return (
             f"training diverged at step {self.step + 1} (learning rate {rate:.3g}): {error}; {kept}"
@@ -157,9 +171,9 @@ class _Loop:
     def _validate(self, model: VQVAE, validation: Sequence[Photograph]) -> Figures:
         return validate(model, validation, step=self.step, seconds=self._seconds())
 
-    def _save(self, state: TrainState, log: MetricsLog) -> None:
+    def _save(self, state: TrainState, log: MetricsLog, *, seconds: float) -> None:
         log.flush()
-        info = CheckpointInfo(self._config, self.step, self._seconds(), self._digest)
+        info = CheckpointInfo(self._config, self.step, seconds, self._digest)
         write_checkpoint(self._files.checkpoint, state, info)
         self._saved = self.step
 

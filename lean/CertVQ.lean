@@ -1,0 +1,23 @@
+import CertVQ.Order
+import CertVQ.Sum
+import CertVQ.Distance
+import CertVQ.Objective
+import CertVQ.Model
+import CertVQ.Argmin
+import CertVQ.Gradients
+import CertVQ.CauchySchwarz
+import CertVQ.Filter
+import CertVQ.Rounding
+import CertVQ.Integer
+import CertVQ.Stability
+import CertVQ.Quantizers
+import CertVQ.Lloyd
+import CertVQ.Program
+import CertVQ.Axioms
+
+/-!
+# The theory of certvq
+
+In: nothing. Out: every theorem of the project, for any dimension, codebook size and model. Imports
+all of its files; nothing outside Lean itself.
+-/

@@ -1,0 +1,114 @@
+import CertVQ.Order
+import CertVQ.Sum
+import CertVQ.Distance
+import CertVQ.Objective
+import CertVQ.Model
+import CertVQ.Argmin
+import CertVQ.Gradients
+import CertVQ.CauchySchwarz
+import CertVQ.Filter
+import CertVQ.Rounding
+import CertVQ.Integer
+import CertVQ.Stability
+import CertVQ.Quantizers
+import CertVQ.Lloyd
+import CertVQ.Program
+import Lean.Elab.Command
+import Lean.Util.CollectAxioms
+
+/-!
+# What the theorems rest on
+
+In: every theorem of the project. Out: one line for each, with the axioms below its proof, and an
+error if one of them is not an axiom of Lean's logic: a `sorry`, an `axiom` or a `native_decide`
+anywhere below a theorem shows here. Imports all other files, and Lean's own commands.
+-/
+
+namespace CertVQ
+
+/-- A name as its source spells it. -/
+def spell : Lean.Name → String
+  | .anonymous => ""
+  | .str .anonymous last => last
+  | .str above last => spell above ++ "." ++ last
+  | .num above last => spell above ++ "." ++ last.repr
+
+/-- Names with spaces between them. -/
+def spellAll : List Lean.Name → String
+  | [] => ""
+  | first :: rest => " " ++ spell first ++ spellAll rest
+
+/-- Those of the names that are axioms. Where a Lean comes without the proofs of its own library,
+it takes every theorem of it for an axiom; what a constant was when it was declared tells. -/
+def axiomsAmong (env : Lean.Environment) : List Lean.Name → List Lean.Name
+  | [] => []
+  | first :: rest =>
+    match Lean.getOriginalConstKind? env first with
+    | some .axiom => first :: axiomsAmong env rest
+    | some _ => axiomsAmong env rest
+    | none => first :: axiomsAmong env rest
+
+/-- The first name that is not an axiom of Lean's logic. -/
+def firstForeign : List Lean.Name → Option Lean.Name
+  | [] => none
+  | first :: rest =>
+    if first == ``propext || first == ``Classical.choice || first == ``Quot.sound then
+      firstForeign rest
+    else some first
+
+/-- Print the axioms below one theorem, and fail on any that is not one of Lean's logic. -/
+def reportAxioms (name : Lean.Name) : Lean.Elab.Command.CommandElabM Unit := do
+  let used := axiomsAmong (← Lean.getEnv) (← Lean.collectAxioms name).toList
+  let spelled := spell (Lean.privateToUserName name)
+  IO.println ("axioms below " ++ spelled ++ ":" ++ spellAll used)
+  if let some foreign := firstForeign used then
+    throw (Lean.Exception.error .missing (Lean.MessageData.ofFormat
+      (Std.Format.text (spelled ++ " rests on " ++ spell foreign))))
+
+/-- Every theorem of the project, in the order of the files. -/
+def theorems : List Lean.Name :=
+  [``count_add, ``power_add, ``abs_le, ``mul_nonneg, ``mul_pos, ``mul_self_nonneg,
+    ``le_of_mul_self_le, ``mul_le_mul, ``count_nonneg, ``count_pos, ``one_le_power, ``le_abs,
+    ``neg_le_abs, ``abs_nonneg, ``abs_mul_le, ``abs_add_le, ``div_mul_cancel, ``div_nonneg,
+    ``div_le_div_iff, ``le_div, ``sumTo_congr, ``sumTo_zero, ``sumTo_add, ``sumTo_mul_left,
+    ``sumTo_append, ``sumTo_blocks, ``sumTo_comm, ``sumTo_single, ``dot_comm, ``sumTo_le,
+    ``sumTo_nonneg, ``dot_self_nonneg, ``nearestCode_minimizes_quantization_loss,
+    ``lowest_isNearestCode_unique, ``squaredL2_self, ``squaredL2_comm, ``squaredL2_congr,
+    ``squaredL2_eq_dot, ``squaredL2_translate, ``exactCodeMatch_selected_distance_zero,
+    ``squaredL2_nonneg, ``exactCodeMatch_isNearestCode, ``score_eq, ``two_ne_zero, ``score_sub,
+    ``isNearestCode_iff_mse, ``isNearestCode_iff_score, ``weightedTwoTerm_zero_regularizer,
+    ``weightedTwoTerm_zero_weight, ``weightedThreeTerm_zero_regularizer,
+    ``weightedThreeTerm_zero_middle_zero_regularizer, ``weightedThreeTerm_zero_weight,
+    ``weightedTwoTerm_mono_weight, ``weightedThreeTerm_mono_weight,
+    ``quantized_is_codebook_lookup, ``forward_eq_decoder_codebook, ``vqvae_loss_decomposition,
+    ``vqvae_loss_eq_weightedThreeTerm, ``vqvae_loss_zero_beta,
+    ``vqvae_loss_eq_reconstruction_of_zero_quantization, ``codebookLoss_eq_commitmentLoss,
+    ``exactCodeMatch_loss_eq_reconstruction, ``mse_nonneg,
+    ``vqvae_loss_mono_beta_of_commitment_nonneg, ``reconstructionLoss_nonneg,
+    ``codebookLoss_nonneg, ``commitmentLoss_nonneg, ``vqvae_loss_mono_beta, ``argminLoop_spec,
+    ``argmin_spec, ``argmin_isNearestCode, ``exists_isNearestCode, ``squaredL2_move_left,
+    ``dot_scaled, ``dot_add_left, ``dot_move_right, ``squaredL2_zero, ``mse_move_left,
+    ``straightThrough_gradients, ``cauchySchwarz_step, ``dot_mul_self_le, ``abs_dot_le,
+    ``abs_dot_sub_split_le, ``isNearestCode_translate, ``refine_sound, ``nearest_of_score_gap,
+    ``nearest_mem_candidates, ``nearest_survives, ``certified_assign, ``sumTree_sum_weighted,
+    ``sumTree_sum_eq_sumTo, ``Computes.nonneg, ``abs_sum_le, ``one_add_le_power,
+    ``abs_round_sub_le, ``dot_rounding_error_power_le, ``power_mul_le_one,
+    ``power_sub_one_le_gamma, ``dot_rounding_error_le, ``mul_le_16384, ``int8_dot_exact,
+    ``squaredL2_perturb_sub, ``dot_sub_self, ``isNearestCode_of_perturbation,
+    ``isNearestCode_of_small_perturbation, ``radix_pos, ``squaredL2_productCodebook,
+    ``product_isNearestCode, ``grid_round_isNearestCode, ``sign_isNearestCode,
+    ``cosine_isNearestCode, ``residual_telescopes, ``squaredL2_through, ``sumTo_member,
+    ``sumTo_deviation, ``distortion_through_mean, ``squaredL2_step, ``mean_minimises_distortion,
+    ``ema_step_distortion_le, ``codeOf_isLowestNearestCode, ``codesOf_isLowestNearestCode,
+    ``codes_isLowestNearestCode]
+
+/-- Report on each of them. -/
+def reportEach : List Lean.Name → Lean.Elab.Command.CommandElabM Unit
+  | [] => pure ()
+  | name :: rest => do
+    reportAxioms name
+    reportEach rest
+
+run_cmd reportEach theorems
+
+end CertVQ
