@@ -48,6 +48,8 @@ rows x codes x dim of 32,768 took 8 seconds and 262,144 took 30 (5,000 to 9,000 
 second), besides half a minute to two minutes to start; split what is much larger.
 """
 
+AXIOM_NOTE = "Assumed, and compared with the hardware by tests unless an axiom says otherwise:"
+
 
 def section(name: str) -> list[str]:
     """Return the lines of a theorem."""
@@ -73,7 +75,7 @@ def page() -> str:
         for name in theorem_names():
             if LEDGER[name].statement.part == part:
                 lines += section(name)
-    lines += ["## Axioms", "", "Assumed, and compared with the hardware by tests:", ""]
+    lines += ["## Axioms", "", AXIOM_NOTE, ""]
     lines += [f"- `{axiom.name}`. {axiom.source}" for axiom in AXIOMS.values()]
     lines += ["", "No theorem uses them: what they say of one machine is a hypothesis of"]
     lines += ["`dot_rounding_error_le`, with any `u` and `w`.", "", "## Definitions", ""]

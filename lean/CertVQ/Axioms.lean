@@ -94,6 +94,7 @@ def theorems : List Lean.Name :=
     ``sumTree_sum_eq_sumTo, ``Computes.nonneg, ``abs_sum_le, ``one_add_le_power,
     ``abs_round_sub_le, ``dot_rounding_error_power_le, ``power_mul_le_one,
     ``power_sub_one_le_gamma, ``dot_rounding_error_le, ``mul_le_16384, ``int8_dot_exact,
+    ``sumTo_chosen_eq_dot, ``dot_self_chosen_le, ``int16_dot_exact, ``int16_dot_exact_int32,
     ``squaredL2_perturb_sub, ``dot_sub_self, ``isNearestCode_of_perturbation,
     ``isNearestCode_of_small_perturbation, ``radix_pos, ``squaredL2_productCodebook,
     ``product_isNearestCode, ``grid_round_isNearestCode, ``sign_isNearestCode,

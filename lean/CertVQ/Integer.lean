@@ -1,10 +1,10 @@
-import CertVQ.Sum
+import CertVQ.CauchySchwarz
 
 /-!
-# Dot products of 8-bit integers in a 32-bit accumulator
+# Dot products of narrow integers in a 32-bit accumulator
 
-In: two vectors of integers of at most 8 bits with sign. Out: no partial sum of their dot product
-overflows. Imports `CertVQ.Sum`.
+In: two vectors of integers of at most 8 bits with sign, or two vectors with upper bounds of their
+norms. Out: no partial sum of their dot product overflows. Imports `CertVQ.CauchySchwarz`.
 -/
 
 namespace CertVQ
@@ -37,5 +37,59 @@ theorem int8_dot_exact (n : Nat) (x y : Nat → Int) (chosen : Nat → Bool) (hd
       split <;> constructor <;> omega
   have h1 := h n (Nat.le_refl n)
   constructor <;> omega
+
+section Ring
+
+variable {α : Type} [Lean.Grind.CommRing α]
+
+/-- A sum over chosen places is the dot product with a vector that is 0 elsewhere. -/
+theorem sumTo_chosen_eq_dot (n : Nat) (x y : Nat → α) (chosen : Nat → Bool) :
+    sumTo n (fun k => if chosen k then x k * y k else 0) =
+      dot n (fun k => if chosen k then x k else 0) y :=
+  sumTo_congr (fun k _ => by split <;> grind)
+
+end Ring
+
+section OrderedRing
+
+variable {α : Type} [Lean.Grind.CommRing α] [LE α] [LT α] [Std.LawfulOrderLT α]
+  [Std.IsLinearOrder α] [Lean.Grind.OrderedRing α]
+
+/-- With 0 in some places a vector is not longer. -/
+theorem dot_self_chosen_le (n : Nat) (x : Nat → α) (chosen : Nat → Bool) :
+    dot n (fun k => if chosen k then x k else 0) (fun k => if chosen k then x k else 0) ≤
+      dot n x x :=
+  sumTo_le (fun k _ => by
+    have := mul_self_nonneg (x k)
+    dsimp only
+    split <;> grind)
+
+/-- An accumulator that starts at `start` and adds the products of any subset of the places stays
+between `-M` and `M`, if `M` has room for the start and for the product of upper bounds of the two
+norms. With `α := Int` and `M := 2147483647` no 32-bit accumulator overflows, in any order of
+summation. -/
+theorem int16_dot_exact (n : Nat) (z c : Nat → α) (chosen : Nat → Bool) (start normZ normC M : α)
+    (hz0 : 0 ≤ normZ) (hc0 : 0 ≤ normC) (hz : dot n z z ≤ normZ * normZ)
+    (hc : dot n c c ≤ normC * normC) (hroom : abs start + normZ * normC ≤ M) :
+    abs (start + sumTo n (fun k => if chosen k then z k * c k else 0)) ≤ M := by
+  have h1 := Std.le_trans (dot_self_chosen_le n z chosen) hz
+  have h2 := abs_dot_le hz0 hc0 h1 hc
+  have h3 := abs_add_le start (dot n (fun k => if chosen k then z k else 0) c)
+  rw [sumTo_chosen_eq_dot]
+  grind
+
+/-- The same for the integers of a signed 32-bit accumulator. -/
+theorem int16_dot_exact_int32 (n : Nat) (z c : Nat → Int) (chosen : Nat → Bool)
+    (start normZ normC : Int) (hz0 : 0 ≤ normZ) (hc0 : 0 ≤ normC)
+    (hz : dot n z z ≤ normZ * normZ) (hc : dot n c c ≤ normC * normC)
+    (hroom : abs start + normZ * normC ≤ 2147483647) :
+    -2147483648 ≤ start + sumTo n (fun k => if chosen k then z k * c k else 0) ∧
+      start + sumTo n (fun k => if chosen k then z k * c k else 0) ≤ 2147483647 := by
+  have h1 := int16_dot_exact n z c chosen start normZ normC 2147483647 hz0 hc0 hz hc hroom
+  have h2 := le_abs (start + sumTo n (fun k => if chosen k then z k * c k else 0))
+  have h3 := neg_le_abs (start + sumTo n (fun k => if chosen k then z k * c k else 0))
+  constructor <;> omega
+
+end OrderedRing
 
 end CertVQ

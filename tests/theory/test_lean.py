@@ -53,6 +53,7 @@ PROMISED = {
     "abs_dot_sub_split_le",
     "dot_rounding_error_le",
     "int8_dot_exact",
+    "int16_dot_exact",
     "certified_assign",
     "isNearestCode_of_perturbation",
     "isNearestCode_of_small_perturbation",

@@ -12,6 +12,7 @@ from certvq.theory import _filter as _filter
 from certvq.theory import _gradient as _gradient
 from certvq.theory import _losses as _losses
 from certvq.theory import _model as _model
+from certvq.theory import _narrow as _narrow
 from certvq.theory import _nearest as _nearest
 from certvq.theory import _objective as _objective
 from certvq.theory import _products as _products

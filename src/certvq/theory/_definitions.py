@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from certvq.theory._kernel import Term
 from certvq.theory._ledger import defines
+from certvq.theory._operators import INT
 from certvq.theory._terms import (
     Function,
     Vector,
@@ -54,11 +55,13 @@ def entries_within(n: Term, x: Vector, bound: int) -> Term:
 
 @defines(
     "chosen_dot",
-    "the sum of x_k y_k over the chosen k < n, of integers",
+    "the sum of x_k y_k over the chosen k < n, of integers or reals",
     ((3, (True, False, True), (1, 2, 3), (4, 5, 6)), 22),
 )
 def chosen_dot(n: Term, chosen: Function, x: Vector, y: Vector) -> Term:
-    return total(n, lambda k: ite(chosen(k), x(k) * y(k), integer(0)), "Int")
+    sort = x(n).sort
+    none = integer(0) if sort == INT else real(0)
+    return total(n, lambda k: ite(chosen(k), x(k) * y(k), none), sort)
 
 
 @defines("squared_l2", "d(x, y) = sum over k < n of (x_k - y_k)^2", ((2, (1, 2), (3, 5)), 13))

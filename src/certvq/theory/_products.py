@@ -1,7 +1,9 @@
-"""Theorems of part C on dot products: splitting operands, and 8-bit integers.
+"""Theorems of part C on dot products: splitting operands, and integers of 8 and 16 bits.
 
 Out: entries of the ledger, and the inequality of Cauchy and Schwarz. Imports lemmas on sums.
 """
+
+from collections.abc import Callable
 
 from certvq.theory._definitions import chosen_dot, dot, entries_within, squared_l2, zero
 from certvq.theory._distance import n, sq_nonneg, x, y
@@ -15,15 +17,17 @@ from certvq.theory._terms import (
     Function,
     Vector,
     abs_le,
+    absolute,
     forall_below,
     integer,
+    ite,
     real,
     to_int,
     variables,
     vector,
 )
 
-a, b, A, B, P, Q = variables(REAL, "a b A B P Q")
+a, b, A, B, P, Q, M, start = variables(REAL, "a b A B P Q M s")
 z, c, zh, zr, ch, cr = (vector(name) for name in ("z", "c", "zh", "zr", "ch", "cr"))
 chosen = Function("chosen", (NAT,), BOOL)
 whole_x, whole_y = Function("x", (NAT,), INT), Function("y", (NAT,), INT)
@@ -118,7 +122,6 @@ SPLIT = Statement(
         ("hcr", squares(cr) <= Q * Q),
     ),
     conclusion=abs_le(dot(n, z, c) - dot(n, zh, ch), A * B + P * Q),
-    relied_on_by=("filters on narrower numbers (none is built in yet)",),
 )
 _split = instance(reals="A B P Q", vectors="z c zh zr ch cr", n=1)
 
@@ -213,3 +216,66 @@ def int8(p: Proof) -> Theorem:
         longer = p.shift(entries_small, n)
         facts += [p.at(longer, n), p.widen(longer, entries_small)]
     return p.smt(INT8.formula, p.induct(goal, n, *facts))
+
+
+INT16 = Statement(
+    name="int16_dot_exact",
+    part="C",
+    meaning="An accumulator that starts at s and adds the products of any subset of the places "
+    "never exceeds M in absolute value, if M has room for the start and the product of upper "
+    "bounds of the two norms. For integers and M = 2^31 - 1 no 32-bit accumulator overflows, in "
+    "whatever order and in however many accumulators the products are added.",
+    latex=r"0 \le A, B,\; |z| \le A,\, |c| \le B,\; |s| + A B \le M \;\Rightarrow\; "
+    r"\Bigl|s + \textstyle\sum_{k \in S} z_k c_k\Bigr| \le M",
+    hypotheses=(
+        ("hz0", real(0) <= A),
+        ("hc0", real(0) <= B),
+        ("hz", squares(z) <= A * A),
+        ("hc", squares(c) <= B * B),
+        ("hroom", absolute(start) + A * B <= M),
+    ),
+    conclusion=abs_le(start + chosen_dot(n, chosen, z, c), M),
+)
+
+
+def _numbers(dim: int, taken: Callable[[int], bool]) -> Instance:
+    """Unknown vectors, start and bounds; the places `taken` are chosen."""
+    return instance(reals="s A B M", vectors="z c", n=dim, chosen=taken)
+
+
+_all_of_one, _all_of_two = _numbers(1, lambda _: True), _numbers(2, lambda _: True)
+_second = _numbers(2, lambda k: k == 1)
+
+
+@proves(
+    INT16,
+    Mutant("without hz0", INT16.without("hz0"), _all_of_one),
+    Mutant("without hc0", INT16.without("hc0"), _all_of_one),
+    Mutant("without hz", INT16.without("hz"), _all_of_one),
+    Mutant("without hc", INT16.without("hc"), _all_of_one),
+    Mutant("without hroom", INT16.without("hroom"), _all_of_one),
+    Mutant("no room for the start", INT16.with_hypothesis("hroom", A * B <= M), _second),
+    Mutant(
+        "room for the start with its sign",
+        INT16.with_hypothesis("hroom", start + A * B <= M),
+        _all_of_one,
+    ),
+    Mutant(
+        "room for the sum itself, not for the norms",
+        INT16.with_hypothesis("hroom", absolute(start + dot(n, z, c)) <= M),
+        _second,
+    ),
+    Mutant(
+        "A bounds the entries, not the norm",
+        INT16.with_hypothesis("hz", forall_below(n, lambda k: z(k) * z(k) <= A * A)),
+        _all_of_two,
+    ),
+    Mutant("< for <=", INT16.concluding(start + chosen_dot(n, chosen, z, c) < M), _all_of_one),
+)
+def int16(p: Proof) -> Theorem:
+    def kept(k: Term) -> Term:
+        return ite(chosen(k), z(k), real(0))
+
+    as_dot = p.induct(chosen_dot(n, chosen, z, c).eq(dot(n, kept, c)), n)
+    shorter = p.induct(squares(kept) <= squares(z), n, p.use(sq_nonneg, a=z(n)))
+    return p.smt(INT16.formula, as_dot, shorter, p.use(dot_le_of_norms, x=kept, y=c))

@@ -1,0 +1,113 @@
+"""Axioms on narrow arithmetic: instructions that add products of bfloat16 or float16 in float32.
+
+Out: two axioms with their sources. Nothing at run time relies on them, and no theorem uses them;
+the first has the form that `dot_rounding_error_le` takes. Imports the rounding model.
+"""
+
+from fractions import Fraction
+
+from certvq.theory._distance import x, y
+from certvq.theory._kernel import TREE, Term
+from certvq.theory._ledger import assumes
+from certvq.theory._operators import NAT, REAL
+from certvq.theory._rounding import computed, delta, eta
+from certvq.theory._terms import (
+    Function,
+    abs_le,
+    absolute,
+    conj,
+    forall,
+    forall_below,
+    leaf,
+    node,
+    real,
+    to_real,
+    total,
+)
+
+U32, W32 = Fraction(1, 2**24), Fraction(1, 2**126)
+"""Half a unit in the last place of float32, and its least normal number."""
+
+
+def ordinary(value: Term) -> Term:
+    """0, or of absolute value at least 2^-126: no subnormal number of float32 or bfloat16."""
+    return value.eq(0) | (absolute(value) >= W32)
+
+
+def ordinary_pair(k: Term) -> Term:
+    """Both factors of a product are ordinary."""
+    return ordinary(x(k)) & ordinary(y(k))
+
+
+def flushed(place: Term, value: Term) -> Term:
+    """What is computed at a place is value (1 + delta) + eta, and ordinary."""
+    rounded = value * (1 + delta(place)) + eta(place)
+    return computed(place).eq(rounded) & ordinary(computed(place))
+
+
+def adds(s: Term, k: Term) -> Term:
+    """A product is added to a partial sum without being rounded itself."""
+    return flushed(node(s, leaf(k)), computed(s) + x(k) * y(k))
+
+
+def low_product(s: Term, k: Term) -> Term:
+    """After the product at place 2 k + 1, the instruction adds the one at place 2 k."""
+    return adds(node(s, leaf(k + k + 1)), k + k)
+
+
+def accumulates(s: Term, k: Term) -> Term:
+    """One instruction adds the pair of products k to a partial sum, the higher place first."""
+    given = conj(ordinary(computed(s)), ordinary_pair(k + k + 1), ordinary_pair(k + k))
+    return given >> (adds(s, k + k + 1) & low_product(s, k))
+
+
+def begins(k: Term) -> Term:
+    """To an accumulator of 0 the first product is added as it is."""
+    return ordinary_pair(k) >> flushed(leaf(k), x(k) * y(k))
+
+
+ERRORS = forall(lambda t: abs_le(delta(t), real(U32)) & abs_le(eta(t), real(W32)), TREE)
+BEGINS = forall(begins)
+ACCUMULATES = forall(lambda s: forall(lambda k: accumulates(s, k)), TREE)
+assumes(
+    "ax_vdpbf16ps",
+    conj(ERRORS, BEGINS, ACCUMULATES),
+    "Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VDPBF16PS: to each "
+    "float32 accumulator one instruction adds two products of bfloat16 numbers, first that of the "
+    "upper halves, then that of the lower halves, each by a fused multiply-add that rounds to "
+    "nearest even, takes subnormal operands for 0 and returns 0 for subnormal results, whatever "
+    "MXCSR says. So each step is exact (1 + delta) + eta with abs(delta) <= 2^-24 and abs(eta) <= "
+    "2^-126, short of overflow and of subnormal operands (a subnormal factor loses its whole "
+    "product, which may be more than 2^-126). Tested where the processor has the instruction. "
+    "Nothing at run time relies on it.",
+)
+
+
+tensor_core = Function("tensorcore", (REAL, NAT), REAL)
+"""What one instruction makes of an accumulator and the first m products."""
+
+
+def tensor_core_errs_little(start: Term, m: Term) -> Term:
+    """The error of one instruction is at most (m + 1) (2^-21 of all magnitudes + 2^-126)."""
+    exact = start + total(m, lambda k: x(k) * y(k))
+    magnitude = absolute(start) + total(m, lambda k: absolute(x(k) * y(k)))
+    bound = (to_real(m) + 1) * (Fraction(1, 2**21) * magnitude + W32)
+    given = conj(m <= 16, ordinary(start), forall_below(m, ordinary_pair))
+    return given >> abs_le(tensor_core(start, m) - exact, bound)
+
+
+assumes(
+    "ax_tensor_core_accumulate",
+    forall(lambda start: forall(lambda m: tensor_core_errs_little(start, m)), REAL),
+    "NVIDIA PTX ISA, mma and wgmma: products and sums have at least single precision; the order, "
+    "the rounding and the handling of subnormal inputs are unspecified. So the bound rests on "
+    "measurements: Fasi, Higham, Mikaitis and Pranesh, Numerical behavior of NVIDIA tensor cores, "
+    "PeerJ Computer Science 7:e330, 2021 (V100, T4, A100), find that products are exact, that "
+    "addends are aligned to the largest one and truncated, and that the sum is truncated to "
+    "float32; we derive an error of at most (2 m + 1) 2^-23 of the largest magnitude for m "
+    "products and the accumulator. Assumed, to be on the safe side, is only (m + 1) 2^-21 of the "
+    "sum of all magnitudes, which allows for an instruction in several such steps, and besides "
+    "(m + 1) 2^-126 for flushing; for m <= 16, short of overflow and of subnormal operands (of "
+    "float32 or bfloat16). Not tested on hardware here: no such device. Nothing at run time relies "
+    "on it.",
+)
