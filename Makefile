@@ -32,7 +32,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.bench  ## measure against the peers; writes bench/results
-	$(BIN)/python bench/assign.py
+	$(BIN)/certvq bench assign --out bench/results
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); false)

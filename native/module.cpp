@@ -5,10 +5,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
 
+#include "assign.h"
+#include "bounds.h"
+#include "isa.h"
+#include "packed.h"
 #include "row_norms.h"
 
 namespace nb = nanobind;
@@ -16,25 +27,163 @@ using namespace nb::literals;
 
 namespace {
 
-using Rows = nb::ndarray<const double, nb::ndim<2>, nb::device::cpu, nb::ro>;
-using Norms = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
+template <class Entry>
+using Rows = nb::ndarray<const Entry, nb::ndim<2>, nb::device::cpu>;
+template <class Entry>
+using Column = nb::ndarray<nb::numpy, Entry, nb::ndim<1>>;
 
-Norms squared_row_norms(Rows rows) {
+template <class Entry>
+Column<Entry> column(std::unique_ptr<Entry[]> data, std::size_t size) {
+  Entry *raw = data.release();
+  nb::capsule owner(raw, [](void *memory) noexcept { delete[] static_cast<Entry *>(memory); });
+  return Column<Entry>(raw, {size}, owner);
+}
+
+Column<double> squared_row_norms(Rows<double> rows) {
   const std::size_t count = rows.shape(0);
-  auto *norms = new double[count];
-  nb::capsule owner(norms, [](void *data) noexcept { delete[] static_cast<double *>(data); });
+  std::unique_ptr<double[]> norms(new double[count]);
   {
     nb::gil_scoped_release release;
     certvq::squared_row_norms({rows.data(), count, rows.shape(1), rows.stride(0), rows.stride(1)},
-                              norms);
+                              norms.get());
   }
-  return Norms(norms, {count}, owner);
+  return column(std::move(norms), count);
 }
+
+template <class Entry>
+certvq::Matrix matrix(const Rows<Entry> &rows, certvq::Number number) {
+  return {rows.data(),    number,         static_cast<std::int64_t>(rows.shape(0)),
+          static_cast<std::int64_t>(rows.shape(1)), rows.stride(0), rows.stride(1)};
+}
+
+certvq::Number half(bool brain) {
+  return brain ? certvq::Number::kBfloat16 : certvq::Number::kFloat16;
+}
+
+std::unique_ptr<certvq::Packed> pack(const certvq::Matrix &codebook, const std::string &isa) {
+  if (codebook.rows < 1 || codebook.columns < 1 || codebook.rows > INT32_MAX) {
+    throw std::invalid_argument("a codebook must have 1 to 2^31 - 1 rows and a column, got shape (" +
+                                std::to_string(codebook.rows) + ", " +
+                                std::to_string(codebook.columns) + ")");
+  }
+  const certvq::Isa &chosen = certvq::choose_isa(isa.c_str());
+  nb::gil_scoped_release release;
+  return certvq::pack(codebook, chosen);
+}
+
+bool interrupted() {
+  nb::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
+nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, int threads) {
+  if (packed.refusal != certvq::Refusal::kNone) {
+    throw std::invalid_argument("this codebook was refused; another backend must take it");
+  }
+  if (latents.columns != packed.dim || threads < 1) {
+    throw std::invalid_argument("latents of dim " + std::to_string(packed.dim) +
+                                " and at least one thread expected, got dim " +
+                                std::to_string(latents.columns) + " and " +
+                                std::to_string(threads) + " threads");
+  }
+  const auto rows = static_cast<std::size_t>(latents.rows);
+  std::unique_ptr<std::int64_t[]> codes(new std::int64_t[rows]);
+  std::unique_ptr<std::uint8_t[]> decided_by(new std::uint8_t[rows]);
+  std::unique_ptr<double[]> sqdist(new double[rows]);
+  certvq::Refusal refusal;
+  {
+    nb::gil_scoped_release release;
+    const certvq::Results results{codes.get(), decided_by.get(), sqdist.get()};
+    refusal = certvq::assign(packed, latents, threads, results, interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (refusal != certvq::Refusal::kNone) return nb::none();
+  return nb::make_tuple(column(std::move(codes), rows), column(std::move(decided_by), rows),
+                        column(std::move(sqdist), rows));
+}
+
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
+  for (int isa = 0; isa < certvq::kIsaCount; ++isa) {
+    if (certvq::kIsas[isa]->supported()) names.emplace_back(certvq::kIsas[isa]->name);
+  }
+  return names;
+}
+
+nb::dict bounds(double dim, double norm, double residual, double names) {
+  nb::dict values;
+  values["gamma"] = certvq::bounds::gamma(dim);
+  values["underflow_radius"] = certvq::bounds::underflow_radius(dim);
+  values["norm_upper"] = certvq::bounds::norm_upper(norm, dim);
+  values["fixed_point_residual"] = certvq::bounds::fixed_point_residual(dim);
+  values["fixed_point_code_residual"] = certvq::bounds::fixed_point_code_residual(residual, dim);
+  values["fixed_point_radius"] = certvq::bounds::fixed_point_radius(norm, residual, dim, names);
+  values["sqdist_lower"] = certvq::bounds::sqdist_lower(norm, dim);
+  values["sqdist_upper"] = certvq::bounds::sqdist_upper(norm, dim);
+  return values;
+}
+
+constexpr const char *kPackDoc = "Pack a codebook (K, D) for an instruction set, '' for the best.";
+constexpr const char *kAssignDoc =
+    "Return codes, ways of decision and squared distances, or None where the kernel refuses.";
 
 }  // namespace
 
 NB_MODULE(_kernel, module) {
+  using certvq::Number;
+  using certvq::Packed;
   module.doc() = "Compiled kernels of certvq.";
   module.def("squared_row_norms", &squared_row_norms, "rows"_a.noconvert(),
              "Sum the squares of each row: float64 (N, D), any strides, to float64 (N,).");
+  module.def("ieee754", &certvq::ieee754,
+             "Say whether this thread rounds to nearest and keeps subnormal numbers.");
+  module.def("isas", &isas, "Name the instruction sets that run here, the best first.");
+  module.def("bounds", &bounds, "dim"_a, "norm"_a, "residual"_a, "names"_a,
+             "Evaluate the generated bounds, for comparison with certvq.bounds.");
+
+  nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
+      .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })
+      .def_prop_ro("distinct", [](const Packed &packed) { return packed.distinct; })
+      .def_prop_ro("nbytes", [](const Packed &packed) { return packed.bytes(); })
+      .def_prop_ro("usable", [](const Packed &packed) {
+        return packed.refusal == certvq::Refusal::kNone;
+      });
+
+  module.def(
+      "pack",
+      [](Rows<double> rows, const std::string &isa) {
+        return pack(matrix(rows, Number::kFloat64), isa);
+      },
+      "codebook"_a.noconvert(), "isa"_a, kPackDoc);
+  module.def(
+      "pack",
+      [](Rows<float> rows, const std::string &isa) {
+        return pack(matrix(rows, Number::kFloat32), isa);
+      },
+      "codebook"_a.noconvert(), "isa"_a, kPackDoc);
+  module.def(
+      "pack",
+      [](Rows<std::uint16_t> rows, const std::string &isa, bool brain) {
+        return pack(matrix(rows, half(brain)), isa);
+      },
+      "codebook"_a.noconvert(), "isa"_a, "brain"_a, kPackDoc);
+
+  module.def(
+      "assign",
+      [](const Packed &packed, Rows<double> rows, int threads) {
+        return assign(packed, matrix(rows, Number::kFloat64), threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "threads"_a, kAssignDoc);
+  module.def(
+      "assign",
+      [](const Packed &packed, Rows<float> rows, int threads) {
+        return assign(packed, matrix(rows, Number::kFloat32), threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "threads"_a, kAssignDoc);
+  module.def(
+      "assign",
+      [](const Packed &packed, Rows<std::uint16_t> rows, int threads, bool brain) {
+        return assign(packed, matrix(rows, half(brain)), threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "threads"_a, "brain"_a, kAssignDoc);
 }

@@ -84,7 +84,8 @@ def test_distances_lie_in_their_interval(rng, dim):
     x = rng.standard_normal((40, dim)) + 1e5
     y = x + rng.standard_normal((40, dim)) * 1e-9
     difference = x - y
-    lower, upper = bounds.sqdist_interval(np.einsum("nd,nd->n", difference, difference), dim)
+    computed = np.einsum("nd,nd->n", difference, difference)
+    lower, upper = bounds.sqdist_lower(computed, dim), bounds.sqdist_upper(computed, dim)
     for row in range(40):
         true = squared_l2(exact(x[row].tolist()), exact(y[row].tolist()))
         assert Fraction(lower[row]) <= true <= Fraction(upper[row])

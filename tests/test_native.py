@@ -1,5 +1,7 @@
 """The compiled kernels agree with NumPy within their bound, and certvq works without them."""
 
+import ast
+import importlib.util
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 
 from certvq import _native, bounds
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_kernel_was_built():
@@ -36,11 +40,49 @@ def test_kernel_refuses_other_arrays(bad):
 
 
 def test_stub_is_what_the_module_says():
-    stub = (Path(_native.__file__).parent / "_kernel.pyi").read_text()
-    for name in vars(_native._kernel):
-        if not name.startswith("_"):
-            assert f"def {name}(" in stub
-            assert getattr(_native._kernel, name).__doc__.splitlines()[-1] in stub
+    stub = ast.parse((Path(_native.__file__).parent / "_kernel.pyi").read_text())
+    declared: dict[str, str | None] = {}
+    for node in stub.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            declared[node.name] = ast.get_docstring(node) or declared.get(node.name)
+    members = {n: m for n, m in vars(_native._kernel).items() if not n.startswith("_")}
+    assert declared.keys() - {"_Decided"} == members.keys()
+    for name, member in members.items():
+        assert declared[name] in member.__doc__
+
+
+def test_generated_bounds_are_fresh():
+    path = ROOT / "native" / "make_bounds.py"
+    spec = importlib.util.spec_from_file_location("make_bounds", path)
+    assert spec is not None
+    assert spec.loader is not None
+    make_bounds = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_bounds)
+    fresh = make_bounds.header(make_bounds.SOURCE.read_text())
+    assert make_bounds.HEADER.read_text() == fresh, "run: python native/make_bounds.py"
+    for name in make_bounds.FUNCTIONS:
+        for theorem in bounds.THEOREMS[name]:
+            assert theorem in fresh
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 64, 1000])
+def test_kernel_evaluates_the_bounds_of_the_page(dim):
+    norm, residual, names = 123.456, 7.25, 31.0
+    computed = _native._kernel.bounds(dim, norm, residual, names)
+    gamma = computed.pop("gamma")
+    assert bounds.gamma(dim) <= gamma <= bounds.gamma(dim) * (1 + 2.0**-50)
+    expected = {
+        "underflow_radius": bounds.underflow_radius(dim),
+        "norm_upper": bounds.norm_upper(norm, dim),
+        "fixed_point_residual": bounds.fixed_point_residual(dim),
+        "fixed_point_code_residual": bounds.fixed_point_code_residual(residual, dim),
+        "fixed_point_radius": bounds.fixed_point_radius(norm, residual, dim, names),
+        "sqdist_lower": bounds.sqdist_lower(norm, dim),
+        "sqdist_upper": bounds.sqdist_upper(norm, dim),
+    }
+    assert computed.keys() == expected.keys()
+    for name, value in expected.items():
+        assert computed[name] == pytest.approx(value, rel=2.0**-51, abs=0.0)
 
 
 def test_codes_are_the_same_without_the_kernel():

@@ -66,11 +66,7 @@ MUTANTS = {
         "candidate_threshold",
         lambda best, radius: best + 2.0 * radius,
     ),
-    "no margin on distances": (
-        bounds,
-        "sqdist_interval",
-        lambda computed, dim: (computed, computed),
-    ),
+    "no margin on distances": (bounds, "sqdist_lower", bounds.sqdist_upper),
     "exact ties to the highest": (
         _refine,
         "decide_exactly",

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
 _Function = TypeVar("_Function", bound=Callable[..., object])
+_Real = TypeVar("_Real", float, Float64Array)
 
 UNIT_ROUNDOFF: Final = 2.0**-53
 """Largest relative error of one float64 operation (IEEE 754 binary64, to nearest)."""
@@ -40,6 +41,14 @@ SMALLEST: Final = math.ldexp(1.0, -1074)
 
 SAFE_EXPONENT: Final = 400
 """Inputs within ``2**-400 .. 2**400`` neither overflow nor lose anything that matters unscaled."""
+
+FIXED_POINT_NORM: Final = 32700.0
+"""Largest norm of a latent or code vector in the units of the native filter's 16-bit integers.
+
+Each entry then fits 16 bits. Rounding adds at most ``sqrt(D) / 2 <= 512`` to a norm, for dims up to
+2**20; the offset ``-|c|^2 / 2`` is at most ``32700**2 / 2 + 1``, and the mark of the padding 2**28.
+So any partial sum of a score is below ``33212**2 + 2**29 + 2**28 < 2**31``: nothing overflows
+a 32-bit accumulator (``int16_dot_exact``)."""
 
 THEOREMS: Final[dict[str, tuple[str, ...]]] = {}
 """Name of each bound in this module, and the theorems that it rests on."""
@@ -95,7 +104,7 @@ def underflow_radius(dim: int) -> float:
 
 
 @justified_by("dot_rounding_error_le")
-def norm_upper(squared_norms: Float64Array, dim: int) -> Float64Array:
+def norm_upper(squared_norms: _Real, dim: int) -> _Real:
     """Bound Euclidean norms from above, given their squares as computed in float64.
 
     Args:
@@ -105,8 +114,8 @@ def norm_upper(squared_norms: Float64Array, dim: int) -> Float64Array:
     Returns:
         For each entry a float64 that is at least the norm of ``x - m`` over the real numbers.
     """
-    inflated = (squared_norms + underflow_radius(dim)) * (1.0 + gamma(2 * dim + 8))
-    return np.sqrt(inflated) * (1.0 + gamma(4))
+    inflated = (squared_norms + underflow_radius(dim)) * (1.0 + gamma(dim + 8))
+    return np.sqrt(inflated) * (1.0 + gamma(4))  # pyright: ignore[reportReturnType]
 
 
 @justified_by("dot_rounding_error_le")
@@ -147,6 +156,59 @@ def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
     return (8.0 * (dim + 2) * 2.0**-1021) * (1.0 + latent_norms + code_norm)
 
 
+@justified_by("abs_dot_sub_split_le")
+def fixed_point_residual(dim: int) -> float:
+    """Bound the Euclidean norm of what rounding a vector to integers leaves.
+
+    Each entry of ``scale * (x - m)`` errs by half a unit, besides the roundings of the subtraction
+    and the product, which are below ``2**-53 * 32768`` each.
+
+    Args:
+        dim: D.
+
+    Returns:
+        A bound in units, ``sqrt(D) / 2`` and a little.
+    """
+    return 0.5 * np.sqrt(dim) * (1.0 + 2.0**-40) + 2.0**-20
+
+
+@justified_by("abs_dot_sub_split_le", "dot_rounding_error_le")
+def fixed_point_code_residual(squared_residual: float, dim: int) -> float:
+    """Bound the norm of what rounding left of any code vector, as measured when it was packed.
+
+    Args:
+        squared_residual: greatest computed ``|scale * (y - m) - integers|^2`` of a code.
+        dim: D.
+
+    Returns:
+        A bound in units.
+    """
+    return norm_upper(squared_residual, dim) + 2.0**-20
+
+
+@justified_by("abs_dot_sub_split_le", "int16_dot_exact")
+def fixed_point_radius(norm: float, code_residual: float, dim: int, names: float) -> float:
+    """Bound the error of every fixed-point score of a row.
+
+    Mathematics: with ``z' = z + e`` and ``c' = c + f`` in units, ``z'`` and ``c'`` integers,
+    ``|z.c - z'.c'| <= |e||c| + |z'||f|``. Four units pay for rounding the offset ``-|c|^2 / 2``,
+    for halving it, and for the float64 arithmetic that it comes from.
+
+    Args:
+        norm: upper bound of the norm of ``scale * (x - m)``, at most `FIXED_POINT_NORM`.
+        code_residual: as `fixed_point_code_residual` gives it.
+        dim: D.
+        names: greatest change of a score by the number of its group in the low bits.
+
+    Returns:
+        Radius E in units of a score: each score is within E of the true one.
+    """
+    residual = fixed_point_residual(dim)
+    latent_part = residual * FIXED_POINT_NORM
+    code_part = (norm + residual) * code_residual
+    return (latent_part + code_part + 4.0 + names) * (1.0 + 2.0**-30)
+
+
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")
 def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Array:
     """Return the score below which a code cannot be nearest: at most ``best - 2 radius``.
@@ -163,22 +225,25 @@ def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Arra
 
 
 @justified_by("dot_rounding_error_le", "refine_sound")
-def sqdist_interval(computed: Float64Array, dim: int) -> tuple[Float64Array, Float64Array]:
-    """Enclose squared distances that were computed as ``sum_d fl(fl(x - y)^2)`` in float64.
+def sqdist_lower(computed: Float64Array, dim: int) -> Float64Array:
+    """Bound squared distances from below that were computed as ``sum_d fl(fl(x - y)^2)``.
 
     All terms are nonnegative and each took at most D + 2 roundings, so the error is relative.
 
     Args:
-        computed: any shape.
+        computed: any shape, float64.
         dim: D.
 
     Returns:
-        Lower and upper bounds, of the same shape, of the distances over the real numbers.
+        Lower bounds, of the same shape, of the distances over the real numbers.
     """
-    slack = underflow_radius(dim)
-    lower = computed * (1.0 - gamma(2 * dim + 8)) - slack
-    upper = computed * (1.0 + gamma(2 * dim + 8)) + slack
-    return lower, upper
+    return computed * (1.0 - gamma(dim + 8)) - underflow_radius(dim)
+
+
+@justified_by("dot_rounding_error_le", "refine_sound")
+def sqdist_upper(computed: Float64Array, dim: int) -> Float64Array:
+    """Bound squared distances from above, as `sqdist_lower` does from below."""
+    return computed * (1.0 + gamma(dim + 8)) + underflow_radius(dim)
 
 
 @justified_by("isNearestCode_of_small_perturbation")

@@ -27,6 +27,17 @@ def test_kernels_are_compiled_without_contraction_or_fast_math():
         assert {"-Wall", "-Wextra", "-Werror"} <= set(flags)
 
 
+def test_files_for_an_instruction_set_share_no_function():
+    """A weak symbol of one of them could replace the one of all others on any processor."""
+    newest = max(ROOT.glob("build/*/compile_commands.json"), key=lambda path: path.stat().st_mtime)
+    objects = sorted(newest.parent.rglob("isa_*.o"))
+    assert len(objects) == len(list((ROOT / "native").glob("isa_*.cpp")))
+    for compiled in objects:
+        symbols = subprocess.run(["nm", compiled], capture_output=True, text=True, check=True)
+        kinds = {line.split()[-2] for line in symbols.stdout.splitlines()}
+        assert not kinds & {"W", "V", "u"}, compiled
+
+
 def test_the_version_is_the_same_everywhere():
     code = "import certvq, importlib.metadata as m; print(certvq.__version__, m.version('certvq'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

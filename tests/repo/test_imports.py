@@ -24,6 +24,7 @@ LAYERS = [
     {"tokens", "train"},
     {"report"},
     {"pipeline"},
+    {"bench"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -81,6 +82,11 @@ def test_theory_is_a_leaf():
     """The library never needs its proofs: only the command line shows them."""
     users = {package_of(p) for p in files() if "theory" in set(imported_packages(p))}
     assert users <= {"theory", "cli"}
+
+
+def test_only_the_command_line_measures():
+    users = {package_of(p) for p in files() if "bench" in set(imported_packages(p))}
+    assert users <= {"bench", "cli"}
 
 
 def test_the_order_is_strict():

@@ -1,20 +1,31 @@
 """The compiled kernels, with NumPy in their place where they were not built.
 
-In: float64 arrays on the host. Out: float64 arrays. Both versions satisfy the same bound, so no
-code depends on which one ran. Must not import anything of certvq but types.
+In: arrays on the host. Out: arrays on the host. What NumPy does in their place satisfies the same
+bounds, so no code depends on which one ran. Must not import anything of certvq but types.
 """
+
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from certvq._types import Float64Array
+from certvq._types import Float64Array, Int64Array, UInt8Array
 
 try:
     from certvq._native import _kernel
 except ImportError:
     _kernel = None
 
-AVAILABLE = _kernel is not None
+if TYPE_CHECKING:
+    from certvq._native._kernel import Packed as Packed
+else:
+    Packed = getattr(_kernel, "Packed", Any)
+
+AVAILABLE: Final = _kernel is not None
 """Whether the compiled module was built for this interpreter."""
+
+ISA_VARIABLE: Final = "CERTVQ_ISA"
+"""Environment variable that forces an instruction set, for tests and comparisons."""
 
 
 def squared_row_norms(rows: Float64Array) -> Float64Array:
@@ -36,3 +47,72 @@ def squared_row_norms(rows: Float64Array) -> Float64Array:
     if _kernel is None:
         return np.einsum("nd,nd->n", rows, rows)
     return _kernel.squared_row_norms(rows)
+
+
+def isas() -> list[str]:
+    """Name the instruction sets of the kernel that run on this processor, the best first.
+
+    Example:
+        >>> isas()[-1:] in (["portable"], [])
+        True
+    """
+    return [] if _kernel is None else _kernel.isas()
+
+
+def forced_isa() -> str:
+    """Return the instruction set that the environment forces, ``""`` for the best."""
+    return os.environ.get(ISA_VARIABLE, "")
+
+
+def pack(codebook: np.ndarray, number: str) -> "Packed":
+    """Pack a codebook for the chosen instruction set.
+
+    Args:
+        codebook: (K, D), K from 1 to 2**31 - 1: float64, float32, or uint16 for the bits of the
+            16-bit types; native byte order, any strides in whole entries.
+        number: name of the type that the entries stand for.
+
+    Returns:
+        The packed codebook; not ``usable`` where numbers are not finite or beyond 2**400.
+
+    Raises:
+        ValueError: too many codes, or `forced_isa` is unknown or not supported here.
+    """
+    assert _kernel is not None
+    if codebook.dtype == np.uint16:
+        return _kernel.pack(codebook, forced_isa(), number == "bfloat16")
+    return _kernel.pack(codebook, forced_isa())
+
+
+def assign(
+    packed: "Packed", latents: np.ndarray, number: str, threads: int
+) -> tuple[Int64Array, UInt8Array, Float64Array] | None:
+    """Find the nearest codes by filter, certify and refine.
+
+    Args:
+        packed: a usable codebook.
+        latents: (N, D), as for `pack`.
+        number: name of the type that the entries stand for.
+        threads: at least 1.
+
+    Returns:
+        Codes, ways of decision and squared distances, each (N,), or None where numbers are not
+        finite or beyond 2**400: nothing was decided then.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    if latents.dtype == np.uint16:
+        found = _kernel.assign(packed, latents, threads, number == "bfloat16")
+    else:
+        found = _kernel.assign(packed, latents, threads)
+    if found is None:
+        return None
+    codes, decided_by, sqdist = found
+    return codes.view(np.int64), decided_by, sqdist  # C has two types of 64 bits, NumPy prints one
+
+
+def ieee754() -> bool | None:
+    """Say whether this thread rounds to nearest and keeps subnormals; None without the kernel."""
+    return None if _kernel is None else _kernel.ieee754()

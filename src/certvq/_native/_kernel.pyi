@@ -1,7 +1,46 @@
 """Compiled kernels of certvq."""
 
+from typing import Any, TypeAlias, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
+_Decided: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float64]]
+
+class Packed:
+    """A codebook, packed for one instruction set."""
+
+    @property
+    def isa(self) -> str: ...
+    @property
+    def distinct(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def usable(self) -> bool: ...
+
 def squared_row_norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum the squares of each row: float64 (N, D), any strides, to float64 (N,)."""
+
+def ieee754() -> bool:
+    """Say whether this thread rounds to nearest and keeps subnormal numbers."""
+
+def isas() -> list[str]:
+    """Name the instruction sets that run here, the best first."""
+
+def bounds(dim: float, norm: float, residual: float, names: float) -> dict[str, float]:
+    """Evaluate the generated bounds, for comparison with certvq.bounds."""
+
+@overload
+def pack(codebook: NDArray[Any], isa: str) -> Packed: ...
+@overload
+def pack(codebook: NDArray[np.uint16], isa: str, brain: bool) -> Packed:
+    """Pack a codebook (K, D) for an instruction set, '' for the best."""
+
+@overload
+def assign(packed: Packed, latents: NDArray[Any], threads: int) -> _Decided | None: ...
+@overload
+def assign(
+    packed: Packed, latents: NDArray[np.uint16], threads: int, brain: bool
+) -> _Decided | None:
+    """Return codes, ways of decision and squared distances, or None where the kernel refuses."""

@@ -20,6 +20,13 @@ def is_torch(array: Array) -> bool:
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def on_host(array: Array) -> bool:
+    """Say whether the numbers of an array lie in this computer's main memory."""
+    if is_torch(array):
+        return array.device.type == "cpu"
+    return isinstance(array, np.ndarray)
+
+
 def dtype_name(array: Array) -> str:
     """Return the name of the type of number, for example ``"bfloat16"``."""
     return getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]

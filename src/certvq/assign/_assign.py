@@ -12,7 +12,7 @@ from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend
 from certvq.assign._prepare import as_prepared
 from certvq.assign._sqdist import row_sqdist
-from certvq.assign._validate import require_ieee754, require_latents
+from certvq.assign._validate import require_ieee754, require_width
 
 
 def assign(
@@ -60,10 +60,12 @@ def assign(
     """
     array = as_array(latents)
     prepared = as_prepared(codebook)
-    require_latents(array, prepared.dim)
+    require_width(array, prepared.dim)
     require_ieee754()
     decided = find_backend(backend, array)(array, prepared)
-    distances = row_sqdist(to_host(array), prepared, decided.codes, exact=exact_sqdist)
+    distances = decided.sqdist
+    if distances is None or exact_sqdist:
+        distances = row_sqdist(to_host(array), prepared, decided.codes, exact=exact_sqdist)
     send = sender(array)
     return Assignment(
         codes=send(np.ascontiguousarray(decided.codes)),

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from certvq._types import Array, Int64Array, UInt8Array
+from certvq._types import Array, Float64Array, Int64Array, UInt8Array
 
 
 class DecidedBy(IntEnum):
@@ -35,7 +35,7 @@ class Assignment:
         codes: int64 (N,), the lowest index among the nearest code vectors.
         decided_by: uint8 (N,), values of `DecidedBy`.
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
-            ``gamma(2D + 8)``, or correctly rounded if that was asked for.
+            ``gamma(D + 8)``, or correctly rounded if that was asked for.
 
     Guarantee: ``certified_assign``: for each row, over the real numbers, no code vector is nearer
     and none of the same distance has a lower index.
@@ -62,6 +62,8 @@ class Decided:
 
     codes: Int64Array
     decided_by: UInt8Array
+    sqdist: Float64Array | None = None
+    """Squared distances as in `Assignment`, from a backend that computes them anyway."""
 
 
 def _to_host(array: Array) -> UInt8Array:

@@ -1,6 +1,7 @@
 """Backends by name: the built-in certified ones, and anything that proposes codes.
 
-In: validated latents and a prepared codebook. Out: `Decided`. What a registered function proposes
+In: latents of the right shape and a prepared codebook. Out: `Decided`, or the error that names the
+first number that is not finite. What a registered function proposes
 is compared, row by row, with the certified answer, and repaired or refused. Must not import torch
 unless the torch backend runs.
 """
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from certvq._native import AVAILABLE as KERNEL_BUILT
 from certvq._types import Array
 from certvq.assign import _engine
 from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, to_host
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._filter_numpy import numpy_filter
+from certvq.assign._native import native_codes
 from certvq.assign._prepare import Prepared
 from certvq.assign._reference import reference_codes
-from certvq.assign._validate import require_codes
+from certvq.assign._validate import require_codes, require_finite
 from certvq.errors import (
     BackendError,
     BackendUnavailableError,
@@ -38,13 +41,20 @@ Decide: TypeAlias = Callable[[Array, Prepared], Decided]
 ENTRY_POINTS: Final = "certvq.backends"
 
 
+def _native(latents: Array, prepared: Prepared) -> Decided:
+    decided = native_codes(latents, prepared)
+    return _numpy(latents, prepared) if decided is None else decided
+
+
 def _numpy(latents: Array, prepared: Prepared) -> Decided:
+    require_finite(latents, "latents")
     host = to_host(latents)
     exponent = prepared.exponent_for(largest_magnitude(host))
     return _engine.run(host, prepared, numpy_filter(prepared, exponent), exponent)
 
 
 def _torch(latents: Array, prepared: Prepared) -> Decided:
+    require_finite(latents, "latents")
     if importlib.util.find_spec("torch") is None:
         text = "backend 'torch' needs torch; install it with: pip install 'certvq[torch]'"
         raise BackendUnavailableError(text)
@@ -59,6 +69,7 @@ def _torch(latents: Array, prepared: Prepared) -> Decided:
 
 
 def _reference(latents: Array, prepared: Prepared) -> Decided:
+    require_finite(latents, "latents")
     host = to_host(latents)
     codes = reference_codes(host, prepared.vectors()) if len(host) else np.empty(0, np.int64)
     return Decided(codes, np.full(len(codes), DecidedBy.EXACT, dtype=np.uint8))
@@ -67,10 +78,12 @@ def _reference(latents: Array, prepared: Prepared) -> Decided:
 def _lean(latents: Array, prepared: Prepared) -> Decided:
     from certvq.assign._lean import lean_codes
 
+    require_finite(latents, "latents")
     return lean_codes(latents, prepared)
 
 
 _BUILT_IN: Final[dict[str, Decide]] = {
+    "native": _native,
     "reference": _reference,
     "numpy": _numpy,
     "torch": _torch,
@@ -145,7 +158,7 @@ def find_backend(name: str, latents: Array) -> Decide:
     """
     if name == "auto":
         on_gpu = is_torch(latents) and latents.device.type == "cuda"
-        return _torch if on_gpu else _numpy
+        return _torch if on_gpu else _native if KERNEL_BUILT else _numpy
     known = _BUILT_IN.get(name) or _registered.get(name)
     if known is not None:
         return known

@@ -6,16 +6,19 @@ numbers on the host, with whatever the backends derive from them. Must not impor
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final, TypeVar, cast
 
 import numpy as np
 
-from certvq import bounds
+from certvq import _native, bounds
 from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, own_copy, to_host
-from certvq.assign._validate import require_codebook, require_ieee754
+from certvq.assign._arrays import as_array, on_host, own_copy, to_host
+from certvq.assign._packing import pack_codebook
+from certvq.assign._validate import require_codebook, require_finite, require_ieee754
 
 _Derived = TypeVar("_Derived")
+_Array = TypeVar("_Array", bound=np.ndarray)
 
 
 class Prepared:
@@ -29,31 +32,56 @@ class Prepared:
         source: a copy of the codebook, in its library and on its device.
         codebook_size: K.
         dim: D.
-        distinct: float64 (U, D), read-only, U <= K distinct code vectors in the order of `lowest`.
-        lowest: int64 (U,), increasing: the lowest index of each in the codebook.
-        group: int64 (K,), for each code vector its row in `distinct`.
     """
 
     def __init__(self, codebook: Array) -> None:
         source = as_array(codebook)
         require_codebook(source)
         require_ieee754()
-        exact = to_host(source).astype(np.float64) + 0.0
         self.source: Final[Array] = own_copy(source)
-        self.codebook_size: Final[int] = int(exact.shape[0])
-        self.dim: Final[int] = int(exact.shape[1])
-        lowest, group = _fold_duplicates(exact)
-        self.lowest: Final[Int64Array] = lowest
-        self.group: Final[Int64Array] = group
-        self.distinct: Final[Float64Array] = exact[lowest]
-        for array in (self.distinct, self.lowest, self.group, self.source):
-            if isinstance(array, np.ndarray):
-                array.flags.writeable = False
-        self._largest = float(np.abs(self.distinct).max())
+        if isinstance(self.source, np.ndarray):
+            self.source.flags.writeable = False
+        self.codebook_size: Final[int] = int(source.shape[0])
+        self.dim: Final[int] = int(source.shape[1])
         self._derived: dict[tuple[str, int], object] = {}
+        if not (_native.AVAILABLE and on_host(self.source) and self.packed().usable):
+            require_finite(self.source, "codebook")
 
     def __repr__(self) -> str:
         return f"Prepared(codebook_size={self.codebook_size}, dim={self.dim})"
+
+    @cached_property
+    def distinct(self) -> Float64Array:
+        """float64 (U, D), read-only: U <= K distinct code vectors in the order of `lowest`."""
+        return _read_only(self._exact[self.lowest])
+
+    @cached_property
+    def lowest(self) -> Int64Array:
+        """int64 (U,), increasing: the lowest index of each distinct vector in the codebook."""
+        return self._folded[0]
+
+    @cached_property
+    def group(self) -> Int64Array:
+        """int64 (K,): for each code vector its row in `distinct`."""
+        return self._folded[1]
+
+    @property
+    def _exact(self) -> Float64Array:
+        return to_host(self.source).astype(np.float64) + 0.0
+
+    @cached_property
+    def _folded(self) -> tuple[Int64Array, Int64Array]:
+        lowest, group = _fold_duplicates(self._exact)
+        return _read_only(lowest), _read_only(group)
+
+    @cached_property
+    def _largest(self) -> float:
+        return float(np.abs(self.distinct).max())
+
+    def packed(self) -> _native.Packed:
+        """Return the codebook as the compiled kernel wants it; it may be unusable."""
+        kind = f"native:{_native.forced_isa()}"
+        return self.derive(kind, 0, lambda: pack_codebook(self.source))
 
     def vectors(self) -> Float64Array:
         """Return all K code vectors, float64 (K, D); equal ones are the same to the bit."""
@@ -115,6 +143,11 @@ def prepare(codebook: Array) -> Prepared:
 def as_prepared(codebook: Array) -> Prepared:
     """Return `codebook` if it is prepared already, else prepare it."""
     return codebook if isinstance(codebook, Prepared) else Prepared(codebook)
+
+
+def _read_only(array: _Array) -> _Array:
+    array.flags.writeable = False
+    return array
 
 
 def _fold_duplicates(exact: Float64Array) -> tuple[Int64Array, Int64Array]:

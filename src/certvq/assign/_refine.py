@@ -53,7 +53,8 @@ def _may_be_nearest(
     for part in pairs.chunks(prepared.dim):
         difference = scaled[pairs.rows[part]] - vectors[pairs.codes[part]]
         computed[part] = np.einsum("pd,pd->p", difference, difference)
-    lower, upper = bounds.sqdist_interval(computed, prepared.dim)
+    lower = bounds.sqdist_lower(computed, prepared.dim)
+    upper = bounds.sqdist_upper(computed, prepared.dim)
     starts = pairs.starts()
     least_upper = np.minimum.reduceat(upper, starts)
     lengths = np.diff(np.append(starts, len(upper)))

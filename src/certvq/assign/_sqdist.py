@@ -11,7 +11,10 @@ from certvq.assign._exact import exact_sqdist
 from certvq.assign._prepare import Prepared
 
 _BLOCK = 1 << 18
-_SMALL, _LARGE = 2.0**-900, 2.0**900
+SMALLEST_PRODUCT = 2.0**-900
+"""Below, a squared distance may have lost terms to underflow."""
+
+_LARGE = 2.0**900
 
 
 def row_sqdist(
@@ -26,7 +29,7 @@ def row_sqdist(
         exact: round the true value correctly, at about half a microsecond for each coordinate.
 
     Returns:
-        float64 (N,): relative error at most ``gamma(2D + 8)``, or correctly rounded. Beyond
+        float64 (N,): relative error at most ``gamma(D + 8)``, or correctly rounded. Beyond
         ``2**-900 .. 2**900`` it is always correctly rounded, to infinity where float64 ends.
     """
     result = np.empty(len(latents))
@@ -38,7 +41,7 @@ def row_sqdist(
         with np.errstate(all="ignore"):
             difference = points - vectors
             computed = np.einsum("nd,nd->n", difference, difference)
-        doubtful = ~((computed > _SMALL) & (computed < _LARGE)) & difference.any(axis=1)
+        doubtful = ~((computed > SMALLEST_PRODUCT) & (computed < _LARGE)) & difference.any(axis=1)
         for row in np.flatnonzero(doubtful | exact):
             computed[row] = exact_sqdist(points[row], vectors[row])
         result[part] = computed

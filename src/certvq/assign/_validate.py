@@ -6,6 +6,7 @@ Must not import backends.
 
 import numpy as np
 
+from certvq._native import ieee754
 from certvq._types import Array
 from certvq.assign._arrays import dtype_name, is_torch
 from certvq.errors import DTypeError, FloatEnvironmentError, NonFiniteError, ShapeError
@@ -74,18 +75,32 @@ def require_finite(array: Array, name: str) -> None:
 
 
 def require_codebook(codebook: Array) -> None:
-    """Require a finite matrix with at least one row.
+    """Require a matrix of floats with at least one row.
 
     Raises:
         ShapeError: wrong rank, no row or no column.
         DTypeError: numbers that are not floats.
-        NonFiniteError: NaN or infinity.
     """
     require_matrix(codebook, "codebook")
     if codebook.shape[0] == 0:
         text = f"codebook must have at least one row, got shape {tuple(codebook.shape)}"
         raise ShapeError(text)
-    require_finite(codebook, "codebook")
+
+
+def require_width(latents: Array, dim: int) -> None:
+    """Require a matrix of floats with `dim` columns.
+
+    Raises:
+        ShapeError: wrong rank or width.
+        DTypeError: numbers that are not floats.
+    """
+    require_matrix(latents, "latents")
+    if latents.shape[1] != dim:
+        text = (
+            f"latents and codebook must have the same dim, got latents "
+            f"{tuple(latents.shape)} and a codebook of dim {dim}"
+        )
+        raise ShapeError(text)
 
 
 def require_latents(latents: Array, dim: int) -> None:
@@ -96,13 +111,7 @@ def require_latents(latents: Array, dim: int) -> None:
         DTypeError: numbers that are not floats.
         NonFiniteError: NaN or infinity.
     """
-    require_matrix(latents, "latents")
-    if latents.shape[1] != dim:
-        text = (
-            f"latents and codebook must have the same dim, got latents "
-            f"{tuple(latents.shape)} and a codebook of dim {dim}"
-        )
-        raise ShapeError(text)
+    require_width(latents, dim)
     require_finite(latents, "latents")
 
 
@@ -148,6 +157,8 @@ def require_ieee754() -> None:
         FloatEnvironmentError: subnormal numbers are flushed to zero, or another rounding mode is
             set; both are often switched on by a library that was loaded for speed.
     """
+    if ieee754():
+        return
     tiny64 = np.array([5e-324]) * np.array([1.0])
     tiny32 = np.array([1e-45], dtype=np.float32).astype(np.float64)
     if tiny64[0] == 0.0 or tiny32[0] == 0.0:

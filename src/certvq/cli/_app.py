@@ -7,6 +7,7 @@ import typer
 
 from certvq.cli._assign import assign
 from certvq.cli._audit import audit
+from certvq.cli._bench import bench
 from certvq.cli._certify import certify
 from certvq.cli._decode import decode
 from certvq.cli._demo import demo
@@ -26,3 +27,4 @@ app = typer.Typer(
 )
 for command in (demo, train, encode, decode, audit, assign, certify, prove, report):
     app.command(name=command.__name__)(command)
+app.add_typer(bench, name="bench")

@@ -108,6 +108,41 @@ def show_certified(found: Mapping[str, Any], *, as_json: bool) -> None:
         print(line)  # noqa: T201 (likewise)
 
 
+def show_bench(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print measurements on standard output.
+
+    Args:
+        found: as `certvq.bench.bench_assign` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    columns = ("milliseconds", "ratio", "prepare_milliseconds", "peak_mib", "wrong_codes")
+    heads = ("ms", "ratio", "ms to prepare", "peak MiB", "wrong codes")
+    for result in found["results"]:
+        ways = _text(result["decided_by"])
+        confirmed = "confirms" if result["confirmed"] else "DOES NOT CONFIRM"
+        print(  # noqa: T201 (likewise)
+            f"{result['cell']} {result['kind']}: {ways}; the checker {confirmed} "
+            f"{result['audited_rows']} rows"
+        )
+        rows = [
+            (name, *(_cell(entry.get(column)) for column in columns))
+            for name, entry in result["contenders"].items()
+            if "ratio" in entry
+        ]
+        _print_table(("contender", *heads), rows)
+        for name, entry in result["contenders"].items():
+            if "ratio" not in entry:
+                print(f"{name}: {entry['status']}")  # noqa: T201 (likewise)
+    if found["summary"]:
+        print("Time over certvq's, over the cells")  # noqa: T201 (likewise)
+        names = ("kind", "contender", "cells", "geometric_mean", "minimum")
+        rows = [tuple(_cell(entry[name]) for name in names) for entry in found["summary"]]
+        _print_table(("kind", "contender", "cells", "geometric mean", "minimum"), rows)
+
+
 def warn_skipped(skipped: Sequence[object]) -> None:
     """Name on standard error the files that could not be used, and how many they are."""
     for entry in skipped:
@@ -121,6 +156,17 @@ def warn_missing(folder: object, names: Sequence[str]) -> None:
     if names:
         line = f"certvq: warning: {folder} lacks {', '.join(names)}; the page is without it"
         print(line, file=sys.stderr)  # noqa: T201 (standard error)
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,88 @@
+/// What each instruction set provides, as a table of functions with one meaning.
+///
+/// In: nothing. Out: the interface between the driver, which knows no instruction, and the files
+/// `isa_*.cpp`, which instantiate one body (`body-inl.h`) on raw memory that the driver owns. All of
+/// them compute the same numbers, so a row is decided in the same way on every machine.
+
+#pragma once
+
+#include <cstdint>
+
+#include "rows.h"
+
+namespace certvq {
+
+constexpr int kBlocks = 4;        // vectors of codes side by side; a panel has kBlocks * lanes codes
+constexpr int kTileRows = 12;    // a multiple of the tile of every instruction set
+constexpr int kDenseCodes = 32;  // code vectors that are compared densely at once
+constexpr int kNothing = INT32_MIN;  // below every score
+
+/// Code c of a panel is entry `c / kBlocks` of vector `c % kBlocks`: a group of four neighbours lies
+/// in one lane.
+struct Panels {
+  const std::int16_t *integers;  // (panels, pairs, kBlocks, lanes, 2)
+  const std::int32_t *offsets;   // (panels, kBlocks, lanes)
+  std::int64_t count;
+  std::int64_t pairs;
+  int group_bits;  // low bits of a score that are replaced by the number of the group
+  bool grouped;    // a group is the four codes of a lane, else a single code
+};
+
+/// Scores of a block of rows: for each row and lane the best and the second best group.
+struct Scan {
+  const std::int32_t *integers;  // (rows, pairs): two 16-bit entries each
+  const std::uint8_t *shifts;    // (rows): offsets are halved so often; the same in each kTileRows
+  std::int64_t rows;             // a multiple of kTileRows
+  std::int32_t *best;            // (rows, 2, lanes)
+};
+
+/// Pairs of a row of the block and a code, with room for `capacity`.
+struct Pairs {
+  std::int32_t *rows;
+  std::int32_t *codes;
+  std::int64_t count;
+  std::int64_t capacity;
+};
+
+struct Isa {
+  const char *name;
+  int lanes;  // 32-bit lanes of a vector
+  bool (*supported)();
+
+  /// Read rows as exact doubles, `stride` apart, padded with zeros.
+  void (*read)(const Matrix &matrix, std::int64_t first, std::int64_t count, std::int64_t stride,
+               double *out);
+  /// Sum the squares of x - centre for each row.
+  void (*squares)(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
+                  double *out);
+  /// Round scale * (x - centre) to 16-bit integers, `pairs` pairs a row.
+  void (*quantize)(const double *row, const double *centre, double scale, std::int64_t pairs,
+                   std::int32_t *out);
+  /// Compare a block of rows with the panels [first, last).
+  void (*scan)(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last);
+  /// List all codes of the groups within `reach` of the best of each of the first `rows` rows, and
+  /// write their thresholds. A row is crowded if a lane may hold further ones: it gets no pairs.
+  void (*candidates)(const Scan &scan, std::int64_t rows, const Panels &panels,
+                     const std::int64_t *reach, std::int64_t codes, Pairs &pairs,
+                     std::int32_t *thresholds, std::uint8_t *crowded);
+  /// List all codes of one row whose score is at least `threshold`; false if there is no room.
+  bool (*collect)(const std::int32_t *integers, int shift, std::int32_t threshold,
+                  const Panels &panels, std::int64_t codes, std::int32_t row, Pairs &pairs);
+  /// Squared distances of pairs of a row and a code vector, in float64.
+  void (*sqdist)(const double *rows, const void *vectors, bool wide, std::int64_t stride,
+                 const Pairs &pairs, double *out);
+  /// Transpose `count` vectors from the `first`, at most kDenseCodes, to (dim, kDenseCodes).
+  void (*transpose)(const void *vectors, bool wide, std::int64_t first, std::int64_t count,
+                    std::int64_t stride, std::int64_t dim, double *out);
+  /// Squared distances of one row to kDenseCodes transposed vectors, in float64.
+  void (*dense)(const double *row, const double *transposed, std::int64_t dim, double *out);
+};
+
+/// Those that this build contains, best first.
+extern const Isa *const kIsas[];
+extern const int kIsaCount;
+
+/// Return the named one, or the best that runs here for ""; throws std::invalid_argument.
+const Isa &choose_isa(const char *name);
+
+}  // namespace certvq

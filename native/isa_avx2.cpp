@@ -1,0 +1,59 @@
+/// AVX2: `vpmaddwd` on half the lanes of AVX-512, with 16 registers.
+
+#include "isa.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+namespace certvq {
+namespace {
+
+struct Ops {
+  static constexpr int kLanes = 8;
+  static constexpr int kTile = 2;  // 8 sums, 4 vectors of codes, one of a row, one product
+  static constexpr int kSmallTile = 2;
+  static constexpr int kFewPairs = 4;
+  typedef std::int32_t Ints __attribute__((vector_size(32)));
+  typedef std::int16_t Shorts __attribute__((vector_size(16)));
+
+  static Ints broadcast(std::int32_t value) { return Ints{} + value; }
+  static Ints shift_right(Ints v, int bits) { return v >> bits; }
+  static void accumulate(Ints &sums, Ints row, Ints codes) {
+    sums += reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(row),
+                                                     reinterpret_cast<__m256i>(codes)));
+  }
+  static std::int32_t greatest(Ints v) {
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(reinterpret_cast<__m256i>(v)),
+                                 _mm256_extracti128_si256(reinterpret_cast<__m256i>(v), 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xB1));
+    return _mm_cvtsi128_si32(half);
+  }
+  static std::uint32_t at_least(Ints v, std::int32_t threshold) {
+    const Ints mask = v >= broadcast(threshold);
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
+  }
+  template <class Doubles>
+  static Shorts round(Doubles v) {
+    double halves[8];
+    __builtin_memcpy(halves, &v, sizeof halves);
+    return reinterpret_cast<Shorts>(_mm_packs_epi32(_mm256_cvtpd_epi32(_mm256_loadu_pd(halves)),
+                                                    _mm256_cvtpd_epi32(_mm256_loadu_pd(halves + 4))));
+  }
+};
+
+#include "body-inl.h"
+
+bool supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+
+}  // namespace
+
+extern const Isa kAvx2;
+const Isa kAvx2 = {"avx2", kLanes,     supported, read_rows, squares,   quantize,
+                   scan,   candidates, collect,   sqdist,    transpose, dense};
+
+}  // namespace certvq
+#endif

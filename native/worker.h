@@ -1,0 +1,86 @@
+/// One thread's share of a call: blocks of rows through filter, certify and refine.
+///
+/// In: a packed codebook and latents. Out: codes, how each was decided, squared distances. Memory:
+/// the buffers of one block, whatever N and K are.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "packed.h"
+
+namespace certvq {
+
+/// How a row was decided; the numbers are those of certvq.DecidedBy.
+enum DecidedBy : std::uint8_t { kFilter = 1, kRefined = 2, kExact = 3 };
+
+struct Results {
+  std::int64_t *codes;
+  std::uint8_t *decided_by;
+  double *sqdist;
+};
+
+/// Why all threads stop before the end; the first reason stays.
+class Progress {
+ public:
+  void refuse(Refusal reason) {
+    Refusal none = Refusal::kNone;
+    refusal_.compare_exchange_strong(none, reason);
+  }
+  Refusal refusal() const { return refusal_.load(std::memory_order_relaxed); }
+  bool stopped() const { return refusal() != Refusal::kNone; }
+
+ private:
+  std::atomic<Refusal> refusal_{Refusal::kNone};
+};
+
+class Worker {
+ public:
+  /// `poll` is called every now and then and may refuse the progress.
+  Worker(const Packed &packed, const Matrix &latents, const Results &results, Progress &progress,
+         std::function<void()> poll);
+
+  /// Rows of a block: a multiple of kTileRows.
+  static std::int64_t block_rows(const Packed &packed);
+
+  /// Decide rows [first, last), at most block_rows of them, or put some aside.
+  void decide(std::int64_t first, std::int64_t last);
+
+  /// Decide the rows that were put aside.
+  void finish();
+
+ private:
+  void read(std::int64_t first, std::int64_t count);
+  void quantize(std::int64_t count, std::int64_t tiled);
+  void scan(std::int64_t tiled);
+  void resolve(std::int64_t first, std::int64_t count);
+  void resolve_row(std::int64_t row, std::int64_t local, std::int64_t begin, std::int64_t end);
+  void dense(const std::int64_t *rows, std::int64_t count);
+
+  const Packed &packed_;
+  const Isa &isa_;
+  const Matrix &latents_;
+  const Results &results_;
+  Progress &progress_;
+  std::function<void()> poll_;
+  Aligned<double> exact_;             // (block, stride)
+  Aligned<double> squares_;           // (block,)
+  Aligned<std::int32_t> integers_;    // (block, pairs)
+  Aligned<std::int32_t> best_;        // (block, 2, lanes)
+  Aligned<std::uint8_t> shifts_;      // (block,)
+  Aligned<std::int64_t> reach_;       // (block,): twice the radius, in units of a score
+  Aligned<double> clear_;             // (block,): a gap of squared distances that the filter sees
+  Aligned<std::int32_t> thresholds_;  // (block,)
+  Aligned<std::uint8_t> crowded_;     // (block,)
+  Aligned<std::int32_t> pair_rows_;
+  Aligned<std::int32_t> pair_codes_;
+  Aligned<double> pair_sqdist_;
+  Aligned<double> vector_;  // (stride,)
+  std::int64_t pair_capacity_;
+  std::vector<std::int64_t> aside_;
+};
+
+}  // namespace certvq

@@ -1,0 +1,63 @@
+"""The compiled backend: a fixed-point filter with a rigorous radius, then exact integers.
+
+In: validated latents and a prepared codebook. Out: `Decided`, with squared distances. Numbers that
+the kernel does not take (beyond 2**400) go to the NumPy backend. Must not import torch.
+"""
+
+import numpy as np
+
+from certvq import _native
+from certvq._types import Array, Float64Array
+from certvq.assign._arrays import to_host
+from certvq.assign._assignment import Decided
+from certvq.assign._packing import to_bits
+from certvq.assign._prepare import Prepared
+from certvq.assign._sqdist import SMALLEST_PRODUCT, row_sqdist
+from certvq.assign._threads import thread_count
+from certvq.errors import BackendUnavailableError
+
+
+def native_codes(latents: Array, prepared: Prepared) -> Decided | None:
+    """Find the nearest codes with the compiled kernel.
+
+    Args:
+        latents: (N, D), of the right width; the kernel itself looks for NaN and infinity.
+        prepared: the codebook.
+
+    Returns:
+        Codes and evidence, or None where the kernel refuses the numbers: they may not be finite.
+
+    Raises:
+        BackendUnavailableError: the kernel was not built.
+        OptionError: ``CERTVQ_ISA`` or ``CERTVQ_NUM_THREADS`` cannot be used.
+
+    Guarantee: ``certified_assign``: ``nearest_of_score_gap`` with the radius of
+    ``fixed_point_radius`` for rows that the filter decides, ``nearest_mem_candidates`` and
+    ``refine_sound`` for the others.
+    """
+    if not _native.AVAILABLE:
+        text = (
+            "backend 'native' needs the compiled kernel, which this installation lacks; install a "
+            "wheel, or a C++ compiler and then certvq again"
+        )
+        raise BackendUnavailableError(text)
+    packed = prepared.packed()
+    if not packed.usable:
+        return None
+    host, number = to_bits(latents)
+    found = _native.assign(packed, host, number, thread_count())
+    if found is None:
+        return None
+    codes, decided_by, sqdist = found
+    return Decided(codes, decided_by, _mend_underflow(latents, prepared, codes, sqdist))
+
+
+def _mend_underflow(
+    latents: Array, prepared: Prepared, codes: np.ndarray, sqdist: Float64Array
+) -> Float64Array:
+    """Round the squared distances correctly whose terms may have underflowed."""
+    doubtful = np.flatnonzero(sqdist < SMALLEST_PRODUCT)
+    if doubtful.size:
+        rows = to_host(latents[doubtful])
+        sqdist[doubtful] = row_sqdist(rows, prepared, codes[doubtful], exact=False)
+    return sqdist

@@ -1,0 +1,42 @@
+"""Peak memory, in a process of its own."""
+
+import numpy as np
+import pytest
+
+from certvq.bench import _memory
+from certvq.bench._cells import Cell
+from certvq.bench._contenders import Contender
+from certvq.bench._data import drawn
+from certvq.bench._memory import growth, peak_bytes, write_numbers
+
+MIB = 2**20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_numbers(tmp_path, drawn(Cell(64, 8, 4), "normal"))
+    return tmp_path
+
+
+def test_the_peak_is_that_of_the_search(folder, monkeypatch):
+    """Memory that is freed before the search ends is counted, once."""
+
+    def search(latents):
+        for _ in range(3):
+            np.ones(8 * MIB if len(latents) > 1 else 1)
+        return np.zeros(len(latents), np.int64)
+
+    large = Contender("large", (), lambda codebook: search)
+    monkeypatch.setattr(_memory, "contenders", lambda backend: {"large": large})
+    assert 63 * MIB < growth(folder, "large", backend="auto", threads=1) < 80 * MIB
+
+
+def test_what_this_process_holds_is_not_counted(folder):
+    held = np.ones(24 * MIB)
+    peak = peak_bytes(folder, "certvq", backend="numpy", threads=1)
+    assert peak is not None
+    assert 0 <= peak < 64 * MIB < held.nbytes
+
+
+def test_a_process_that_fails_gives_nothing(folder):
+    assert peak_bytes(folder, "certvq", backend="nope", threads=1) is None
