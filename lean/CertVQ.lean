@@ -7,6 +7,7 @@ import CertVQ.Argmin
 import CertVQ.Gradients
 import CertVQ.CauchySchwarz
 import CertVQ.Filter
+import CertVQ.FixedPoint
 import CertVQ.Rounding
 import CertVQ.Integer
 import CertVQ.Stability

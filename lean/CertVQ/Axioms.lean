@@ -7,6 +7,7 @@ import CertVQ.Argmin
 import CertVQ.Gradients
 import CertVQ.CauchySchwarz
 import CertVQ.Filter
+import CertVQ.FixedPoint
 import CertVQ.Rounding
 import CertVQ.Integer
 import CertVQ.Stability
@@ -90,7 +91,8 @@ def theorems : List Lean.Name :=
     ``dot_scaled, ``dot_add_left, ``dot_move_right, ``squaredL2_zero, ``mse_move_left,
     ``straightThrough_gradients, ``cauchySchwarz_step, ``dot_mul_self_le, ``abs_dot_le,
     ``abs_dot_sub_split_le, ``isNearestCode_translate, ``refine_sound, ``nearest_of_score_gap,
-    ``nearest_mem_candidates, ``nearest_survives, ``certified_assign, ``sumTree_sum_weighted,
+    ``nearest_mem_candidates, ``nearest_survives, ``certified_assign, ``squaredL2_corner,
+    ``squaredL2_le_add, ``quantized_squaredL2_le, ``quantized_score_gap_le, ``sumTree_sum_weighted,
     ``sumTree_sum_eq_sumTo, ``Computes.nonneg, ``abs_sum_le, ``one_add_le_power,
     ``abs_round_sub_le, ``dot_rounding_error_power_le, ``power_mul_le_one,
     ``power_sub_one_le_gamma, ``dot_rounding_error_le, ``mul_le_16384, ``int8_dot_exact,

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from certvq.errors import ProofError
-from certvq.theory import _kernel, _solvers
-from certvq.theory._kernel import Axiom, Kernel, Term, Theorem, shape, substitute
+from certvq.theory import AXIOMS, _kernel, _solvers
+from certvq.theory._kernel import Axiom, Kernel, Term, Theorem, fresh, shape, substitute
 from certvq.theory._operators import BOOL, INT, NAT, REAL
+from certvq.theory._proof import subterms
 from certvq.theory._terms import (
     TREE,
     Function,
@@ -77,7 +78,7 @@ def test_one_solver_that_says_otherwise_is_enough_to_refuse(monkeypatch, said):
 @pytest.mark.parametrize("seal", [None, object(), "seal"])
 def test_nobody_else_makes_theorems(seal):
     with pytest.raises(TypeError, match="only the kernel makes theorems"):
-        Theorem(real(1) <= 0, frozenset({"z3"}), frozenset(), seal)
+        Theorem(real(1) <= 0, frozenset({"z3"}), frozenset(), frozenset(), seal)
 
 
 def test_theorems_are_neither_copied_nor_changed_nor_read_from_a_file(proof):
@@ -97,7 +98,7 @@ def test_nothing_but_a_theorem_is_taken_for_one(proof):
             pass
 
     wrong = real(1) <= 0
-    forged = Forged(wrong, frozenset({"z3", "cvc5"}), frozenset(), None)
+    forged = Forged(wrong, frozenset({"z3", "cvc5"}), frozenset(), frozenset(), None)
     for fake in (forged, Axiom("ax_wrong", wrong, "nobody")):
         with pytest.raises((TypeError, AttributeError)):
             proof.kernel.smt(wrong, fake)
@@ -106,11 +107,129 @@ def test_nothing_but_a_theorem_is_taken_for_one(proof):
 
 
 def test_a_theorem_says_which_axioms_it_uses(proof):
-    axiom = Axiom("ax_a", a.eq(1), "a test")
-    assumed = proof.kernel.assume(axiom)
-    used = proof.kernel.smt(a + 1 <= 2, assumed)
+    assumed = proof.kernel.assume(Axiom("ax_a", a.eq(1), "a test"))
+    used = proof.kernel.smt(a + b <= b + 1, assumed)
     assert used.axioms == {"ax_a"}
-    assert proof.kernel.instantiate(used, {"a": b}).axioms == {"ax_a"}
+    assert proof.kernel.instantiate(used, {"b": a}).axioms == {"ax_a"}
+
+
+# ---- what an axiom names is a constant ---------------------------------------------------------
+
+HEIGHT = Axiom("ax_height", (real(1) <= x(nat(0))) & x(nat(1)).eq(a) & n.eq(1), "a test")
+"""Of one vector x, one number a and one n: false of others."""
+REFUSED = r"constructors, or constants of \['ax_height'\]"
+
+
+def constant(value, *sorts):
+    """The function that is the same everywhere."""
+    return as_lambda(lambda *_: value, sorts or (NAT,))
+
+
+def symbols(term):
+    """A lambda for each function symbol of a term: 9, or whatever there is of another sort."""
+    for part in subterms(term):
+        if part.op == "app" and part.name not in ("leaf", "node"):
+            value = real(9) if part.sort == REAL else Term("var", (), part.sort, "other")
+            yield part.name, constant(value, *(arg.sort for arg in part.args))
+
+
+@pytest.mark.parametrize("name", AXIOMS)
+def test_functions_that_an_axiom_speaks_of_are_not_replaced(proof, name):
+    assumed = proof.kernel.assume(AXIOMS[name])
+    functions = dict(symbols(AXIOMS[name].formula))
+    assert {"x", "y"} < functions.keys() <= assumed.constants
+    used = proof.kernel.smt(assumed.formula | (real(1) <= a), assumed)
+    for theorem in (assumed, used, proof.kernel.instantiate(used, {"a": b})):
+        for function, other in functions.items():
+            with pytest.raises(TypeError, match=rf"\['{function}'\]: .* constants of \['{name}'\]"):
+                proof.kernel.instantiate(theorem, {function: other})
+        with pytest.raises(TypeError, match="constants of"):
+            proof.kernel.instantiate(theorem, functions)
+
+
+def test_one_is_not_zero_by_another_function_for_the_computed_product(proof):
+    """What used to go through: all products are 9, so that the errors are not small."""
+    assumed = proof.kernel.assume(AXIOMS["ax_ieee754_product"])
+    nine = {"computed": constant(real(9), TREE), "x": constant(real(0)), "y": constant(real(0))}
+    wrong = substitute(assumed.formula, nine)
+    errors, products = wrong.args
+    facts = [proof.at(errors, leaf(nat(0))), proof.at(products, nat(0))]
+    assert proof.smt(wrong >> real(1).eq(0), *facts)
+    with pytest.raises(TypeError, match=r"\['computed', 'x', 'y'\]: constructors, or constants of"):
+        proof.kernel.instantiate(assumed, nine)
+    facts = [
+        proof.at(part, at) for part, at in zip(assumed.formula.args, (leaf(k), k), strict=True)
+    ]
+    with pytest.raises(ProofError, match="does not follow"):
+        proof.kernel.smt(real(1).eq(0), assumed, *facts)
+
+
+def test_constants_stay_constants_in_all_that_follows(proof):
+    kernel, assumed = proof.kernel, proof.kernel.assume(HEIGHT)
+    plain = kernel.smt(b <= b * b + 1)
+    follows = [
+        kernel.smt(b <= b + x(nat(0)), plain, assumed),
+        kernel.instantiate(assumed, {"b": a}),
+        kernel.generalise(kernel.smt((b <= 0) >> (j <= j + 1), assumed), j),
+        kernel.induction(nat(0) <= j, j, [assumed], []),
+        kernel.induction(nat(0) <= j, j, [], [assumed]),
+    ]
+    for theorem in follows:
+        assert {"a", "n", "x"} <= theorem.constants
+        assert theorem.axioms == {"ax_height"}
+        for name, other in {"x": constant(real(0)), "a": b, "n": m}.items():
+            with pytest.raises(TypeError, match=REFUSED):
+                kernel.instantiate(theorem, {name: other})
+    assert plain.constants.isdisjoint({"a", "b", "n", "x"})
+
+
+def test_variables_of_an_axiom_are_constants_to_every_rule(proof):
+    """Else n = 1 would hold of every n; or n /= 1 here, since that is so of 0 and of 1 + 1."""
+    kernel, assumed = proof.kernel, proof.kernel.assume(HEIGHT)
+    with pytest.raises(TypeError, match=rf"\['n'\]: {REFUSED}"):
+        kernel.generalise(kernel.smt((b <= b + 1) >> n.eq(1), assumed), n)
+    with pytest.raises(TypeError, match=rf"\['n'\]: {REFUSED}"):
+        kernel.induction(~n.eq(1), n, [], [assumed])
+    with pytest.raises(TypeError, match=rf"\['x'\]: {REFUSED}"):
+        kernel.generalise(kernel.smt((b <= b + 1) >> (real(1) <= x(nat(0))), assumed), as_var("x"))
+
+
+@pytest.mark.parametrize("name", ["k", "l", "r"])
+def test_induction_over_trees_does_not_run_over_constants(proof, name):
+    (tree,) = variables(TREE, "t")
+    (fixed,) = variables(NAT if name == "k" else TREE, name)
+    assumed = proof.kernel.assume(Axiom("ax_height", fixed.eq(fixed), "a test"))
+    with pytest.raises(TypeError, match=rf"\['{name}'\]: {REFUSED}"):
+        proof.kernel.induction(tree.eq(tree), tree, [assumed], [assumed])
+
+
+def test_names_that_are_bound_in_an_axiom_are_free_to_use(proof):
+    bound = Term("forall", (nat(0) <= n,), bound=(n,))
+    theorem = proof.kernel.smt(n <= n + 1, proof.kernel.assume(Axiom("ax", bound, "a test")))
+    assert proof.kernel.instantiate(theorem, {"n": m}).formula == (m <= m + 1)
+
+
+def test_a_function_and_a_bound_variable_of_one_name_are_two_things(proof):
+    """A quantifier over x binds no function: its instances must not replace the function x."""
+    says = x(nat(0)).eq(0)
+    universal = Term("forall", (says,), bound=(as_var("x"),))
+    with pytest.raises(TypeError, match="terms that are no functions"):
+        proof.kernel.specialise(universal, constant(real(1)))
+    with pytest.raises(TypeError, match="x is a function to Real"):
+        proof.kernel.specialise(universal, real(1))
+    with pytest.raises(TypeError, match="ill-sorted"):
+        Function("g", ("to Real",), REAL)(constant(real(1)))
+
+
+def test_ordinary_instances_of_functions(proof):
+    theorem = proof.kernel.smt(x(n) <= x(n) * x(n) + 1)
+    instance = proof.kernel.instantiate(theorem, {"x": as_lambda(to_real, (NAT,)), "n": m + 1})
+    value = to_real(m + 1)
+    assert instance.formula == (value <= value * value + 1)
+
+
+def as_var(name):
+    return Term("var", (), NAT, name)
 
 
 def test_instances_need_the_same_sort(proof):
@@ -132,6 +251,14 @@ def test_instances_need_the_same_sort(proof):
         lambda: Term("+", (n, a), NAT),
         lambda: Term("+", (variables(INT, "p")[0], nat(1)), NAT),
         lambda: Term("ite", (a, a, a), REAL),
+        lambda: Term("to_int", (a,), INT),  # would be 1/2 and an Int
+        lambda: Term("app", (), REAL, "a"),  # would be the variable a to the solvers
+        lambda: Term("var", (n,), REAL, "x"),  # would be x(n) to the solvers
+        lambda: Term("rec", (n, nat(0), nat(0)), NAT, bound=(n, m)),
+        lambda: Term("rec", (nat(0), a, a), REAL, bound=(n, a)),
+        lambda: Term("fold", (leaf(n), a, a), REAL, bound=(n, b, b)),
+        lambda: Term("fold", (leaf(k), a, b), REAL, bound=(n, a, b)),
+        lambda: Term("fold", (leaf(k), a, to_real(n)), REAL, bound=(n, b, b)),
         lambda: n - m,
         lambda: n + a,
         lambda: n * Fraction(1, 2),
@@ -146,6 +273,13 @@ def test_one_name_with_two_types_is_refused(proof):
     (other,) = variables(INT, "n")
     with pytest.raises(TypeError, match="n is used as"):
         proof.kernel.smt((nat(0) <= n) & (0 * other <= other))
+
+
+def test_nobody_names_a_fresh_variable_before_it_is_made():
+    number = int(fresh(NAT).name[1:])
+    assert Term("var", (), NAT, f"!{number}").name == f"!{number}"
+    with pytest.raises(TypeError, match=f"ill-sorted: var !{number + 1}"):
+        Term("var", (), NAT, f"!{number + 1}")
 
 
 def test_substitution_does_not_capture():

@@ -54,6 +54,7 @@ PROMISED = {
     "dot_rounding_error_le",
     "int8_dot_exact",
     "int16_dot_exact",
+    "quantized_score_gap_le",
     "certified_assign",
     "isNearestCode_of_perturbation",
     "isNearestCode_of_small_perturbation",

@@ -31,7 +31,8 @@ PARTS = {
         isNearestCode_iff_score exists_isNearestCode lowest_isNearestCode_unique
         argmin_isNearestCode straightThrough_gradients exactCodeMatch_loss_eq_reconstruction""",
     "C": """nearest_of_score_gap nearest_mem_candidates refine_sound abs_dot_sub_split_le
-        dot_rounding_error_le int8_dot_exact int16_dot_exact certified_assign""",
+        dot_rounding_error_le int8_dot_exact int16_dot_exact quantized_score_gap_le
+        certified_assign""",
     "D": """isNearestCode_of_perturbation isNearestCode_of_small_perturbation
         product_isNearestCode grid_round_isNearestCode sign_isNearestCode cosine_isNearestCode
         residual_telescopes mean_minimises_distortion ema_step_distortion_le""",

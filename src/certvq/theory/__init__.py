@@ -9,6 +9,7 @@ from certvq.theory import _averages as _averages
 from certvq.theory import _codebooks as _codebooks
 from certvq.theory import _distance as _distance
 from certvq.theory import _filter as _filter
+from certvq.theory import _fixed_point as _fixed_point
 from certvq.theory import _gradient as _gradient
 from certvq.theory import _losses as _losses
 from certvq.theory import _model as _model
@@ -19,11 +20,11 @@ from certvq.theory import _products as _products
 from certvq.theory import _rounding as _rounding
 from certvq.theory import _stability as _stability
 from certvq.theory._kernel import Axiom as Axiom
-from certvq.theory._kernel import Definition as Definition
 from certvq.theory._kernel import Theorem as Theorem
 from certvq.theory._ledger import AXIOMS as AXIOMS
 from certvq.theory._ledger import DEFINITIONS as DEFINITIONS
 from certvq.theory._ledger import LEDGER as LEDGER
+from certvq.theory._ledger import Definition as Definition
 from certvq.theory._ledger import Mutant as Mutant
 from certvq.theory._ledger import Statement as Statement
 from certvq.theory._ledger import require_defended as require_defended

@@ -1,15 +1,15 @@
-"""Trusted: terms, their SMT-LIB text, the types Theorem, Axiom and Definition, and the rules.
+"""Trusted: terms, their SMT-LIB text, the types Theorem and Axiom, and the rules.
 
-A theorem is a formula that holds for all values of its free variables and function symbols; a rule
-that is not mere logic asks the solvers and needs unsat of each. This file is all that has to be
-trusted, with `_solvers`, which runs the solvers, and the solvers themselves.
+A theorem is a formula that holds for all values of its free variables and function symbols, but for
+its constants; a rule that is not mere logic asks the solvers and needs unsat of each. This file is
+all that has to be trusted, with `_solvers`, which runs the solvers, and the solvers themselves.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from fractions import Fraction
-from itertools import combinations, count
+from itertools import combinations
 from typing import Any, Final, NoReturn, final
 
 from certvq.errors import ProofError
@@ -20,7 +20,7 @@ _PLAIN = ("+", "-", "*", "<=", "<", "=", "and", "or", "not", "=>", "ite", "to_re
 _BUILTIN = {NAT: INT, INT: INT, REAL: REAL, BOOL: BOOL}
 _SEAL: Final = object()
 LEAF, NODE, TREE = "leaf", "node", "Tree"  # leaf: Nat -> Tree, node: Tree x Tree -> Tree
-_fresh = count()
+_made = [0]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Term(Operators):
     """A term: `op` applied to `args`; the variables in `bound` are bound in all of `args`.
 
     Operators: var, num, app (of the function `name`), + - * / <= < =, and, or, not, =>, ite,
-    to_real, to_int (of a Nat), forall (args: body), rec (args: n, value at 0, step; bound: place,
-    value so far), fold (args: tree, leaf case, node case; bound: leaf, value left, value right),
-    lambda (args: body; sort: "to " and the body's), which `substitute` takes for a function.
+    to_real, to_int (of a Nat), forall (args: body), rec (args: n, value at 0, step; bound, in the
+    step alone: place, value so far), fold (args: tree, leaf case, node case; bound, each in its
+    case alone: leaf; value left, value right), lambda (args: body; sort: "to " and the body's),
+    which is no argument; `substitute` takes it for a function.
     Sorts: Nat, Int, Real, Bool; any other name is an opaque sort. A vector is a function of Nat.
     """
 
@@ -44,7 +45,13 @@ class Term(Operators):
     def __post_init__(self) -> None:
         sorts = [arg.sort for arg in self.args]
         expected = {"ite": [BOOL, self.sort, self.sort], "rec": [NAT, self.sort, self.sort]}
+        expected |= {"var": [], "num": [], "app": sorts or [""], "to_int": [NAT]}
         fine = sorts == expected.get(self.op, sorts) and (self.op, self.sort) != ("-", NAT)
+        fine = fine and "lambda" not in [arg.op for arg in self.args]
+        fine = fine and (self.name[:1] != "!" or int(self.name[1:]) <= _made[0])  # else not fresh
+        hidden = {"rec": (self.bound,) * 2, "fold": (self.bound, self.bound[1:], self.bound[:1])}
+        for arg, variables in zip(self.args, hidden.get(self.op, ()), strict=False):
+            fine = fine and free_names(arg).isdisjoint(variable.name for variable in variables)
         if self.op in ("+", "-", "*", "/"):
             fine = fine and sorts == [self.sort, self.sort]
         if self.op == "num":
@@ -56,7 +63,8 @@ class Term(Operators):
 
 def fresh(sort: str) -> Term:
     """Return a variable that occurs nowhere else."""
-    return Term("var", (), sort, f"!{next(_fresh)}")
+    _made[0] += 1
+    return Term("var", (), sort, f"!{_made[0]}")
 
 
 def substitute(term: Term, mapping: Mapping[str, Term]) -> Term:
@@ -94,9 +102,11 @@ def shape(term: Term, bound: tuple[str, ...] = (), free: list[Term] | None = Non
     return (term.op, term.sort, term.name, sorts, *(shape(a, inner, free) for a in term.args))
 
 
-def occurs(variable: Term, term: Term) -> bool:
-    """Say whether a variable is free in a term."""
-    return shape(term) != shape(substitute(term, {variable.name: fresh(variable.sort)}))
+def free_names(term: Term, bound: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of the free variables and of the function symbols of a term."""
+    inner = bound.union(variable.name for variable in term.bound)
+    own = [term.name] * (term.op == "app" or (term.op == "var" and term.name not in bound))
+    return frozenset(own).union(*(free_names(arg, inner) for arg in term.args))
 
 
 def script(assertions: Sequence[Term]) -> str:
@@ -173,11 +183,12 @@ _LEAF_K, _NODE_LR = Term("app", _KLR[:1], TREE, LEAF), Term("app", _KLR[1:], TRE
 @final
 @dataclass(frozen=True)
 class Theorem:
-    """A formula that was proved; `checkers` are the solvers that discharged all its queries."""
+    """A proved formula; `checkers` discharged all its queries, no rule replaces `constants`."""
 
     formula: Term
     checkers: frozenset[str]
     axioms: frozenset[str]
+    constants: frozenset[str]
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -198,23 +209,6 @@ class Axiom:
     source: str
 
 
-@final
-@dataclass(frozen=True)
-class Definition:
-    """An abbreviation: `build` makes the term that it stands for, so that it assumes nothing.
-
-    `example` holds arguments of numbers and tuples, and the value that the definition then has.
-    """
-
-    name: str
-    meaning: str
-    build: Callable[..., Term]
-    example: tuple[tuple[Any, ...], Any]
-
-    def __call__(self, *args: Any) -> Term:
-        return replace(self.build(*args), tag=(self.name, args))
-
-
 class Kernel:
     """The rules; `solvers` are asked, and `report` hears of every query and its answers."""
 
@@ -223,12 +217,15 @@ class Kernel:
     ) -> None:
         self._solvers, self._seconds, self._report = tuple(solvers), seconds, report
 
-    def _make(self, formula: Term, *parts: Theorem) -> Theorem:
+    def _make(self, formula: Term, *parts: Theorem, varied: Iterable[str] = ()) -> Theorem:
         if any(type(part) is not Theorem for part in parts):
             raise TypeError("a theorem follows from theorems only")
         checkers = frozenset(self._solvers).intersection(*(part.checkers for part in parts))
         axioms = frozenset[str]().union(*(part.axioms for part in parts))
-        return Theorem(formula, checkers, axioms, _SEAL)
+        constants = frozenset({LEAF, NODE}).union(*(part.constants for part in parts))
+        if fixed := constants.intersection(varied):
+            raise TypeError(f"{sorted(fixed)}: constructors, or constants of {sorted(axioms)}")
+        return Theorem(formula, checkers, axioms, constants, _SEAL)
 
     def smt(self, formula: Term, *facts: Theorem) -> Theorem:
         """Prove a formula from theorems: these and its negation have no model."""
@@ -240,26 +237,26 @@ class Kernel:
         return self._make(formula, *facts)
 
     def assume(self, axiom: Axiom) -> Theorem:
-        """Take an axiom; whatever uses it says so."""
-        return Theorem(axiom.formula, frozenset(self._solvers), frozenset({axiom.name}), _SEAL)
+        """Take an axiom; whatever uses it says so, and keeps what the axiom names as it is."""
+        formula, checkers = axiom.formula, frozenset(self._solvers)
+        return Theorem(formula, checkers, frozenset({axiom.name}), free_names(formula), _SEAL)
 
     def instantiate(self, theorem: Theorem, mapping: Mapping[str, Term]) -> Theorem:
-        """Replace free variables and function symbols."""
-        if not {LEAF, NODE}.isdisjoint(mapping):
-            raise TypeError("the constructors of trees are no variables")
-        return self._make(substitute(theorem.formula, mapping), theorem)
+        """Replace free variables and function symbols that are no constants."""
+        return self._make(substitute(theorem.formula, mapping), theorem, varied=mapping)
 
     def generalise(self, theorem: Theorem, variable: Term) -> Theorem:
-        """From A => B, the variable not free in A: A => forall variable. B."""
-        if theorem.formula.op != "=>" or occurs(variable, theorem.formula.args[0]):
+        """From A => B, the variable not free in A and no constant: A => forall variable. B."""
+        if theorem.formula.op != "=>" or variable.name in free_names(theorem.formula.args[0]):
             raise TypeError(f"generalise needs a theorem A => B, {variable.name} not free in A")
         left, right = theorem.formula.args
-        return self._make(left >> Term("forall", (right,), bound=(variable,)), theorem)
+        universal = Term("forall", (right,), bound=(variable,))
+        return self._make(left >> universal, theorem, varied=[variable.name])
 
     def specialise(self, universal: Term, *terms: Term) -> Theorem:
         """(forall variables. B) => B at the terms."""
-        if universal.op != "forall":
-            raise TypeError("specialise needs a universal formula")
+        if universal.op != "forall" or "lambda" in [term.op for term in terms]:
+            raise TypeError("specialise needs a universal formula, and terms that are no functions")
         mapping = dict(zip((v.name for v in universal.bound), terms, strict=True))
         return self._make(universal >> substitute(universal.args[0], mapping))
 
@@ -291,10 +288,11 @@ class Kernel:
     ) -> Theorem:
         """From P(0) and P(n) => P(n + 1), or P(leaf k) and P(l) & P(r) => P(node l r): P."""
         if (over.op, over.sort) == ("var", NAT):
-            values = [_ZERO, over, over, over + 1]
-        elif (over.op, over.sort) == ("var", TREE) and not any(occurs(v, formula) for v in _KLR):
-            values = [_LEAF_K, *_KLR[1:], _NODE_LR]
+            values, varied = [_ZERO, over, over, over + 1], {over.name}
+        elif (over.op, over.sort) == ("var", TREE) and free_names(formula).isdisjoint({*"klr"}):
+            values, varied = [_LEAF_K, *_KLR[1:], _NODE_LR], {over.name, *"klr"}
         else:
             raise TypeError("induction runs over a Nat or, k, l, r being free, over a Tree")
         first, p, q, then = (substitute(formula, {over.name: value}) for value in values)
-        return self._make(formula, self.smt(first, *base), self.smt((p & q) >> then, *step))
+        parts = self.smt(first, *base), self.smt((p & q) >> then, *step)
+        return self._make(formula, *parts, varied=varied)

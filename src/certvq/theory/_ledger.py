@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from certvq.bounds import THEOREMS
 from certvq.errors import ProofError
-from certvq.theory._kernel import Axiom, Definition, Term, Theorem, shape
+from certvq.theory._kernel import Axiom, Term, Theorem, shape
 from certvq.theory._proof import Lemma, Proof, subterms
 from certvq.theory._terms import conj
 
@@ -106,6 +106,22 @@ class Entry:
     statement: Statement
     prove: Lemma
     mutants: tuple[Mutant, ...]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An abbreviation: `build` makes the term that it stands for, so that it assumes nothing.
+
+    `example` holds arguments of numbers and tuples, and the value that the definition then has.
+    """
+
+    name: str
+    meaning: str
+    build: Callable[..., Term]
+    example: tuple[tuple[Any, ...], Any]
+
+    def __call__(self, *args: Any) -> Term:
+        return replace(self.build(*args), tag=(self.name, args))
 
 
 @cache

@@ -122,6 +122,7 @@ SPLIT = Statement(
         ("hcr", squares(cr) <= Q * Q),
     ),
     conclusion=abs_le(dot(n, z, c) - dot(n, zh, ch), A * B + P * Q),
+    relied_on_by=("a filter with residuals of its own (none is built in yet)",),
 )
 _split = instance(reals="A B P Q", vectors="z c zh zr ch cr", n=1)
 
