@@ -2,21 +2,59 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* lean/*.lean lean/CertVQ/*.lean)
+BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.* lean/*.lean lean/CertVQ/*.lean)
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check lint types format bench lean clean help
+# The sanitizers of the native tests; a report ends the run.
+SANITIZE     := address;undefined;float-cast-overflow
+FUZZ_SECONDS ?= 30
+NATIVE       := build/native
+
+.PHONY: demo test native-test native-test-arm fuzz check lint types format bench lean clean help
 
 help:            ## list the targets
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 demo: $(VENV)/.demo  ## train, tokenize, audit and decode photographs; write the page
 	$(BIN)/certvq demo --out runs/demo
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
+
+native-test:     ## test the kernels without Python: with sanitizers, and for ARM under qemu
+	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)'
+	cmake --build $(NATIVE)/sanitized -j2
+	$(NATIVE)/sanitized/kernel_test --self-test
+	$(NATIVE)/sanitized/kernel_test
+	@if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null; then \
+	$(MAKE) native-test-arm; \
+	elif [ -n "$$CI" ]; then echo "CI needs g++-aarch64-linux-gnu and qemu-user-static"; exit 1; \
+	else echo "ARM is not tested: install g++-aarch64-linux-gnu and qemu-user-static"; fi
+
+native-test-arm:
+	cmake -S native/tests -B $(NATIVE)/aarch64 -DCERTVQ_SANITIZE='undefined;float-cast-overflow' \
+		-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/native/tests/aarch64.cmake
+	cmake --build $(NATIVE)/aarch64 -j2
+	qemu-aarch64-static $(NATIVE)/aarch64/kernel_test --self-test
+	qemu-aarch64-static $(NATIVE)/aarch64/kernel_test --cases 90 --work 100000
+
+fuzz: $(VENV)/.fuzz  ## fuzz the binding layer for FUZZ_SECONDS, half of them with sanitizers
+	cmake -S . -B $(NATIVE)/module -DCERTVQ_SANITIZE='$(SANITIZE)' \
+		-DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	cmake --build $(NATIVE)/module -j2
+	mkdir -p $(NATIVE)/corpus
+	$(BIN)/python native/tests/fuzz_binding.py --self-test
+	$(FUZZ) $(NATIVE)/corpus
+	CERTVQ_FUZZ_KERNEL=$$(echo $(NATIVE)/module/_kernel*.so) \
+	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	$(FUZZ) -detect_leaks=0
+
+FUZZ = $(BIN)/python native/tests/fuzz_binding.py -max_len=2000 -artifact_prefix=$(NATIVE)/ \
+	-max_total_time=$$(($(FUZZ_SECONDS) / 2))
 
 check: lint types  ## lint, format and types
 
@@ -44,6 +82,10 @@ $(VENV)/.demo: $(BUILD) | $(VENV)/bin/python
 $(VENV)/.dev: $(BUILD) | $(VENV)/bin/python
 	$(BIN)/python -m pip install -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install atheris
+	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -e '.[bench]'

@@ -31,9 +31,7 @@ inline void store(void *data, Vector vector) {
 }
 
 inline Doubles load_vector(const double *data) { return load<Doubles>(data); }
-inline Doubles load_vector(const float *data) {
-  return __builtin_convertvector(load<Floats>(data), Doubles);
-}
+inline Doubles load_vector(const float *data) { return Ops::widen<Doubles>(load<Floats>(data)); }
 
 inline double sum(Doubles v) {
   const HalfDoubles half = __builtin_shufflevector(v, v, 0, 1, 2, 3) +
@@ -55,17 +53,39 @@ void squares(const double *rows, const double *centre, std::int64_t count, std::
   }
 }
 
-void quantize(const double *row, const double *centre, double scale, std::int64_t pairs,
-              std::int32_t *out) {
+/// Squared norms, of what rounding left of a row and of the integers.
+struct Rounded {
+  double residual;
+  double norm;
+};
+
+inline Rounded quantize_row(const double *row, const double *centre, double scale,
+                            std::int64_t pairs, std::int32_t *out) {
+  Doubles left{};
+  Doubles norm{};
   std::int64_t d = 0;
-  for (; d + kPad <= 2 * pairs; d += kPad) {
-    const Doubles z = (load_vector(row + d) - load_vector(centre + d)) * scale;
-    store(out + d / 2, Ops::round(z));
-  }
-  if (d < 2 * pairs) {  // the padding of rows and centre is zero
+  for (; d < 2 * pairs; d += kPad) {  // the padding of rows and centre is zero
     const Doubles z = (load_vector(row + d) - load_vector(centre + d)) * scale;
     const Ops::Shorts rounded = Ops::round(z);
-    __builtin_memcpy(out + d / 2, &rounded, static_cast<std::size_t>(2 * pairs - d) * 2);
+    const Doubles integers = Ops::numbers<Doubles>(rounded);
+    left += (z - integers) * (z - integers);
+    norm += integers * integers;
+    if (d + kPad <= 2 * pairs) {
+      store(out + d / 2, rounded);
+    } else {
+      __builtin_memcpy(out + d / 2, &rounded, static_cast<std::size_t>(2 * pairs - d) * 2);
+    }
+  }
+  return {sum(left), sum(norm)};
+}
+
+void quantize(const double *rows, const double *centre, double scale, std::int64_t count,
+              std::int64_t stride, std::int64_t pairs, std::int32_t *out, double *residuals,
+              double *norms) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    const Rounded rounded = quantize_row(rows + row * stride, centre, scale, pairs, out + row * pairs);
+    residuals[row] = rounded.residual;
+    norms[row] = rounded.norm;
   }
 }
 
@@ -79,12 +99,21 @@ inline void keep(Ints &best, Ints &second, Ints score, Ints mask, Ints group) {
   best = maximum(best, score);
 }
 
-template <int kRows, bool kGrouped>
+/// kPairs is the number of pairs if that is known, else 0.
+template <int kRows, bool kGrouped, int kPairs>
 void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, const Panels &panels,
                std::int64_t first, std::int64_t last) {
-  const std::int64_t pairs = panels.pairs;
+  const std::int64_t pairs = kPairs != 0 ? kPairs : panels.pairs;
   const Ints mask = Ops::broadcast(~((1 << panels.group_bits) - 1));
   const std::int16_t *codes = panels.integers + first * pairs * kPanelCodes * 2;
+  const Ints nothing = Ops::broadcast(kNothing);
+  Ints best[kRows];
+  Ints second[kRows];
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+    best[row] = first == 0 ? nothing : load<Ints>(state + row * 2 * kLanes);
+    second[row] = first == 0 ? nothing : load<Ints>(state + (row * 2 + 1) * kLanes);
+  }
   for (std::int64_t panel = first; panel < last; ++panel) {
     Ints scores[kRows][kBlocks];
 #pragma GCC unroll 8
@@ -94,9 +123,7 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) scores[row][block] = offset;
     }
-    const std::int32_t *z = integers;
-#pragma GCC unroll 1
-    for (std::int64_t pair = 0; pair < pairs; ++pair, ++z, codes += kPanelCodes * 2) {
+    const auto multiply = [&](std::int64_t pair) __attribute__((always_inline)) {
       Ints code[kBlocks];
 #pragma GCC unroll 8
       for (int block = 0; block < kBlocks; ++block) {
@@ -104,54 +131,67 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
       }
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
-        const Ints entry = Ops::broadcast(z[row * pairs]);
+        const Ints entry = Ops::broadcast(integers[row * pairs + pair]);
 #pragma GCC unroll 8
         for (int block = 0; block < kBlocks; ++block) {
           Ops::accumulate(scores[row][block], entry, code[block]);
         }
       }
+      codes += kPanelCodes * 2;
+    };
+    if constexpr (kPairs != 0) {
+#pragma GCC unroll 4
+      for (std::int64_t pair = 0; pair < kPairs; ++pair) multiply(pair);
+    } else {
+#pragma GCC unroll 1
+      for (std::int64_t pair = 0; pair < pairs; ++pair) multiply(pair);
     }
     const Ints group = Ops::broadcast(static_cast<std::int32_t>(kGrouped ? panel : panel * kBlocks));
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
-      std::int32_t *kept = state + row * 2 * kLanes;
-      Ints best = load<Ints>(kept);
-      Ints second = load<Ints>(kept + kLanes);
       if (kGrouped) {
         const Ints greatest = maximum(maximum(scores[row][0], scores[row][1]),
                                       maximum(scores[row][2], scores[row][3]));
-        keep(best, second, greatest, mask, group);
+        keep(best[row], second[row], greatest, mask, group);
       } else {
 #pragma GCC unroll 8
         for (int block = 0; block < kBlocks; ++block) {
-          keep(best, second, scores[row][block], mask, group + block);
+          keep(best[row], second[row], scores[row][block], mask, group + block);
         }
       }
-      store(kept, best);
-      store(kept + kLanes, second);
     }
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+    store(state + row * 2 * kLanes, best[row]);
+    store(state + (row * 2 + 1) * kLanes, second[row]);
   }
 }
 
-template <int kRows>
+template <int kRows, bool kGrouped, int kPairs>
 void scan_rows(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = 0; row < scan.rows; row += kRows) {
-    const std::int32_t *integers = scan.integers + row * panels.pairs;
-    std::int32_t *state = scan.best + row * 2 * kLanes;
-    if (panels.grouped) {
-      scan_tile<kRows, true>(integers, scan.shifts[row], state, panels, first, last);
-    } else {
-      scan_tile<kRows, false>(integers, scan.shifts[row], state, panels, first, last);
-    }
+    scan_tile<kRows, kGrouped, kPairs>(scan.integers + row * panels.pairs, scan.shifts[row],
+                                       scan.best + row * 2 * kLanes, panels, first, last);
   }
 }
 
-/// Few products leave the time to the bookkeeping, which likes small tiles.
+/// Few products leave the time to the bookkeeping: small tiles, and no loop over the pairs.
 void scan(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
-  if (panels.pairs <= Ops::kFewPairs) {
-    scan_rows<Ops::kSmallTile>(scan, panels, first, last);
-  } else {
-    scan_rows<Ops::kTile>(scan, panels, first, last);
+  if (!panels.grouped) {
+    return scan_rows<Ops::kTile, false, 0>(scan, panels, first, last);
+  }
+  switch (panels.pairs) {
+    case 1:
+      return scan_rows<Ops::kSmallTile, true, 1>(scan, panels, first, last);
+    case 2:
+      return scan_rows<Ops::kSmallTile, true, 2>(scan, panels, first, last);
+    case 3:
+      return scan_rows<Ops::kSmallTile, true, 3>(scan, panels, first, last);
+    case 4:
+      return scan_rows<Ops::kSmallTile, true, 4>(scan, panels, first, last);
+    default:
+      return scan_rows<Ops::kTile, true, 0>(scan, panels, first, last);
   }
 }
 
@@ -162,32 +202,160 @@ inline void append(Pairs &pairs, std::int32_t row, std::int64_t code, std::int64
   ++pairs.count;
 }
 
-void candidates(const Scan &scan, std::int64_t rows, const Panels &panels,
-                const std::int64_t *reach, std::int64_t codes, Pairs &pairs,
-                std::int32_t *thresholds, std::uint8_t *crowded) {
-  const std::int32_t name = (1 << panels.group_bits) - 1;
+template <class Entry>
+inline double one_sqdist(const double *row, const Entry *vector, std::int64_t stride) {
+  Doubles total{};
+  for (std::int64_t d = 0; d < stride; d += kPad) {
+    const Doubles difference = load_vector(row + d) - load_vector(vector + d);
+    total += difference * difference;
+  }
+  return sum(total);
+}
+
+/// Squared distances to the four neighbours of a group; each is the sum that `one_sqdist` computes.
+template <class Entry>
+__attribute__((always_inline)) inline HalfDoubles group_sqdist(const double *row, const Entry *vectors, std::int64_t stride) {
+  Doubles total[kBlocks] = {};
+  for (std::int64_t d = 0; d < stride; d += kPad) {
+    const Doubles x = load_vector(row + d);
+#pragma GCC unroll 4
+    for (int code = 0; code < kBlocks; ++code) {
+      const Doubles difference = x - load_vector(vectors + code * stride + d);
+      total[code] += difference * difference;
+    }
+  }
+  HalfDoubles half[kBlocks];
+#pragma GCC unroll 4
+  for (int code = 0; code < kBlocks; ++code) {
+    half[code] = __builtin_shufflevector(total[code], total[code], 0, 1, 2, 3) +
+                 __builtin_shufflevector(total[code], total[code], 4, 5, 6, 7);
+  }
+  const HalfDoubles low = __builtin_shufflevector(half[0], half[1], 0, 1, 4, 5) +
+                          __builtin_shufflevector(half[0], half[1], 2, 3, 6, 7);
+  const HalfDoubles high = __builtin_shufflevector(half[2], half[3], 0, 1, 4, 5) +
+                           __builtin_shufflevector(half[2], half[3], 2, 3, 6, 7);
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6) +
+         __builtin_shufflevector(low, high, 1, 3, 5, 7);
+}
+
+inline std::int64_t first_code(std::int32_t score, int lane, const Panels &panels) {
+  const std::int64_t group = score & ((1 << panels.group_bits) - 1);
+  if (panels.grouped) return group * kPanelCodes + lane * kBlocks;
+  return group / kBlocks * kPanelCodes + lane * kBlocks + group % kBlocks;
+}
+
+inline double lesser(double a, double b) { return a < b ? a : b; }
+inline double greater(double a, double b) { return a > b ? a : b; }
+
+/// Settle a row whose group stands alone; false if two of its codes are too close to each other.
+template <class Entry>
+inline bool settle_group(const Exact &exact, const double *row, const Entry *vectors,
+                         std::int64_t code, double clear, const Settled &settled,
+                         std::int64_t place) {
+  HalfDoubles sqdist = group_sqdist(row, vectors + code * exact.stride, exact.stride);
+  for (std::int64_t padding = exact.codes; padding < code + kBlocks; ++padding) {
+    sqdist[padding - code] = __builtin_huge_val();
+  }
+  // Without branches: which of the four is nearest cannot be predicted.
+  const double low = lesser(sqdist[0], sqdist[1]);
+  const double high = greater(sqdist[0], sqdist[1]);
+  const double other_low = lesser(sqdist[2], sqdist[3]);
+  const double other_high = greater(sqdist[2], sqdist[3]);
+  const double least = lesser(low, other_low);
+  const double next = lesser(greater(low, other_low), lesser(high, other_high));
+  const unsigned equal = static_cast<unsigned>(sqdist[0] == least) |
+                         static_cast<unsigned>(sqdist[1] == least) << 1 |
+                         static_cast<unsigned>(sqdist[2] == least) << 2 | 8u;
+  const int nearest = __builtin_ctz(equal);
+  settled.codes[place] = static_cast<std::int32_t>(code + nearest);
+  settled.sqdist[place] = least;
+  return next > (least + clear) * exact.relative + exact.slack;
+}
+
+template <class Entry>
+inline void settle_rows(const Scan &scan, std::int64_t rows, const Panels &panels,
+                        const Exact &exact, const Entry *vectors, const std::int32_t *thresholds,
+                        const double *clear, const Settled &settled, Pairs &pairs) {
+  const std::int64_t codes = exact.codes;
+  const std::int64_t stride = exact.stride;
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int32_t *state = scan.best + row * 2 * kLanes;
     const Ints best = load<Ints>(state);
-    const std::int64_t wanted = Ops::greatest(best) - reach[row];
-    const std::int32_t threshold =
-        wanted < kNothing ? kNothing : static_cast<std::int32_t>(wanted);
-    thresholds[row] = threshold;
-    crowded[row] = Ops::at_least(load<Ints>(state + kLanes), threshold) != 0;
-    if (crowded[row]) continue;
-    for (std::uint32_t left = Ops::at_least(best, threshold); left != 0; left &= left - 1) {
+    const std::int32_t threshold = thresholds[row];
+    std::uint32_t left = Ops::at_least(best, threshold);
+    if (Ops::at_least(load<Ints>(state + kLanes), threshold) != 0) {
+      settled.states[row] = kCrowded;
       const int lane = __builtin_ctz(left);
-      const std::int64_t group = state[lane] & name;
-      if (panels.grouped) {
-        const std::int64_t code = group * kPanelCodes + lane * kBlocks;
-        for (int block = 0; block < kBlocks; ++block) {
-          append(pairs, static_cast<std::int32_t>(row), code + block, codes);
-        }
-      } else {
-        const std::int64_t code = group / kBlocks * kPanelCodes + lane * kBlocks + group % kBlocks;
-        append(pairs, static_cast<std::int32_t>(row), code, codes);
+      const std::int64_t code = first_code(state[lane], lane, panels);
+      settled.sqdist[row] = code < codes ? one_sqdist(exact.rows + row * stride,
+                                                      vectors + code * stride, stride)
+                                         : __builtin_huge_val();
+      continue;
+    }
+    if ((left & (left - 1)) == 0) {
+      const int lane = __builtin_ctz(left);
+      const std::int64_t code = first_code(state[lane], lane, panels);
+      const double *x = exact.rows + row * stride;
+      if (!panels.grouped) {
+        settled.codes[row] = static_cast<std::int32_t>(code);
+        settled.sqdist[row] = one_sqdist(x, vectors + code * stride, stride);
+        settled.states[row] = kSettled;
+        continue;
+      }
+      if (settle_group(exact, x, vectors, code, clear[row], settled, row)) {
+        settled.states[row] = kSettled;
+        continue;
       }
     }
+    settled.states[row] = kSeveral;
+    for (; left != 0; left &= left - 1) {
+      const int lane = __builtin_ctz(left);
+      const std::int64_t code = first_code(state[lane], lane, panels);
+      for (int block = 0; block < (panels.grouped ? kBlocks : 1); ++block) {
+        append(pairs, static_cast<std::int32_t>(row), code + block, codes);
+      }
+    }
+  }
+}
+
+void certify(const Scan &scan, const Panels &panels, const Quantized &quantized,
+             std::int32_t *thresholds, double *clear) {
+  const double names = static_cast<double>((1 << panels.group_bits) - 1);
+  for (std::int64_t tile = 0; tile < scan.rows; tile += kTileRows) {
+    std::int32_t greatest[kTileRows];
+    for (int row = 0; row < kTileRows; ++row) {
+      greatest[row] = Ops::greatest(load<Ints>(scan.best + (tile + row) * 2 * kLanes));
+    }
+    const double scale = quantized.scales[tile / kTileRows];
+    const double inverse = 1.0 / scale;  // a power of two
+    const double to_length = 4.0 * scale / (quantized.unit * quantized.unit);
+    const double *norms = quantized.norms + tile;
+    const double *residuals = quantized.residuals + tile;
+    for (int row = 0; row < kTileRows; ++row) {
+      const double score = static_cast<double>(greatest[row]);
+      const double distance =
+          bounds::fixed_point_distance(norms[row] * (scale * scale), score, scale, names);
+      const double residual = bounds::fixed_point_residual(residuals[row], quantized.dim);
+      const double reach = bounds::fixed_point_reach(distance, residual, quantized.code_residual,
+                                                     scale, inverse, names);
+      const double threshold = score - reach - 1.0;  // the conversion rounds towards zero
+      const double least = static_cast<double>(kNothing);
+      thresholds[tile + row] = static_cast<std::int32_t>(threshold > least ? threshold : least);
+      // Scores are half as far apart as squared distances; twice the reach is seen for certain.
+      clear[tile + row] = reach * to_length;
+    }
+  }
+}
+
+void settle(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact,
+            const std::int32_t *thresholds, const double *clear, const Settled &settled,
+            Pairs &pairs) {
+  if (exact.wide) {
+    settle_rows(scan, rows, panels, exact, static_cast<const double *>(exact.vectors), thresholds,
+                clear, settled, pairs);
+  } else {
+    settle_rows(scan, rows, panels, exact, static_cast<const float *>(exact.vectors), thresholds,
+                clear, settled, pairs);
   }
 }
 
@@ -218,16 +386,6 @@ bool collect(const std::int32_t *integers, int shift, std::int32_t threshold, co
     }
   }
   return true;
-}
-
-template <class Entry>
-inline double one_sqdist(const double *row, const Entry *vector, std::int64_t stride) {
-  Doubles total{};
-  for (std::int64_t d = 0; d < stride; d += kPad) {
-    const Doubles difference = load_vector(row + d) - load_vector(vector + d);
-    total += difference * difference;
-  }
-  return sum(total);
 }
 
 template <class Entry>
@@ -268,15 +426,55 @@ void transpose(const void *vectors, bool wide, std::int64_t first, std::int64_t 
   }
 }
 
-void dense(const double *row, const double *transposed, std::int64_t dim, double *out) {
-  Doubles total[kDenseCodes / kPad] = {};
+double dense(const double *row, const double *transposed, std::int64_t dim, double *out) {
+  Doubles total[kDenseCodes / kPad];
+#pragma GCC unroll 8
+  for (int part = 0; part < kDenseCodes / kPad; ++part) total[part] = Doubles{};
   for (std::int64_t d = 0; d < dim; ++d, transposed += kDenseCodes) {
     const Doubles x = Doubles{} + row[d];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int part = 0; part < kDenseCodes / kPad; ++part) {
       const Doubles difference = x - load_vector(transposed + part * kPad);
+      total[part] = Ops::multiply_add(difference, difference, total[part]);
+    }
+  }
+  Doubles least = total[0];
+#pragma GCC unroll 8
+  for (int part = 0; part < kDenseCodes / kPad; ++part) {
+    store(out + part * kPad, total[part]);
+    least = total[part] < least ? total[part] : least;
+  }
+  double result = least[0];
+  for (int lane = 1; lane < kPad; ++lane) result = lesser(least[lane], result);
+  return result;
+}
+
+std::int64_t wrapped(const std::int64_t *row, const std::int64_t *transposed, std::int64_t dim,
+                     const double *sqdist, double limit, std::uint64_t base, std::uint64_t *out) {
+  typedef std::uint64_t Words __attribute__((vector_size(64)));
+  typedef std::int64_t Longs __attribute__((vector_size(64)));
+  constexpr int kParts = kDenseCodes / kPad;
+  Words total[kParts];
+#pragma GCC unroll 8
+  for (int part = 0; part < kParts; ++part) total[part] = Words{};
+  for (std::int64_t d = 0; d < dim; ++d, transposed += kDenseCodes) {
+    const Words x = Words{} + static_cast<std::uint64_t>(row[d]);
+#pragma GCC unroll 8
+    for (int part = 0; part < kParts; ++part) {
+      const Words difference = x - load<Words>(transposed + part * kPad);
       total[part] += difference * difference;
     }
   }
-  for (int part = 0; part < kDenseCodes / kPad; ++part) store(out + part * kPad, total[part]);
+  const Longs none = Longs{} + INT64_MAX;
+  Longs least = none;
+#pragma GCC unroll 8
+  for (int part = 0; part < kParts; ++part) {
+    store(out + part * kPad, total[part]);
+    const Longs above = (Longs)(total[part] - base);
+    const Longs open = load_vector(sqdist + part * kPad) > limit ? none : above;
+    least = open < least ? open : least;
+  }
+  std::int64_t result = least[0];
+  for (int lane = 1; lane < kPad; ++lane) result = least[lane] < result ? least[lane] : result;
+  return result;
 }

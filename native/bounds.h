@@ -2,9 +2,10 @@
 ///
 /// In: dimensions, norms and distances. Out: rigorous radii in float64, as derived in bounds.py.
 
-#pragma once
+///
+/// Each file has its own copies (static): files for unlike processors must share no function.
 
-#include <cmath>
+#pragma once
 
 namespace certvq::bounds {
 
@@ -12,50 +13,62 @@ constexpr double UNIT_ROUNDOFF = 0x1.0000000000000p-53;
 constexpr double SMALLEST = 0x0.0000000000001p-1022;
 constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
 
+[[maybe_unused]] static inline double greater(double a, double b) { return a > b ? a : b; }
 /// Bound n u / (1 - n u), rounded up: three roundings are paid for by four.
 /// Theorems: dot_rounding_error_le.
-inline double gamma(double terms) {
+[[maybe_unused]] static inline double gamma(double terms) {
   const double product = terms * UNIT_ROUNDOFF;
   return product / (1.0 - product) * (1.0 + 4.0 * UNIT_ROUNDOFF);
 }
 
 /// Theorems: dot_rounding_error_le.
-inline double underflow_radius(double dim) {
+[[maybe_unused]] static inline double underflow_radius(double dim) {
   return ((8.0 * (dim + 2.0)) * SMALLEST);
 }
 
 /// Theorems: dot_rounding_error_le.
-inline double norm_upper(double squared_norms, double dim) {
+[[maybe_unused]] static inline double norm_upper(double squared_norms, double dim) {
   const double inflated = ((squared_norms + underflow_radius(dim)) * (1.0 + gamma((dim + 8.0))));
-  return (std::sqrt(inflated) * (1.0 + gamma(4.0)));
+  return (__builtin_sqrt(inflated) * (1.0 + gamma(4.0)));
 }
 
-/// Theorems: abs_dot_sub_split_le.
-inline double fixed_point_residual(double dim) {
-  return (((0.5 * std::sqrt(dim)) * (1.0 + std::pow(2.0, (-40.0)))) + std::pow(2.0, (-20.0)));
+/// Theorems: dot_rounding_error_le.
+[[maybe_unused]] static inline double fixed_point_residual(double squared_residual, double dim) {
+  return (norm_upper(squared_residual, dim) + 0x1.0000000000000p-20);
 }
 
-/// Theorems: abs_dot_sub_split_le, dot_rounding_error_le.
-inline double fixed_point_code_residual(double squared_residual, double dim) {
-  return (norm_upper(squared_residual, dim) + std::pow(2.0, (-20.0)));
+/// Theorems: int16_dot_exact.
+[[maybe_unused]] static inline double fixed_point_distance(double squared_norm, double score, double scale, double names) {
+  const double squared = (squared_norm - ((2.0 * scale) * ((score - names) - 2.0)));
+  const double slack = ((squared_norm + (scale * 0x1.0000000000000p+33)) * 0x1.0000000000000p-50);
+  return (__builtin_sqrt((greater(squared, 0.0) + slack)) * (1.0 + gamma(8.0)));
 }
 
-/// Theorems: abs_dot_sub_split_le, int16_dot_exact.
-inline double fixed_point_radius(double norm, double code_residual, double dim, double names) {
-  const double residual = fixed_point_residual(dim);
-  const double latent_part = (residual * FIXED_POINT_NORM);
-  const double code_part = ((norm + residual) * code_residual);
-  return ((((latent_part + code_part) + 4.0) + names) * (1.0 + std::pow(2.0, (-30.0))));
+/// Theorems: quantized_score_gap_le.
+[[maybe_unused]] static inline double fixed_point_reach(double distance, double latent_residual, double code_residual, double scale, double inverse, double names) {
+  const double moved = ((scale * latent_residual) + code_residual);
+  const double gap = ((((2.0 * distance) + (2.0 * moved)) * moved) * inverse);
+  return (((gap + (2.0 * (names + 2.0))) * (1.0 + 0x1.0000000000000p-30)) + 1.0);
 }
 
 /// Theorems: dot_rounding_error_le, refine_sound.
-inline double sqdist_lower(double computed, double dim) {
+[[maybe_unused]] static inline double sqdist_lower(double computed, double dim) {
   return ((computed * (1.0 - gamma((dim + 8.0)))) - underflow_radius(dim));
 }
 
 /// Theorems: dot_rounding_error_le, refine_sound.
-inline double sqdist_upper(double computed, double dim) {
+[[maybe_unused]] static inline double sqdist_upper(double computed, double dim) {
   return ((computed * (1.0 + gamma((dim + 8.0)))) + underflow_radius(dim));
+}
+
+/// Theorems: dot_rounding_error_le, refine_sound.
+[[maybe_unused]] static inline double farther_factor(double dim) {
+  return (1.0 + (4.0 * gamma((dim + 8.0))));
+}
+
+/// Theorems: dot_rounding_error_le, refine_sound.
+[[maybe_unused]] static inline double farther_slack(double dim) {
+  return (4.0 * underflow_radius(dim));
 }
 
 }  // namespace certvq::bounds

@@ -9,30 +9,6 @@ namespace {
 
 constexpr int kMantissa = 53;
 
-/// Numbers that are integers below 2^bits, times 2^exponent.
-struct Grid {
-  int exponent = 0;
-  int bits = 1;
-};
-
-Grid common_grid(const double *const *arrays, int count, std::int64_t dim) {
-  int lowest = INT32_MAX;
-  int highest = INT32_MIN;
-  for (int array = 0; array < count; ++array) {
-    for (std::int64_t d = 0; d < dim; ++d) {
-      const double value = arrays[array][d];
-      if (value == 0.0) continue;
-      int exponent;
-      const double mantissa = std::frexp(std::fabs(value), &exponent);
-      const auto integer = static_cast<std::uint64_t>(std::ldexp(mantissa, kMantissa));
-      lowest = std::min(lowest, exponent - kMantissa + __builtin_ctzll(integer));
-      highest = std::max(highest, exponent);
-    }
-  }
-  if (lowest == INT32_MAX) return {};
-  return {lowest, highest - lowest};
-}
-
 int bit_length(std::int64_t value) { return value == 0 ? 0 : 64 - __builtin_clzll(value); }
 
 using Wide = __int128;
@@ -128,19 +104,30 @@ void add_square(Natural &sum, const Natural &root) {
 }
 
 Natural squared_distance(const double *x, const double *y, std::int64_t dim, const Grid &grid) {
-  const std::size_t limbs = static_cast<std::size_t>(grid.bits + 1) / 32 + 3;
+  const std::size_t limbs = static_cast<std::size_t>(grid.bits() + 1) / 32 + 3;
   Natural sum(2 * limbs + 3, 0);
-  for (std::int64_t d = 0; d < dim; ++d) add_square(sum, difference(x[d], y[d], grid.exponent, limbs));
+  for (std::int64_t d = 0; d < dim; ++d) add_square(sum, difference(x[d], y[d], grid.exponent(), limbs));
   return sum;
 }
 
 }  // namespace
 
+void Grid::include(const double *numbers, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (numbers[i] == 0.0) continue;
+    int exponent;
+    const double mantissa = std::frexp(std::fabs(numbers[i]), &exponent);
+    const auto integer = static_cast<std::uint64_t>(std::ldexp(mantissa, kMantissa));
+    lowest_ = std::min(lowest_, exponent - kMantissa + __builtin_ctzll(integer));
+    highest_ = std::max(highest_, exponent);
+  }
+}
+
 int compare_distances(const double *x, const double *a, const double *b, std::int64_t dim) {
-  const double *arrays[] = {x, a, b};
-  const Grid grid = common_grid(arrays, 3, dim);
-  if (2 * (grid.bits + 1) + bit_length(dim) <= 126 && grid.bits <= 61) {
-    return compare_128(x, a, b, dim, grid.exponent);
+  Grid grid;
+  for (const double *vector : {x, a, b}) grid.include(vector, dim);
+  if (2 * (grid.bits() + 1) + bit_length(dim) <= 126 && grid.bits() <= 61) {
+    return compare_128(x, a, b, dim, grid.exponent());
   }
   return compare(squared_distance(x, a, dim, grid), squared_distance(x, b, dim, grid));
 }

@@ -10,6 +10,19 @@
 
 namespace certvq {
 
+/// A power of two of which all included numbers are multiples, and how many bits they take.
+class Grid {
+ public:
+  void include(const double *numbers, std::int64_t count);
+  int exponent() const { return empty() ? 0 : lowest_; }
+  int bits() const { return empty() ? 1 : highest_ - lowest_; }
+  bool empty() const { return lowest_ > highest_; }
+
+ private:
+  int lowest_ = INT32_MAX;
+  int highest_ = INT32_MIN;
+};
+
 /// Compares distances from one latent; remembers the nearest candidate so far.
 class ExactRow {
  public:

@@ -14,7 +14,7 @@ namespace certvq {
 
 constexpr int kBlocks = 4;        // vectors of codes side by side; a panel has kBlocks * lanes codes
 constexpr int kTileRows = 12;    // a multiple of the tile of every instruction set
-constexpr int kDenseCodes = 32;  // code vectors that are compared densely at once
+constexpr int kDenseCodes = 64;  // code vectors that are compared densely at once
 constexpr int kNothing = INT32_MIN;  // below every score
 
 /// Code c of a panel is entry `c / kBlocks` of vector `c % kBlocks`: a group of four neighbours lies
@@ -36,12 +36,45 @@ struct Scan {
   std::int32_t *best;            // (rows, 2, lanes)
 };
 
+/// What rounding did to a block of rows and to the codes.
+struct Quantized {
+  const double *norms;      // (rows,), squared norms of the integers
+  const double *residuals;  // (rows,), squared norms of what rounding left
+  const double *scales;     // (rows / kTileRows,), units of the codes in a unit of the latents
+  double unit;              // units of the codes per length
+  double code_residual;     // the greatest fixed_point_residual of a code vector
+  double dim;
+};
+
 /// Pairs of a row of the block and a code, with room for `capacity`.
 struct Pairs {
   std::int32_t *rows;
   std::int32_t *codes;
   std::int64_t count;
   std::int64_t capacity;
+};
+
+/// What the rows and code vectors are, exactly.
+struct Exact {
+  const double *rows;   // (rows, stride)
+  const void *vectors;  // (codes, stride) floats, or doubles if `wide`; readable up to codes + 3
+  bool wide;
+  std::int64_t codes;
+  std::int64_t stride;
+  double relative;  // what is computed as farther by this factor and the slack
+  double slack;     // is farther
+};
+
+enum RowState : std::uint8_t {
+  kSettled,  // one code leads by more than the filter needs
+  kSeveral,  // its pairs hold every nearest code
+  kCrowded,  // a lane may hold further candidates than it remembers
+};
+
+struct Settled {
+  std::int32_t *codes;
+  double *sqdist;  // of a crowded row: to some code that is not far from the nearest, or infinite
+  std::uint8_t *states;
 };
 
 struct Isa {
@@ -55,16 +88,22 @@ struct Isa {
   /// Sum the squares of x - centre for each row.
   void (*squares)(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
                   double *out);
-  /// Round scale * (x - centre) to 16-bit integers, `pairs` pairs a row.
-  void (*quantize)(const double *row, const double *centre, double scale, std::int64_t pairs,
-                   std::int32_t *out);
-  /// Compare a block of rows with the panels [first, last).
+  /// Round scale * (x - centre) to 16-bit integers, `pairs` pairs a row, and sum the squares of what
+  /// rounding left of each row, and of the integers.
+  void (*quantize)(const double *rows, const double *centre, double scale, std::int64_t count,
+                   std::int64_t stride, std::int64_t pairs, std::int32_t *out, double *residuals,
+                   double *norms);
+  /// Compare a block of rows with the panels [first, last); panel 0 begins anew.
   void (*scan)(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last);
-  /// List all codes of the groups within `reach` of the best of each of the first `rows` rows, and
-  /// write their thresholds. A row is crowded if a lane may hold further ones: it gets no pairs.
-  void (*candidates)(const Scan &scan, std::int64_t rows, const Panels &panels,
-                     const std::int64_t *reach, std::int64_t codes, Pairs &pairs,
-                     std::int32_t *thresholds, std::uint8_t *crowded);
+  /// Find for each row the score that every nearest code reaches, and the gap of squared distances
+  /// that the filter sees. Theorem: quantized_score_gap_le.
+  void (*certify)(const Scan &scan, const Panels &panels, const Quantized &quantized,
+                  std::int32_t *thresholds, double *clear);
+  /// Settle the rows where one group alone reaches the threshold, and its nearest code leads by the
+  /// gap `clear` in squared distances; append the candidates of the others.
+  void (*settle)(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact,
+                 const std::int32_t *thresholds, const double *clear, const Settled &settled,
+                 Pairs &pairs);
   /// List all codes of one row whose score is at least `threshold`; false if there is no room.
   bool (*collect)(const std::int32_t *integers, int shift, std::int32_t threshold,
                   const Panels &panels, std::int64_t codes, std::int32_t row, Pairs &pairs);
@@ -74,8 +113,13 @@ struct Isa {
   /// Transpose `count` vectors from the `first`, at most kDenseCodes, to (dim, kDenseCodes).
   void (*transpose)(const void *vectors, bool wide, std::int64_t first, std::int64_t count,
                     std::int64_t stride, std::int64_t dim, double *out);
-  /// Squared distances of one row to kDenseCodes transposed vectors, in float64.
-  void (*dense)(const double *row, const double *transposed, std::int64_t dim, double *out);
+  /// Squared distances of one row to kDenseCodes transposed vectors, in float64; returns the least.
+  double (*dense)(const double *row, const double *transposed, std::int64_t dim, double *out);
+  /// The same for integers, modulo 2^64. Returns the least of their differences from `base`, as
+  /// signed numbers, over those whose `sqdist` is at most `limit`; INT64_MAX if there is none.
+  std::int64_t (*wrapped)(const std::int64_t *row, const std::int64_t *transposed, std::int64_t dim,
+                          const double *sqdist, double limit, std::uint64_t base,
+                          std::uint64_t *out);
 };
 
 /// Those that this build contains, best first.

@@ -1,5 +1,6 @@
 /// AVX2: `vpmaddwd` on half the lanes of AVX-512, with 16 registers.
 
+#include "bounds.h"
 #include "isa.h"
 
 #if defined(__x86_64__)
@@ -12,7 +13,6 @@ struct Ops {
   static constexpr int kLanes = 8;
   static constexpr int kTile = 2;  // 8 sums, 4 vectors of codes, one of a row, one product
   static constexpr int kSmallTile = 2;
-  static constexpr int kFewPairs = 4;
   typedef std::int32_t Ints __attribute__((vector_size(32)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
 
@@ -34,6 +34,23 @@ struct Ops {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
   }
   template <class Doubles>
+  static Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return a * b + c;
+  }
+  template <class Doubles, class Floats>
+  static Doubles widen(Floats v) {
+    return __builtin_convertvector(v, Doubles);
+  }
+  template <class Doubles>
+  static Doubles numbers(Shorts v) {
+    const __m256i wide = _mm256_cvtepi16_epi32(reinterpret_cast<__m128i>(v));
+    __m256d halves[2] = {_mm256_cvtepi32_pd(_mm256_castsi256_si128(wide)),
+                         _mm256_cvtepi32_pd(_mm256_extracti128_si256(wide, 1))};
+    Doubles result;
+    __builtin_memcpy(&result, halves, sizeof result);
+    return result;
+  }
+  template <class Doubles>
   static Shorts round(Doubles v) {
     double halves[8];
     __builtin_memcpy(halves, &v, sizeof halves);
@@ -53,7 +70,7 @@ bool supported() {
 
 extern const Isa kAvx2;
 const Isa kAvx2 = {"avx2", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   candidates, collect,   sqdist,    transpose, dense};
+                   scan,   certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped};
 
 }  // namespace certvq
 #endif

@@ -1,5 +1,6 @@
 /// NEON, which every 64-bit ARM processor has: widening multiplications and pairwise additions.
 
+#include "bounds.h"
 #include "isa.h"
 
 #if defined(__aarch64__)
@@ -12,7 +13,6 @@ struct Ops {
   static constexpr int kLanes = 4;
   static constexpr int kTile = 4;  // 16 sums, 4 vectors of codes, one of a row, two products
   static constexpr int kSmallTile = 4;
-  static constexpr int kFewPairs = 4;
   typedef std::int32_t Ints __attribute__((vector_size(16)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
 
@@ -32,6 +32,18 @@ struct Ops {
         vandq_u32(vcgeq_s32(reinterpret_cast<int32x4_t>(v), vdupq_n_s32(threshold)), bits));
   }
   template <class Doubles>
+  static Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return a * b + c;
+  }
+  template <class Doubles, class Floats>
+  static Doubles widen(Floats v) {
+    return __builtin_convertvector(v, Doubles);
+  }
+  template <class Doubles>
+  static Doubles numbers(Shorts v) {
+    return __builtin_convertvector(v, Doubles);
+  }
+  template <class Doubles>
   static Shorts round(Doubles v) {
     Shorts result{};
     for (int entry = 0; entry < 8; ++entry) {
@@ -49,7 +61,7 @@ bool supported() { return true; }
 
 extern const Isa kNeon;
 const Isa kNeon = {"neon", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   candidates, collect,   sqdist,    transpose, dense};
+                   scan,   certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped};
 
 }  // namespace certvq
 #endif

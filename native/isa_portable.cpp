@@ -1,5 +1,6 @@
 /// Any processor: what the compiler makes of vectors of four lanes, without any intrinsic.
 
+#include "bounds.h"
 #include "isa.h"
 
 namespace certvq {
@@ -9,7 +10,6 @@ struct Ops {
   static constexpr int kLanes = 4;
   static constexpr int kTile = 2;
   static constexpr int kSmallTile = 2;
-  static constexpr int kFewPairs = 4;
   typedef std::int32_t Ints __attribute__((vector_size(16)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
 
@@ -33,6 +33,18 @@ struct Ops {
     return mask;
   }
   template <class Doubles>
+  static Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return a * b + c;
+  }
+  template <class Doubles, class Floats>
+  static Doubles widen(Floats v) {
+    return __builtin_convertvector(v, Doubles);
+  }
+  template <class Doubles>
+  static Doubles numbers(Shorts v) {
+    return __builtin_convertvector(v, Doubles);
+  }
+  template <class Doubles>
   static Shorts round(Doubles v) {
     Shorts result{};
     for (int entry = 0; entry < 8; ++entry) {
@@ -50,6 +62,6 @@ bool supported() { return true; }
 
 extern const Isa kPortable;
 const Isa kPortable = {"portable", kLanes,     supported, read_rows, squares,   quantize,
-                       scan,       candidates, collect,   sqdist,    transpose, dense};
+                       scan,       certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped};
 
 }  // namespace certvq

@@ -1,5 +1,6 @@
 /// AVX-512 with VNNI: `vpdpwssd` multiplies 32 pairs of 16-bit integers and adds them to 16 sums.
 
+#include "bounds.h"
 #include "isa.h"
 
 #if defined(__x86_64__)
@@ -12,7 +13,6 @@ struct Ops {
   static constexpr int kLanes = 16;
   static constexpr int kTile = 6;  // 24 sums, 4 vectors of codes and one of a row: 29 registers
   static constexpr int kSmallTile = 4;
-  static constexpr int kFewPairs = 4;
   typedef std::int32_t Ints __attribute__((vector_size(64)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
 
@@ -27,6 +27,21 @@ struct Ops {
   }
   static std::uint32_t at_least(Ints v, std::int32_t threshold) {
     return _mm512_cmpge_epi32_mask(reinterpret_cast<__m512i>(v), _mm512_set1_epi32(threshold));
+  }
+  template <class Doubles>
+  static Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return reinterpret_cast<Doubles>(_mm512_fmadd_pd(reinterpret_cast<__m512d>(a),
+                                                     reinterpret_cast<__m512d>(b),
+                                                     reinterpret_cast<__m512d>(c)));
+  }
+  template <class Doubles, class Floats>
+  static Doubles widen(Floats v) {
+    return reinterpret_cast<Doubles>(_mm512_cvtps_pd(reinterpret_cast<__m256>(v)));
+  }
+  template <class Doubles>
+  static Doubles numbers(Shorts v) {
+    return reinterpret_cast<Doubles>(
+        _mm512_cvtepi32_pd(_mm256_cvtepi16_epi32(reinterpret_cast<__m128i>(v))));
   }
   template <class Doubles>
   static Shorts round(Doubles v) {
@@ -47,7 +62,7 @@ bool supported() {
 
 extern const Isa kVnni;
 const Isa kVnni = {"avx512_vnni", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,          candidates, collect,   sqdist,    transpose, dense};
+                   scan,          certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped};
 
 }  // namespace certvq
 #endif

@@ -111,15 +111,19 @@ std::vector<std::string> isas() {
 }
 
 nb::dict bounds(double dim, double norm, double residual, double names) {
+  namespace own = certvq::bounds;
+  const double scale = 4.0;
   nb::dict values;
-  values["gamma"] = certvq::bounds::gamma(dim);
-  values["underflow_radius"] = certvq::bounds::underflow_radius(dim);
-  values["norm_upper"] = certvq::bounds::norm_upper(norm, dim);
-  values["fixed_point_residual"] = certvq::bounds::fixed_point_residual(dim);
-  values["fixed_point_code_residual"] = certvq::bounds::fixed_point_code_residual(residual, dim);
-  values["fixed_point_radius"] = certvq::bounds::fixed_point_radius(norm, residual, dim, names);
-  values["sqdist_lower"] = certvq::bounds::sqdist_lower(norm, dim);
-  values["sqdist_upper"] = certvq::bounds::sqdist_upper(norm, dim);
+  values["gamma"] = own::gamma(dim);
+  values["underflow_radius"] = own::underflow_radius(dim);
+  values["norm_upper"] = own::norm_upper(norm, dim);
+  values["fixed_point_residual"] = own::fixed_point_residual(residual, dim);
+  values["fixed_point_distance"] = own::fixed_point_distance(norm, -residual, scale, names);
+  values["fixed_point_reach"] = own::fixed_point_reach(norm, residual, residual, scale, 0.25, names);
+  values["sqdist_lower"] = own::sqdist_lower(norm, dim);
+  values["sqdist_upper"] = own::sqdist_upper(norm, dim);
+  values["farther_factor"] = own::farther_factor(dim);
+  values["farther_slack"] = own::farther_slack(dim);
   return values;
 }
 
@@ -139,7 +143,7 @@ NB_MODULE(_kernel, module) {
              "Say whether this thread rounds to nearest and keeps subnormal numbers.");
   module.def("isas", &isas, "Name the instruction sets that run here, the best first.");
   module.def("bounds", &bounds, "dim"_a, "norm"_a, "residual"_a, "names"_a,
-             "Evaluate the generated bounds, for comparison with certvq.bounds.");
+             "Evaluate the generated bounds, for comparison with certvq.bounds; the scale is 4.");
 
   nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
       .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })

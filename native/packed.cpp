@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "bounds.h"
 
@@ -10,7 +11,8 @@ namespace certvq {
 namespace {
 
 constexpr std::int64_t kChunk = 64;           // code vectors that are read at once
-constexpr double kLargest = 0x1p+400;         // squares of what lies below cannot overflow
+constexpr double kLargestSquare = 0x1p+800;    // of a norm
+constexpr double kSmallest = 0x1p-400;
 constexpr std::int64_t kLargestDim = 1 << 20;  // for FIXED_POINT_NORM
 constexpr std::int32_t kPaddingMark = 1 << 28;
 constexpr std::int64_t kSmallGroups = 1024;  // see `grouped`
@@ -41,17 +43,17 @@ class FirstSeen {
     while (size < static_cast<std::size_t>(2 * rows)) size *= 2;
     places_.assign(size, {0, -1});
   }
-  /// Return the place of an equal row, or put `index` in and return -1.
+  /// Say whether an equal row is in; if not, put `index` in.
   template <class Equal>
-  std::int64_t find_or_put(std::uint64_t hash, std::int64_t index, Equal equal) {
+  bool find_or_put(std::uint64_t hash, std::int64_t index, Equal equal) {
     const auto tag = static_cast<std::uint32_t>(hash >> 32);
     for (std::size_t place = hash & (places_.size() - 1);; place = (place + 1) & (places_.size() - 1)) {
       Place &candidate = places_[place];
       if (candidate.index < 0) {
         candidate = {tag, static_cast<std::int32_t>(index)};
-        return -1;
+        return false;
       }
-      if (candidate.tag == tag && equal(candidate.index)) return candidate.index;
+      if (candidate.tag == tag && equal(candidate.index)) return true;
     }
   }
 
@@ -67,35 +69,40 @@ class FirstSeen {
 template <class Entry>
 void fold(const Matrix &codebook, Packed &packed, Aligned<Entry> &vectors) {
   const std::int64_t stride = packed.stride;
-  vectors = Aligned<Entry>(packed.given * stride);
+  vectors = Aligned<Entry>((packed.given + kBlocks - 1) * stride);  // see Exact
+  const std::vector<double> origin(static_cast<std::size_t>(stride), 0.0);
   Aligned<double> chunk(kChunk * stride);
+  Aligned<double> squares(kChunk);
   FirstSeen seen(packed.given);
   double *sums = packed.centre.data();
   std::fill_n(sums, stride, 0.0);
-  double largest = 0.0;
-  double poison = 0.0;  // NaN as soon as one entry is NaN or infinite
   Entry *next = vectors.data();
   for (std::int64_t first = 0; first < packed.given; first += kChunk) {
     const std::int64_t count = std::min(kChunk, packed.given - first);
     packed.isa->read(codebook, first, count, stride, chunk.data());
+    packed.isa->squares(chunk.data(), origin.data(), count, stride, squares.data());
     for (std::int64_t row = 0; row < count; ++row) {
       const double *exact = chunk.data() + row * stride;
+      if (!(squares.data()[row] < kLargestSquare)) {
+        double poison = 0.0;  // NaN as soon as one entry is NaN or infinite
+        for (std::int64_t d = 0; d < stride; ++d) poison += exact[d] * 0.0;
+        const bool finite = poison == 0.0;
+        if (packed.refusal != Refusal::kNotFinite) {
+          packed.refusal = finite ? Refusal::kExtreme : Refusal::kNotFinite;
+        }
+        continue;
+      }
       for (std::int64_t d = 0; d < stride; ++d) {
         next[d] = static_cast<Entry>(exact[d] + 0.0);  // -0 and 0 are the same number
-        largest = std::max(largest, std::fabs(exact[d]));
-        poison += exact[d] * 0.0;
       }
-      const std::int64_t equal = seen.find_or_put(
-          hash_row(next, stride), packed.distinct, [&](std::int64_t other) {
-            return std::memcmp(vectors.data() + other * stride, next,
-                               static_cast<std::size_t>(stride) * sizeof(Entry)) == 0;
-          });
-      if (equal >= 0) {
+      const auto same = [&](std::int64_t other) {
+        return std::memcmp(vectors.data() + other * stride, next,
+                           static_cast<std::size_t>(stride) * sizeof(Entry)) == 0;
+      };
+      if (seen.find_or_put(hash_row(next, stride), packed.distinct, same)) {
         if (packed.lowest.empty()) {
           packed.lowest.resize(static_cast<std::size_t>(packed.distinct));
-          for (std::size_t i = 0; i < packed.lowest.size(); ++i) {
-            packed.lowest[i] = static_cast<std::int64_t>(i);
-          }
+          std::iota(packed.lowest.begin(), packed.lowest.end(), std::int64_t{0});
         }
         continue;
       }
@@ -105,86 +112,92 @@ void fold(const Matrix &codebook, Packed &packed, Aligned<Entry> &vectors) {
       next += stride;
     }
   }
-  if (!(poison == 0.0)) {
-    packed.refusal = Refusal::kNotFinite;
-  } else if (largest >= kLargest || packed.dim > kLargestDim) {
+  std::fill_n(next, (kBlocks - 1) * stride, Entry{0});
+  if (packed.dim > kLargestDim && packed.refusal == Refusal::kNone) {
     packed.refusal = Refusal::kExtreme;
   }
+  for (std::int64_t d = 0; d < stride; ++d) sums[d] /= static_cast<double>(packed.distinct);
 }
 
-/// Write the integers of one code into its panel; returns the squared residual in units.
-double place_integers(const double *scaled, std::int64_t code, const Packed &packed,
-                      std::int16_t *integers) {
-  const std::int64_t lanes = packed.isa->lanes;
-  const std::int64_t panel_codes = kBlocks * lanes;
-  const std::int64_t within = code % panel_codes;
-  const std::int64_t lane = within / kBlocks;
-  const std::int64_t block = within % kBlocks;
-  std::int16_t *out = integers + (code / panel_codes * packed.panels.pairs * panel_codes +
-                                  block * lanes + lane) * 2;
-  double squared = 0.0;
-  for (std::int64_t pair = 0; pair < packed.panels.pairs; ++pair, out += panel_codes * 2) {
-    for (int entry = 0; entry < 2; ++entry) {
-      const double value = scaled[2 * pair + entry];
-      const double rounded = std::nearbyint(value);
-      squared += (value - rounded) * (value - rounded);
-      out[entry] = static_cast<std::int16_t>(rounded);
-    }
-  }
-  return squared;
-}
-
-void quantize_codes(Packed &packed) {
+/// Choose the groups: a single code each needs no comparison within the group, but more bookkeeping.
+void choose_groups(Packed &packed) {
   const std::int64_t panel_codes = kBlocks * packed.isa->lanes;
-  const std::int64_t stride = packed.stride;
   Panels &panels = packed.panels;
   panels.pairs = (packed.dim + 1) / 2;
   panels.count = (packed.distinct + panel_codes - 1) / panel_codes;
-  // A single code a group needs no comparison within the group, but more bookkeeping in the filter.
   panels.grouped = packed.distinct > kSmallGroups || packed.dim <= 16;
   const std::int64_t groups = panels.count * (panels.grouped ? 1 : kBlocks);
   while ((std::int64_t{1} << panels.group_bits) < groups) ++panels.group_bits;
+}
 
-  std::vector<double> squares(static_cast<std::size_t>(packed.distinct));
-  std::vector<double> vectors(static_cast<std::size_t>(kChunk * stride));
-  const double *centre = packed.centre.data();
-  for (std::int64_t code = 0; code < packed.distinct; ++code) {
-    packed.read_vector(code, vectors.data());
-    packed.isa->squares(vectors.data(), centre, 1, stride, &squares[static_cast<std::size_t>(code)]);
-  }
-  const double radius =
-      bounds::norm_upper(*std::max_element(squares.begin(), squares.end()),
-                         static_cast<double>(packed.dim));
-  if (packed.distinct > 1 && radius < 1.0 / kLargest) packed.refusal = Refusal::kExtreme;
-  if (packed.refusal != Refusal::kNone) return;
-  packed.scale = bounds::FIXED_POINT_NORM / radius;
-
-  packed.integers = Aligned<std::int16_t>(panels.count * panels.pairs * panel_codes * 2);
-  packed.offsets = Aligned<std::int32_t>(panels.count * panel_codes);
+/// Write integers and offsets of the codes, and copies of the last one, marked, into the padding.
+void fill_panels(Packed &packed) {
+  const std::int64_t lanes = packed.isa->lanes;
+  const std::int64_t panel_codes = kBlocks * lanes;
+  const std::int64_t pairs = packed.panels.pairs;
+  packed.integers = Aligned<std::int16_t>(packed.panels.count * pairs * panel_codes * 2);
+  packed.offsets = Aligned<std::int32_t>(packed.panels.count * panel_codes);
+  Aligned<double> chunk(kChunk * packed.stride);
+  Aligned<std::int32_t> rounded(kChunk * pairs);
+  Aligned<double> residuals(kChunk);
+  Aligned<double> norms(kChunk);
   double residual = 0.0;
-  for (std::int64_t code = 0; code < panels.count * panel_codes; ++code) {
-    const bool padding = code >= packed.distinct;
-    const std::int64_t source = padding ? packed.distinct - 1 : code;
-    packed.read_vector(source, vectors.data());
-    for (std::int64_t d = 0; d < stride; ++d) {
-      vectors[static_cast<std::size_t>(d)] =
-          (vectors[static_cast<std::size_t>(d)] - centre[d]) * packed.scale;
+  auto *integers = reinterpret_cast<unsigned char *>(packed.integers.data());
+  for (std::int64_t first = 0; first < packed.panels.count * panel_codes; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, packed.panels.count * panel_codes - first);
+    const std::int64_t real = std::clamp(packed.distinct - first, std::int64_t{0}, count);
+    if (real > 0) {
+      packed.isa->read(packed.matrix(), first, real, packed.stride, chunk.data());
+      packed.isa->quantize(chunk.data(), packed.centre.data(), packed.scale, real, packed.stride,
+                           pairs, rounded.data(), residuals.data(), norms.data());
+      residual = std::max(residual, *std::max_element(residuals.data(), residuals.data() + real));
     }
-    residual = std::max(residual, place_integers(vectors.data(), code, packed, packed.integers.data()));
-    const double offset = std::nearbyint(-0.5 * squares[static_cast<std::size_t>(source)] *
-                                         packed.scale * packed.scale);
-    const std::int64_t within = code % panel_codes;
-    packed.offsets.data()[code / panel_codes * panel_codes +
-                          within % kBlocks * packed.isa->lanes + within / kBlocks] =
-        static_cast<std::int32_t>(offset) - (padding ? kPaddingMark : 0);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const std::int64_t code = first + row;
+      const bool padding = code >= packed.distinct;
+      const std::int64_t within = code % panel_codes;
+      const std::int64_t place = within % kBlocks * lanes + within / kBlocks;
+      const std::int64_t panel = code / panel_codes;
+      const std::int64_t from = padding ? std::max<std::int64_t>(real, 1) - 1 : row;
+      unsigned char *out = integers + (panel * pairs * panel_codes + place) * 4;
+      for (std::int64_t pair = 0; pair < pairs; ++pair) {
+        std::memcpy(out + pair * panel_codes * 4, rounded.data() + from * pairs + pair, 4);
+      }
+      const auto half_square = static_cast<std::int32_t>((norms.data()[from] + 1.0) * 0.5);
+      packed.offsets.data()[panel * panel_codes + place] =
+          -half_square - (padding ? kPaddingMark : 0);
+    }
   }
-  packed.code_residual =
-      bounds::fixed_point_code_residual(residual, static_cast<double>(packed.dim));
-  panels.integers = packed.integers.data();
-  panels.offsets = packed.offsets.data();
+  packed.code_residual = bounds::fixed_point_residual(residual, static_cast<double>(packed.dim));
+  packed.panels.integers = packed.integers.data();
+  packed.panels.offsets = packed.offsets.data();
+}
+
+void quantize_codes(Packed &packed) {
+  choose_groups(packed);
+  Aligned<double> chunk(kChunk * packed.stride);
+  Aligned<double> squares(packed.distinct);
+  for (std::int64_t first = 0; first < packed.distinct; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, packed.distinct - first);
+    packed.isa->read(packed.matrix(), first, count, packed.stride, chunk.data());
+    packed.isa->squares(chunk.data(), packed.centre.data(), count, packed.stride,
+                        squares.data() + first);
+  }
+  const double greatest = *std::max_element(squares.data(), squares.data() + packed.distinct);
+  const double radius = bounds::norm_upper(greatest, static_cast<double>(packed.dim));
+  if (packed.distinct > 1 && radius < kSmallest) {
+    packed.refusal = Refusal::kExtreme;
+    return;
+  }
+  packed.scale = bounds::FIXED_POINT_NORM / radius;
+  fill_panels(packed);
 }
 
 }  // namespace
+
+Matrix Packed::matrix() const {
+  return {vectors(), wide ? Number::kFloat64 : Number::kFloat32, distinct, dim, stride, 1};
+}
 
 void Packed::read_vector(std::int64_t code, double *out) const {
   if (wide) {
@@ -208,9 +221,6 @@ std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa) {
     fold(codebook, *packed, packed->narrow_vectors);
   }
   if (packed->refusal != Refusal::kNone) return packed;
-  for (std::int64_t d = 0; d < packed->stride; ++d) {
-    packed->centre.data()[d] /= static_cast<double>(packed->distinct);
-  }
   quantize_codes(*packed);
   return packed;
 }

@@ -58,7 +58,7 @@ struct Packed {
   bool wide = false;          // whether vectors are doubles (float64 codebooks), else floats
 
   double scale = 0.0;          // units per length
-  double code_residual = 0.0;  // bounds.fixed_point_code_residual
+  double code_residual = 0.0;  // the greatest fixed_point_residual of a code vector
   Panels panels{};             // views of `integers` and `offsets`
 
   std::vector<std::int64_t> lowest;  // (U,), empty if nothing was folded
@@ -72,6 +72,8 @@ struct Packed {
     return wide ? static_cast<const void *>(wide_vectors.data())
                 : static_cast<const void *>(narrow_vectors.data());
   }
+  /// The distinct vectors as a matrix that can be read.
+  Matrix matrix() const;
   /// Write a code vector as doubles, `stride` of them.
   void read_vector(std::int64_t code, double *out) const;
   std::int64_t index(std::int64_t code) const {

@@ -4,6 +4,12 @@
 /// types are subsets of float64. Included once by each instruction set, inside its own unnamed
 /// namespace, so that no function is shared between files that are compiled for unlike processors.
 
+#if defined(__aarch64__)
+typedef __fp16 Half;  // GCC has _Float16 in C++ from 13 on here
+#else
+typedef _Float16 Half;
+#endif
+
 template <class Entry>
 struct Reader {
   static double exact(Entry entry) { return static_cast<double>(entry); }
@@ -62,6 +68,6 @@ void read_rows(const Matrix &matrix, std::int64_t first, std::int64_t count, std
     case Number::kBfloat16:
       return read_block<Bfloat16>(matrix, first, count, stride, out);
     case Number::kFloat16:
-      return read_block<_Float16>(matrix, first, count, stride, out);
+      return read_block<Half>(matrix, first, count, stride, out);
   }
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bounds.h"
+#include "dense.h"
 #include "exact.h"
 
 namespace certvq {
@@ -36,13 +37,17 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   pair_capacity_ = rows * most + kFewCandidates + most;
   exact_ = Aligned<double>(rows * packed.stride);
   squares_ = Aligned<double>(rows);
+  residuals_ = Aligned<double>(rows);
   integers_ = Aligned<std::int32_t>(rows * packed.panels.pairs);
   best_ = Aligned<std::int32_t>(rows * 2 * isa_.lanes);
+  scales_ = Aligned<double>(rows / kTileRows);
   shifts_ = Aligned<std::uint8_t>(rows);
-  reach_ = Aligned<std::int64_t>(rows);
+  norms_ = Aligned<double>(rows);
   clear_ = Aligned<double>(rows);
   thresholds_ = Aligned<std::int32_t>(rows);
-  crowded_ = Aligned<std::uint8_t>(rows);
+  codes_ = Aligned<std::int32_t>(rows);
+  sqdist_ = Aligned<double>(rows);
+  states_ = Aligned<std::uint8_t>(rows);
   pair_rows_ = Aligned<std::int32_t>(pair_capacity_);
   pair_codes_ = Aligned<std::int32_t>(pair_capacity_);
   pair_sqdist_ = Aligned<double>(pair_capacity_);
@@ -57,6 +62,7 @@ void Worker::decide(std::int64_t first, std::int64_t last) {
   quantize(count, tiled);
   scan(tiled);
   if (progress_.stopped()) return;
+  certify(tiled);
   resolve(first, count);
 }
 
@@ -77,41 +83,36 @@ void Worker::read(std::int64_t first, std::int64_t count) {
 /// Choose for each tile how often to halve the units, so that its greatest norm fits.
 void Worker::quantize(std::int64_t count, std::int64_t tiled) {
   const auto dim = static_cast<double>(packed_.dim);
-  const double names = static_cast<double>((std::int64_t{1} << packed_.panels.group_bits) - 1);
   const std::int64_t pairs = packed_.panels.pairs;
   for (std::int64_t tile = 0; tile < tiled; tile += kTileRows) {
     const std::int64_t end = std::min(tile + kTileRows, count);
     const double greatest = *std::max_element(squares_.data() + tile, squares_.data() + end);
-    double scale = packed_.scale;
-    int shift = 0;
-    const double norm = bounds::norm_upper(greatest, dim);
-    if (norm * scale > bounds::FIXED_POINT_NORM) {
-      std::frexp(norm * scale / bounds::FIXED_POINT_NORM, &shift);
-      scale = std::ldexp(scale, -shift);
-    }
-    const auto halvings = static_cast<std::uint8_t>(std::min(shift, 31));
-    for (std::int64_t row = tile; row < tile + kTileRows; ++row) {
-      shifts_.data()[row] = halvings;
-      if (row >= end) {
-        std::fill_n(integers_.data() + row * pairs, pairs, 0);
-        continue;
-      }
-      isa_.quantize(exact_.data() + row * packed_.stride, packed_.centre.data(), scale, pairs,
-                    integers_.data() + row * pairs);
-      const double units = bounds::norm_upper(squares_.data()[row], dim) * scale;
-      const double radius = bounds::fixed_point_radius(units, packed_.code_residual, dim, names);
-      reach_.data()[row] = static_cast<std::int64_t>(2.0 * radius) + 1;
-      // Scores are half as far apart as squared distances, and each errs by half the reach.
-      clear_.data()[row] = 4.0 * static_cast<double>(reach_.data()[row]) / (scale * packed_.scale);
-    }
+    const double norm = bounds::norm_upper(greatest, dim) * packed_.scale;
+    int halvings = 0;
+    if (norm > bounds::FIXED_POINT_NORM) std::frexp(norm / bounds::FIXED_POINT_NORM, &halvings);
+    scales_.data()[tile / kTileRows] = std::ldexp(1.0, halvings);
+    std::fill_n(shifts_.data() + tile, kTileRows, static_cast<std::uint8_t>(std::min(halvings, 31)));
+    std::int32_t *integers = integers_.data() + tile * pairs;
+    isa_.quantize(exact_.data() + tile * packed_.stride, packed_.centre.data(),
+                  std::ldexp(packed_.scale, -halvings), end - tile, packed_.stride, pairs, integers,
+                  residuals_.data() + tile, norms_.data() + tile);
+    std::fill_n(integers + (end - tile) * pairs, (tile + kTileRows - end) * pairs, 0);
+    std::fill(residuals_.data() + end, residuals_.data() + tile + kTileRows, 0.0);
+    std::fill(norms_.data() + end, norms_.data() + tile + kTileRows, 0.0);
   }
+}
+
+void Worker::certify(std::int64_t tiled) {
+  const Scan scan{integers_.data(), shifts_.data(), tiled, best_.data()};
+  const Quantized quantized{norms_.data(), residuals_.data(),     scales_.data(),
+                            packed_.scale, packed_.code_residual, static_cast<double>(packed_.dim)};
+  isa_.certify(scan, packed_.panels, quantized, thresholds_.data(), clear_.data());
 }
 
 void Worker::scan(std::int64_t tiled) {
   const Panels &panels = packed_.panels;
   const std::int64_t panel_bytes = panels.pairs * kBlocks * isa_.lanes * 4;
   const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
-  std::fill_n(best_.data(), tiled * 2 * isa_.lanes, kNothing);
   const Scan scan{integers_.data(), shifts_.data(), tiled, best_.data()};
   for (std::int64_t first = 0; first < panels.count; first += step) {
     isa_.scan(scan, panels, first, std::min(first + step, panels.count));
@@ -122,11 +123,25 @@ void Worker::scan(std::int64_t tiled) {
 
 void Worker::resolve(std::int64_t first, std::int64_t count) {
   const Scan scan{integers_.data(), shifts_.data(), count, best_.data()};
+  const auto dim = static_cast<double>(packed_.dim);
+  const Exact exact{exact_.data(),
+                    packed_.vectors(),
+                    packed_.wide,
+                    packed_.distinct,
+                    packed_.stride,
+                    bounds::farther_factor(dim),
+                    bounds::farther_slack(dim)};
+  const Settled settled{codes_.data(), sqdist_.data(), states_.data()};
   Pairs pairs{pair_rows_.data(), pair_codes_.data(), 0, pair_capacity_};
-  isa_.candidates(scan, count, packed_.panels, reach_.data(), packed_.distinct, pairs,
-                  thresholds_.data(), crowded_.data());
-  isa_.sqdist(exact_.data(), packed_.vectors(), packed_.wide, packed_.stride, pairs,
-              pair_sqdist_.data());
+  isa_.settle(scan, count, packed_.panels, exact, thresholds_.data(), clear_.data(), settled,
+              pairs);
+  for (std::int64_t row = 0; row < count; ++row) {
+    if (states_.data()[row] != kSettled) continue;
+    results_.codes[first + row] = packed_.index(codes_.data()[row]);
+    results_.decided_by[first + row] = kFilter;
+    results_.sqdist[first + row] = sqdist_.data()[row];
+  }
+  measure(pairs);
   for (std::int64_t begin = 0; begin < pairs.count;) {
     const std::int32_t row = pairs.rows[begin];
     std::int64_t end = begin + 1;
@@ -135,20 +150,25 @@ void Worker::resolve(std::int64_t first, std::int64_t count) {
     begin = end;
   }
   for (std::int64_t row = 0; row < count; ++row) {
-    if (!crowded_.data()[row]) continue;
+    if (states_.data()[row] != kCrowded) continue;
     pairs.count = 0;
     pairs.capacity = kFewCandidates;
-    if (!isa_.collect(integers_.data() + row * packed_.panels.pairs, shifts_.data()[row],
-                      thresholds_.data()[row], packed_.panels, packed_.distinct,
-                      static_cast<std::int32_t>(row), pairs)) {
+    if (isa_.collect(integers_.data() + row * packed_.panels.pairs, shifts_.data()[row],
+                     thresholds_.data()[row], packed_.panels, packed_.distinct,
+                     static_cast<std::int32_t>(row), pairs)) {
+      measure(pairs);
+      resolve_row(first + row, row, 0, pairs.count);
+    } else {
       aside_.push_back(first + row);
-      continue;
+      aside_reached_.push_back(sqdist_.data()[row]);
     }
-    isa_.sqdist(exact_.data(), packed_.vectors(), packed_.wide, packed_.stride, pairs,
-                pair_sqdist_.data());
-    resolve_row(first + row, row, 0, pairs.count);
   }
   if (static_cast<std::int64_t>(aside_.size()) >= kMostRows) finish();
+}
+
+void Worker::measure(const Pairs &pairs) {
+  isa_.sqdist(exact_.data(), packed_.vectors(), packed_.wide, packed_.stride, pairs,
+              pair_sqdist_.data());
 }
 
 /// Decide a row among pairs [begin, end), which hold every nearest code.
@@ -161,11 +181,7 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
   for (std::int64_t pair = begin + 1; pair < end; ++pair) {
     if (sqdist[pair] < sqdist[nearest]) nearest = pair;
   }
-  const double clear = sqdist[nearest] + clear_.data()[local];
-  std::uint8_t decided_by = codes[begin] / kBlocks == codes[end - 1] / kBlocks ? kFilter : kRefined;
-  for (std::int64_t pair = begin; pair < end; ++pair) {
-    if (pair != nearest && !(sqdist[pair] > clear)) decided_by = kRefined;
-  }
+  std::uint8_t decided_by = kRefined;
   std::int64_t code = codes[nearest];
   if (end - begin > 1) {
     const double upper = bounds::sqdist_upper(sqdist[nearest], dim);
@@ -195,59 +211,33 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
 void Worker::finish() {
   const std::int64_t block = block_rows(packed_);
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(aside_.size()); first += block) {
-    dense(aside_.data() + first, std::min(block, static_cast<std::int64_t>(aside_.size()) - first));
+    dense(first, std::min(block, static_cast<std::int64_t>(aside_.size()) - first));
   }
   aside_.clear();
+  aside_reached_.clear();
 }
 
-/// Compare rows with every code vector in float64; keep what may be nearest.
-void Worker::dense(const std::int64_t *rows, std::int64_t count) {
-  struct Row {
-    double least_upper = HUGE_VAL;
-    std::vector<std::pair<double, std::int32_t>> open;  // computed squared distance and code
-  };
-  const auto dim = static_cast<double>(packed_.dim);
-  std::vector<Row> states(static_cast<std::size_t>(count));
-  Aligned<double> transposed(packed_.dim * kDenseCodes);
-  Aligned<double> sqdist(kDenseCodes);
+/// Compare rows that were put aside with every code vector.
+void Worker::dense(std::int64_t first, std::int64_t count) {
+  const std::int64_t *rows = aside_.data() + first;
+  std::vector<Dense::Choice> choices(static_cast<std::size_t>(count));
   for (std::int64_t row = 0; row < count; ++row) {
     isa_.read(latents_, rows[row], 1, packed_.stride, exact_.data() + row * packed_.stride);
   }
-  for (std::int64_t first = 0; first < packed_.distinct; first += kDenseCodes) {
-    const std::int64_t codes = std::min<std::int64_t>(kDenseCodes, packed_.distinct - first);
-    isa_.transpose(packed_.vectors(), packed_.wide, first, codes, packed_.stride, packed_.dim,
-                   transposed.data());
-    for (std::int64_t row = 0; row < count; ++row) {
-      Row &state = states[static_cast<std::size_t>(row)];
-      isa_.dense(exact_.data() + row * packed_.stride, transposed.data(), packed_.dim, sqdist.data());
-      for (std::int64_t code = 0; code < codes; ++code) {
-        const double value = sqdist.data()[code];
-        if (bounds::sqdist_lower(value, dim) > state.least_upper) continue;
-        state.least_upper = std::min(state.least_upper, bounds::sqdist_upper(value, dim));
-        state.open.emplace_back(value, static_cast<std::int32_t>(first + code));
-      }
-    }
+  const auto goes_on = [this] {
     poll_();
-    if (progress_.stopped()) return;
-  }
+    return !progress_.stopped();
+  };
+  if (!dense_) dense_ = std::make_unique<Dense>(packed_);
+  if (!dense_->decide(exact_.data(), aside_reached_.data() + first, count, choices.data(), goes_on)) return;
   for (std::int64_t row = 0; row < count; ++row) {
-    Row &state = states[static_cast<std::size_t>(row)];
-    const double *latent = exact_.data() + row * packed_.stride;
-    ExactRow among(latent, packed_.dim);
-    int left = 0;
-    for (const auto &[value, code] : state.open) {
-      if (bounds::sqdist_lower(value, dim) > state.least_upper) continue;
-      packed_.read_vector(code, vector_.data());
-      among.consider(vector_.data(), code);
-      ++left;
-    }
-    auto code = static_cast<std::int32_t>(among.nearest());
+    auto [code, exact] = choices[static_cast<std::size_t>(row)];
     std::int32_t local = 0;
-    const Pairs pairs{&local, &code, 1, 1};
-    isa_.sqdist(latent, packed_.vectors(), packed_.wide, packed_.stride, pairs,
-                &results_.sqdist[rows[row]]);
+    const Pairs pair{&local, &code, 1, 1};
+    isa_.sqdist(exact_.data() + row * packed_.stride, packed_.vectors(), packed_.wide,
+                packed_.stride, pair, &results_.sqdist[rows[row]]);
     results_.codes[rows[row]] = packed_.index(code);
-    results_.decided_by[rows[row]] = left > 1 ? kExact : kRefined;
+    results_.decided_by[rows[row]] = exact ? kExact : kRefined;
   }
 }
 

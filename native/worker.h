@@ -8,8 +8,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
+#include "dense.h"
 #include "packed.h"
 
 namespace certvq {
@@ -56,9 +58,11 @@ class Worker {
   void read(std::int64_t first, std::int64_t count);
   void quantize(std::int64_t count, std::int64_t tiled);
   void scan(std::int64_t tiled);
+  void certify(std::int64_t tiled);
   void resolve(std::int64_t first, std::int64_t count);
+  void measure(const Pairs &pairs);
   void resolve_row(std::int64_t row, std::int64_t local, std::int64_t begin, std::int64_t end);
-  void dense(const std::int64_t *rows, std::int64_t count);
+  void dense(std::int64_t first, std::int64_t count);
 
   const Packed &packed_;
   const Isa &isa_;
@@ -67,20 +71,26 @@ class Worker {
   Progress &progress_;
   std::function<void()> poll_;
   Aligned<double> exact_;             // (block, stride)
-  Aligned<double> squares_;           // (block,)
+  Aligned<double> squares_;           // (block,), squared norms of x - centre
+  Aligned<double> residuals_;         // (block,), squared norms of what rounding leaves
   Aligned<std::int32_t> integers_;    // (block, pairs)
   Aligned<std::int32_t> best_;        // (block, 2, lanes)
-  Aligned<std::uint8_t> shifts_;      // (block,)
-  Aligned<std::int64_t> reach_;       // (block,): twice the radius, in units of a score
+  Aligned<double> scales_;            // one a tile: units of the codes in a unit of its latents
+  Aligned<std::uint8_t> shifts_;      // (block,), of the offsets
+  Aligned<double> norms_;             // (block,), squared norms of the integers
   Aligned<double> clear_;             // (block,): a gap of squared distances that the filter sees
-  Aligned<std::int32_t> thresholds_;  // (block,)
-  Aligned<std::uint8_t> crowded_;     // (block,)
+  Aligned<std::int32_t> thresholds_;  // (block,), below which no nearest code can score
+  Aligned<std::int32_t> codes_;       // (block,), as the other parts of Settled
+  Aligned<double> sqdist_;
+  Aligned<std::uint8_t> states_;
   Aligned<std::int32_t> pair_rows_;
   Aligned<std::int32_t> pair_codes_;
   Aligned<double> pair_sqdist_;
   Aligned<double> vector_;  // (stride,)
   std::int64_t pair_capacity_;
-  std::vector<std::int64_t> aside_;
+  std::vector<std::int64_t> aside_;     // rows that the filter could not narrow down
+  std::vector<double> aside_reached_;   // see Dense::decide
+  std::unique_ptr<Dense> dense_;  // made when a row needs it
 };
 
 }  // namespace certvq

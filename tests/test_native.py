@@ -74,11 +74,13 @@ def test_kernel_evaluates_the_bounds_of_the_page(dim):
     expected = {
         "underflow_radius": bounds.underflow_radius(dim),
         "norm_upper": bounds.norm_upper(norm, dim),
-        "fixed_point_residual": bounds.fixed_point_residual(dim),
-        "fixed_point_code_residual": bounds.fixed_point_code_residual(residual, dim),
-        "fixed_point_radius": bounds.fixed_point_radius(norm, residual, dim, names),
+        "fixed_point_residual": bounds.fixed_point_residual(residual, dim),
+        "fixed_point_distance": bounds.fixed_point_distance(norm, -residual, 4.0, names),
+        "fixed_point_reach": bounds.fixed_point_reach(norm, residual, residual, 4.0, 0.25, names),
         "sqdist_lower": bounds.sqdist_lower(norm, dim),
         "sqdist_upper": bounds.sqdist_upper(norm, dim),
+        "farther_factor": bounds.farther_factor(dim),
+        "farther_slack": bounds.farther_slack(dim),
     }
     assert computed.keys() == expected.keys()
     for name, value in expected.items():

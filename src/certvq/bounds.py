@@ -156,28 +156,15 @@ def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
     return (8.0 * (dim + 2) * 2.0**-1021) * (1.0 + latent_norms + code_norm)
 
 
-@justified_by("abs_dot_sub_split_le")
-def fixed_point_residual(dim: int) -> float:
-    """Bound the Euclidean norm of what rounding a vector to integers leaves.
+@justified_by("dot_rounding_error_le")
+def fixed_point_residual(squared_residual: float, dim: int) -> float:
+    """Bound how far a vector is from the integers that it was rounded to, as it was measured.
 
-    Each entry of ``scale * (x - m)`` errs by half a unit, besides the roundings of the subtraction
-    and the product, which are below ``2**-53 * 32768`` each.
-
-    Args:
-        dim: D.
-
-    Returns:
-        A bound in units, ``sqrt(D) / 2`` and a little.
-    """
-    return 0.5 * np.sqrt(dim) * (1.0 + 2.0**-40) + 2.0**-20
-
-
-@justified_by("abs_dot_sub_split_le", "dot_rounding_error_le")
-def fixed_point_code_residual(squared_residual: float, dim: int) -> float:
-    """Bound the norm of what rounding left of any code vector, as measured when it was packed.
+    Mathematics: ``|scale (x - m) - integers|``. The roundings of the difference and the product are
+    below ``2**-53 * 32768`` each; 2**-20 pays for them.
 
     Args:
-        squared_residual: greatest computed ``|scale * (y - m) - integers|^2`` of a code.
+        squared_residual: computed sum of the squares of ``fl(scale * fl(x - m)) - integers``.
         dim: D.
 
     Returns:
@@ -186,27 +173,57 @@ def fixed_point_code_residual(squared_residual: float, dim: int) -> float:
     return norm_upper(squared_residual, dim) + 2.0**-20
 
 
-@justified_by("abs_dot_sub_split_le", "int16_dot_exact")
-def fixed_point_radius(norm: float, code_residual: float, dim: int, names: float) -> float:
-    """Bound the error of every fixed-point score of a row.
+@justified_by("int16_dot_exact")
+def fixed_point_distance(squared_norm: float, score: float, scale: float, names: float) -> float:
+    """Bound the distance of a latent to the code of the best score, both as integers.
 
-    Mathematics: with ``z' = z + e`` and ``c' = c + f`` in units, ``z'`` and ``c'`` integers,
-    ``|z.c - z'.c'| <= |e||c| + |z'||f|``. Four units pay for rounding the offset ``-|c|^2 / 2``,
-    for halving it, and for the float64 arithmetic that it comes from.
+    Mathematics: ``|z - c|^2 = |z|^2 - 2 scale s`` with the score ``s = (z.c - |c|^2 / 2) / scale``,
+    which is computed exactly but for less than two units, by rounding the offset and halving it,
+    and for the number of its group.
 
     Args:
-        norm: upper bound of the norm of ``scale * (x - m)``, at most `FIXED_POINT_NORM`.
-        code_residual: as `fixed_point_code_residual` gives it.
-        dim: D.
+        squared_norm: ``|z|^2`` in units of the codes, exact.
+        score: the best one as computed.
+        scale: units of the codes in a unit of the latent, a power of two.
         names: greatest change of a score by the number of its group in the low bits.
 
     Returns:
-        Radius E in units of a score: each score is within E of the true one.
+        An upper bound in units of the codes.
     """
-    residual = fixed_point_residual(dim)
-    latent_part = residual * FIXED_POINT_NORM
-    code_part = (norm + residual) * code_residual
-    return (latent_part + code_part + 4.0 + names) * (1.0 + 2.0**-30)
+    squared = squared_norm - 2.0 * scale * (score - names - 2.0)
+    slack = (squared_norm + scale * 2.0**33) * 2.0**-50
+    return np.sqrt(np.maximum(squared, 0.0) + slack) * (1.0 + gamma(8))
+
+
+@justified_by("quantized_score_gap_le")
+def fixed_point_reach(
+    distance: float,
+    latent_residual: float,
+    code_residual: float,
+    scale: float,
+    inverse: float,
+    names: float,
+) -> float:
+    """Bound how far below the best score that of a nearest code can be, as computed.
+
+    Mathematics: rounding moves latent and codes by ``a`` and ``b``. A code that is nearest before
+    is at most ``2 (a + b)`` farther than the best one after, so with ``e = a + b`` its score is at
+    most ``2 r e + 2 e^2`` below, besides two units and the group's number in either score.
+
+    Args:
+        distance: r as `fixed_point_distance` bounds it.
+        latent_residual: `fixed_point_residual` of the latent, in its units.
+        code_residual: the greatest `fixed_point_residual` of a code vector.
+        scale: units of the codes in a unit of the latent, a power of two.
+        inverse: its inverse.
+        names: greatest change of a score by the number of its group.
+
+    Returns:
+        A bound in units of a score.
+    """
+    moved = scale * latent_residual + code_residual
+    gap = (2.0 * distance + 2.0 * moved) * moved * inverse
+    return (gap + 2.0 * (names + 2.0)) * (1.0 + 2.0**-30) + 1.0
 
 
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")
@@ -244,6 +261,22 @@ def sqdist_lower(computed: Float64Array, dim: int) -> Float64Array:
 def sqdist_upper(computed: Float64Array, dim: int) -> Float64Array:
     """Bound squared distances from above, as `sqdist_lower` does from below."""
     return computed * (1.0 + gamma(dim + 8)) + underflow_radius(dim)
+
+
+@justified_by("dot_rounding_error_le", "refine_sound")
+def farther_factor(dim: int) -> float:
+    """Return by which factor a computed squared distance exceeds another that is surely less.
+
+    With g = ``gamma(D + 8)``, ``d > f e + s`` for ``f = 1 + 4 g`` and ``s = farther_slack(D)``
+    gives ``sqdist_lower(d) > sqdist_upper(e)``.
+    """
+    return 1.0 + 4.0 * gamma(dim + 8)
+
+
+@justified_by("dot_rounding_error_le", "refine_sound")
+def farther_slack(dim: int) -> float:
+    """Return what underflow adds to `farther_factor`."""
+    return 4.0 * underflow_radius(dim)
 
 
 @justified_by("isNearestCode_of_small_perturbation")

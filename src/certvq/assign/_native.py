@@ -31,9 +31,8 @@ def native_codes(latents: Array, prepared: Prepared) -> Decided | None:
         BackendUnavailableError: the kernel was not built.
         OptionError: ``CERTVQ_ISA`` or ``CERTVQ_NUM_THREADS`` cannot be used.
 
-    Guarantee: ``certified_assign``: ``nearest_of_score_gap`` with the radius of
-    ``fixed_point_radius`` for rows that the filter decides, ``nearest_mem_candidates`` and
-    ``refine_sound`` for the others.
+    Guarantee: the contract: by ``quantized_score_gap_le`` every nearest code has a score within
+    ``fixed_point_reach`` of the best, and by ``refine_sound`` the nearest of those is nearest.
     """
     if not _native.AVAILABLE:
         text = (

@@ -1,0 +1,74 @@
+/// Rows that the filter cannot narrow down: compared with every code vector, in float64 and, among
+/// what float64 cannot tell apart, in exact integers.
+///
+/// In: exact rows and a packed codebook. Out: the lowest nearest code of each row. Memory: the rows'
+/// states and one chunk of code vectors, however many tie.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "exact.h"
+#include "packed.h"
+
+namespace certvq {
+
+class Dense {
+ public:
+  explicit Dense(const Packed &packed);
+
+  struct Choice {
+    std::int32_t code;
+    bool exact;  // whether integers decided
+  };
+
+  /// Decide rows of `packed.stride` doubles each; false if `goes_on` said no. `reached` are computed
+  /// squared distances to some code vector, which bound the least ones.
+  bool decide(const double *rows, const double *reached, std::int64_t count, Choice *choices,
+              const std::function<bool()> &goes_on);
+
+ private:
+  struct Row {
+    double limit;                     // what is computed as farther is farther
+    bool crowded;                     // more open codes than are remembered
+    std::vector<std::int32_t> open;   // codes that may be nearest
+    std::vector<double> open_sqdist;  // their computed squared distances
+  };
+
+  struct Tied {
+    Tied(const double *exact, std::int64_t dim, double limit, Choice *choice)
+        : exact(exact), limit(limit), choice(choice), integers(static_cast<std::size_t>(dim)),
+          among(exact, dim) {}
+    const double *exact;
+    double limit;
+    double least = 0.0;           // computed squared distance
+    bool by_remainder = false;    // else by integers of any length
+    bool sure = false;
+    int rounds = 0;
+    Choice *choice;
+    std::vector<std::int64_t> integers;
+    std::uint64_t remainder = 0;  // of the squared distance to the choice
+    ExactRow among;
+  };
+
+  double limit(double least) const;
+  void load(std::int64_t first, std::int64_t codes);
+  void narrow(const double *row, std::int64_t first, std::int64_t codes, Row &state);
+  void close(const double *row, Row &state, Choice &choice);
+  bool find_grid(const std::vector<Tied> &tied, int &exponent);
+  bool break_ties(std::vector<Tied> &tied, const std::function<bool()> &goes_on);
+  void compare_chunk(Tied &row, std::int64_t first, std::int64_t codes);
+
+  const Packed &packed_;
+  double dim_;
+  Grid grid_;  // of the code vectors, found when it is needed first
+  Aligned<double> transposed_;         // (dim, kDenseCodes)
+  Aligned<double> sqdist_;             // (kDenseCodes,)
+  Aligned<std::int64_t> integers_;     // (dim, kDenseCodes)
+  Aligned<std::uint64_t> remainders_;  // (kDenseCodes,)
+  std::vector<double> vector_;         // (stride,)
+};
+
+}  // namespace certvq

@@ -1,0 +1,48 @@
+# The kernels and the flags that the proofs rely on: for the extension module and for the tests.
+#
+# In: nothing. Out: KERNELS, and certvq_compile(target source...), which has to be called in the
+# directory that includes this file: flags of a source belong to a directory.
+
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+set(CERTVQ_SANITIZE "OFF" CACHE STRING "Sanitizers to compile in, such as \"address;undefined\"")
+
+find_package(Threads REQUIRED)
+
+set(KERNELS)
+foreach(name assign dense exact isa isa_avx2 isa_avx512 isa_neon isa_portable isa_vnni packed row_norms worker)
+  list(APPEND KERNELS ${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
+endforeach()
+
+# Flags are part of the proof: no contraction of a * b + c, no reordering, no flush to zero.
+function(certvq_compile target)
+  target_link_libraries(${target} PRIVATE Threads::Threads)
+  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math)
+  set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS
+    -O3 -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror -Wno-psabi)
+  if(CERTVQ_SANITIZE)
+    list(JOIN CERTVQ_SANITIZE "," sanitizers)
+    set(flags -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    target_compile_options(${target} PRIVATE ${flags} -Wno-maybe-uninitialized)  # GCC 12 errs here
+    target_link_options(${target} PRIVATE ${flags})
+  endif()
+
+  # One file for each instruction set, chosen at run time; a file for another machine is empty.
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    set(avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
+    set(quiet -Wno-maybe-uninitialized -Wno-uninitialized)  # GCC 12 about its own intrinsics
+    foreach(source ${ARGN})
+      if(source MATCHES "isa_avx2.cpp$")
+        set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -mavx2 -mfma -mf16c)
+      elseif(source MATCHES "isa_avx512.cpp$")
+        set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${avx512} ${quiet})
+      elseif(source MATCHES "isa_vnni.cpp$")
+        set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${avx512} -mavx512vnni ${quiet})
+      endif()
+    endforeach()
+  endif()
+endfunction()

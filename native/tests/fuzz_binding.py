@@ -1,0 +1,263 @@
+"""Fuzz the binding layer: any array at all goes in, right codes or a documented error come out.
+
+In: bytes of libFuzzer, by way of atheris; `CERTVQ_FUZZ_KERNEL`, the path of a kernel that was built
+with sanitizers. Out: exit status 0, or the input that broke something. `make fuzz` runs it;
+``--self-test`` spoils the answers and succeeds only if the target notices.
+"""
+
+import collections
+import importlib.util
+import os
+import random
+import sys
+import time
+import types
+
+import atheris
+import numpy as np
+
+KERNEL = "certvq._native._kernel"
+if "CERTVQ_FUZZ_KERNEL" in os.environ:
+    spec = importlib.util.spec_from_file_location(KERNEL, os.environ["CERTVQ_FUZZ_KERNEL"])
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[KERNEL] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[KERNEL])
+
+import certvq
+from certvq import _native
+from certvq.errors import CertVQError
+
+FLOATS = ["f8", "f4", "f2", ">f8", ">f4", ">f2"]
+BITS = {"uint16": "f2", "float64": "f8", "float32": "f4"}  # what the kernel itself takes
+TYPES = [
+    *FLOATS,
+    "u2",
+    ">u2",
+    "i2",
+    "i8",
+    "u1",
+    "?",
+    "c8",
+    "c16",
+    "g",
+    "S3",
+    "U2",
+    "O",
+    "M8[s]",
+    "V8",
+]
+LAYOUTS = ["C", "F", "T", "reversed", "mirrored", "sparse", "broadcast", "misaligned", "field"]
+MOST_CODES, MOST_DIM = 90, 20
+seen: collections.Counter[str] = collections.Counter()
+
+
+@atheris.instrument_func
+def entries(fuzz: atheris.FuzzedDataProvider, count: int, dtype: np.dtype) -> np.ndarray:
+    """Return small integers, or whatever the bytes say."""
+    width = dtype.itemsize
+    if dtype.kind in "OSUM":
+        return np.zeros(count, dtype)
+    if fuzz.ConsumeBool():
+        raw = fuzz.ConsumeBytes(min(count, 300)) or b"\1"
+        numbers = np.resize(np.frombuffer(raw, np.int8), count)
+        return (numbers % 5).astype(dtype) if dtype.kind != "V" else np.zeros(count, dtype)
+    raw = fuzz.ConsumeBytes(min(count, 100) * width).ljust(width, b"\1")
+    raw = raw[: len(raw) // width * width]
+    return np.resize(np.frombuffer(raw, dtype), count)
+
+
+@atheris.instrument_func
+def layout(
+    fuzz: atheris.FuzzedDataProvider, flat: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return an array of the shape in some layout of memory; a 0-d one stays what it is."""
+    array = flat.reshape(shape)
+    kind = fuzz.PickValueInList(LAYOUTS)
+    if kind == "F":
+        array = np.asfortranarray(array)
+    elif kind == "T":
+        array = flat.reshape(shape[::-1]).T
+    elif kind == "reversed" and array.ndim:
+        array = array[::-1]
+    elif kind == "mirrored":
+        array = array[..., ::-1] if array.ndim else array
+    elif kind == "sparse" and array.ndim:
+        wide = np.full((*array.shape[:-1], array.shape[-1] * 3), array.flat[0] if array.size else 0)
+        wide = wide.astype(array.dtype)
+        wide[..., ::3] = array
+        array = wide[..., ::3]
+    elif kind == "broadcast" and array.size:
+        array = np.broadcast_to(array[:1] if array.ndim else array, array.shape)
+    elif kind == "misaligned" and array.dtype.kind != "O":
+        raw = np.frombuffer(b"\0" + array.tobytes(), np.uint8)[1:]
+        array = np.ndarray(array.shape, array.dtype, raw.data) if raw.size else array
+    elif kind == "field" and array.dtype.kind != "O":
+        record = np.zeros(array.shape, [("tag", "u1"), ("number", array.dtype)])
+        record["number"] = array
+        array = record["number"]
+    if fuzz.ConsumeBool() and array.flags.owndata:
+        array.flags.writeable = False
+    return array
+
+
+@atheris.instrument_func
+def any_array(
+    fuzz: atheris.FuzzedDataProvider, most_rows: int, dim: int | None = None
+) -> np.ndarray:
+    """Return an array; with `dim`, mostly one that goes with that many columns."""
+    often = fuzz.ConsumeIntInRange(0, 7)
+    dtype = np.dtype(fuzz.PickValueInList(FLOATS if often else TYPES))
+    rank = 2 if often else fuzz.ConsumeIntInRange(0, 4)
+    shape = [fuzz.ConsumeIntInRange(0, most_rows if rank == 2 else 5) for _ in range(rank)]
+    if rank == 2:
+        shape[1] = dim if dim is not None and often > 2 else fuzz.ConsumeIntInRange(0, MOST_DIM)
+    return layout(fuzz, entries(fuzz, int(np.prod(shape)), dtype), tuple(shape))
+
+
+def outcome(call: types.FunctionType, allowed: tuple[type[Exception], ...]) -> object:
+    """Return what a call returns, or the class of the error that it may raise."""
+    try:
+        return call()
+    except allowed as error:
+        return type(error)
+
+
+def same(found: object, expected: object, what: str) -> None:
+    """Fail unless both are the same error, or equal codes."""
+    errors = isinstance(found, type), isinstance(expected, type)
+    seen[f"{what}: {found.__name__ if isinstance(found, type) else 'codes'}"] += 1
+    if errors == (False, False):
+        assert np.array_equal(found, expected), (what, found, expected)
+    else:
+        assert found is expected, (what, found, expected)
+
+
+def codes_of(latents: np.ndarray, codebook: np.ndarray, backend: str) -> np.ndarray:
+    """Return codes by one backend of the public function."""
+    return np.asarray(certvq.assign(latents, codebook, backend=backend).codes)
+
+
+def check_public(latents: np.ndarray, codebook: np.ndarray) -> None:
+    """Both backends give the same codes, or raise the same error of certvq."""
+    found, expected = (
+        outcome(lambda name=name: codes_of(latents, codebook, name), (CertVQError,))
+        for name in ("native", "numpy")
+    )
+    same(found, expected, "certvq.assign")
+
+
+@atheris.instrument_func
+def check_kernel(latents: np.ndarray, codebook: np.ndarray, isa: str, threads: int) -> None:
+    """The kernel takes what its signature says in any layout and refuses all else."""
+    kernel = _native._kernel
+    brain = (False,) if codebook.dtype == np.uint16 else ()
+    packed = outcome(lambda: kernel.pack(codebook, isa, *brain), (TypeError, ValueError))
+    if isinstance(packed, type):
+        seen[f"pack: {packed.__name__}"] += 1
+        assert packed is TypeError or codebook.size == 0, (packed, codebook.shape, codebook.dtype)
+        return
+    assert codebook.dtype.name in BITS, (codebook.dtype, "was taken")
+    assert codebook.ndim == 2
+    if not packed.usable:
+        numbers = codebook.view(BITS[codebook.dtype.name]).astype(np.float64)
+        differ = np.abs(numbers - numbers[:1])
+        assert not (np.abs(numbers) < 2.0**400).all() or 0 < differ.max() < 2.0**-399
+    brain = (False,) if latents.dtype == np.uint16 else ()
+    found = outcome(
+        lambda: kernel.assign(packed, latents, threads, *brain), (TypeError, ValueError)
+    )
+    if isinstance(found, type):
+        seen[f"assign: {found.__name__}"] += 1
+        fits = latents.ndim == 2 and latents.shape[1] == codebook.shape[1]
+        known = latents.dtype.name in BITS and latents.dtype.isnative
+        assert not packed.usable or threads < 1 or not fits or not known or odd(latents), found
+        return
+    z, c = (a.view(a.dtype.str.replace("u2", "f2")) for a in (latents, codebook))
+    if found is None:
+        seen["assign: None"] += 1
+        assert not (np.abs(z.astype(np.float64)) < 2.0**399).all()
+        return
+    same(found[0], codes_of(z, c, "numpy"), "assign")
+
+
+def odd(array: np.ndarray) -> bool:
+    """Whether strides are no whole entries."""
+    return any(stride % array.itemsize for stride in array.strides)
+
+
+def check_norms(rows: np.ndarray) -> None:
+    """Squared norms are near those of NumPy, or the array was refused."""
+    norms = outcome(lambda: _native.squared_row_norms(rows), (TypeError,))
+    if isinstance(norms, type):
+        seen["squared_row_norms: TypeError"] += 1
+        plain = rows.dtype == np.float64 and rows.dtype.isnative and rows.ndim == 2
+        assert not plain or odd(rows), (rows.dtype, rows.shape, rows.strides)
+        return
+    seen["squared_row_norms: numbers"] += 1
+    expected = np.einsum("nd,nd->n", rows, rows)
+    assert np.allclose(norms, expected, rtol=1e-13, atol=1e-300, equal_nan=True)
+
+
+def fuzz_one(data: bytes) -> None:
+    """Check one input of the fuzzer."""
+    fuzz = atheris.FuzzedDataProvider(data)
+    isa = fuzz.PickValueInList(_native.isas())
+    threads = fuzz.ConsumeIntInRange(0, 3)
+    os.environ["CERTVQ_ISA"] = isa
+    os.environ["CERTVQ_NUM_THREADS"] = str(max(threads, 1))
+    codebook = any_array(fuzz, MOST_CODES)
+    latents = any_array(fuzz, 30, codebook.shape[1] if codebook.ndim == 2 else None)
+    with np.errstate(all="ignore"):
+        for array in (latents, codebook):
+            check_norms(array)
+        for bits in (lambda a: a, lambda a: a.view("u2") if a.dtype == np.float16 else a):
+            check_kernel(bits(latents), bits(codebook), isa, threads)
+        check_public(latents, codebook)
+
+
+def mutate(data: bytes, most: int, seed: int) -> bytes:
+    """Draw anew or change the bytes: where sanitizers take libFuzzer's eyes, drawing has to do."""
+    if len(data) < 50 or seed % 3 == 0:
+        source = random.Random(seed)  # noqa: S311
+        return source.randbytes(source.randint(50, most))
+    return atheris.Mutate(data, len(data))
+
+
+def fuzz_and_count(data: bytes) -> None:
+    """Check one input; say now and then what came out, for libFuzzer ends the process by itself."""
+    global said
+    seen["inputs"] += 1
+    fuzz_one(data)
+    if time.monotonic() - said > 5:
+        said = time.monotonic()
+        print(", ".join(f"{count} {what}" for what, count in seen.most_common()), flush=True)
+
+
+said = time.monotonic()
+
+
+def self_test() -> None:
+    """Spoil one code in each answer of the kernel: inputs drawn at random must reveal it."""
+    right = codes_of
+
+    def wrong(latents: np.ndarray, codebook: np.ndarray, backend: str) -> np.ndarray:
+        codes = right(latents, codebook, backend)
+        return codes + (backend == "native")
+
+    globals()["codes_of"] = wrong
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        try:
+            fuzz_one(rng.bytes(600))
+        except AssertionError:
+            return
+    sys.exit("spoilt codes were not noticed")
+
+
+if __name__ == "__main__":
+    if "--self-test" in sys.argv:
+        self_test()
+        sys.exit()
+    atheris.Setup(sys.argv, fuzz_and_count, custom_mutator=mutate)
+    atheris.Fuzz()
