@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.* lean/*.lean lean/CertVQ/*.lean)
+BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.* native/checker/* lean/*.lean lean/CertVQ/*.lean)
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -95,4 +95,4 @@ lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is n
 	$(BIN)/python -m certvq.theory._lean_check
 
 clean:           ## remove what was built
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis src/certvq/_native/*.so
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis src/certvq/_native/*.so src/certvq/_checker/*.so

@@ -3,7 +3,8 @@
 In: command-line options. Out: rows tried, rows by way of decision, wrong codes; exit status 1 and a
 saved `.npz` where a code is wrong or a call fails. The exact answer is computed here, by nothing of
 certvq: squared differences in float64 have a small relative error, which settles most rows; what
-that leaves open is decided in whole numbers of any length.
+that leaves open is decided in whole numbers of any length. The compiled kernel takes another
+instruction set and number of threads for each case.
 
     python bench/soak.py --seconds 60 --seed 1 --backend all
     python bench/soak.py --seed 1 --case 812          # one case again
@@ -12,6 +13,7 @@ that leaves open is decided in whole numbers of any length.
 import argparse
 import collections
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import certvq
+from certvq._native import ISA_VARIABLE, isas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,6 +299,16 @@ def save(case: Case, folder: Path, seed: int, number: int, backend: str) -> Path
     return path
 
 
+def vary_machine(number: int) -> str:
+    """Let the kernel use another instruction set and number of threads for each case."""
+    names = isas()
+    if not names:
+        return ""
+    os.environ[ISA_VARIABLE] = names[number % len(names)]
+    os.environ["CERTVQ_NUM_THREADS"] = str(1 + number // len(names) % 3)
+    return f"{os.environ[ISA_VARIABLE]}, {os.environ['CERTVQ_NUM_THREADS']} threads"
+
+
 def fast_backends() -> list[str]:
     """Return the backends that can run here and are not slow on purpose."""
     return [name for name in certvq.backends() if name not in {"reference", "lean"} and runs(name)]
@@ -323,6 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
     ways: collections.Counter[str] = collections.Counter()
     while number == 0 or time.perf_counter() - start < options.seconds:
         chosen = number if options.case is None else options.case
+        machine = vary_machine(chosen)
         case = make_case(options.seed, chosen)
         for backend in backends:
             bad, counts, failure = run_case(case, backend)
@@ -331,7 +345,9 @@ def main(arguments: list[str] | None = None) -> int:
             ways.update(counts)
             if len(bad) or failure:
                 path = save(case, options.out, options.seed, chosen, backend)
-                print(f"WRONG: seed {options.seed} case {chosen}, {backend}: {case.label}")
+                print(
+                    f"WRONG: seed {options.seed} case {chosen}, {backend} {machine}: {case.label}"
+                )
                 print(f"  {len(bad)} rows, first {bad[:5].tolist()} {failure}; saved as {path}")
         number += 1
         if options.case is not None:

@@ -337,7 +337,8 @@ void certify(const Scan &scan, const Panels &panels, const Quantized &quantized,
           bounds::fixed_point_distance(norms[row] * (scale * scale), score, scale, names);
       const double residual = bounds::fixed_point_residual(residuals[row], quantized.dim);
       const double reach = bounds::fixed_point_reach(distance, residual, quantized.code_residual,
-                                                     scale, inverse, names);
+                                                     scale, inverse, names) *
+                           quantized.widen;
       const double threshold = score - reach - 1.0;  // the conversion rounds towards zero
       const double least = static_cast<double>(kNothing);
       thresholds[tile + row] = static_cast<std::int32_t>(threshold > least ? threshold : least);

@@ -23,7 +23,7 @@ constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
 
 /// Theorems: dot_rounding_error_le.
 [[maybe_unused]] static inline double underflow_radius(double dim) {
-  return ((8.0 * (dim + 2.0)) * SMALLEST);
+  return ((4.0 * (dim + 2.0)) * SMALLEST);
 }
 
 /// Theorems: dot_rounding_error_le.

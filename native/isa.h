@@ -44,6 +44,7 @@ struct Quantized {
   double unit;              // units of the codes per length
   double code_residual;     // the greatest fixed_point_residual of a code vector
   double dim;
+  double widen;             // 1, but for tests that need a reach that is too short
 };
 
 /// Pairs of a row of the block and a code, with room for `capacity`.

@@ -60,6 +60,7 @@ struct Packed {
   double scale = 0.0;          // units per length
   double code_residual = 0.0;  // the greatest fixed_point_residual of a code vector
   Panels panels{};             // views of `integers` and `offsets`
+  double widen = 1.0;          // see Quantized
 
   std::vector<std::int64_t> lowest;  // (U,), empty if nothing was folded
   Aligned<float> narrow_vectors;     // (U, stride), or empty

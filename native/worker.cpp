@@ -105,7 +105,8 @@ void Worker::quantize(std::int64_t count, std::int64_t tiled) {
 void Worker::certify(std::int64_t tiled) {
   const Scan scan{integers_.data(), shifts_.data(), tiled, best_.data()};
   const Quantized quantized{norms_.data(), residuals_.data(),     scales_.data(),
-                            packed_.scale, packed_.code_residual, static_cast<double>(packed_.dim)};
+                            packed_.scale, packed_.code_residual, static_cast<double>(packed_.dim),
+                            packed_.widen};
   isa_.certify(scan, packed_.panels, quantized, thresholds_.data(), clear_.data());
 }
 

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
 import certvq
-from certvq import check, testing
+from certvq import _checker, check, testing
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
@@ -17,6 +18,14 @@ from certvq.errors import (
     NonFiniteError,
     ShapeError,
 )
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def path(request, monkeypatch):
+    """Run every test with the compiled filter and without it."""
+    if request.param == "numpy":
+        monkeypatch.setattr(_checker, "_rivals", None)
+    return request.param
 
 
 @pytest.fixture
@@ -55,6 +64,46 @@ def test_tie_to_the_higher_index_is_a_violation_without_excess():
     (violation,) = check.find_violations(latents, codebook, np.array([1]))
     assert violation.is_tie
     assert violation.nearest == 0
+
+
+def test_ties_take_exact_comparisons():
+    latents, codebook = np.array([[0.5], [0.25]]), np.array([[0.0], [1.0]])
+    assignment = certvq.assign(latents, codebook)
+    assert check.verify(assignment, latents, codebook) == check.CheckReport(2, 2, 1)
+    with pytest.raises(CertificateError, match="row 0 has code 1 where 0 is right .*distance 0"):
+        check.verify(replace(assignment, codes=np.array([1, 0])), latents, codebook)
+
+
+def test_violations_come_in_order_of_rows(rng):
+    """Also where rows that float32 can decide lie between rows that it cannot."""
+    latents, codebook = rng.standard_normal((40, 3)), rng.standard_normal((9, 3))
+    latents[::3] *= 1e200
+    right = certvq.assign(latents, codebook).codes
+    codes = (right + rng.integers(1, 9, 40)) % 9
+    violations = list(check.find_violations(latents, codebook, codes))
+    assert [v.row for v in violations] == list(range(40))
+    assert [v.nearest for v in violations] == right.tolist()
+    assert all(v.excess > 0 for v in violations)
+
+
+def test_codes_without_sense_are_all_found(rng):
+    latents, codebook = rng.standard_normal((200, 4)), rng.standard_normal((300, 4))
+    codes = rng.integers(0, 300, 200)
+    right = certvq.assign(latents, codebook).codes
+    rows = [v.row for v in check.find_violations(latents, codebook, codes)]
+    assert rows == np.flatnonzero(codes != right).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, ">f4", np.float64])
+def test_all_types_are_verified(rng, dtype):
+    latents = rng.standard_normal((100, 5)).astype(dtype)
+    codebook = rng.standard_normal((30, 5)).astype(dtype)
+    assignment = certvq.assign(latents, codebook)
+    assert check.verify(assignment, latents, codebook).rows == 100
+    codes = assignment.codes.copy()
+    codes[77] = (codes[77] + 1) % 30
+    with pytest.raises(CertificateError, match="row 77"):
+        check.verify(replace(assignment, codes=codes), latents[:, ::1], codebook)
 
 
 def test_one_ulp_is_seen():
@@ -115,6 +164,7 @@ def test_torch_tensors_and_prepared_codebooks_are_read():
         (np.zeros((2, 3)), np.zeros((2, 3)), [0, 2], CodeRangeError, "got 2 at row 1"),
         (np.full((2, 3), np.nan), np.zeros((2, 3)), [0, 0], NonFiniteError, "row 0, column 0"),
         (np.zeros((2, 3)), np.full((2, 3), np.inf), [0, 0], NonFiniteError, "codebook.*inf"),
+        (np.array([[0], [np.nan]]), np.zeros((2, 1)), [0, 0], NonFiniteError, "nan at row 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(latents, codebook, codes, error, match):

@@ -98,9 +98,10 @@ def underflow_radius(dim: int) -> float:
     """Bound what underflow can add to a score or a squared distance of `dim` terms.
 
     Each of at most D + 1 products errs by at most 2**-1075. Where inputs were scaled down by a
-    power of two, each of them moved by at most 2**-1075 as well, and its partner is at most 2.
+    power of two, each of them moved by at most 2**-1075 as well, and its partner is at most 2:
+    less than ``2.5 (D + 1)`` times the smallest number in all.
     """
-    return 8.0 * (dim + 2) * SMALLEST
+    return 4.0 * (dim + 2) * SMALLEST
 
 
 @justified_by("dot_rounding_error_le")
@@ -143,7 +144,8 @@ def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
 
     The threads of a BLAS may flush results (each product and each sum then errs by at most
     2**-1022) and operands (2**-1022 times the partner), whatever the calling thread does. There
-    are at most D + 1 products and D sums, and the partners' entries are at most the norms, or 1.
+    are at most D + 1 products and D sums, and the partners' entries are at most the norms, or 1:
+    ``(2 D + 1) + (D + 1) (|z| + |c| + 1)`` times 2**-1022 in all.
 
     Args:
         latent_norms: (N,) upper bounds of the norms of ``x - m``.
@@ -153,7 +155,7 @@ def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
     Returns:
         (N,), negligible beside the rounding errors at ordinary scales.
     """
-    return (8.0 * (dim + 2) * 2.0**-1021) * (1.0 + latent_norms + code_norm)
+    return (1.5 * (2 * dim + 2) * 2.0**-1022) * (1.0 + latent_norms + code_norm)
 
 
 @justified_by("dot_rounding_error_le")

@@ -1,17 +1,21 @@
 """The independent checker: does an assignment satisfy the specification?
 
 In: codes, latents and a codebook, from anywhere. Out: every row where a code is not the lowest
-nearest one, decided by exact arithmetic. It knows nothing of the kernels: it computes each distance
-of each pair directly in float64, discards a rival only by a margin that covers every rounding, and
-decides all others over the integers with `certvq.spec.squared_l2`. Of certvq it may import the
-specification and the names of errors, nothing else.
+nearest one, decided by exact arithmetic. It knows nothing of the kernels: it discards a rival only
+by a margin that covers every rounding, and decides all others over the integers, of 64 bits where
+these are exact and otherwise with `certvq.spec.squared_l2`. Of certvq it may import the
+specification, the names of errors and `certvq._checker`, a compiled filter of its own in float32,
+which leaves the few pairs that float32 cannot decide. Without that it computes each distance of
+each pair directly in float64.
 
-The margin: ``t = sum_d fl(fl(z - c)^2)`` has only nonnegative terms, each with at most D + 2
-roundings of relative size ``2**-53``, so ``t`` differs from the true distance by at most the share
-``(D + 2) 2**-53 / (1 - (D + 2) 2**-53)``, and by D times ``2**-1075`` where products underflow
-(theorem ``dot_rounding_error_le``). `_MARGIN` is taken four times as large.
+The margin of float64: ``t = sum_d fl(fl(z - c)^2)`` has only nonnegative terms, each with at most
+D + 2 roundings of relative size ``2**-53``, so ``t`` differs from the true distance by at most the
+share ``(D + 2) 2**-53 / (1 - (D + 2) 2**-53)``, and by D times ``2**-1075`` where products
+underflow (theorem ``dot_rounding_error_le``). `_margin` is taken four times as large. The radius of
+float32 is derived in ``native/checker/rivals.cpp`` from the same theorem.
 """
 
+import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certvq import _checker
+from certvq._checker import Matrix
+from certvq._checker._integers import compare_in_int64
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
@@ -32,6 +39,9 @@ from certvq.errors import (
 from certvq.spec import squared_l2
 
 _BLOCK = 1 << 17
+
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows and rivals of their codes, in order of rows."""
 
 
 @dataclass(frozen=True)
@@ -96,63 +106,78 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
         CheckReport(rows=2, comparisons=2, exact_comparisons=0)
     """
     counter = _Counter()
-    codes = _host(assignment.codes)
-    for violation in find_violations(latents, codebook, codes, counter=counter):
+    problem = _read(latents, codebook, assignment.codes)
+    for violation in _violations(problem, counter):
         text = (
             f"codes must be the lowest nearest ones, but row {violation.row} has code "
             f"{violation.code} where {violation.nearest} is right "
             f"(excess squared distance {float(violation.excess):.6g})"
         )
         raise CertificateError(text)
-    _verify_evidence(assignment, latents, codebook, codes)
-    return CheckReport(len(codes), counter.comparisons, counter.exact)
+    _verify_evidence(assignment, problem)
+    rows = len(problem.codes)
+    return CheckReport(rows, rows * (len(problem.vectors) - 1), counter.exact)
 
 
 class _Counter:
-    """Counts comparisons; the one mutable thing in this module."""
+    """Counts exact comparisons; the one mutable thing in this module."""
 
     def __init__(self) -> None:
-        self.comparisons = 0
         self.exact = 0
 
 
-def find_violations(
-    latents: Any, codebook: Any, codes: Any, *, counter: _Counter | None = None
-) -> Iterator[Violation]:
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Finite latents, a finite codebook, codes in range, and what the compiled filter left."""
+
+    points: Matrix
+    vectors: NDArray[np.float64]
+    codes: NDArray[np.int64]
+    found: _checker.Found | None
+
+
+def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violation]:
     """Yield every row whose code is not the lowest nearest one, in order.
 
     Args:
         latents: (N, D) finite floats.
         codebook: (K, D) finite floats.
         codes: (N,) integers in ``range(K)``.
-        counter: counts the comparisons, for `verify`.
 
     Raises:
         ShapeError, CodeRangeError, NonFiniteError, FloatEnvironmentError: as `verify`.
 
-    Cost: O(N K D) time in float64, O(K D) memory and a small block.
+    Cost: O(N K D) time, in float32 where the filter was compiled, O(N + K D) memory.
     """
-    points, vectors, chosen = _read(latents, codebook, codes)
-    counter = counter or _Counter()
-    transposed = np.ascontiguousarray(np.swapaxes(vectors, 0, 1))
-    step = max(1, _BLOCK // max(len(vectors), vectors.shape[1]))
-    for start in range(0, len(points), step):
-        own = chosen[start : start + step]
-        block = points[start : start + step].astype(np.float64)
-        rivals = _undecided(block, transposed, own)
-        counter.comparisons += len(block) * (len(vectors) - 1)
-        for row in np.flatnonzero(rivals.any(axis=1)):
-            candidates = [int(own[row]), *np.flatnonzero(rivals[row]).tolist()]
-            counter.exact += len(candidates) - 1
-            nearest, excess = _decide(block[row], vectors, candidates)
-            if nearest != own[row]:
-                yield Violation(start + int(row), int(own[row]), nearest, excess)
+    yield from _violations(_read(latents, codebook, codes), _Counter())
+
+
+def _violations(problem: _Problem, counter: _Counter) -> Iterator[Violation]:
+    found = problem.found
+    if found is None:
+        left = _pairs_of(problem, np.arange(len(problem.codes)))
+        return (v for pairs in left for v in _decided(problem, pairs, counter))
+    rest = _pairs_of(problem, found.given_up)
+    slow = (v for pairs in rest for v in _decided(problem, pairs, counter))
+    quick = _decided(problem, (found.rows, found.rivals), counter)
+    return heapq.merge(quick, slow, key=lambda violation: violation.row)
+
+
+def _pairs_of(problem: _Problem, rows: NDArray[np.int64]) -> Iterator[_Pairs]:
+    """Yield, block by block, the pairs of these rows that may hold a nearest code."""
+    transposed = np.ascontiguousarray(np.swapaxes(problem.vectors, 0, 1))
+    step = max(1, _BLOCK // max(problem.vectors.shape))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        rivals = _undecided(problem.points.float64(part), transposed, problem.codes[part])
+        row, rival = np.nonzero(rivals)
+        yield part[row], rival
 
 
 def _undecided(
     block: NDArray[np.float64], transposed: NDArray[np.float64], own: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Mark the rivals (B, K) that float64 cannot prove to be farther than the chosen code."""
+    """Mark the rivals (B, K) that float64 cannot prove to be farther than the best code."""
     dim = len(transposed)
     total = np.zeros((len(block), transposed.shape[1]))
     difference = np.empty_like(total)
@@ -161,12 +186,58 @@ def _undecided(
             np.subtract(block[:, d, None], transposed[d], out=difference)
             np.multiply(difference, difference, out=difference)
             total += difference
-    rows = np.arange(len(block))
-    margin, slack = _margin(dim)
-    limit = total[rows, own] * (1.0 + margin) + slack
-    rivals = ~(total * (1.0 - margin) - slack > limit[:, None])
-    rivals[rows, own] = False
+        rivals = ~_is_farther(total, total.min(axis=1, keepdims=True), dim)
+    rivals[np.arange(len(block)), own] = False
     return rivals
+
+
+def _is_farther(
+    computed: NDArray[np.float64], least: NDArray[np.float64], dim: int
+) -> NDArray[np.bool_]:
+    """Say where one computed squared distance proves to be greater than the other."""
+    margin, slack = _margin(dim)
+    with np.errstate(over="ignore", under="ignore"):
+        return computed * (1.0 - margin) - slack > least * (1.0 + margin) + slack
+
+
+def _decided(problem: _Problem, pairs: _Pairs, counter: _Counter) -> Iterator[Violation]:
+    """Decide the rows of some pairs, by float64 where that is enough, and otherwise exactly."""
+    kept = _still_open(problem, pairs, counter)
+    rows, rivals = pairs[0][kept], pairs[1][kept]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    for row, group in zip(rows[starts].tolist(), np.split(rivals, starts[1:]), strict=False):
+        own = int(problem.codes[row])
+        point = problem.points.float64(np.array([row]))[0]
+        nearest, excess = _decide(point, problem.vectors, [own, *group.tolist()])
+        if nearest != own:
+            yield Violation(row, own, nearest, excess)
+
+
+def _still_open(problem: _Problem, pairs: _Pairs, counter: _Counter) -> NDArray[np.bool_]:
+    """Mark the pairs that may be violations, or take integers of more than 64 bits."""
+    rows, rivals = pairs
+    marks = np.zeros(len(rows), dtype=np.bool_)
+    dim = problem.vectors.shape[1]
+    step = max(1, _BLOCK // dim)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        block, own = problem.points.float64(rows[part]), problem.codes[rows[part]]
+        vectors, others = problem.vectors[own], problem.vectors[rivals[part]]
+        farther = _is_farther(_squared(block, others), _squared(block, vectors), dim)
+        later = rivals[part] > own
+        duplicate = (vectors == others).all(axis=1) & later
+        left = np.flatnonzero(~(farther | duplicate))
+        counter.exact += left.size
+        known, excess = compare_in_int64(block[left], vectors[left], others[left])
+        right = known & ((excess < 0) | (excess == 0) & later[left])
+        marks[start + left[~right]] = True
+    return marks
+
+
+def _squared(block: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", under="ignore"):
+        difference = block - vectors
+        return np.einsum("nd,nd->n", difference, difference)
 
 
 def _decide(
@@ -192,12 +263,13 @@ def _margin(dim: int) -> tuple[float, float]:
     return 4.0 * (dim + 2) * 2.0**-53, 4.0 * (dim + 2) * 2.0**-1074
 
 
-def _verify_evidence(assignment: Any, latents: Any, codebook: Any, codes: Any) -> None:
-    points, vectors, chosen = _read(latents, codebook, codes)
+def _verify_evidence(assignment: Any, problem: _Problem) -> None:
     decided, claimed = _host(assignment.decided_by), _host(assignment.sqdist)
     for name, array in (("decided_by", decided), ("sqdist", claimed)):
-        if array.shape != chosen.shape:
-            text = f"{name} must have shape {chosen.shape}, one for each row, got {array.shape}"
+        if array.shape != problem.codes.shape:
+            text = (
+                f"{name} must have shape {problem.codes.shape}, one for each row, got {array.shape}"
+            )
             raise ShapeError(text)
     if decided.size and decided.dtype.kind not in "iu":
         text = f"decided_by must be integers, got {decided.dtype}"
@@ -206,33 +278,39 @@ def _verify_evidence(assignment: Any, latents: Any, codebook: Any, codes: Any) -
     if bad.size:
         text = f"decided_by must be 1, 2 or 3, got {decided[bad[0]]} at row {bad[0]}"
         raise CertificateError(text)
-    step = max(1, _BLOCK // points.shape[1])
-    for start in range(0, len(points), step):
-        part = slice(start, start + step)
-        block = points[part].astype(np.float64)
-        row = _wrong_distance(block, vectors[chosen[part]], claimed[part])
-        if row is not None:
-            text = (
-                f"sqdist must be the squared distance, got {claimed[start + row]} "
-                f"at row {start + row}"
-            )
-            raise CertificateError(text)
+    row = _wrong_distance(problem, claimed)
+    if row is not None:
+        text = f"sqdist must be the squared distance, got {claimed[row]} at row {row}"
+        raise CertificateError(text)
 
 
-def _wrong_distance(
-    block: NDArray[np.float64], vectors: NDArray[np.float64], claimed: NDArray[Any]
-) -> int | None:
+def _wrong_distance(problem: _Problem, claimed: NDArray[Any]) -> int | None:
     """Return the first row whose claimed squared distance is not the one to its vector."""
-    margin, slack = _margin(block.shape[1])
+    margin, slack = _margin(problem.vectors.shape[1])
+    computed = _distances(problem)
     with np.errstate(all="ignore"):
-        computed = ((block - vectors) ** 2).sum(axis=1)
         close = np.abs(claimed - computed) <= margin * computed + slack
     for row in np.flatnonzero(~(close & np.isfinite(computed))).tolist():
-        integers, denominator = _to_integers([block[row].tolist(), vectors[row].tolist()])
+        point = problem.points.float64(np.array([row]))[0]
+        vector = problem.vectors[problem.codes[row]]
+        integers, denominator = _to_integers([point.tolist(), vector.tolist()])
         exact = Fraction(squared_l2(integers[0], integers[1]), denominator * denominator)
         if not _close(float(claimed[row]), exact, margin):
             return row
     return None
+
+
+def _distances(problem: _Problem) -> NDArray[np.float64]:
+    """Return the squared distance of each row to its code vector, as float64 computes it."""
+    if problem.found is not None:
+        return problem.found.sqdist
+    computed = np.empty(len(problem.codes))
+    step = max(1, _BLOCK // problem.vectors.shape[1])
+    for start in range(0, len(computed), step):
+        part = slice(start, start + step)
+        vectors = problem.vectors[problem.codes[part]]
+        computed[part] = _squared(problem.points.float64(part), vectors)
+    return computed
 
 
 def _close(claimed: float, exact: Fraction, margin: float) -> bool:
@@ -241,49 +319,62 @@ def _close(claimed: float, exact: Fraction, margin: float) -> bool:
     return abs(Fraction(claimed) - exact) <= Fraction(margin) * exact + Fraction(2) ** -1075
 
 
-def _read(
-    latents: Any, codebook: Any, codes: Any
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _read(latents: Any, codebook: Any, codes: Any) -> _Problem:
     if (np.array([5e-324]) * np.array([1.0]))[0] == 0.0:
         text = "subnormal numbers must be kept (IEEE 754), but this thread flushes them to zero"
         raise FloatEnvironmentError(text)
     points, vectors, chosen = _floats(latents), _floats(codebook), _host(codes)
-    if points.ndim != 2 or vectors.ndim != 2 or points.shape[1] != vectors.shape[1]:
-        text = f"latents (N, D) and codebook (K, D) expected, got {points.shape}, {vectors.shape}"
+    shape, of_codes = points.host.shape, vectors.host.shape
+    if len(shape) != 2 or len(of_codes) != 2 or shape[1] != of_codes[1]:
+        text = f"latents (N, D) and codebook (K, D) expected, got {shape}, {of_codes}"
         raise ShapeError(text)
-    if 0 in vectors.shape:
-        text = f"codebook must have at least one row and one column, got {vectors.shape}"
+    if 0 in of_codes:
+        text = f"codebook must have at least one row and one column, got {of_codes}"
         raise ShapeError(text)
-    if chosen.shape != points.shape[:1] or (chosen.size and chosen.dtype.kind not in "iu"):
+    if chosen.shape != shape[:1] or (chosen.size and chosen.dtype.kind not in "iu"):
         text = f"codes must be {len(points)} integers, got {chosen.dtype} of shape {chosen.shape}"
         raise ShapeError(text)
-    for name, array in (("latents", points), ("codebook", vectors)):
-        if not np.isfinite(array).all():
-            row, column = np.argwhere(~np.isfinite(array))[0].tolist()
-            text = f"{name} must be finite, got {array[row, column]} at row {row}, column {column}"
-            raise NonFiniteError(text)
+    exact = vectors.float64()
+    _require_finite(exact, "codebook", np.arange(len(exact)))
     bad = np.flatnonzero((chosen < 0) | (chosen >= len(vectors)))
+    own = chosen.astype(np.int64)
+    found = None if bad.size else _checker.find_rivals(points, vectors, own)
+    # rows that are not finite are among those given up
+    left = np.arange(len(points)) if found is None else found.given_up
+    for start in range(0, len(left), _BLOCK):
+        part = left[start : start + _BLOCK]
+        _require_finite(points.float64(part), "latents", part)
     if bad.size:
         text = f"codes must lie in range({len(vectors)}), got {chosen[bad[0]]} at row {bad[0]}"
         raise CodeRangeError(text)
-    return points, vectors.astype(np.float64), chosen.astype(np.int64)
+    return _Problem(points, exact, own, found)
 
 
-def _floats(array: Any) -> NDArray[Any]:
-    """Read floats of the contract's types as they are, in this thread; bfloat16 as float32."""
+def _require_finite(array: NDArray[np.float64], name: str, rows: NDArray[np.int64]) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0].tolist()
+        text = (
+            f"{name} must be finite, got {array[row, column]} at row {rows[row]}, column {column}"
+        )
+        raise NonFiniteError(text)
+
+
+def _floats(array: Any) -> Matrix:
+    """Read floats of the contract's types as they are, in this thread."""
     array = getattr(array, "source", array)  # a prepared codebook
     name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else "float64"
+    brain = name == "bfloat16"
     if hasattr(array, "detach"):
-        tensor = array.detach().cpu()
-        tensor = tensor.float() if name == "bfloat16" else tensor
-        host = tensor.resolve_conj().resolve_neg().numpy()
+        tensor = array.detach().cpu().resolve_conj().resolve_neg()
+        host: NDArray[Any] = _checker.bits(tensor) if brain else tensor.numpy()
     else:
-        host = np.asarray(array)
-        host = host.astype(np.float32) if name == "bfloat16" else host
-    if host.dtype.kind != "f" or host.dtype.itemsize > 8 or isinstance(array, np.ma.MaskedArray):
+        host = _checker.bits(array) if brain else np.asarray(array)
+    wide = host.dtype.kind != "f" or host.dtype.itemsize > 8
+    if (wide and not brain) or isinstance(array, np.ma.MaskedArray):
         text = f"latents and codebook must be float64, float32, bfloat16 or float16, got {name}"
         raise DTypeError(text)
-    return host
+    return Matrix(host, brain)
 
 
 def _host(array: Any) -> NDArray[Any]:

@@ -2,12 +2,20 @@
 
 from fractions import Fraction
 
+import array_api_strict as xp
 import numpy as np
 import pytest
 import torch
 
 import certvq
-from certvq.errors import CertificateError, CodeRangeError, DTypeError, OptionError, ShapeError
+from certvq.errors import (
+    CertificateError,
+    CodeRangeError,
+    DTypeError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
 
 LATENTS, CODEBOOK = np.array([[0.25], [0.5], [0.875]]), np.array([[0.0], [1.0]])
 
@@ -38,6 +46,17 @@ def test_audit_of_the_expansion_in_float32(rng):
     report = certvq.audit(latents, codebook, naive)
     assert len(report.violations) == (naive != right).sum() > 100
     assert all(v.excess > 0 for v in report.violations)
+
+
+def test_audit_refuses_what_is_not_finite():
+    latents = np.array([[0.25], [np.inf]])
+    with pytest.raises(NonFiniteError, match="latents must be finite, got inf at row 1, column 0"):
+        certvq.audit(latents, CODEBOOK, [0, 0])
+
+
+def test_audit_reads_other_libraries():
+    latents, codebook = xp.asarray(LATENTS), xp.asarray(CODEBOOK)
+    assert certvq.audit(latents, certvq.prepare(codebook), [0, 0, 1]).ok
 
 
 def test_audit_reads_torch():

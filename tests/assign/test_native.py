@@ -209,6 +209,27 @@ def test_all_instruction_sets_and_threads_give_the_same_bits(rng, monkeypatch):
     assert len(answers) == 1
 
 
+def wrong_codes_on_a_line(widen):
+    """Latents within 2**-12 of the middle of two codes on a line, as precise as that is coarse."""
+    rng = np.random.default_rng(5)
+    codebook = np.sort(rng.standard_normal((1500, 1)), axis=0)
+    left = rng.integers(0, 1499, 200_000)
+    middle = 0.5 * (codebook[left] + codebook[left + 1])
+    latents = middle + rng.standard_normal(middle.shape) * 2.0**-18
+    packed = _native._kernel.pack(codebook, "")
+    packed.widen = widen
+    found = _native._kernel.assign(packed, latents, 2)
+    right = np.where(np.abs(latents - codebook[left]) <= np.abs(latents - codebook[left + 1]), 0, 1)
+    return int((found[0] != left + right[:, 0]).sum())
+
+
+def test_the_reach_is_needed():
+    """Half of it is too short for some latents between two codes; the whole of it never is."""
+    assert wrong_codes_on_a_line(1.0) == 0
+    assert wrong_codes_on_a_line(0.5) > 0
+    assert wrong_codes_on_a_line(0.0) > wrong_codes_on_a_line(0.5)
+
+
 def test_missing_kernel_is_named(monkeypatch):
     monkeypatch.setattr(_native, "AVAILABLE", False)
     with pytest.raises(BackendUnavailableError, match="needs the compiled kernel"):

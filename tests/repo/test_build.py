@@ -1,6 +1,7 @@
 """The flags that the proofs rely on are those that the compiler was given."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,8 @@ def compile_commands():
 
 def test_kernels_are_compiled_without_contraction_or_fast_math():
     commands = compile_commands()
-    assert {Path(c["file"]).name for c in commands} == {
-        path.name for path in (ROOT / "native").glob("*.cpp")
-    }
+    sources = [*(ROOT / "native").glob("*.cpp"), *(ROOT / "native").glob("checker/*.cpp")]
+    assert {Path(c["file"]).resolve() for c in commands} == {path.resolve() for path in sources}
     for command in commands:
         flags = command["command"].split()
         assert "-ffp-contract=off" in flags
@@ -30,12 +30,23 @@ def test_kernels_are_compiled_without_contraction_or_fast_math():
 def test_files_for_an_instruction_set_share_no_function():
     """A weak symbol of one of them could replace the one of all others on any processor."""
     newest = max(ROOT.glob("build/*/compile_commands.json"), key=lambda path: path.stat().st_mtime)
-    objects = sorted(newest.parent.rglob("isa_*.o"))
-    assert len(objects) == len(list((ROOT / "native").glob("isa_*.cpp")))
+    found = [newest.parent.rglob(f"{name}_*.o") for name in ("isa", "level")]
+    objects = sorted(path for paths in found for path in paths)
+    sources = [*(ROOT / "native").glob("isa_*.cpp"), *(ROOT / "native").glob("checker/level_*.cpp")]
+    assert len(objects) == len(sources)
     for compiled in objects:
         symbols = subprocess.run(["nm", compiled], capture_output=True, text=True, check=True)
         kinds = {line.split()[-2] for line in symbols.stdout.splitlines()}
         assert not kinds & {"W", "V", "u"}, compiled
+
+
+def test_the_checker_shares_no_source_with_the_kernel():
+    own = {path.name for path in (ROOT / "native/checker").iterdir()}
+    for path in (ROOT / "native/checker").iterdir():
+        included = re.findall(r'^#include "(.*)"', path.read_text(), flags=re.MULTILINE)
+        assert set(included) <= own, path
+    for path in (ROOT / "native").glob("*.*"):
+        assert "checker" not in path.read_text(), path
 
 
 def test_the_version_is_the_same_everywhere():

@@ -13,6 +13,7 @@ LAYERS = [
     {"errors", "_types", "_atomic", "_version"},
     {"_lean"},
     {"spec"},
+    {"_checker"},
     {"bounds", "check"},
     {"_native"},
     {"assign"},
@@ -30,7 +31,8 @@ LAYERS = [
 ]
 SPECIAL = {
     "spec": {"errors"},
-    "check": {"errors", "spec"},
+    "_checker": set(),
+    "check": {"errors", "spec", "_checker"},
     "bounds": set(),
     "_types": set(),
     "errors": set(),

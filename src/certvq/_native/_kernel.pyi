@@ -10,6 +10,9 @@ _Decided: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.flo
 class Packed:
     """A codebook, packed for one instruction set."""
 
+    widen: float
+    """Factor of the reach: 1, but for tests of too short a one."""
+
     @property
     def isa(self) -> str: ...
     @property

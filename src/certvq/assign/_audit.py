@@ -7,13 +7,15 @@ is the independent checker's, not the kernels'.
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from certvq import check
 from certvq._types import Array
-from certvq.assign._arrays import as_array, to_host
+from certvq.assign._arrays import as_array, is_torch, to_host
 from certvq.assign._assign import assign
 from certvq.assign._assignment import Assignment
 from certvq.assign._prepare import as_prepared
-from certvq.assign._validate import require_codes, require_ieee754, require_latents
+from certvq.assign._validate import require_codes, require_ieee754, require_width
 from certvq.check import Violation
 from certvq.errors import CertificateError, OptionError
 
@@ -82,11 +84,16 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
         0.8
     """
     array, prepared = as_array(latents), as_prepared(codebook)
-    require_latents(array, prepared.dim)
+    require_width(array, prepared.dim)
     require_ieee754()
     given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
-    found = check.find_violations(to_host(array), prepared.vectors(), given)
+    found = check.find_violations(_readable(array), _readable(prepared.source), given)
     return AuditReport(len(given), tuple(found))
+
+
+def _readable(array: Array) -> Array:
+    """Leave to the checker what it reads by itself, which is bfloat16 without a copy."""
+    return array if is_torch(array) or isinstance(array, np.ndarray) else to_host(array)
 
 
 def certify(

@@ -1,0 +1,120 @@
+"""Each bound is as large as its derivation demands, and half of it is not: that fails here."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from certvq import bounds
+
+U = Fraction(1, 2**53)
+TINY = Fraction(1, 2**1074)
+DIM = 64
+
+
+def gamma(terms):
+    return terms * U / (1 - terms * U)
+
+
+def check_gamma(bound):
+    assert Fraction(bound(DIM)) >= gamma(DIM)
+
+
+def check_underflow_radius(bound):
+    assert Fraction(bound(DIM)) >= Fraction(5, 2) * (DIM + 1) * TINY
+
+
+def check_norm_upper(bound):
+    """Two roundings of the difference, one of the square, D - 1 of the sum."""
+    assert Fraction(float(bound(9.0, DIM))) ** 2 >= 9 * (1 + gamma(DIM + 2))
+
+
+def check_score_radius(bound):
+    needed = gamma(DIM + 3) * 15 + gamma(2 * DIM + 3) * Fraction(25, 2)
+    assert Fraction(bound(np.array([3.0]), 5.0, DIM)[0]) >= needed
+
+
+def check_flush_radius(bound):
+    """Results of D + 1 products and D sums, and operands of either factor."""
+    for norm in (0.0, 3.0):
+        needed = ((2 * DIM + 1) + (DIM + 1) * (2 * norm + 1)) * 2.0**-1022
+        assert bound(np.array([norm]), norm, DIM)[0] >= needed
+
+
+def check_fixed_point_residual(bound):
+    assert Fraction(float(bound(9.0, DIM))) >= 3 + 2 * U * 32768
+
+
+def check_fixed_point_distance(bound):
+    """A latent (3, 4) in units of 2 and a code (1, 0): |(6, 8) - (1, 0)|^2 = 89."""
+    squared_norm, scale, names = 100.0, 2.0, 7.0
+    score = (6.0 - 0.5) / scale
+    for computed in (score - 2.0, score + names):
+        assert bound(squared_norm, computed, scale, names) ** 2 >= 89.0
+
+
+def check_fixed_point_reach(bound):
+    """On a line: the latent moves by a towards one code and away from the other, both codes by b.
+
+    The latent is at 0, the codes at -r and r; they are seen at distances rho = r - a - b and
+    rho + 2 (a + b), and their scores differ by half of the difference of the squares. Either score
+    may be off by two units and the number of the group.
+    """
+    rho, a, b, scale, names = 1000, Fraction(1, 2), Fraction(1, 2), 4, 31
+    moved = scale * a + b
+    apart = ((rho + 2 * moved) ** 2 - rho**2) / 2 / scale
+    value = bound(float(rho), float(a), float(b), float(scale), 1.0 / scale, float(names))
+    assert Fraction(float(value)) >= apart + 2 * (names + 2)
+
+
+def check_candidate_threshold(bound):
+    best, radius = np.array([5.0]), np.array([0.25])
+    assert bound(best, radius)[0] <= 5.0 - 2 * 0.25
+    assert bound(best, radius)[0] >= 4.0
+
+
+def check_sqdist_lower(bound):
+    assert Fraction(bound(1.0, DIM)) * (1 + gamma(DIM + 2)) <= 1
+    assert bound(1.0, DIM) > 1.0 - 2.0**-40
+
+
+def check_sqdist_upper(bound):
+    assert Fraction(bound(1.0, DIM)) >= 1 / (1 - gamma(DIM + 2))
+
+
+def check_farther_factor(bound):
+    least = math.nextafter(3.0 * bound(DIM) + bounds.farther_slack(DIM), math.inf)
+    assert bounds.sqdist_lower(least, DIM) > bounds.sqdist_upper(3.0, DIM)
+
+
+def check_farther_slack(bound):
+    assert bounds.sqdist_lower(bound(DIM), DIM) > bounds.sqdist_upper(0.0, DIM)
+
+
+def check_border_distance_lower(bound):
+    border = bound(np.array([1.0]), np.array([3.0]), np.array([0.0]))[0]
+    assert Fraction(1, 6) * (1 - 100 * U) <= Fraction(border) <= Fraction(1, 6)
+
+
+CHECKS = {
+    name.removeprefix("check_"): check
+    for name, check in list(globals().items())
+    if name.startswith("check_")
+}
+
+
+def test_every_bound_has_a_check():
+    assert set(CHECKS) >= set(bounds.THEOREMS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_bound_is_large_enough(name):
+    CHECKS[name](getattr(bounds, name))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_half_of_it_is_not(name):
+    bound = getattr(bounds, name)
+    with pytest.raises(AssertionError):
+        CHECKS[name](lambda *arguments: 0.5 * bound(*arguments))
