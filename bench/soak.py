@@ -237,9 +237,15 @@ def make_case(seed: int, number: int) -> Case:
 
 
 def shape(rng, budget: int) -> tuple[int, int, int]:
-    """Draw sizes whose product is near the budget, small K and D more often than large ones."""
-    d = max(1, round(2 ** rng.uniform(0, 6.5) - 0.5))
-    k = max(1, round(2 ** rng.uniform(0, 11) - 0.5))
+    """Draw sizes whose product is near the budget, small K and D more often than large ones.
+
+    A tenth has few dims and many codes, where the kernel sorts the codebook.
+    """
+    if rng.random() < 0.1:
+        d, k = int(rng.integers(1, 7)), round(2 ** rng.uniform(12, 14.2))
+    else:
+        d = max(1, round(2 ** rng.uniform(0, 6.5) - 0.5))
+        k = max(1, round(2 ** rng.uniform(0, 11) - 0.5))
     n = min(1 << 17, max(1, budget // (k * d)))
     return (n if rng.random() < 0.8 else int(rng.integers(1, n + 1))), k, d
 

@@ -43,7 +43,7 @@ Refusal assign(const Packed &packed, const Matrix &latents, int threads, const R
                       static_cast<double>(packed.dim);
   if (work < kWorthThreads) threads = 1;
   const std::int64_t block = shared_block(std::max<std::int64_t>(latents.rows, 1),
-                                          Worker::block_rows(packed), threads);
+                                          Worker::share_rows(packed), threads);
   std::atomic<std::int64_t> next{0};
   std::exception_ptr failure;
   std::atomic<bool> failed{false};

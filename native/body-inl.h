@@ -102,7 +102,7 @@ inline void keep(Ints &best, Ints &second, Ints score, Ints mask, Ints group) {
 /// kPairs is the number of pairs if that is known, else 0.
 template <int kRows, bool kGrouped, int kPairs>
 void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, const Panels &panels,
-               std::int64_t first, std::int64_t last) {
+               std::int64_t first, std::int64_t last, bool anew) {
   const std::int64_t pairs = kPairs != 0 ? kPairs : panels.pairs;
   const Ints mask = Ops::broadcast(~((1 << panels.group_bits) - 1));
   const std::int16_t *codes = panels.integers + first * pairs * kPanelCodes * 2;
@@ -111,8 +111,8 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
   Ints second[kRows];
 #pragma GCC unroll 8
   for (int row = 0; row < kRows; ++row) {
-    best[row] = first == 0 ? nothing : load<Ints>(state + row * 2 * kLanes);
-    second[row] = first == 0 ? nothing : load<Ints>(state + (row * 2 + 1) * kLanes);
+    best[row] = anew ? nothing : load<Ints>(state + row * 2 * kLanes);
+    second[row] = anew ? nothing : load<Ints>(state + (row * 2 + 1) * kLanes);
   }
   for (std::int64_t panel = first; panel < last; ++panel) {
     Ints scores[kRows][kBlocks];
@@ -172,7 +172,8 @@ template <int kRows, bool kGrouped, int kPairs>
 void scan_rows(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = 0; row < scan.rows; row += kRows) {
     scan_tile<kRows, kGrouped, kPairs>(scan.integers + row * panels.pairs, scan.shifts[row],
-                                       scan.best + row * 2 * kLanes, panels, first, last);
+                                       scan.best + row * 2 * kLanes, panels, first, last,
+                                       first == scan.begin);
   }
 }
 
@@ -346,6 +347,48 @@ void certify(const Scan &scan, const Panels &panels, const Quantized &quantized,
       clear[tile + row] = reach * to_length;
     }
   }
+}
+
+void gaps(const Boxes &boxes, std::int64_t dim, const double *lower, const double *upper,
+          double *out) {
+  for (std::int64_t panel = 0; panel < boxes.stride; panel += kPad) {
+    Doubles total{};
+    for (std::int64_t d = 0; d < dim; ++d) {
+      const Doubles below = load_vector(boxes.lower + d * boxes.stride + panel) - upper[d];
+      const Doubles above = lower[d] - load_vector(boxes.upper + d * boxes.stride + panel);
+      Doubles gap = below > above ? below : above;
+      gap = gap > Doubles{} ? gap : Doubles{};
+      total += gap * gap;
+    }
+    store(out + panel, total);
+  }
+}
+
+template <class Entry>
+inline double greatest_sqdist(const Scan &scan, std::int64_t rows, const Panels &panels,
+                              const Exact &exact, const Entry *vectors) {
+  double result = 0.0;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int32_t *state = scan.best + row * 2 * kLanes;
+    const Ints best = load<Ints>(state);
+    const int lane = __builtin_ctz(Ops::at_least(best, Ops::greatest(best)));
+    const std::int64_t code = first_code(state[lane], lane, panels);
+    const double *x = exact.rows + row * exact.stride;
+    double sqdist = __builtin_huge_val();
+    for (std::int64_t other = code; other < code + (panels.grouped ? kBlocks : 1); ++other) {
+      if (other >= exact.codes) break;  // padding
+      sqdist = lesser(one_sqdist(x, vectors + other * exact.stride, exact.stride), sqdist);
+    }
+    result = greater(result, sqdist);
+  }
+  return result;
+}
+
+double reached(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact) {
+  if (exact.wide) {
+    return greatest_sqdist(scan, rows, panels, exact, static_cast<const double *>(exact.vectors));
+  }
+  return greatest_sqdist(scan, rows, panels, exact, static_cast<const float *>(exact.vectors));
 }
 
 void settle(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact,

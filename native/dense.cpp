@@ -102,7 +102,7 @@ void Dense::close(const double *row, Row &state, Choice &choice) {
   for (std::size_t i = 0; i < state.open.size(); ++i) {
     if (state.open_sqdist[i] > state.limit) continue;
     packed_.read_vector(state.open[i], vector_.data());
-    among.consider(vector_.data(), state.open[i]);
+    among.consider(vector_.data(), state.open[i], packed_.index(state.open[i]));
     ++left;
   }
   choice = {static_cast<std::int32_t>(among.nearest()), left > 1};
@@ -166,19 +166,21 @@ void Dense::compare_chunk(Tied &row, std::int64_t first, std::int64_t codes) {
     const std::int64_t above = packed_.isa->wrapped(row.integers.data(), integers_.data(),
                                                     packed_.dim, sqdist_.data(), row.limit,
                                                     row.remainder, remainders_.data());
-    if (row.choice->code >= 0 && above >= 0) return;
+    if (row.choice->code >= 0 && (packed_.sorted ? above > 0 : above >= 0)) return;
   }
   for (std::int64_t code = 0; code < codes; ++code) {
     if (sqdist_.data()[code] > row.limit) continue;
     if (row.by_remainder) {
       const std::uint64_t remainder = remainders_.data()[code];
-      if (row.choice->code < 0 || static_cast<std::int64_t>(remainder - row.remainder) < 0) {
+      const auto above = static_cast<std::int64_t>(remainder - row.remainder);
+      if (row.choice->code < 0 || above < 0 ||
+          (above == 0 && packed_.index(first + code) < packed_.index(row.choice->code))) {
         row.remainder = remainder;
         row.choice->code = static_cast<std::int32_t>(first + code);
       }
     } else {
       packed_.read_vector(first + code, vector_.data());
-      row.among.consider(vector_.data(), first + code);
+      row.among.consider(vector_.data(), first + code, packed_.index(first + code));
       row.choice->code = static_cast<std::int32_t>(row.among.nearest());
     }
   }

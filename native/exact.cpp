@@ -132,13 +132,14 @@ int compare_distances(const double *x, const double *a, const double *b, std::in
   return compare(squared_distance(x, a, dim, grid), squared_distance(x, b, dim, grid));
 }
 
-void ExactRow::consider(const double *vector, std::int64_t index) {
+void ExactRow::consider(const double *vector, std::int64_t place, std::int64_t index) {
   if (nearest_ >= 0) {
     const int sign = compare_distances(latent_, vector, vector_.data(), dim_);
-    if (sign > 0 || (sign == 0 && index > nearest_)) return;
+    if (sign > 0 || (sign == 0 && index > index_)) return;
   }
   vector_.assign(vector, vector + dim_);
-  nearest_ = index;
+  nearest_ = place;
+  index_ = index;
 }
 
 }  // namespace certvq

@@ -28,16 +28,17 @@ class ExactRow {
  public:
   ExactRow(const double *latent, std::int64_t dim) : latent_(latent), dim_(dim) {}
 
-  /// Take a candidate into account. Candidates may come in any order.
-  void consider(const double *vector, std::int64_t index);
+  /// Take a candidate into account: its vector, its place and the index that decides ties.
+  void consider(const double *vector, std::int64_t place, std::int64_t index);
 
-  /// The lowest index among the nearest of those considered, -1 if there was none.
+  /// The place of the lowest among the nearest of those considered, -1 if there was none.
   std::int64_t nearest() const { return nearest_; }
 
  private:
   const double *latent_;
   std::int64_t dim_;
   std::int64_t nearest_ = -1;
+  std::int64_t index_ = -1;
   std::vector<double> vector_;  // of the nearest
 };
 

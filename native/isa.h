@@ -34,6 +34,14 @@ struct Scan {
   const std::uint8_t *shifts;    // (rows): offsets are halved so often; the same in each kTileRows
   std::int64_t rows;             // a multiple of kTileRows
   std::int32_t *best;            // (rows, 2, lanes)
+  std::int64_t begin = 0;        // the panel that is compared first
+};
+
+/// The box around each panel's code vectors, to leave out panels that are too far from a tile.
+struct Boxes {
+  const double *lower;  // (dim, stride)
+  const double *upper;  // (dim, stride)
+  std::int64_t stride;  // panels, padded
 };
 
 /// What rounding did to a block of rows and to the codes.
@@ -94,8 +102,13 @@ struct Isa {
   void (*quantize)(const double *rows, const double *centre, double scale, std::int64_t count,
                    std::int64_t stride, std::int64_t pairs, std::int32_t *out, double *residuals,
                    double *norms);
-  /// Compare a block of rows with the panels [first, last); panel 0 begins anew.
+  /// Compare a block of rows with the panels [first, last).
   void (*scan)(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last);
+  /// Squared distances of a box to each of the panels' boxes.
+  void (*gaps)(const Boxes &boxes, std::int64_t dim, const double *lower, const double *upper,
+               double *out);
+  /// The greatest squared distance of the first `rows` rows, each to its best code so far.
+  double (*reached)(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact);
   /// Find for each row the score that every nearest code reaches, and the gap of squared distances
   /// that the filter sees. Theorem: quantized_score_gap_le.
   void (*certify)(const Scan &scan, const Panels &panels, const Quantized &quantized,

@@ -148,6 +148,7 @@ NB_MODULE(_kernel, module) {
   nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
       .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })
       .def_prop_ro("distinct", [](const Packed &packed) { return packed.distinct; })
+      .def_prop_ro("sorted", [](const Packed &packed) { return packed.sorted; })
       .def_prop_ro("nbytes", [](const Packed &packed) { return packed.bytes(); })
       .def_rw("widen", &Packed::widen, "Factor of the reach: 1, but for tests of too short a one.")
       .def_prop_ro("usable", [](const Packed &packed) {

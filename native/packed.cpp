@@ -16,6 +16,10 @@ constexpr double kSmallest = 0x1p-400;
 constexpr std::int64_t kLargestDim = 1 << 20;  // for FIXED_POINT_NORM
 constexpr std::int32_t kPaddingMark = 1 << 28;
 constexpr std::int64_t kSmallGroups = 1024;  // see `grouped`
+// Codes from which leaving out panels pays, for dims 1, 2, ... (docs/performance.md); beyond, boxes
+// around the panels overlap too much.
+constexpr std::int64_t kSortedCodes[] = {4096, 4096, 4096, 8192, 16384, 65536};
+constexpr std::int64_t kSortedDims = sizeof(kSortedCodes) / sizeof(kSortedCodes[0]);
 
 template <class Entry>
 std::uint64_t hash_row(const Entry *row, std::int64_t stride) {
@@ -173,8 +177,83 @@ void fill_panels(Packed &packed) {
   packed.panels.offsets = packed.offsets.data();
 }
 
+/// Sort code indices so that each panel's share is compact: halve along the widest axis.
+template <class Entry>
+void split(const Entry *vectors, const Packed &packed, std::int32_t *begin, std::int32_t *end) {
+  const std::int64_t panel_codes = kBlocks * packed.isa->lanes;
+  const std::int64_t panels = (end - begin + panel_codes - 1) / panel_codes;
+  if (panels < 2) return;
+  std::int64_t widest = 0;
+  double most = -1.0;
+  for (std::int64_t d = 0; d < packed.dim; ++d) {
+    Entry least = vectors[*begin * packed.stride + d];
+    Entry greatest = least;
+    for (const std::int32_t *code = begin; code < end; ++code) {
+      least = std::min(least, vectors[*code * packed.stride + d]);
+      greatest = std::max(greatest, vectors[*code * packed.stride + d]);
+    }
+    const double width = static_cast<double>(greatest) - static_cast<double>(least);
+    if (width > most) {
+      most = width;
+      widest = d;
+    }
+  }
+  std::int32_t *middle = begin + panels / 2 * panel_codes;
+  std::nth_element(begin, middle, end, [&](std::int32_t a, std::int32_t b) {
+    return vectors[a * packed.stride + widest] < vectors[b * packed.stride + widest];
+  });
+  split(vectors, packed, begin, middle);
+  split(vectors, packed, middle, end);
+}
+
+template <class Entry>
+void sort_codes(Packed &packed, Aligned<Entry> &vectors) {
+  const auto codes = static_cast<std::size_t>(packed.distinct);
+  const std::int64_t panel_codes = kBlocks * packed.isa->lanes;
+  std::vector<std::int32_t> order(codes);
+  std::iota(order.begin(), order.end(), 0);
+  split(vectors.data(), packed, order.data(), order.data() + codes);
+
+  const std::int64_t panels = (packed.distinct + panel_codes - 1) / panel_codes;
+  packed.boxes.stride = padded(panels);
+  packed.corners = Aligned<double>(2 * packed.dim * packed.boxes.stride);
+  double *lower = packed.corners.data();
+  double *upper = lower + packed.dim * packed.boxes.stride;
+  std::fill_n(lower, packed.dim * packed.boxes.stride, HUGE_VAL);
+  std::fill_n(upper, packed.dim * packed.boxes.stride, -HUGE_VAL);
+  Aligned<Entry> sorted((packed.given + kBlocks - 1) * packed.stride);
+  std::vector<std::int64_t> lowest(codes);
+  for (std::size_t place = 0; place < codes; ++place) {
+    const Entry *vector = vectors.data() + order[place] * packed.stride;
+    std::copy_n(vector, packed.stride,
+                sorted.data() + static_cast<std::int64_t>(place) * packed.stride);
+    lowest[place] = packed.index(order[place]);
+    const std::int64_t panel = static_cast<std::int64_t>(place) / panel_codes;
+    for (std::int64_t d = 0; d < packed.dim; ++d) {
+      double &low = lower[d * packed.boxes.stride + panel];
+      double &high = upper[d * packed.boxes.stride + panel];
+      low = std::min(low, static_cast<double>(vector[d]));
+      high = std::max(high, static_cast<double>(vector[d]));
+    }
+  }
+  std::fill_n(sorted.data() + packed.distinct * packed.stride, (kBlocks - 1) * packed.stride,
+              Entry{0});
+  vectors = std::move(sorted);
+  packed.lowest = std::move(lowest);
+  packed.boxes.lower = lower;
+  packed.boxes.upper = upper;
+  packed.sorted = true;
+}
+
 void quantize_codes(Packed &packed) {
   choose_groups(packed);
+  if (packed.dim <= kSortedDims && packed.distinct >= kSortedCodes[packed.dim - 1]) {
+    if (packed.wide) {
+      sort_codes(packed, packed.wide_vectors);
+    } else {
+      sort_codes(packed, packed.narrow_vectors);
+    }
+  }
   Aligned<double> chunk(kChunk * packed.stride);
   Aligned<double> squares(packed.distinct);
   for (std::int64_t first = 0; first < packed.distinct; first += kChunk) {

@@ -61,11 +61,14 @@ struct Packed {
   double code_residual = 0.0;  // the greatest fixed_point_residual of a code vector
   Panels panels{};             // views of `integers` and `offsets`
   double widen = 1.0;          // see Quantized
+  bool sorted = false;         // whether panels are compact: see `boxes`
+  Boxes boxes{};               // views of `corners`, if sorted
 
-  std::vector<std::int64_t> lowest;  // (U,), empty if nothing was folded
+  std::vector<std::int64_t> lowest;  // (U,), empty if nothing was folded and nothing sorted
   Aligned<float> narrow_vectors;     // (U, stride), or empty
   Aligned<double> wide_vectors;      // (U, stride), or empty
   Aligned<double> centre;            // (stride,)
+  Aligned<double> corners;           // of the boxes, or empty
   Aligned<std::int16_t> integers;    // see Panels
   Aligned<std::int32_t> offsets;     // -|z|^2 / 2 in units of a score, lower in the padding
 
@@ -82,7 +85,7 @@ struct Packed {
   }
   std::size_t bytes() const {
     return lowest.size() * sizeof(std::int64_t) + narrow_vectors.bytes() + wide_vectors.bytes() +
-           centre.bytes() + integers.bytes() + offsets.bytes();
+           centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes();
   }
 };
 

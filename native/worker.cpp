@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "bounds.h"
@@ -15,6 +16,10 @@ constexpr std::int64_t kMostRows = 96;
 constexpr std::int64_t kBlockBytes = 1 << 18;   // of exact rows
 constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a block passes
 constexpr double kLargestSquare = 0x1p+800;
+constexpr std::int64_t kSortedRows = 1 << 16;  // rows whose neighbours are brought together
+constexpr int kBins = 1024;                    // of a histogram of their entries
+constexpr std::int64_t kMostDims = 8;       // of a codebook that is sorted
+constexpr double kWorthSorting = 0.6;       // share of the panels, measured in docs/performance.md
 constexpr std::int64_t kFewCandidates = 256;  // more are compared densely
 
 }  // namespace
@@ -22,6 +27,10 @@ constexpr std::int64_t kFewCandidates = 256;  // more are compared densely
 std::int64_t Worker::block_rows(const Packed &packed) {
   const std::int64_t fitting = kBlockBytes / (packed.stride * static_cast<std::int64_t>(sizeof(double)));
   return std::clamp(fitting / kTileRows * kTileRows, std::int64_t{kTileRows}, kMostRows);
+}
+
+std::int64_t Worker::share_rows(const Packed &packed) {
+  return packed.sorted ? kSortedRows : block_rows(packed);
 }
 
 Worker::Worker(const Packed &packed, const Matrix &latents, const Results &results,
@@ -52,22 +61,103 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   pair_codes_ = Aligned<std::int32_t>(pair_capacity_);
   pair_sqdist_ = Aligned<double>(pair_capacity_);
   vector_ = Aligned<double>(packed.stride);
+  rows_ = Aligned<std::int64_t>(rows);
+  if (packed.sorted) {
+    gaps_ = Aligned<double>(packed.boxes.stride);
+  }
 }
 
 void Worker::decide(std::int64_t first, std::int64_t last) {
-  const std::int64_t count = last - first;
-  const std::int64_t tiled = (count + kTileRows - 1) / kTileRows * kTileRows;
-  read(first, count);
-  if (progress_.stopped()) return;
-  quantize(count, tiled);
-  scan(tiled);
-  if (progress_.stopped()) return;
-  certify(tiled);
-  resolve(first, count);
+  if (packed_.sorted && sorting_pays_) return decide_sorted(first, last);
+  const std::int64_t block = block_rows(packed_);
+  for (; first < last && !progress_.stopped(); first += block) {
+    const std::int64_t count = std::min(block, last - first);
+    std::iota(rows_.data(), rows_.data() + count, first);
+    isa_.read(latents_, first, count, packed_.stride, exact_.data());
+    decide_block(count, false);
+  }
 }
 
-void Worker::read(std::int64_t first, std::int64_t count) {
-  isa_.read(latents_, first, count, packed_.stride, exact_.data());
+/// Bring neighbours together, so that a tile needs few panels.
+void Worker::decide_sorted(std::int64_t first, std::int64_t last) {
+  const std::int64_t count = last - first;
+  const std::int64_t stride = packed_.stride;
+  if (static_cast<std::int64_t>(share_.bytes() / sizeof(double)) < count * stride) {
+    share_ = Aligned<double>(count * stride);
+  }
+  isa_.read(latents_, first, count, stride, share_.data());
+  sort_rows(count);
+  const std::int64_t block = block_rows(packed_);
+  tiles_ = scanned_ = 0;
+  for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
+    const std::int64_t rows = std::min(block, count - begin);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const std::int64_t place = order_[static_cast<std::size_t>(begin + row)];
+      rows_.data()[row] = first + place;
+      std::copy_n(share_.data() + place * stride, stride, exact_.data() + row * stride);
+    }
+    decide_block(rows, true);
+  }
+  const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
+  sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
+}
+
+/// Order rows by the cell of a grid that they lie in, with about as many rows in each slice of it.
+void Worker::sort_rows(std::int64_t count) {
+  int bits = 0;
+  while ((kTileRows << bits) < count) ++bits;
+  const auto rows = static_cast<std::size_t>(count);
+  std::vector<std::uint32_t> keys(rows, 0);
+  std::vector<std::uint16_t> bins(rows);
+  for (std::int64_t d = 0; d < packed_.dim; ++d) {
+    const int own = static_cast<int>((bits + packed_.dim - 1 - d) / packed_.dim);
+    const double *values = share_.data() + d;
+    double low = HUGE_VAL;
+    double high = -HUGE_VAL;
+    for (std::size_t row = 0; row < rows; ++row) {
+      const double value = values[static_cast<std::int64_t>(row) * packed_.stride];
+      low = value < low ? value : low;
+      high = value > high ? value : high;
+    }
+    const double factor = high > low ? (kBins - 1) / (high - low) : 0.0;
+    std::uint32_t below[kBins + 1] = {};
+    for (std::size_t row = 0; row < rows; ++row) {
+      const double bin = (values[static_cast<std::int64_t>(row) * packed_.stride] - low) * factor;
+      bins[row] = static_cast<std::uint16_t>(bin >= 0.0 && bin < kBins ? bin : 0.0);  // NaN is 0
+      ++below[bins[row] + 1];
+    }
+    std::partial_sum(below, below + kBins + 1, below);
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::uint64_t slice = (std::uint64_t{below[bins[row]]} << own) / rows;
+      keys[row] = keys[row] << own | static_cast<std::uint32_t>(slice);
+    }
+  }
+  std::vector<std::int32_t> starts((std::size_t{1} << bits) + 1, 0);
+  for (const std::uint32_t key : keys) ++starts[key + 1];
+  std::partial_sum(starts.begin(), starts.end(), starts.begin());
+  order_.resize(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    order_[static_cast<std::size_t>(starts[keys[row]]++)] = static_cast<std::int32_t>(row);
+  }
+}
+
+/// Decide the rows in `exact_`; `near` says that neighbours are together.
+void Worker::decide_block(std::int64_t count, bool near) {
+  const std::int64_t tiled = (count + kTileRows - 1) / kTileRows * kTileRows;
+  examine(count);
+  if (progress_.stopped()) return;
+  quantize(count, tiled);
+  if (near) {
+    scan_near(count);
+  } else {
+    scan(tiled);
+  }
+  if (progress_.stopped()) return;
+  certify(tiled);
+  resolve(count);
+}
+
+void Worker::examine(std::int64_t count) {
   isa_.squares(exact_.data(), packed_.centre.data(), count, packed_.stride, squares_.data());
   for (std::int64_t row = 0; row < count; ++row) {
     const double squared = squares_.data()[row];
@@ -122,32 +212,82 @@ void Worker::scan(std::int64_t tiled) {
   }
 }
 
-void Worker::resolve(std::int64_t first, std::int64_t count) {
-  const Scan scan{integers_.data(), shifts_.data(), count, best_.data()};
+/// Compare each tile with the panels whose boxes are near enough: first those that its own box
+/// meets, or the nearest one, then those that are no farther than its best codes so far.
+void Worker::scan_near(std::int64_t count) {
+  const Panels &panels = packed_.panels;
+  const Exact exact = described();
+  for (std::int64_t tile = 0; tile < count; tile += kTileRows) {
+    const std::int64_t rows = std::min<std::int64_t>(kTileRows, count - tile);
+    double lower[kMostDims];
+    double upper[kMostDims];
+    const double *x = exact_.data() + tile * packed_.stride;
+    for (std::int64_t d = 0; d < packed_.dim; ++d) {
+      lower[d] = upper[d] = x[d];
+      for (std::int64_t row = 1; row < rows; ++row) {
+        lower[d] = std::min(lower[d], x[row * packed_.stride + d]);
+        upper[d] = std::max(upper[d], x[row * packed_.stride + d]);
+      }
+    }
+    double *gaps = gaps_.data();
+    isa_.gaps(packed_.boxes, packed_.dim, lower, upper, gaps);
+    const double nearest = *std::min_element(gaps, gaps + panels.count);
+    Scan scan{integers_.data() + tile * panels.pairs, shifts_.data() + tile, kTileRows,
+              best_.data() + tile * 2 * isa_.lanes};
+    scan.begin = std::find(gaps, gaps + panels.count, nearest) - gaps;
+    scan_within(scan, -1.0, nearest);
+    const Exact own{x, exact.vectors, exact.wide, exact.codes, exact.stride, exact.relative,
+                    exact.slack};
+    const double reached = isa_.reached(scan, rows, panels, own);
+    // Gaps are computed like squared distances, and rounded like them.
+    scan_within(scan, nearest, reached * exact.relative + exact.slack);
+    ++tiles_;
+    poll_();
+    if (progress_.stopped()) return;
+  }
+}
+
+/// Compare a tile with the panels whose gap is above `from` and at most `to`, run by run.
+void Worker::scan_within(const Scan &scan, double from, double to) {
+  const double *gaps = gaps_.data();
+  for (std::int64_t panel = 0; panel < packed_.panels.count;) {
+    if (!(gaps[panel] > from && gaps[panel] <= to)) {
+      ++panel;
+      continue;
+    }
+    const std::int64_t first = panel;
+    while (panel < packed_.panels.count && gaps[panel] > from && gaps[panel] <= to) ++panel;
+    isa_.scan(scan, packed_.panels, first, panel);
+    scanned_ += panel - first;
+  }
+}
+
+Exact Worker::described() const {
   const auto dim = static_cast<double>(packed_.dim);
-  const Exact exact{exact_.data(),
-                    packed_.vectors(),
-                    packed_.wide,
-                    packed_.distinct,
-                    packed_.stride,
-                    bounds::farther_factor(dim),
-                    bounds::farther_slack(dim)};
+  return {exact_.data(),  packed_.vectors(),           packed_.wide,
+          packed_.distinct, packed_.stride, bounds::farther_factor(dim), bounds::farther_slack(dim)};
+}
+
+void Worker::resolve(std::int64_t count) {
+  const Scan scan{integers_.data(), shifts_.data(), count, best_.data()};
+  const Exact exact = described();
   const Settled settled{codes_.data(), sqdist_.data(), states_.data()};
   Pairs pairs{pair_rows_.data(), pair_codes_.data(), 0, pair_capacity_};
   isa_.settle(scan, count, packed_.panels, exact, thresholds_.data(), clear_.data(), settled,
               pairs);
   for (std::int64_t row = 0; row < count; ++row) {
     if (states_.data()[row] != kSettled) continue;
-    results_.codes[first + row] = packed_.index(codes_.data()[row]);
-    results_.decided_by[first + row] = kFilter;
-    results_.sqdist[first + row] = sqdist_.data()[row];
+    const std::int64_t place = rows_.data()[row];
+    results_.codes[place] = packed_.index(codes_.data()[row]);
+    results_.decided_by[place] = kFilter;
+    results_.sqdist[place] = sqdist_.data()[row];
   }
   measure(pairs);
   for (std::int64_t begin = 0; begin < pairs.count;) {
     const std::int32_t row = pairs.rows[begin];
     std::int64_t end = begin + 1;
     while (end < pairs.count && pairs.rows[end] == row) ++end;
-    resolve_row(first + row, row, begin, end);
+    resolve_row(rows_.data()[row], row, begin, end);
     begin = end;
   }
   for (std::int64_t row = 0; row < count; ++row) {
@@ -158,9 +298,9 @@ void Worker::resolve(std::int64_t first, std::int64_t count) {
                      thresholds_.data()[row], packed_.panels, packed_.distinct,
                      static_cast<std::int32_t>(row), pairs)) {
       measure(pairs);
-      resolve_row(first + row, row, 0, pairs.count);
+      resolve_row(rows_.data()[row], row, 0, pairs.count);
     } else {
-      aside_.push_back(first + row);
+      aside_.push_back(rows_.data()[row]);
       aside_reached_.push_back(sqdist_.data()[row]);
     }
   }
@@ -191,11 +331,11 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
       if (pair == nearest || bounds::sqdist_lower(sqdist[pair], dim) > upper) continue;
       if (decided_by != kExact) {
         packed_.read_vector(code, vector_.data());
-        row_among.consider(vector_.data(), code);
+        row_among.consider(vector_.data(), code, packed_.index(code));
         decided_by = kExact;
       }
       packed_.read_vector(codes[pair], vector_.data());
-      row_among.consider(vector_.data(), codes[pair]);
+      row_among.consider(vector_.data(), codes[pair], packed_.index(codes[pair]));
     }
     if (decided_by == kExact) {
       code = row_among.nearest();

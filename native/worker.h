@@ -48,18 +48,27 @@ class Worker {
   /// Rows of a block: a multiple of kTileRows.
   static std::int64_t block_rows(const Packed &packed);
 
-  /// Decide rows [first, last), at most block_rows of them, or put some aside.
+  /// Rows that one call of `decide` should have.
+  static std::int64_t share_rows(const Packed &packed);
+
+  /// Decide rows [first, last), at most share_rows of them, or put some aside.
   void decide(std::int64_t first, std::int64_t last);
 
   /// Decide the rows that were put aside.
   void finish();
 
  private:
-  void read(std::int64_t first, std::int64_t count);
+  void decide_sorted(std::int64_t first, std::int64_t last);
+  void decide_block(std::int64_t count, bool near);
+  void sort_rows(std::int64_t count);
+  void examine(std::int64_t count);
   void quantize(std::int64_t count, std::int64_t tiled);
   void scan(std::int64_t tiled);
+  void scan_near(std::int64_t count);
+  void scan_within(const Scan &scan, double from, double to);
+  Exact described() const;
   void certify(std::int64_t tiled);
-  void resolve(std::int64_t first, std::int64_t count);
+  void resolve(std::int64_t count);
   void measure(const Pairs &pairs);
   void resolve_row(std::int64_t row, std::int64_t local, std::int64_t begin, std::int64_t end);
   void dense(std::int64_t first, std::int64_t count);
@@ -87,6 +96,13 @@ class Worker {
   Aligned<std::int32_t> pair_codes_;
   Aligned<double> pair_sqdist_;
   Aligned<double> vector_;  // (stride,)
+  Aligned<std::int64_t> rows_;  // (block,): which rows of the latents these are
+  Aligned<double> share_;       // (rows of a share, stride), if sorted
+  Aligned<double> gaps_;        // (panels,), if sorted
+  std::vector<std::int32_t> order_;
+  bool sorting_pays_ = true;
+  std::int64_t tiles_ = 0;    // of the last share,
+  std::int64_t scanned_ = 0;  // and the panels that they were compared with
   std::int64_t pair_capacity_;
   std::vector<std::int64_t> aside_;     // rows that the filter could not narrow down
   std::vector<double> aside_reached_;   // see Dense::decide

@@ -166,6 +166,39 @@ def test_offsets_and_lattices(isa, offset, rng):
     same_as_numpy(np.round(2 * latents) / 2, np.round(codebook))
 
 
+@pytest.mark.parametrize(
+    ("codes", "dim"), [(4096, 1), (5000, 2), (4500, 3), (8192, 4), (16400, 5), (65600, 6)]
+)
+@pytest.mark.parametrize("rows", [30, 3000])
+def test_codebooks_that_are_sorted_to_leave_out_panels(isa, codes, dim, rows, rng):
+    latents = rng.standard_normal((rows, dim)) * np.linspace(3.0, 0.1, dim)
+    codebook = rng.standard_normal((codes, dim)) * np.linspace(3.0, 0.1, dim)
+    latents[::50] *= 100.0
+    assert certvq.prepare(codebook).packed().sorted
+    same_as_numpy(latents.astype(np.float32), codebook)
+    same_as_numpy(latents, codebook.astype(np.float32))
+
+
+@pytest.mark.parametrize(("codes", "dim"), [(4400, 1), (6000, 2), (9000, 4)])
+def test_ties_and_duplicates_in_a_sorted_codebook(isa, codes, dim, rng):
+    """Its places have another order than the indices that decide ties."""
+    side = {1: 50_000, 2: 100, 4: 12}[dim]
+    codebook = rng.integers(-side, side, (codes, dim)).astype(np.float32)
+    latents = rng.integers(-2 * side, 2 * side, (1500, dim)).astype(np.float32) / 2
+    assert certvq.prepare(codebook).packed().sorted
+    found = same_as_numpy(latents, codebook)
+    assert certvq.DecidedBy.EXACT in found.decided_by
+
+
+def test_all_codes_of_a_sorted_codebook_tie(isa):
+    angles = np.arange(4096) * (2 * np.pi / 4096)
+    circle = np.round(np.stack([np.cos(angles), np.sin(angles)], axis=1) * 2.0**20) * 2.0**-20
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
+    codebook = (np.abs(circle[:1100, None]) * signs).reshape(-1, 2)[::-1]
+    same_as_numpy(np.zeros((40, 2)), codebook)
+    same_as_numpy(np.concatenate([np.eye(2), -np.eye(2)]) * 1e-9, codebook)
+
+
 def test_duplicates_are_folded_to_the_lowest_index(isa, rng):
     codebook = rng.standard_normal((50, 3))[rng.integers(0, 50, 2000)]
     codebook[rng.integers(0, 2000, 100), 0] = 0.0

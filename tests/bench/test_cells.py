@@ -2,13 +2,18 @@
 
 import pytest
 
-from certvq.bench import CELLS, Cell, parse_cell
+from certvq.bench import CELLS, EXTRA_CELL, Cell, parse_cell
 from certvq.errors import OptionError
 
 
 def test_a_cell_is_read_as_it_is_written():
     assert [parse_cell(str(cell)) for cell in CELLS] == list(CELLS)
     assert len(set(CELLS)) == 10
+
+
+def test_the_extra_cell_is_asked_for():
+    assert parse_cell("8192x8192x32") == EXTRA_CELL
+    assert EXTRA_CELL not in CELLS
 
 
 @pytest.mark.parametrize(

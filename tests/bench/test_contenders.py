@@ -9,9 +9,16 @@ import pytest
 
 import certvq
 from certvq.bench import _contenders
-from certvq.bench._contenders import CERTVQ, NAMES, contenders
+from certvq.bench._contenders import CERTVQ, NAMES, Changing, contenders, ready
 
-PEERS = ["faiss", "torch-addmm", "torch-cdist", "scikit-learn", "vector-quantize-pytorch"]
+PEERS = [
+    "faiss",
+    "torch-addmm",
+    "torch-cdist",
+    "scikit-learn",
+    "vector-quantize-pytorch",
+    "vector-quantize-pytorch-train",
+]
 
 
 def test_certvq_is_the_first():
@@ -31,6 +38,32 @@ def test_a_contender_finds_the_codes(name, rng):
     assert codes.tolist() == certvq.assign(latents, codebook).codes.tolist()
 
 
+def test_a_layer_in_train_mode_begins_every_call_anew(rng):
+    contender = contenders()["vector-quantize-pytorch-train"]
+    if contender.missing:
+        pytest.skip(f"not installed: {contender.missing}")
+    assert "against the codebook before it" in contender.note
+    latents = rng.standard_normal((400, 6)).astype(np.float32)
+    codebook = rng.standard_normal((9, 6)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the import of another library
+        search = contender.prepare(codebook)
+    right = certvq.assign(latents, codebook).codes.tolist()
+    assert [search(latents).tolist() for _ in range(3)] == [right] * 3
+    once = ready(search)
+    assert once(latents).tolist() == right
+    assert once(latents).tolist() != right  # its codebook has changed: it really was training
+
+
+def test_what_changes_is_made_ready_for_each_call():
+    made = []
+    changing = Changing(lambda: made.append(1) or (lambda latents: latents))
+    assert changing("z") == "z"
+    assert ready(changing)("z") == "z"
+    assert len(made) == 2
+    assert ready(len) is len
+
+
 def test_the_backend_is_certvqs():
     codebook = np.eye(2, dtype=np.float32)
     with pytest.raises(certvq.errors.BackendUnavailableError, match="got 'nope'"):
@@ -44,6 +77,7 @@ def test_what_is_missing_is_named(monkeypatch):
         "faiss": ("faiss",),
         "scikit-learn": ("sklearn",),
         "vector-quantize-pytorch": ("vector_quantize_pytorch",),
+        "vector-quantize-pytorch-train": ("vector_quantize_pytorch",),
     }
 
 
@@ -61,4 +95,4 @@ def test_the_package_is_imported_without_the_peers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'certvq': 'measured', 'faiss': 'not installed: faiss'" in done.stdout
-    assert done.stdout.count("not installed") == 5
+    assert done.stdout.count("not installed") == 6

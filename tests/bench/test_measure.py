@@ -7,7 +7,7 @@ import pytest
 
 from certvq.bench import _measure
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import Contender
+from certvq.bench._contenders import Changing, Contender
 from certvq.bench._data import drawn
 from certvq.bench._measure import measure
 
@@ -57,6 +57,26 @@ def test_contenders_take_turns(own):
 
     measure([stand_in("a"), stand_in("b")], NUMBERS, right, rounds=2)
     assert turns == ["a", "a", "b", "b", "b", "b", "a", "a"]
+
+
+def test_what_a_call_changes_is_renewed_off_the_clock(own, monkeypatch):
+    right, now = right_codes(own), [0.0]
+
+    def fresh():
+        now[0] += 100.0
+        calls = []
+
+        def search(latents):
+            now[0] += 1.0
+            calls.append(1)
+            return right if len(calls) == 1 else right + 1
+
+        return search
+
+    monkeypatch.setattr(_measure.time, "perf_counter", lambda: now[0])
+    one = Contender("changing", (), lambda c: Changing(fresh))
+    found = measure([one], NUMBERS, right, rounds=3)["changing"]
+    assert (found.seconds, found.wrong_codes) == (1.0, 0)
 
 
 def test_a_failure_ends_one_contender_only(own, fails):

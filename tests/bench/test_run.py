@@ -5,8 +5,9 @@ import json
 import pytest
 
 import certvq
-from certvq.bench import BenchConfig, Cell, bench_assign
+from certvq.bench import BenchConfig, Cell, _room, _run, bench_assign
 from certvq.bench import _measure as measuring
+from certvq.bench._contenders import Contender
 from certvq.errors import BackendUnavailableError, OptionError
 
 CELL = Cell(40, 6, 3)
@@ -60,6 +61,20 @@ def test_rows_that_are_contested_are_audited(monkeypatch):
     monkeypatch.setattr(certvq, "audit", remember)
     bench_assign(config(cells=(Cell(4000, 6, 3),), names=("zeros",)))
     assert 256 < audited[0] <= 256 + 64
+
+
+def test_what_does_not_fit_is_not_run(own, monkeypatch):
+    def fail(codebook):
+        assert len(codebook) == 1, "prepared although there is no room"
+        return lambda latents: latents[:, 0]
+
+    large = Contender("large", (), fail, 3, "a note")
+    monkeypatch.setattr(_run, "contenders", lambda backend="auto": {"certvq": own, "large": large})
+    monkeypatch.setattr(_room, "free_bytes", lambda: 4 * 3 * 40 * 6 * 2 - 1)
+    found = bench_assign(config(memory=True))
+    entry = found["results"][0]["contenders"]["large"]
+    assert entry == {"status": "skipped: needs about 2.68e-06 GiB"}
+    assert (found["summary"], found["notes"]) == ([], {"large": "a note"})
 
 
 @pytest.mark.usefixtures("stand_ins")

@@ -72,7 +72,7 @@ def test_a_wrong_code_is_told_and_saved(capsys, tmp_path, monkeypatch):
     status = SOAK.main(["--case", "5", "--seed", "1", "--out", str(tmp_path)])
     told = capsys.readouterr().out
     assert status == 1
-    assert "WRONG: seed 1 case 5, auto: " in told
+    assert "WRONG: seed 1 case 5, auto " in told
     assert "; 1 wrong codes" in told
     saved = np.load(tmp_path / "soak-1-5-auto.npz")
     assert len(saved["codes"]) == len(saved["latents"])

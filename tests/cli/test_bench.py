@@ -1,4 +1,4 @@
-"""`certvq bench assign`."""
+"""`certvq bench`."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import certvq
-from certvq.bench import _contenders
+from certvq.bench import GrowthConfig, _contenders
+from certvq.bench._cells import Cell
 
 Command = Callable[..., Any]
 TINY = ("--cell", "32x8x4", "--rounds", "1", "--threads", "1", "--no-memory")
@@ -88,3 +89,78 @@ def test_the_group_explains_itself(certvq_command: Command) -> None:
     found = certvq_command("bench", "--help")
     assert found.status == 0
     assert "assign" in found.out
+    assert "growth" in found.out
+
+
+def test_markdown_is_written_and_a_page_updated(certvq_command: Command, tmp_path: Path) -> None:
+    page, table = tmp_path / "page.md", tmp_path / "new" / "table.md"
+    page.write_text("a\n<!-- bench:begin -->\n<!-- bench:end -->\nz\n")
+    options = ("--contender", "scikit-learn", "--markdown", table, "--update", page)
+    found = certvq_command("bench", "assign", *TINY, *options)
+    assert found.status == 0
+    written = table.read_text()
+    assert "| N x K x D | certvq | scikit-learn |" in written
+    assert "| numbers | contender | cells | geometric mean | minimum |" in written
+    block = f"<!-- bench:begin -->\n\n{written}\n<!-- bench:end -->"
+    assert page.read_text() == f"a\n{block}\nz\n"
+
+
+def test_a_page_without_a_block_is_found_out_before_measuring(
+    certvq_command: Command, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no block")
+    out = tmp_path / "out"
+    found = certvq_command("bench", "assign", *TINY, "--update", page, "--out", out)
+    assert (found.status, found.out, out.exists()) == (2, "", False)
+    assert "page.md: must have <!-- bench:begin --> once" in found.err
+    assert certvq_command("bench", "assign", *TINY, "--update", tmp_path / "none").status == 2
+
+
+@pytest.fixture
+def tiny_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panels(config: GrowthConfig) -> dict[str, list[Cell]]:
+        return {
+            "rows": [Cell(n, 4, 2) for n in config.rows],
+            "codebook_size": [Cell(8, k, 2) for k in config.codebook_sizes],
+            "dim": [Cell(8, 4, d) for d in config.dims],
+        }
+
+    monkeypatch.setattr(GrowthConfig, "panels", panels)
+
+
+SMALL = ("--rows", "9", "--rows", "18", "--codebook-size", "3", "--dim", "5", "--rounds", "1")
+
+
+@pytest.mark.usefixtures("tiny_growth", "no_faiss")
+def test_growth_has_a_table_a_record_and_a_picture(certvq_command: Command, tmp_path: Path) -> None:
+    svg = tmp_path / "growth.svg"
+    found = certvq_command("bench", "growth", *SMALL, "--out", tmp_path, "--svg", svg)
+    assert (found.status, found.err) == (0, "")
+    assert "ns per row" in found.out
+    assert "not installed: faiss" in found.out
+    record = json.loads((tmp_path / "growth.json").read_text())
+    assert [point["rows"] for point in record["panels"][0]["points"]] == [9, 18]
+    assert svg.read_text().startswith("<svg ")
+
+
+@pytest.mark.usefixtures("tiny_growth", "no_faiss")
+def test_growth_as_json(certvq_command: Command) -> None:
+    record = json.loads(certvq_command("bench", "growth", *SMALL, "--json").out)
+    assert [panel["grows"] for panel in record["panels"]] == ["rows", "codebook_size", "dim"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--rows", "0"), "rows must be at least 1, got 0"),
+        (("--backend", "nope"), "backend must be 'auto' or one of"),
+        (("--out", __file__), "must be a folder"),
+    ],
+)
+def test_bad_usage_of_growth_is_status_2(
+    certvq_command: Command, options: tuple[str, ...], text: str
+) -> None:
+    found = certvq_command("bench", "growth", *SMALL, *options)
+    assert (found.status, found.out) == (2, "")
+    assert text in found.err

@@ -57,21 +57,27 @@ def growth(folder: Path, name: str, *, backend: str, threads: int) -> int | None
     latents, codebook = (np.load(folder / f"{part}.npy") for part in ("latents", "codebook"))
     contender.prepare(codebook[:1])(latents[:1])  # so that its library is imported
     with thread_limit(threads):
-        before = _reset_high_water()
+        before = reset_high_water()
         contender.prepare(codebook)(latents)
-        after = _high_water()
+        after = high_water()
     return None if before is None or after is None else max(0, after - before)
 
 
-def _reset_high_water() -> int | None:
+def reset_high_water() -> int | None:
+    """Set the most memory that this process had back to what it has; return that, in bytes.
+
+    Returns:
+        None where the system does not let.
+    """
     try:
         _RESET.write_text("5")
     except OSError:
         return None
-    return _high_water()
+    return high_water()
 
 
-def _high_water() -> int | None:
+def high_water() -> int | None:
+    """Return the most bytes that this process had since the reset; None if the system is silent."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:

@@ -44,9 +44,15 @@ def machine(threads: int) -> dict[str, Any]:
 def entries(
     measured: Mapping[str, Measured],
     peaks: Mapping[str, int | None],
-    missing: Mapping[str, str],
+    unmeasured: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
-    """Return the record of each contender on one cell; `ratio` is its time over certvq's."""
+    """Return the record of each contender on one cell.
+
+    Args:
+        measured: by name; a `ratio` is the time of one of them over certvq's.
+        peaks: bytes by name, where they were measured.
+        unmeasured: why the others are not, by name.
+    """
     own = measured[CERTVQ].seconds
     found: dict[str, dict[str, Any]] = {}
     for name, one in measured.items():
@@ -56,14 +62,14 @@ def entries(
         peak = peaks.get(name)
         found[name] = {
             "status": "measured",
-            "milliseconds": _rounded(1e3 * one.seconds),
-            "fastest_milliseconds": _rounded(1e3 * one.fastest),
-            "prepare_milliseconds": _rounded(1e3 * one.prepare_seconds),
-            "ratio": _rounded(one.seconds / own),
+            "milliseconds": rounded(1e3 * one.seconds),
+            "fastest_milliseconds": rounded(1e3 * one.fastest),
+            "prepare_milliseconds": rounded(1e3 * one.prepare_seconds),
+            "ratio": rounded(one.seconds / own),
             "peak_mib": None if peak is None else round(peak / 2**20, 1),
             "wrong_codes": one.wrong_codes,
         }
-    return found | {name: {"status": f"not installed: {what}"} for name, what in missing.items()}
+    return found | {name: {"status": why} for name, why in unmeasured.items()}
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -78,14 +84,15 @@ def summary(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "kind": kind,
             "contender": name,
             "cells": len(found),
-            "geometric_mean": _rounded(math.exp(math.fsum(map(math.log, found)) / len(found))),
+            "geometric_mean": rounded(math.exp(math.fsum(map(math.log, found)) / len(found))),
             "minimum": min(found),
         }
         for (kind, name), found in ratios.items()
     ]
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Return four significant digits of it."""
     return float(f"{value:.4g}")
 
 

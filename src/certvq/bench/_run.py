@@ -22,6 +22,7 @@ from certvq.bench._contenders import CERTVQ, Contender, contenders
 from certvq.bench._data import DRAWN, KINDS, OF_A_MODEL, Numbers, drawn, of_model, offset
 from certvq.bench._measure import Measured, measure
 from certvq.bench._memory import peak_bytes, write_numbers
+from certvq.bench._room import lacking
 from certvq.bench._threads import thread_limit
 from certvq.errors import OptionError
 
@@ -126,6 +127,7 @@ def bench_assign(
         **_report.machine(config.threads),
         "backend": config.backend,
         "rounds": config.rounds,
+        "notes": {one.name: one.note for one in installed if one.note},
         "results": results,
         "summary": _report.summary(results),
     }
@@ -136,11 +138,13 @@ def bench_assign(
 
 
 def _present(config: BenchConfig) -> tuple[list[Contender], dict[str, str]]:
-    """Return the contenders that are installed, and what each of the others lacks."""
+    """Return the contenders that are installed, and of the others what each lacks."""
     every = contenders(config.backend)
     names = dict.fromkeys([CERTVQ, *(config.names or every)])
     chosen = [every[name] for name in names]
-    missing = {one.name: ", ".join(one.missing) for one in chosen if one.missing}
+    missing = {
+        one.name: f"not installed: {', '.join(one.missing)}" for one in chosen if one.missing
+    }
     return [one for one in chosen if not one.missing], missing
 
 
@@ -164,7 +168,9 @@ def _measure_cell(
     config: BenchConfig,
 ) -> dict[str, Any]:
     certified = certvq.assign(numbers.latents, numbers.codebook, backend=config.backend)
-    measured = measure(installed, numbers, certified.codes, rounds=config.rounds)
+    skipped = {one.name: why for one in installed if (why := lacking(one, numbers.cell))}
+    chosen = [one for one in installed if one.name not in skipped]
+    measured = measure(chosen, numbers, certified.codes, rounds=config.rounds)
     rows = _audited_rows(measured, len(numbers.latents))
     report = certvq.audit(numbers.latents[rows], numbers.codebook, certified.codes[rows])
     peaks = _peaks(numbers, measured, config) if config.memory else {}
@@ -178,7 +184,7 @@ def _measure_cell(
         "decided_by": certified.counts(),
         "audited_rows": report.rows,
         "confirmed": report.ok,
-        "contenders": _report.entries(measured, peaks, missing),
+        "contenders": _report.entries(measured, peaks, {**skipped, **missing}),
     }
 
 

@@ -1,4 +1,4 @@
-"""`certvq bench assign`: certvq beside the kernels that people use."""
+"""`certvq bench`: certvq beside the kernels that people use, and how its time grows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,6 @@ from certvq.cli._options import Json
 bench = typer.Typer(
     no_args_is_help=True, help="Measure: time, memory and wrong codes, beside the peers."
 )
-
-
-@bench.callback()
-def _only_commands() -> None:
-    """Keep `assign` a command of its own: with one command and no callback Typer would drop it."""
 
 
 @bench.command(name="assign")
@@ -47,6 +42,18 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
         Path | None,
         typer.Option(metavar="DIR", help="Receives assign.json.", show_default=False),
     ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Receives the tables as Markdown.", show_default=False),
+    ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE",
+            help="Gets the same tables between bench:begin and bench:end.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time the search for nearest codes, and count wrong codes against the exact answer.
@@ -55,15 +62,20 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
 
     On latents of a trained model: certvq bench assign --model runs/demo/model --kind latents
 
-    Peers: faiss, torch-addmm, torch-cdist, scikit-learn, vector-quantize-pytorch; one that is not
-    installed is named. A ratio is a peer's time over certvq's, from the same run.
+    Peers: faiss, torch-addmm, torch-cdist, scikit-learn, vector-quantize-pytorch (the layer in eval
+    mode) and vector-quantize-pytorch-train (in train mode); one that is not installed, or for which
+    there is too little memory, is named. A ratio is a peer's time over certvq's, from the same run.
+
+    A cell beside the ten: --cell 8192x8192x32
 
     Exit status 1: the independent checker does not confirm certvq's own answer.
     """
-    from certvq.bench import CELLS, BenchConfig, parse_cell
+    from certvq.bench import CELLS, BenchConfig, parse_cell, require_block, tables, update_block
     from certvq.bench import bench_assign as run
     from certvq.cli._output import progress_bars, show_bench
 
+    if update is not None:
+        require_block(update)
     config = BenchConfig(
         cells=tuple(parse_cell(text) for text in cell or ()) or CELLS,
         kinds=tuple(kind or ()),
@@ -76,6 +88,66 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
     )
     with progress_bars() as progress:
         found = run(config, out=out, progress=progress)
+    if markdown is not None:
+        _write(markdown, tables(found))
+    if update is not None:
+        update_block(update, tables(found))
     show_bench(found, as_json=as_json)
     if not all(result["confirmed"] for result in found["results"]):
         raise typer.Exit(1)
+
+
+@bench.command(name="growth")
+def bench_growth(  # noqa: PLR0913 (a command's options are its arguments)
+    *,
+    rows: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Repeat it.", show_default="1e3, 1e4, ... 1e7"),
+    ] = None,
+    codebook_size: Annotated[
+        list[int] | None,
+        typer.Option(metavar="K", help="Repeat it.", show_default="64, 256, ... 65536"),
+    ] = None,
+    dim: Annotated[
+        list[int] | None,
+        typer.Option(metavar="D", help="Repeat it.", show_default="2, 4, ... 512"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Of which the median is taken.")] = 5,
+    threads: Annotated[int, typer.Option(help="For every library.")] = 2,
+    backend: Annotated[str, typer.Option(help="certvq's.")] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Receives growth.json.", show_default=False),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Receives the picture.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time a row as N, K and D grow, beside FAISS where it is installed.
+
+    N grows at K = 1024, D = 32, in blocks of 65536 rows of which only the search is timed; K at
+    N = 16384, D = 32; D at N = 16384, K = 4096. FAISS is left out where it would take over 2 s.
+
+    Example: certvq bench growth --out bench/results --svg docs/growth.svg
+    """
+    from certvq.bench import GrowthConfig, growth_picture
+    from certvq.bench import bench_growth as run
+    from certvq.cli._output import progress_bars, show_growth
+
+    given = {"rows": rows, "codebook_sizes": codebook_size, "dims": dim}
+    chosen = {name: tuple(values) for name, values in given.items() if values}
+    config = GrowthConfig(**chosen, rounds=rounds, threads=threads, backend=backend)
+    with progress_bars() as progress:
+        found = run(config, out=out, progress=progress)
+    if svg is not None:
+        _write(svg, growth_picture(found))
+    show_growth(found, as_json=as_json)
+
+
+def _write(path: Path, text: str) -> None:
+    from certvq._atomic import atomic_path
+
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -143,6 +143,34 @@ def show_bench(found: Mapping[str, Any], *, as_json: bool) -> None:
         _print_table(("kind", "contender", "cells", "geometric mean", "minimum"), rows)
 
 
+def show_growth(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print how the time per row grows on standard output.
+
+    Args:
+        found: as `certvq.bench.bench_growth` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    sizes, figures = (
+        ("rows", "codebook_size", "dim"),
+        ("nanoseconds_per_row", "seconds", "peak_mib"),
+    )
+    rows = [
+        (
+            *(_cell(point[size]) for size in sizes),
+            name,
+            *(_cell(entry.get(figure)) for figure in figures),
+            "" if entry["status"] == "measured" else entry["status"],
+        )
+        for panel in found["panels"]
+        for point in panel["points"]
+        for name, entry in point["contenders"].items()
+    ]
+    _print_table(("N", "K", "D", "contender", "ns per row", "s", "peak MiB", ""), rows)
+
+
 def warn_skipped(skipped: Sequence[object]) -> None:
     """Name on standard error the files that could not be used, and how many they are."""
     for entry in skipped:
@@ -159,7 +187,9 @@ def warn_missing(folder: object, names: Sequence[str]) -> None:
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*heads)
+    table = Table()
+    for head in heads:
+        table.add_column(head, overflow="fold")  # names that differ at their end stay whole
     for row in rows:
         table.add_row(*row)
     Console().print(table)
