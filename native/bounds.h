@@ -51,6 +51,14 @@ constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
   return (((gap + (2.0 * (names + 2.0))) * (1.0 + 0x1.0000000000000p-30)) + 1.0);
 }
 
+/// Theorems: int16_dot_exact.
+[[maybe_unused]] static inline double fixed_point_score_of_distance(double squared_norm, double distance, double moved, double scale, double names) {
+  const double greatest = ((distance + moved) * (1.0 + gamma(12.0)));
+  const double square = (greatest * greatest);
+  const double slack = ((squared_norm + square) * 0x1.0000000000000p-49);
+  return (((0.5 * scale) * ((squared_norm - square) - slack)) - (names + 5.0));
+}
+
 /// Theorems: dot_rounding_error_le, refine_sound.
 [[maybe_unused]] static inline double sqdist_lower(double computed, double dim) {
   return ((computed * (1.0 - gamma((dim + 8.0)))) - underflow_radius(dim));
@@ -69,6 +77,32 @@ constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
 /// Theorems: dot_rounding_error_le, refine_sound.
 [[maybe_unused]] static inline double farther_slack(double dim) {
   return (4.0 * underflow_radius(dim));
+}
+
+/// Theorems: isNearestCode_of_small_perturbation, dot_rounding_error_le.
+[[maybe_unused]] static inline double border_distance_of_sqdist(double farther, double nearer, double between, double dim) {
+  const double gap = greater((sqdist_lower(farther, dim) - sqdist_upper(nearer, dim)), 0.0);
+  const double distance = (gap / (2.0 * norm_upper(between, dim)));
+  return greater(((distance * (1.0 - gamma(8.0))) - SMALLEST), 0.0);
+}
+
+/// Theorems: isNearestCode_of_small_perturbation, dot_rounding_error_le.
+[[maybe_unused]] static inline double border_distance_of_product(double product, double farther, double nearer, double between, double dim) {
+  const double apart = norm_upper(between, dim);
+  const double reach = (norm_upper(nearer, dim) + norm_upper(farther, dim));
+  const double error = ((gamma((dim + 12.0)) * (apart * reach)) + underflow_radius(dim));
+  const double distance = (greater((product - error), 0.0) / (2.0 * apart));
+  return greater(((distance * (1.0 - gamma(8.0))) - SMALLEST), 0.0);
+}
+
+/// Theorems: dot_rounding_error_le.
+[[maybe_unused]] static inline double border_reach(double nearer, double radius, double dim) {
+  return ((norm_upper(nearer, dim) + (2.0 * radius)) * (1.0 + gamma(8.0)));
+}
+
+/// Theorems: dot_rounding_error_le, refine_sound.
+[[maybe_unused]] static inline double sqdist_limit(double distance, double dim) {
+  return (sqdist_upper((distance * distance), dim) * (1.0 + (4.0 * gamma((dim + 8.0)))));
 }
 
 }  // namespace certvq::bounds

@@ -20,10 +20,15 @@ FUNCTIONS = (
     "fixed_point_residual",
     "fixed_point_distance",
     "fixed_point_reach",
+    "fixed_point_score_of_distance",
     "sqdist_lower",
     "sqdist_upper",
     "farther_factor",
     "farther_slack",
+    "border_distance_of_sqdist",
+    "border_distance_of_product",
+    "border_reach",
+    "sqdist_limit",
 )
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 CALLS = {"np.sqrt": "__builtin_sqrt", "np.maximum": "greater"}

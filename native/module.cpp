@@ -21,6 +21,7 @@
 #include "isa.h"
 #include "packed.h"
 #include "row_norms.h"
+#include "stability.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -76,7 +77,7 @@ bool interrupted() {
   return PyErr_CheckSignals() != 0;
 }
 
-nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, int threads) {
+void check(const certvq::Packed &packed, const certvq::Matrix &latents, int threads) {
   if (packed.refusal != certvq::Refusal::kNone) {
     throw std::invalid_argument("this codebook was refused; another backend must take it");
   }
@@ -86,6 +87,10 @@ nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, i
                                 std::to_string(latents.columns) + " and " +
                                 std::to_string(threads) + " threads");
   }
+}
+
+nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, int threads) {
+  check(packed, latents, threads);
   const auto rows = static_cast<std::size_t>(latents.rows);
   std::unique_ptr<std::int64_t[]> codes(new std::int64_t[rows]);
   std::unique_ptr<std::uint8_t[]> decided_by(new std::uint8_t[rows]);
@@ -100,6 +105,34 @@ nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, i
   if (refusal != certvq::Refusal::kNone) return nb::none();
   return nb::make_tuple(column(std::move(codes), rows), column(std::move(decided_by), rows),
                         column(std::move(sqdist), rows));
+}
+
+using Codes = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::object stability(const certvq::Packed &packed, const certvq::Matrix &latents,
+                     const Codes &codes, int threads) {
+  check(packed, latents, threads);
+  const auto rows = static_cast<std::size_t>(latents.rows);
+  if (codes.shape(0) != rows) {
+    throw std::invalid_argument("one code for each of the " + std::to_string(rows) +
+                                " latents expected, got " + std::to_string(codes.shape(0)));
+  }
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::int64_t code = codes.data()[row];
+    if (code < 0 || code >= packed.given) {
+      throw std::invalid_argument("codes must lie in range(" + std::to_string(packed.given) +
+                                  "), got " + std::to_string(code));
+    }
+  }
+  std::unique_ptr<double[]> radii(new double[rows]);
+  certvq::Refusal refusal;
+  {
+    nb::gil_scoped_release release;
+    refusal = certvq::stability(packed, latents, codes.data(), threads, radii.get(), interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (refusal != certvq::Refusal::kNone) return nb::none();
+  return nb::cast(column(std::move(radii), rows));
 }
 
 std::vector<std::string> isas() {
@@ -120,16 +153,25 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
   values["fixed_point_residual"] = own::fixed_point_residual(residual, dim);
   values["fixed_point_distance"] = own::fixed_point_distance(norm, -residual, scale, names);
   values["fixed_point_reach"] = own::fixed_point_reach(norm, residual, residual, scale, 0.25, names);
+  values["fixed_point_score_of_distance"] =
+      own::fixed_point_score_of_distance(norm, residual, 0.5, scale, names);
   values["sqdist_lower"] = own::sqdist_lower(norm, dim);
   values["sqdist_upper"] = own::sqdist_upper(norm, dim);
   values["farther_factor"] = own::farther_factor(dim);
   values["farther_slack"] = own::farther_slack(dim);
+  values["border_distance_of_sqdist"] = own::border_distance_of_sqdist(norm, residual, names, dim);
+  values["border_distance_of_product"] =
+      own::border_distance_of_product(norm, norm, residual, names, dim);
+  values["border_reach"] = own::border_reach(norm, residual, dim);
+  values["sqdist_limit"] = own::sqdist_limit(norm, dim);
   return values;
 }
 
 constexpr const char *kPackDoc = "Pack a codebook (K, D) for an instruction set, '' for the best.";
 constexpr const char *kAssignDoc =
     "Return codes, ways of decision and squared distances, or None where the kernel refuses.";
+constexpr const char *kStabilityDoc =
+    "Bound how far each latent may move before its code can change, or None where it refuses.";
 
 }  // namespace
 
@@ -192,4 +234,25 @@ NB_MODULE(_kernel, module) {
         return assign(packed, matrix(rows, half(brain)), threads);
       },
       "packed"_a, "latents"_a.noconvert(), "threads"_a, "brain"_a, kAssignDoc);
+
+  module.def(
+      "stability",
+      [](const Packed &packed, Rows<double> rows, const Codes &codes, int threads) {
+        return stability(packed, matrix(rows, Number::kFloat64), codes, threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "codes"_a.noconvert(), "threads"_a, kStabilityDoc);
+  module.def(
+      "stability",
+      [](const Packed &packed, Rows<float> rows, const Codes &codes, int threads) {
+        return stability(packed, matrix(rows, Number::kFloat32), codes, threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "codes"_a.noconvert(), "threads"_a, kStabilityDoc);
+  module.def(
+      "stability",
+      [](const Packed &packed, Rows<std::uint16_t> rows, const Codes &codes, int threads,
+         bool brain) {
+        return stability(packed, matrix(rows, half(brain)), codes, threads);
+      },
+      "packed"_a, "latents"_a.noconvert(), "codes"_a.noconvert(), "threads"_a, "brain"_a,
+      kStabilityDoc);
 }

@@ -97,6 +97,43 @@ def check_border_distance_lower(bound):
     assert Fraction(1, 6) * (1 - 100 * U) <= Fraction(border) <= Fraction(1, 6)
 
 
+def check_fixed_point_score_of_distance(bound):
+    """On a line: latent 100 and code 40 in units of the latent, rounded away from each other.
+
+    The score may be two units too low by its offset, besides the number of the group, and is
+    rounded towards zero. Twice the bound is no check of it, so half of a greater one is.
+    """
+    squared_norm, scale, names, moved = 100.0**2, 4.0, 31.0, 0.75
+    for apart in (60.0, 30.0):
+        exact = scale * (squared_norm - (apart + moved) ** 2) / 2
+        assert exact - names - 20 <= bound(squared_norm, apart, moved, scale, names)
+        assert bound(squared_norm, apart, moved, scale, names) <= exact - names - 3
+
+
+def check_border_distance_of_sqdist(bound):
+    """Errors on the side that makes the border seem farther."""
+    g = gamma(DIM + 2)
+    farther, nearer, between = 25 * (1 + g), 9 * (1 - g), 4 * (1 - g)
+    value = Fraction(float(bound(float(farther), float(nearer), float(between), DIM)))
+    assert 4 * (1 - 1000 * U) <= value <= 4
+
+
+def check_border_distance_of_product(bound):
+    """Vectors on a line: 2 apart, the latent 3 and 5 from them; all terms err in one sense."""
+    g = gamma(DIM + 3)
+    value = Fraction(float(bound(float(16 * (1 + g)), 25.0, 9.0, 4.0, DIM)))
+    assert 4 * (1 - 1000 * U) <= value <= 4
+
+
+def check_border_reach(bound):
+    assert Fraction(float(bound(9.0, 1.0, DIM))) >= (3 + 2) * (1 + gamma(DIM + 2) / 4)
+
+
+def check_sqdist_limit(bound):
+    """A code at this distance exactly may be computed so much farther."""
+    assert Fraction(float(bound(3.0, DIM))) >= 9 * (1 + gamma(DIM + 2))
+
+
 CHECKS = {
     name.removeprefix("check_"): check
     for name, check in list(globals().items())

@@ -77,10 +77,19 @@ def test_kernel_evaluates_the_bounds_of_the_page(dim):
         "fixed_point_residual": bounds.fixed_point_residual(residual, dim),
         "fixed_point_distance": bounds.fixed_point_distance(norm, -residual, 4.0, names),
         "fixed_point_reach": bounds.fixed_point_reach(norm, residual, residual, 4.0, 0.25, names),
+        "fixed_point_score_of_distance": bounds.fixed_point_score_of_distance(
+            norm, residual, 0.5, 4.0, names
+        ),
         "sqdist_lower": bounds.sqdist_lower(norm, dim),
         "sqdist_upper": bounds.sqdist_upper(norm, dim),
         "farther_factor": bounds.farther_factor(dim),
         "farther_slack": bounds.farther_slack(dim),
+        "border_distance_of_sqdist": bounds.border_distance_of_sqdist(norm, residual, names, dim),
+        "border_distance_of_product": bounds.border_distance_of_product(
+            norm, norm, residual, names, dim
+        ),
+        "border_reach": bounds.border_reach(norm, residual, dim),
+        "sqdist_limit": bounds.sqdist_limit(norm, dim),
     }
     assert computed.keys() == expected.keys()
     for name, value in expected.items():

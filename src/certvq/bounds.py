@@ -228,6 +228,33 @@ def fixed_point_reach(
     return (gap + 2.0 * (names + 2.0)) * (1.0 + 2.0**-30) + 1.0
 
 
+@justified_by("int16_dot_exact")
+def fixed_point_score_of_distance(
+    squared_norm: float, distance: float, moved: float, scale: float, names: float
+) -> float:
+    """Bound from below the computed score of every code within some distance of a latent.
+
+    Mathematics: with z' and c' the integers of both, in units of the latent,
+    ``|z' - c'| <= |z - c| + moved``, and the score is ``scale (|z'|^2 - |z' - c'|^2) / 2``, but for
+    less than two units, by rounding the offset and halving it, and for the number of its group.
+
+    Args:
+        squared_norm: ``|z'|^2``, exact.
+        distance: the greatest ``|z - c|``.
+        moved: how far rounding moves the latent and a code together, at most: the
+            `fixed_point_residual` of both.
+        scale: units of the codes in a unit of the latent, a power of two.
+        names: greatest change of a score by the number of its group.
+
+    Returns:
+        A score as computed that none of these codes is below, also after rounding towards zero.
+    """
+    greatest = (distance + moved) * (1.0 + gamma(12))
+    square = greatest * greatest
+    slack = (squared_norm + square) * 2.0**-49
+    return (0.5 * scale) * ((squared_norm - square) - slack) - (names + 5.0)
+
+
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")
 def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Array:
     """Return the score below which a code cannot be nearest: at most ``best - 2 radius``.
@@ -244,7 +271,7 @@ def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Arra
 
 
 @justified_by("dot_rounding_error_le", "refine_sound")
-def sqdist_lower(computed: Float64Array, dim: int) -> Float64Array:
+def sqdist_lower(computed: _Real, dim: int) -> _Real:
     """Bound squared distances from below that were computed as ``sum_d fl(fl(x - y)^2)``.
 
     All terms are nonnegative and each took at most D + 2 roundings, so the error is relative.
@@ -260,7 +287,7 @@ def sqdist_lower(computed: Float64Array, dim: int) -> Float64Array:
 
 
 @justified_by("dot_rounding_error_le", "refine_sound")
-def sqdist_upper(computed: Float64Array, dim: int) -> Float64Array:
+def sqdist_upper(computed: _Real, dim: int) -> _Real:
     """Bound squared distances from above, as `sqdist_lower` does from below."""
     return computed * (1.0 + gamma(dim + 8)) + underflow_radius(dim)
 
@@ -302,3 +329,75 @@ def border_distance_lower(
         distance = gap / (2.0 * code_distance)
     shrunk = np.maximum(distance * (1.0 - gamma(8)) - SMALLEST, 0.0)
     return np.where(code_distance == 0.0, np.inf, np.nan_to_num(shrunk, nan=0.0, posinf=0.0))
+
+
+@justified_by("isNearestCode_of_small_perturbation", "dot_rounding_error_le")
+def border_distance_of_sqdist(farther: float, nearer: float, between: float, dim: int) -> float:
+    """Bound the distance of a latent to the border between two cells from below.
+
+    Mathematics: as `border_distance_lower`, from three squared distances as they were computed,
+    each as ``sum_d fl(fl(x - y)^2)``.
+
+    Args:
+        farther: computed ``|z - c_j|^2``.
+        nearer: computed ``|z - c_i|^2``.
+        between: computed ``|c_i - c_j|^2`` of two unlike code vectors.
+        dim: D.
+
+    Returns:
+        A distance; 0 where the gap is not proved to be positive.
+    """
+    gap = np.maximum(sqdist_lower(farther, dim) - sqdist_upper(nearer, dim), 0.0)
+    distance = gap / (2.0 * norm_upper(between, dim))
+    return np.maximum(distance * (1.0 - gamma(8)) - SMALLEST, 0.0)
+
+
+@justified_by("isNearestCode_of_small_perturbation", "dot_rounding_error_le")
+def border_distance_of_product(
+    product: float, farther: float, nearer: float, between: float, dim: int
+) -> float:
+    """Bound the distance of a latent to the border between two cells from below.
+
+    Mathematics: ``d_j - d_i = (c_i - c_j) . ((z - c_i) + (z - c_j))``, of which each term errs by
+    at most ``D + 3`` roundings of ``|c_i - c_j| (|z - c_i| + |z - c_j|)``. That is less than what
+    the squared distances err by where z is far from two code vectors that are near each other.
+
+    Args:
+        product: the dot product as computed, in any order of summation.
+        farther: computed ``|z - c_j|^2``.
+        nearer: computed ``|z - c_i|^2``.
+        between: computed ``|c_i - c_j|^2`` of two unlike code vectors.
+        dim: D.
+
+    Returns:
+        A distance; 0 where the gap is not proved to be positive.
+    """
+    apart = norm_upper(between, dim)
+    reach = norm_upper(nearer, dim) + norm_upper(farther, dim)
+    error = gamma(dim + 12) * (apart * reach) + underflow_radius(dim)
+    distance = np.maximum(product - error, 0.0) / (2.0 * apart)
+    return np.maximum(distance * (1.0 - gamma(8)) - SMALLEST, 0.0)
+
+
+@justified_by("dot_rounding_error_le")
+def border_reach(nearer: float, radius: float, dim: int) -> float:
+    """Bound how far a code vector can be whose border is nearer than `radius`.
+
+    Mathematics: ``|c_i - c_j| <= |z - c_i| + |z - c_j|``, so the border between the cells of i
+    and j is at least ``(|z - c_j| - |z - c_i|) / 2`` away.
+
+    Args:
+        nearer: computed ``|z - c_i|^2``.
+        radius: any distance.
+        dim: D.
+
+    Returns:
+        Every code vector at least so far from z has a border at least `radius` away.
+    """
+    return (norm_upper(nearer, dim) + 2.0 * radius) * (1.0 + gamma(8))
+
+
+@justified_by("dot_rounding_error_le", "refine_sound")
+def sqdist_limit(distance: float, dim: int) -> float:
+    """Return what a computed squared distance must exceed to be at least `distance` for certain."""
+    return sqdist_upper(distance * distance, dim) * (1.0 + 4.0 * gamma(dim + 8))

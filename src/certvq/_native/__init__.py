@@ -113,6 +113,30 @@ def assign(
     return codes.view(np.int64), decided_by, sqdist  # C has two types of 64 bits, NumPy prints one
 
 
+def stability(
+    packed: "Packed", latents: np.ndarray, number: str, codes: Int64Array, threads: int
+) -> Float64Array | None:
+    """Bound from below how far each latent may move before its code can change.
+
+    Args:
+        packed: a usable codebook.
+        latents: (N, D), as for `pack`.
+        number: name of the type that the entries stand for.
+        codes: int64 (N,), contiguous, codes of the user's codebook, in range.
+        threads: at least 1.
+
+    Returns:
+        Radii (N,), or None where numbers are not finite or beyond 2**400.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    if latents.dtype == np.uint16:
+        return _kernel.stability(packed, latents, codes, threads, number == "bfloat16")
+    return _kernel.stability(packed, latents, codes, threads)
+
+
 def ieee754() -> bool | None:
     """Say whether this thread rounds to nearest and keeps subnormals; None without the kernel."""
     return None if _kernel is None else _kernel.ieee754()

@@ -49,3 +49,13 @@ def assign(
     packed: Packed, latents: NDArray[np.uint16], threads: int, brain: bool
 ) -> _Decided | None:
     """Return codes, ways of decision and squared distances, or None where the kernel refuses."""
+
+@overload
+def stability(
+    packed: Packed, latents: NDArray[Any], codes: NDArray[np.int64], threads: int
+) -> NDArray[np.float64] | None: ...
+@overload
+def stability(
+    packed: Packed, latents: NDArray[np.uint16], codes: NDArray[np.int64], threads: int, brain: bool
+) -> NDArray[np.float64] | None:
+    """Bound how far each latent may move before its code can change, or None where it refuses."""

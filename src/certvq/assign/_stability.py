@@ -2,17 +2,25 @@
 
 In: latents, a codebook and their codes. Out: float64 (N,), a proved lower bound for each row. The
 cell of a code is cut out by hyperplanes half-way to each other code; the radius is the distance to
-the nearest of them, rounded down.
+the nearest of them, rounded down. The compiled kernel measures those that its filter cannot leave
+out; NumPy takes its place where it was not built or refuses the numbers, and measures all.
 """
 
 import numpy as np
 
-from certvq import bounds
+from certvq import _native, bounds
 from certvq._types import Array, Float64Array, Int64Array
 from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
 from certvq.assign._filter_numpy import NumpyFilter, numpy_filter
+from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared, as_prepared
-from certvq.assign._validate import require_codes, require_ieee754, require_latents
+from certvq.assign._threads import thread_count
+from certvq.assign._validate import (
+    require_codes,
+    require_finite,
+    require_ieee754,
+    require_width,
+)
 
 
 def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
@@ -34,7 +42,9 @@ def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
         ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.
 
     Guarantee: ``isNearestCode_of_small_perturbation``.
-    Cost: two passes of O(N K D); O(N + K D) memory.
+    Ties: an exact tie with any other code gives 0, and so does a code that has a lower equal.
+    Cost: with the compiled kernel one pass of O(N K D), 1.5 to 3.5 times that of `certvq.assign`;
+        without it, or beyond 2**400, two products of O(N K D) in float64. O(N + K D) memory.
 
     Example:
         >>> import numpy as np, certvq
@@ -43,16 +53,31 @@ def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
         True
     """
     array, prepared = as_array(latents), as_prepared(codebook)
-    require_latents(array, prepared.dim)
+    require_width(array, prepared.dim)
     require_ieee754()
     given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
-    host = to_host(array)
+    radius = _native_radii(array, prepared, given)
+    if radius is None:
+        require_finite(array, "latents")
+        radius = _numpy_radii(to_host(array), prepared, given)
+    return sender(array)(radius)
+
+
+def _native_radii(array: Array, prepared: Prepared, given: Int64Array) -> Float64Array | None:
+    """Bound the radii with the compiled kernel; None where there is none, or it refuses."""
+    if not (_native.AVAILABLE and prepared.packed().usable):
+        return None
+    host, number = to_bits(array)
+    return _native.stability(prepared.packed(), host, number, given, thread_count())
+
+
+def _numpy_radii(host: np.ndarray, prepared: Prepared, given: Int64Array) -> Float64Array:
     exponent = prepared.exponent_for(largest_magnitude(host))
     own = prepared.group[given]
     with np.errstate(all="ignore"):  # underflow and overflow are counted in the bounds
         radius = _radii(host, prepared, own, exponent)
     radius[prepared.lowest[own] != given] = 0.0
-    return sender(array)(radius)
+    return radius
 
 
 def _radii(host: np.ndarray, prepared: Prepared, own: Int64Array, exponent: int) -> Float64Array:
