@@ -2,7 +2,7 @@
 ///
 /// In: nothing. Out: the interface between the driver, which knows no instruction, and the files
 /// `isa_*.cpp`, which instantiate one body (`body-inl.h`) on raw memory that the driver owns. All of
-/// them compute the same numbers, so a row is decided in the same way on every machine.
+/// them compute the same scores and squared distances, to the bit.
 
 #pragma once
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -127,6 +129,9 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
       progress.refuse(Refusal::kStopped);
     }
   };
+  std::mutex mutex;
+  std::condition_variable ended;
+  std::size_t running = 0;  // other threads, under the mutex
 
   auto asked = Clock::now();
   const auto poll = [&] {
@@ -139,15 +144,34 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
   const int here = processor();
   std::vector<std::unique_ptr<Thread>> others;
   const std::int64_t shares = (work.rows + block - 1) / block;
-  try {
-    for (std::int64_t other = 1; other < std::min<std::int64_t>(threads, shares); ++other) {
-      others.push_back(
-          std::make_unique<Thread>(here, static_cast<int>(other), [&run] { run([] {}); }));
+  const std::int64_t wanted = std::min<std::int64_t>(threads, shares) - 1;
+  others.reserve(static_cast<std::size_t>(std::max<std::int64_t>(wanted, 0)));
+  const auto other_run = [&] {
+    run([] {});
+    const std::lock_guard<std::mutex> lock(mutex);
+    --running;
+    ended.notify_one();
+  };
+  for (std::int64_t other = 1; other <= wanted; ++other) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      ++running;
     }
-  } catch (const std::system_error &) {
-    // no further thread to be had: those that run do the work
+    try {
+      others.push_back(std::make_unique<Thread>(here, static_cast<int>(other), other_run));
+    } catch (...) {  // no further thread to be had: those that run do the work
+      const std::lock_guard<std::mutex> lock(mutex);
+      --running;
+      break;
+    }
   }
   run(poll);
+  for (std::unique_lock<std::mutex> lock(mutex); running > 0;) {  // signals are still looked for
+    ended.wait_for(lock, kPatience);
+    lock.unlock();
+    poll();
+    lock.lock();
+  }
   for (const auto &other : others) other->join();
   if (failure) std::rethrow_exception(failure);
   return progress.refusal();

@@ -365,6 +365,8 @@ void Worker::dense(std::int64_t first, std::int64_t count) {
   for (std::int64_t row = 0; row < count; ++row) {
     isa_.read(latents_, rows[row], 1, packed_.stride, exact_.data() + row * packed_.stride);
   }
+  examine(count);  // for the case that another thread wrote to them meanwhile
+  if (progress_.stopped()) return;
   const auto goes_on = [this] {
     poll_();
     return !progress_.stopped();

@@ -46,8 +46,8 @@ FIXED_POINT_NORM: Final = 32700.0
 """Largest norm of a latent or code vector in the units of the native filter's 16-bit integers.
 
 Each entry then fits 16 bits. Rounding adds at most ``sqrt(D) / 2 <= 512`` to a norm, for dims up to
-2**20; the offset ``-|c|^2 / 2`` is at most ``32700**2 / 2 + 1``, and the mark of the padding 2**28.
-So any partial sum of a score is below ``33212**2 + 2**29 + 2**28 < 2**31``: nothing overflows
+2**20; the offset is half the square of such a norm, and the mark of the padding 2**28. So any
+partial sum of a score is below ``33213**2 + 33213**2 / 2 + 2**28 < 2**31``: nothing overflows
 a 32-bit accumulator (``int16_dot_exact``)."""
 
 THEOREMS: Final[dict[str, tuple[str, ...]]] = {}

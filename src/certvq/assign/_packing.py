@@ -9,7 +9,7 @@ import numpy as np
 from certvq import _native
 from certvq._types import Array
 from certvq.assign._arrays import dtype_name, is_torch, to_host
-from certvq.errors import OptionError
+from certvq.errors import OptionError, ShapeError
 
 
 def to_bits(array: Array) -> tuple[np.ndarray, str]:
@@ -49,11 +49,14 @@ def pack_codebook(codebook: Array) -> _native.Packed:
         The packed codebook; not ``usable`` where numbers are not finite or out of range.
 
     Raises:
+        ShapeError: more code vectors than 32 bits count.
         OptionError: ``CERTVQ_ISA`` names an instruction set that is unknown or not supported here.
     """
     host, number = to_bits(codebook)
     try:
         return _native.pack(host, number)
     except ValueError as error:
+        if not _native.forced_isa():
+            raise ShapeError(f"codebook: {error}") from error
         text = f"{_native.ISA_VARIABLE}={_native.forced_isa()!r} cannot be used: {error}"
         raise OptionError(text) from error

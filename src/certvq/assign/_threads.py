@@ -16,6 +16,9 @@ from typing import Any
 from certvq.assign._validate import require_ieee754
 from certvq.errors import OptionError
 
+MOST_THREADS = 4096
+"""No more are started, whatever the environment says."""
+
 
 def thread_count() -> int:
     """Return how many threads to use.
@@ -33,7 +36,7 @@ def thread_count() -> int:
     openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
     for value in (own, openmp):
         if value.isdecimal() and int(value) > 0:
-            return int(value)
+            return min(int(value), MOST_THREADS)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
