@@ -43,7 +43,9 @@ def assign(
         FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
             was changed.
 
-    Guarantee: ``certified_assign``; the answer is a function of the numbers alone.
+    Guarantee: the codes are the lowest nearest ones over the real numbers, a function of the
+        numbers alone: by ``quantized_score_gap_le`` and ``refine_sound`` in the native backend, by
+        ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index.
     Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores.
 

@@ -20,7 +20,7 @@ class DecidedBy(IntEnum):
     """
 
     FILTER = 1
-    """The best computed score leads by more than twice its proved radius."""
+    """The best score leads by more than its proved error allows for, twice over."""
     REFINED = 2
     """Squared distances of the few candidates, in wider or better conditioned arithmetic."""
     EXACT = 3
@@ -37,8 +37,8 @@ class Assignment:
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
             ``gamma(D + 8)``, or correctly rounded if that was asked for.
 
-    Guarantee: ``certified_assign``: for each row, over the real numbers, no code vector is nearer
-    and none of the same distance has a lower index.
+    Guarantee: that of `certvq.assign`: for each row, over the real numbers, no code vector is
+    nearer and none of the same distance has a lower index.
     """
 
     codes: Array

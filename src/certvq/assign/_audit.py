@@ -120,7 +120,7 @@ def certify(
         OptionError: unknown `on_violation`.
         ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.
 
-    Guarantee: ``certified_assign`` for an `Assignment`, whatever the codes were.
+    Guarantee: that of `certvq.assign` for an `Assignment`, whatever the codes were.
 
     Example:
         >>> import numpy as np, certvq

@@ -118,7 +118,7 @@ def register_backend(
     Raises:
         OptionError: the name is taken by a built-in backend, or `on_violation` is unknown.
 
-    Guarantee: ``certified_assign``, whatever `propose` does; it cannot make a code wrong.
+    Guarantee: that of `certvq.assign`, whatever `propose` does; it cannot make a code wrong.
 
     Example:
         >>> import numpy as np, certvq

@@ -58,7 +58,7 @@ class VQVAE(nn.Module):
         quantizer: a `certvq.nn.VectorQuantize` of layout ``"b c h w"``.
 
     Guarantee: every code is the nearest one to the latent that the encoder computed
-    (``certified_assign``). ``decode(codes, size=...)`` of the codes of a forward pass in eval mode
+    (`certvq.assign`). ``decode(codes, size=...)`` of the codes of a forward pass in eval mode
     equals its reconstruction bit for bit, on the same machine with the same number of threads and
     the same autocast setting. Nothing is claimed about latents of an image in another batch.
 

@@ -84,8 +84,8 @@ class VectorQuantize(nn.Module):
     Raises:
         OptionError: an option out of its range.
 
-    Guarantee: ``certified_assign`` for every code, also under autocast: latents of another type of
-    number than the codebook are taken as they are. ``quantized == decode(codes)`` bit for bit, in
+    Guarantee: that of `certvq.assign` for every code, also under autocast: latents of another type
+    of number than the codebook are taken as they are. ``quantized == decode(codes)`` bit for bit, in
     train and eval mode. With several processes (`torch.distributed`) the codebook is the same on
     all of them.
     Ties: the lowest index.

@@ -47,7 +47,7 @@ def assign_file(
         BackendUnavailableError: unknown backend, or something that it needs is missing.
         OSError: a file cannot be read or written.
 
-    Guarantee: ``certified_assign``.
+    Guarantee: that of `certvq.assign`.
     """
     require_out_file(out)
     rows, vectors = load_array(latents), load_codebook(codebook)

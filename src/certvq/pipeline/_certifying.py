@@ -81,7 +81,7 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
         LeanError: Lean crashed or took too long.
         OSError: a file cannot be read or written.
 
-    Guarantee: ``certified_assign`` for the codes that are written.
+    Guarantee: that of `certvq.assign` for the codes that are written.
     """
     if on_violation not in ("raise", "repair", "report"):
         text = f"--on-violation must be raise, repair or report, got {on_violation!r}"

@@ -63,7 +63,7 @@ def encode_images(
         NonFiniteError: the network gave NaN or infinity for an image; it is named.
         OSError: a file cannot be read or written.
 
-    Guarantee: ``certified_assign`` for every code.
+    Guarantee: that of `certvq.assign` for every code.
     """
     require_out_file(out)
     model = VQVAE.from_pretrained(model_dir)

@@ -112,7 +112,7 @@ def encode_photographs(
         NonFiniteError: the encoder or decoder gave NaN or infinity; the photograph is named.
 
     Guarantee: each code is the lowest nearest one to the latent returned with it, over the real
-    numbers (``certified_assign``), and each photograph is encoded by itself, so that its codes do
+    numbers (`certvq.assign`), and each photograph is encoded by itself, so that its codes do
     not depend on the others. `decode_tokens` of the written codes gives the very bytes of
     `reconstructions`, on the same machine with as many threads.
     Cost: for N tokens, K codes, D dimensions: O(N K D) time for codes, audit and radii each.
