@@ -85,8 +85,8 @@ class VectorQuantize(nn.Module):
         OptionError: an option out of its range.
 
     Guarantee: that of `certvq.assign` for every code, also under autocast: latents of another type
-    of number than the codebook are taken as they are. ``quantized == decode(codes)`` bit for bit, in
-    train and eval mode. With several processes (`torch.distributed`) the codebook is the same on
+    of number than the codebook are taken as they are. ``quantized == decode(codes)`` bit for bit,
+    in train and eval mode. With several processes (`torch.distributed`) the codebook is the same on
     all of them.
     Ties: the lowest index.
 
