@@ -1,14 +1,19 @@
-"""Torch layers: quantizers, the straight-through estimator, codebook updates.
+"""Torch layers: quantizers, gradient estimators, codebook updates.
 
 In: latents. Out: code vectors, codes and losses, differentiable. Must not import models or
 anything above.
 """
 
-from certvq.nn._ema import EMA as EMA
-from certvq.nn._gradient import Gradient as Gradient
-from certvq.nn._kmeans import KMeans as KMeans
-from certvq.nn._quantize import Quantized as Quantized
-from certvq.nn._quantize import VectorQuantize as VectorQuantize
-from certvq.nn._revive import Revive as Revive
-from certvq.nn._straight_through import straight_through as straight_through
-from certvq.nn._uniform import Uniform as Uniform
+from certvq.nn._codebook.ema import EMA as EMA
+from certvq.nn._codebook.gradient import Gradient as Gradient
+from certvq.nn._codebook.kmeans import KMeans as KMeans
+from certvq.nn._codebook.revive import Revive as Revive
+from certvq.nn._codebook.uniform import Uniform as Uniform
+from certvq.nn._core.mask import PADDING as PADDING
+from certvq.nn._core.quantizer import Found as Found
+from certvq.nn._core.quantizer import Quantized as Quantized
+from certvq.nn._core.quantizer import Quantizer as Quantizer
+from certvq.nn._estimators.estimator import Estimator as Estimator
+from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
+from certvq.nn._estimators.straight_through import straight_through as straight_through
+from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq.nn._distributed import add_over_processes
+from certvq.nn._core.distributed import add_over_processes
 
 
 class RunningStatistics(nn.Module):

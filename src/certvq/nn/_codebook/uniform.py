@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from certvq.nn import _random
+from certvq.nn._core import random as _random
 
 
 @dataclass(frozen=True)

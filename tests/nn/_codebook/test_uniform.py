@@ -3,7 +3,7 @@
 import torch
 
 from certvq.nn import Uniform, VectorQuantize
-from certvq.nn._uniform import uniform_codebook
+from certvq.nn._codebook.uniform import uniform_codebook
 
 
 def test_numbers_are_uniform_of_one_over_k(seeded):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from certvq.errors import NonFiniteError
-from certvq.nn import _distributed
+from certvq.nn._core import distributed as _distributed
 
 WORKER = """
     import sys, torch

@@ -2,7 +2,7 @@
 
 import torch
 
-from certvq.nn._losses import mean_square
+from certvq.nn._core.losses import mean_square
 
 
 def test_half_precision_does_not_overflow():

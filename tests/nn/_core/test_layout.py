@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
-from certvq.nn._layout import LAYOUTS, find_layout
+from certvq.nn._core.layout import LAYOUTS, find_layout
 
 SHAPES = {
     "b n d": (2, 5, 3),

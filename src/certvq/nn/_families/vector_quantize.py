@@ -5,31 +5,31 @@ codebook. Codes come from `certvq.assign` alone. Must not know of images or mode
 """
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from certvq.assign import Assignment, DecidedBy, assign
-from certvq.errors import OptionError
-from certvq.nn._batch import check_batch
-from certvq.nn._codes import require_codes
-from certvq.nn._distributed import copy_from_first, is_first, raise_together
-from certvq.nn._ema import EMA
-from certvq.nn._gradient import Gradient
-from certvq.nn._kmeans import KMeans, cluster
-from certvq.nn._layout import find_layout
-from certvq.nn._losses import mean_square
-from certvq.nn._revive import Revive, dead_codes, pick_tokens
-from certvq.nn._statistics import RunningStatistics
-from certvq.nn._straight_through import straight_through
-from certvq.nn._uniform import Uniform, uniform_codebook
+from certvq.errors import NonFiniteError, OptionError
+from certvq.nn._codebook.ema import EMA
+from certvq.nn._codebook.gradient import Gradient
+from certvq.nn._codebook.kmeans import KMeans, cluster
+from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
+from certvq.nn._codebook.statistics import RunningStatistics
+from certvq.nn._codebook.uniform import Uniform, uniform_codebook
+from certvq.nn._core.batch import check_batch
+from certvq.nn._core.distributed import copy_from_first, is_first
+from certvq.nn._core.losses import mean_square
+from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.straight_through import StraightThrough, straight_through
 
 Update: TypeAlias = EMA | Gradient
 Start: TypeAlias = KMeans | Uniform
 
-_AVERAGE, _CLUSTER, _REVIVE = EMA(), KMeans(), Revive()
+_AVERAGE, _CLUSTER, _REVIVE, _STRAIGHT = EMA(), KMeans(), Revive(), StraightThrough()
 
 _USAGE_DECAY = 0.99
 """Decay of the running counts where no `EMA` option gives one."""
@@ -38,21 +38,7 @@ _REVIVED_SHARE = 0.5
 """Running count of a revived code, in units of the mean count."""
 
 
-class Quantized(NamedTuple):
-    """What a quantizer's forward pass returns; unpacks like a three-tuple.
-
-    Attributes:
-        quantized: the code vectors, of the latents' shape and the codebook's type of number.
-        codes: int64, the latents' shape without the feature axis.
-        loss: scalar; what training adds to the reconstruction loss.
-    """
-
-    quantized: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
-
-
-class VectorQuantize(nn.Module):
+class VectorQuantize(Quantizer):
     """Replace each latent by the provably nearest code vector.
 
     Mathematics: ``quantized = c_i`` with ``i = min { i : for all j, |z - c_i| <= |z - c_j| }``,
@@ -72,6 +58,7 @@ class VectorQuantize(nn.Module):
         update: how the codebook learns, `EMA` or `Gradient`.
         start: where it starts, `KMeans` of the first training batch or `Uniform`.
         revive: when codes are replaced, or None for never.
+        estimator: how the gradient reaches the latents in train mode.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice; None is torch's default generator. Its state is
             not part of the layer's state.
@@ -116,20 +103,19 @@ class VectorQuantize(nn.Module):
         update: Update = _AVERAGE,
         start: Start = _CLUSTER,
         revive: Revive | None = _REVIVE,
+        estimator: Estimator = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        _require_options(dim, codebook_size, commitment_weight)
-        self.dim = dim
-        self.codebook_size = codebook_size
+        super().__init__(dim, layout=layout)
+        _require_options(codebook_size, commitment_weight)
+        self._codebook_size = codebook_size
         self.commitment_weight = commitment_weight
         self.update = update
         self.start = start
         self.revive = revive
+        self.estimator = estimator
         self.generator = generator
-        self._layout = find_layout(layout)
-        self.latest: dict[str, torch.Tensor] = {}
         codebook = uniform_codebook(codebook_size, dim, generator)
         if isinstance(update, Gradient):
             self.codebook = nn.Parameter(codebook)
@@ -138,81 +124,37 @@ class VectorQuantize(nn.Module):
         self.register_buffer("started", torch.tensor(False))
         self.statistics = RunningStatistics(codebook_size, dim if isinstance(update, EMA) else 0)
 
-    def forward(self, x: torch.Tensor) -> Quantized:
-        """Quantize latents; in train mode, let the codebook learn first.
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self._codebook_size
 
-        Args:
-            x: finite latents of the layer's layout, any float type.
-
-        Returns:
-            `Quantized`. An empty batch has loss 0 and teaches nothing.
-
-        Raises:
-            ShapeError: wrong rank or feature size.
-            DTypeError: numbers that are not floats.
-            NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
-                process; in train mode also latents so large that sums over the batch could
-                overflow. No state has changed then.
-        """
-        tokens = self._layout.tokens(x, self.dim)
+    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+        """Let the codebook learn in train mode, then quantize; see `Quantizer`."""
         latents = tokens.detach()
-        if self.training:
-            error = check_batch(latents, self.codebook.detach(), self.statistics.counts.dtype)
-            raise_together(error, latents.device)
-            self._learn(latents)
+        codebook = self.codebook.detach()
+        if not self.training:
+            assignment = self._assign(latents)
+            vectors = straight_through(tokens, codebook, assignment.codes)
+            return self._found(tokens, vectors, assignment)
+        self._learn(latents)
         assignment = self._assign(latents)
-        if self.training:
-            self.statistics.observe(latents, assignment.codes)
-        vectors = straight_through(tokens, self.codebook.detach(), assignment.codes)
-        loss = self._loss(tokens, vectors.detach(), assignment)
-        grid = self._layout.grid(x)
-        return Quantized(self._layout.restore(vectors, grid), assignment.codes.reshape(grid), loss)
+        self.statistics.observe(latents, assignment.codes)
+        vectors = self.estimator.estimate(tokens, codebook, assignment.codes, self.generator)
+        return self._found(tokens, vectors, assignment)
 
-    @torch.no_grad()
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the codes of latents; changes nothing, also in train mode.
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the nearest codes; see `Quantizer`."""
+        codes: torch.Tensor = self._assign(tokens).codes
+        return codes
 
-        Args:
-            x: finite latents of the layer's layout, any float type.
+    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+        """Look code vectors up; see `Quantizer`."""
+        return functional.embedding(codes, self.codebook)
 
-        Returns:
-            int64, the shape of `x` without the feature axis.
-
-        Raises:
-            ShapeError: wrong rank or feature size.
-            DTypeError: numbers that are not floats.
-            NonFiniteError: NaN or infinity in the latents or the codebook.
-        """
-        codes: torch.Tensor = self._assign(self._layout.tokens(x, self.dim)).codes
-        return codes.reshape(self._layout.grid(x))
-
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the code vectors of codes.
-
-        Args:
-            codes: integers in ``range(K)``, shaped as `forward` returns them.
-
-        Returns:
-            Code vectors in the layer's layout.
-
-        Raises:
-            DTypeError: not integers.
-            ShapeError: wrong number of axes.
-            CodeRangeError: a code outside ``range(K)``; names the first place.
-        """
-        wide = require_codes(codes, self.codebook_size, self._layout.rank - 1)
-        vectors = functional.embedding(wide.reshape(-1), self.codebook)
-        return self._layout.restore(vectors, tuple(wide.shape))
-
-    def metrics(self) -> dict[str, float]:
-        """Return figures of the latest forward pass; empty before the first one.
-
-        Returns:
-            ``codebook_loss`` and ``commitment_loss``, equal in value
-            (``codebookLoss_eq_commitmentLoss``), and ``filter_rows``, ``refined_rows`` and
-            ``exact_rows``, how many tokens were decided by each means.
-        """
-        return {name: float(value) for name, value in self.latest.items()}
+    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+        """Refuse what would destroy the averages; see `Quantizer`."""
+        return check_batch(tokens, self.codebook.detach(), self.statistics.counts.dtype)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
@@ -226,19 +168,17 @@ class VectorQuantize(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             return assign(latents, self.codebook.detach())
 
-    def _loss(
-        self, tokens: torch.Tensor, vectors: torch.Tensor, assignment: Assignment
-    ) -> torch.Tensor:
-        commitment = mean_square(tokens, vectors)
+    def _found(self, tokens: torch.Tensor, vectors: torch.Tensor, assignment: Assignment) -> Found:
+        commitment = mean_square(tokens, vectors.detach())
         loss = self.commitment_weight * commitment
         if isinstance(self.update, Gradient):
             learning = functional.embedding(assignment.codes, self.codebook)
             loss = mean_square(tokens.detach(), learning) + loss
         value = commitment.detach()
-        self.latest = {"codebook_loss": value, "commitment_loss": value}
+        figures = {"codebook_loss": value, "commitment_loss": value}
         for way in DecidedBy:
-            self.latest[f"{way.name.lower()}_rows"] = (assignment.decided_by == way).sum()
-        return loss
+            figures[f"{way.name.lower()}_rows"] = (assignment.decided_by == way).sum()
+        return Found(vectors, assignment.codes, loss, figures)
 
     @torch.no_grad()
     def _learn(self, latents: torch.Tensor) -> None:
@@ -282,11 +222,10 @@ class VectorQuantize(nn.Module):
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
 
 
-def _require_options(dim: int, codebook_size: int, commitment_weight: float) -> None:
-    for name, value in (("dim", dim), ("codebook_size", codebook_size)):
-        if value < 1:
-            text = f"{name} must be at least 1, got {value}"
-            raise OptionError(text)
+def _require_options(codebook_size: int, commitment_weight: float) -> None:
+    if codebook_size < 1:
+        text = f"codebook_size must be at least 1, got {codebook_size}"
+        raise OptionError(text)
     if not 0.0 <= commitment_weight < math.inf:
         text = f"commitment_weight must be finite and at least 0, got {commitment_weight}"
         raise OptionError(text)

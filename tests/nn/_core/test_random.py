@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.nn import _random
+from certvq.nn._core import random as _random
 
 CPU = torch.device("cpu")
 DRAWS = {

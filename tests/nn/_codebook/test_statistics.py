@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.nn._statistics import RunningStatistics
+from certvq.nn._codebook.statistics import RunningStatistics
 
 
 def batches(seeded):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn import _random
+from certvq.nn._core import random as _random
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ In: latents, code vectors and codes. Out: the code vectors themselves, with the 
 latents. Must not know how codes are found.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
+
+from certvq.nn._estimators.estimator import Estimator
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -65,3 +68,19 @@ def straight_through(
     """
     result: torch.Tensor = _StraightThrough.apply(latents, codebook, codes)
     return result
+
+
+@dataclass(frozen=True)
+class StraightThrough(Estimator):
+    """Send the gradient to the latents unchanged, as `straight_through` does."""
+
+    def estimate(
+        self,
+        latents: torch.Tensor,
+        codebook: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        """Return the code vectors; see `Estimator.estimate`."""
+        del generator
+        return straight_through(latents, codebook, codes)

@@ -10,7 +10,7 @@ import torch
 
 from certvq.assign import assign
 from certvq.errors import OptionError
-from certvq.nn import _random
+from certvq.nn._core import random as _random
 
 _NOISE = 0.01
 """Spread of surplus codes around tokens, in standard deviations of each feature."""

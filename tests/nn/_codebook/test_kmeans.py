@@ -5,7 +5,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn import KMeans, VectorQuantize
-from certvq.nn._kmeans import cluster
+from certvq.nn._codebook.kmeans import cluster
 
 
 def blobs(seeded):

@@ -1,0 +1,81 @@
+"""Refuse what is not a tensor of codes.
+
+In: what a caller wants to decode. Out: int64 codes. Must not know of codebooks but their size.
+"""
+
+import torch
+
+from certvq.errors import CodeRangeError, DTypeError, ShapeError
+from certvq.nn._core.mask import PADDING
+
+_INTEGERS = (
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+)
+
+
+def require_codes(
+    codes: torch.Tensor, rank: int, *, code_shape: tuple[int, ...] = ()
+) -> torch.Tensor:
+    """Read codes as int64.
+
+    Args:
+        codes: integers of any width.
+        rank: number of axes of the grid of tokens.
+        code_shape: sizes of the axes that follow, of the codes of one token.
+
+    Returns:
+        The codes, int64.
+
+    Raises:
+        DTypeError: not integers.
+        ShapeError: another number of axes, or other sizes of the last ones.
+    """
+    if codes.dtype not in _INTEGERS:
+        got = str(codes.dtype).removeprefix("torch.")
+        text = f"codes must be integers, got {got}; convert them, for example with .long()"
+        raise DTypeError(text)
+    shape = tuple(codes.shape)
+    if len(shape) != rank + len(code_shape) or shape[rank:] != code_shape:
+        last = f", the last of sizes {code_shape}" if code_shape else ""
+        text = f"codes must have {rank + len(code_shape)} axes{last}, got shape {shape}"
+        raise ShapeError(text)
+    return codes.long()
+
+
+def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> None:
+    """Refuse codes that have no code vector.
+
+    Args:
+        codes: int64.
+        codebook_size: K, at most 2^63, or one K for each place of the last axis.
+
+    Raises:
+        CodeRangeError: a code outside ``range(K)``; the text names the first place.
+
+    Example:
+        >>> require_range(torch.tensor([[3, 1], [0, 1]]), (4, 2))
+    """
+    sizes = codebook_size if isinstance(codebook_size, tuple) else (codebook_size,)
+    highest = torch.tensor([size - 1 for size in sizes], device=codes.device)
+    bad = torch.nonzero((codes < 0) | (codes > highest))
+    if not len(bad):
+        return
+    place = tuple(bad[0].tolist())
+    code = int(codes[place])
+    remedy = (
+        "decode padding with the mask that it was encoded with"
+        if code == PADDING
+        else "they belong to another codebook, or are damaged"
+    )
+    text = (
+        f"codes must lie in range({sizes[place[-1] if len(sizes) > 1 else 0]}), got {code} at "
+        f"position {place} ({len(bad)} bad codes in all); {remedy}"
+    )
+    raise CodeRangeError(text)

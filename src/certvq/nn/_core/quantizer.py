@@ -1,0 +1,226 @@
+"""The one interface of all quantizers.
+
+In: latents of any layout, and a mask. Out: `Quantized`. Each family says what it does with tokens,
+one a row; layouts, masks, checks and figures are the same for all and stand here. Must not know of
+any family.
+"""
+
+import abc
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from certvq.errors import NonFiniteError, OptionError
+from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.layout import find_layout
+from certvq.nn._core.mask import PADDING, among_padding, kept_rows
+
+
+class Quantized(NamedTuple):
+    """What a quantizer's forward pass returns; unpacks like a three-tuple.
+
+    Attributes:
+        quantized: the code vectors, of the latents' shape and the codebook's type of number; zero
+            where a mask says padding.
+        codes: int64, the latents' shape without the feature axis, followed by the axes of the codes
+            of one token if it has several; `PADDING` where a mask says so.
+        loss: scalar; what training adds to the reconstruction loss.
+    """
+
+    quantized: torch.Tensor
+    codes: torch.Tensor
+    loss: torch.Tensor
+
+
+class Found(NamedTuple):
+    """What a family finds for tokens.
+
+    Attributes:
+        vectors: (N, D) with their gradients.
+        codes: int64 (N, ...).
+        loss: scalar.
+        figures: detached scalars by name; losses are called ``..._loss`` and have no weight yet.
+    """
+
+    vectors: torch.Tensor
+    codes: torch.Tensor
+    loss: torch.Tensor
+    figures: dict[str, torch.Tensor]
+
+
+class Quantizer(nn.Module, abc.ABC):
+    """A layer that replaces latents by code vectors.
+
+    A family implements `quantize_tokens`, `encode_tokens`, `decode_tokens` and, where it learns
+    from the batch, `token_error`. Quantizers that are made of others call the same four methods of
+    their parts.
+
+    Args:
+        dim: D, size of the feature axis, >= 1.
+        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        code_shape: sizes of the axes that the codes of one token have; () where it has one code.
+
+    Attributes:
+        dim: D.
+        code_shape: as given.
+        latest: figures of the latest forward pass, detached scalars.
+
+    Raises:
+        OptionError: an option out of its range.
+    """
+
+    def __init__(
+        self, dim: int, *, layout: str = "b n d", code_shape: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            text = f"dim must be at least 1, got {dim}"
+            raise OptionError(text)
+        self.dim = dim
+        self.code_shape = code_shape
+        self.latest: dict[str, torch.Tensor] = {}
+        self._layout = find_layout(layout)
+
+    @property
+    @abc.abstractmethod
+    def codebook_size(self) -> int | tuple[int, ...]:
+        """K, how many values a code has; a tuple where the places of the last axis differ."""
+
+    @abc.abstractmethod
+    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+        """Quantize one token a row; in train mode, learn.
+
+        Args:
+            tokens: (N, D) floats; in train mode `token_error` has found nothing wrong with them.
+
+        Raises:
+            NonFiniteError: NaN or infinity, in eval mode.
+        """
+
+    @abc.abstractmethod
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the codes, int64 (N, *code_shape), that eval mode gives; change nothing.
+
+        Args:
+            tokens: (N, D) floats.
+
+        Raises:
+            NonFiniteError: NaN or infinity.
+        """
+
+    @abc.abstractmethod
+    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the vectors (N, D) of codes.
+
+        Args:
+            codes: int64 (N, *code_shape), in range.
+        """
+
+    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+        """Look for whatever would stop `quantize_tokens` halfway; change nothing.
+
+        Args:
+            tokens: (N, D), detached.
+
+        Returns:
+            The error, or None.
+        """
+        del tokens
+        return None
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+        """Quantize latents; in train mode, learn from them.
+
+        Args:
+            x: finite latents of the layer's layout, any float type.
+            mask: bool, of the shape of the latents without the feature axis, True where there is a
+                latent; padding is not looked at, teaches nothing and costs no loss. None is True
+                everywhere.
+
+        Returns:
+            `Quantized`. A batch without latents has loss 0 and teaches nothing.
+
+        Raises:
+            ShapeError: wrong rank, feature size or shape of the mask.
+            DTypeError: latents that are not floats, or a mask that is not bool.
+            NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
+                process; in train mode also latents so large that sums over the batch could
+                overflow. No state has changed then.
+        """
+        tokens = self._layout.tokens(x, self.dim)
+        grid = self._layout.grid(x)
+        kept = kept_rows(mask, grid)
+        count = len(tokens)
+        if kept is not None:
+            tokens = tokens[kept]
+        if self.training:
+            raise_together(self.token_error(tokens.detach()), tokens.device)
+        found = self.quantize_tokens(tokens)
+        self.latest = found.figures
+        vectors = among_padding(found.vectors, kept, count, 0)
+        codes = among_padding(found.codes, kept, count, PADDING)
+        return Quantized(
+            self._layout.restore(vectors, grid),
+            codes.reshape(*grid, *self.code_shape),
+            found.loss,
+        )
+
+    @torch.no_grad()
+    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the codes of latents; changes nothing, also in train mode.
+
+        Args:
+            x: finite latents of the layer's layout, any float type.
+            mask: as for `forward`.
+
+        Returns:
+            int64, as the codes of `forward`.
+
+        Raises:
+            ShapeError: wrong rank, feature size or shape of the mask.
+            DTypeError: latents that are not floats, or a mask that is not bool.
+            NonFiniteError: NaN or infinity in the latents or the codebook.
+        """
+        tokens = self._layout.tokens(x, self.dim)
+        grid = self._layout.grid(x)
+        kept = kept_rows(mask, grid)
+        codes = self.encode_tokens(tokens if kept is None else tokens[kept])
+        return among_padding(codes, kept, len(tokens), PADDING).reshape(*grid, *self.code_shape)
+
+    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the vectors of codes.
+
+        Args:
+            codes: integers, shaped as `forward` returns them, each in ``range(K)``.
+            mask: the one that the codes were made with; codes of padding are not looked at, and
+                their vectors are zero.
+
+        Returns:
+            Vectors in the layer's layout; bit for bit those that `forward` returned.
+
+        Raises:
+            DTypeError: codes that are not integers, or a mask that is not bool.
+            ShapeError: wrong number of axes, or shape of the mask.
+            CodeRangeError: a code outside ``range(K)``; names the first place.
+        """
+        rank = self._layout.rank - 1
+        wide = require_codes(codes, rank, code_shape=self.code_shape)
+        grid = tuple(wide.shape[:rank])
+        kept = kept_rows(mask, grid)
+        if mask is not None:
+            wide = wide.masked_fill(~mask.reshape(*grid, *(1 for _ in self.code_shape)), 0)
+        require_range(wide, self.codebook_size)
+        rows = wide.reshape(-1, *self.code_shape)
+        vectors = self.decode_tokens(rows if kept is None else rows[kept])
+        return self._layout.restore(among_padding(vectors, kept, len(rows), 0), grid)
+
+    def metrics(self) -> dict[str, float]:
+        """Return figures of the latest forward pass; empty before the first one.
+
+        Returns:
+            The terms of the loss as ``..._loss``, without their weights, and whatever else the
+            family counts.
+        """
+        return {name: float(value) for name, value in self.latest.items()}

@@ -1,0 +1,51 @@
+"""What all estimators have in common.
+
+In: latents, a codebook and codes. Out: vectors with a gradient. Must not know how codes are found.
+"""
+
+import abc
+
+import torch
+
+
+class Estimator(abc.ABC):
+    """How the gradient of the vectors reaches the latents in train mode.
+
+    In eval mode every quantizer uses `straight_through`.
+    """
+
+    def choose(
+        self, latents: torch.Tensor, codebook: torch.Tensor, generator: torch.Generator | None
+    ) -> torch.Tensor | None:
+        """Choose other codes than the nearest ones, for those estimators that sample.
+
+        Args:
+            latents: (N, D), finite.
+            codebook: (K, D).
+            generator: source of the random choices.
+
+        Returns:
+            int64 (N,), or None for the nearest codes.
+        """
+        del latents, codebook, generator
+        return None
+
+    @abc.abstractmethod
+    def estimate(
+        self,
+        latents: torch.Tensor,
+        codebook: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        """Return the vectors that go on to the decoder.
+
+        Args:
+            latents: (N, D), any float type.
+            codebook: (K, D), detached.
+            codes: (N,) int64 in ``range(K)``.
+            generator: source of random numbers, where there are any.
+
+        Returns:
+            (N, D) of the codebook's type of number, with a gradient for `latents`.
+        """
