@@ -1,0 +1,120 @@
+"""certvq as operators of torch: what compilers and exporters see of it.
+
+In: tensors. Out: tensors, by `torch.ops.certvq.assign` and `torch.ops.certvq.straight_through`.
+Each has a fake implementation (shapes without numbers), a rule for `torch.func.vmap` and, where
+there is a derivative, one for autograd. Must not know of layers.
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from certvq.assign import assign
+
+
+@torch.library.custom_op("certvq::assign", mutates_args=())
+def assign_operator(
+    latents: torch.Tensor, codebook: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the nearest codes; `certvq.assign` as an operator of torch.
+
+    Args:
+        latents: (N, D) finite floats.
+        codebook: (K, D) finite floats.
+
+    Returns:
+        codes, int64 (N,), and decided_by, uint8 (N,).
+
+    Raises:
+        NonFiniteError: NaN or infinity.
+        ShapeError: wrong rank, empty codebook, or latents and codebook of different dim.
+        DTypeError: numbers that are not floats.
+
+    Guarantee: that of `certvq.assign`.
+    Ties: the lowest index.
+    """
+    with torch.autocast(latents.device.type, enabled=False):
+        found = assign(latents.detach(), codebook.detach())
+    codes: torch.Tensor = found.codes
+    decided_by: torch.Tensor = found.decided_by
+    return codes, decided_by
+
+
+@assign_operator.register_fake
+def _(latents: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    del codebook
+    rows = latents.shape[:1]
+    return latents.new_empty(rows, dtype=torch.int64), latents.new_empty(rows, dtype=torch.uint8)
+
+
+@assign_operator.register_vmap
+def _(
+    info: Any, in_dims: tuple[int | None, int | None], latents: torch.Tensor, codebook: torch.Tensor
+) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[int, int]]:
+    """One search for each entry of the batch; one for all where the codebook is the same."""
+    latents_dim, codebook_dim = in_dims
+    if codebook_dim is None:
+        batch = latents.movedim(latents_dim or 0, 0)
+        found = assign_operator(batch.reshape(-1, batch.shape[-1]), codebook)
+        codes, decided_by = (part.reshape(batch.shape[:-1]) for part in found)
+        return (codes, decided_by), (0, 0)
+    searches = [
+        assign_operator(
+            latents if latents_dim is None else latents.select(latents_dim, place),
+            codebook.select(codebook_dim, place),
+        )
+        for place in range(info.batch_size)
+    ]
+    codes, decided_by = (torch.stack(part) for part in zip(*searches, strict=True))
+    return (codes, decided_by), (0, 0)
+
+
+@torch.library.custom_op("certvq::straight_through", mutates_args=())
+def straight_through_operator(
+    latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Look codes up; the derivative with respect to `latents` is the identity.
+
+    Args:
+        latents: (N, D), any float type.
+        codebook: (K, D).
+        codes: (N,) int64 in ``range(K)``.
+
+    Returns:
+        (N, D) of the codebook's type of number.
+    """
+    del latents
+    return functional.embedding(codes, codebook)
+
+
+@straight_through_operator.register_fake
+def _(latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    return codebook.new_empty((*codes.shape, latents.shape[-1]))
+
+
+def _keep_dtype(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    del output
+    ctx.latents_dtype = inputs[0].dtype
+
+
+def _send_back(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    return cotangent.to(ctx.latents_dtype), None, None
+
+
+straight_through_operator.register_autograd(_send_back, setup_context=_keep_dtype)
+
+
+@straight_through_operator.register_vmap
+def _(
+    info: Any, in_dims: tuple[int | None, ...], *inputs: torch.Tensor
+) -> tuple[torch.Tensor, int]:
+    latents, codebook, codes = (
+        part.expand(info.batch_size, *part.shape) if dim is None else part.movedim(dim, 0)
+        for part, dim in zip(inputs, in_dims, strict=True)
+    )
+    if in_dims[1] is None:
+        return straight_through_operator(latents, inputs[1], codes), 0
+    places = torch.arange(info.batch_size, device=codes.device)
+    shifted = codes + places.reshape(-1, *(1 for _ in codes.shape[1:])) * codebook.shape[1]
+    return straight_through_operator(latents, codebook.flatten(0, 1), shifted), 0
