@@ -1,0 +1,379 @@
+"""What every quantizer holds, whatever its family.
+
+The cases are those of all files `_cases_*.py` beside this one: each has a list `CASES` of
+``(name, constructor)`` or ``(name, constructor, traits)``. A constructor takes `layout` and
+`generator`, and returns a quantizer of 4 features. A trait is the name of a promise that the case
+by design does not make, as its class documents:
+
+- ``"samples"``: in train mode the codes are not those of `encode`;
+- ``"noisy"``: in train mode the vectors are not `decode` of the codes;
+- ``"spatial"``: tokens of one sample depend on each other;
+- ``"frozen"``: no gradient reaches the latents;
+- ``"projects"``: a linear map before the codes follows autocast.
+"""
+
+import copy
+import importlib.util
+import io
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.nn import PADDING, Quantized, Quantizer
+
+DIM = 4
+SHAPES = {
+    "b n d": (2, 8, DIM),
+    "b d n": (2, DIM, 8),
+    "b c h w": (2, DIM, 4, 4),
+    "b c t h w": (2, DIM, 2, 2, 4),
+}
+
+
+def collect():
+    """Read the cases of all files beside this one."""
+    for path in sorted(Path(__file__).parent.glob("_cases_*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for name, constructor, *traits in module.CASES:
+            yield name, constructor, frozenset(*traits)
+
+
+ALL = list(collect())
+CASES = [pytest.param(constructor, id=name) for name, constructor, _ in ALL]
+every = pytest.mark.parametrize("make", CASES)
+
+
+def but(trait):
+    """Parametrise over the cases that keep a promise."""
+    kept = [pytest.param(c, id=name) for name, c, traits in ALL if trait not in traits]
+    return pytest.mark.parametrize("make", kept)
+
+
+def build(make, *, seed=0, layout="b n d", steps=0):
+    """Make a quantizer and train it a little."""
+    layer = make(layout=layout, generator=torch.Generator().manual_seed(seed))
+    for step in range(steps):
+        layer(latents_of(layout, step))
+    return layer
+
+
+def latents_of(layout="b n d", seed=0):
+    return torch.randn(SHAPES[layout], generator=torch.Generator().manual_seed(seed))
+
+
+def sizes(layer):
+    size = layer.codebook_size
+    return torch.tensor(size if isinstance(size, tuple) else [size])
+
+
+def test_names_are_unique():
+    names = [name for name, _, _ in ALL]
+    assert len(names) == len(set(names))
+
+
+@every
+@pytest.mark.parametrize("layout", SHAPES)
+def test_shapes_and_types(make, layout):
+    layer = build(make, layout=layout)
+    assert isinstance(layer, Quantizer)
+    latents = latents_of(layout)
+    grid = tuple(latents.movedim(layout.split().index("d" if "d" in layout else "c"), -1).shape)[
+        :-1
+    ]
+    for mode in (True, False):
+        result = layer.train(mode)(latents)
+        assert isinstance(result, Quantized)
+        assert result.quantized.shape == latents.shape
+        assert result.quantized.dtype == torch.float32
+        assert result.codes.shape == (*grid, *layer.code_shape)
+        assert result.codes.dtype == torch.int64
+        assert result.loss.shape == ()
+        assert torch.isfinite(result.loss)
+        assert ((result.codes >= 0) & (result.codes < sizes(layer))).all()
+        assert layer.decode(result.codes).shape == latents.shape
+
+
+@every
+@pytest.mark.parametrize("layout", ["b n d", "b c h w"])
+def test_decode_gives_the_same_bits_in_eval_mode(make, layout, same_bits):
+    layer = build(make, layout=layout, steps=3).eval()
+    quantized, codes, _ = layer(latents_of(layout, 9))
+    assert same_bits(quantized, layer.decode(codes))
+    assert torch.equal(layer.encode(latents_of(layout, 9)), codes)
+
+
+@but("noisy")
+def test_decode_gives_the_same_bits_in_train_mode(make, same_bits):
+    layer = build(make)
+    for step in range(4):
+        quantized, codes, _ = layer(latents_of(seed=step))
+        assert same_bits(quantized, layer.decode(codes))
+
+
+@but("samples")
+def test_encode_gives_the_codes_of_train_mode(make):
+    layer = build(make)
+    for step in range(4):
+        codes = layer(latents_of(seed=step)).codes
+        assert torch.equal(layer.encode(latents_of(seed=step)), codes)
+
+
+@every
+def test_encode_and_eval_change_nothing(make, snapshot, unchanged):
+    layer = build(make, steps=2)
+    before, random = snapshot(layer), layer_random(layer)
+    layer.encode(latents_of(seed=5))
+    layer.eval()(latents_of(seed=6))
+    assert unchanged(layer, before)
+    assert same_random(layer, random)
+
+
+@every
+def test_codes_do_not_depend_on_the_split_of_the_batch(make):
+    layer = build(make, steps=2).eval()
+    latents = torch.cat([latents_of(seed=seed) for seed in range(3)])
+    whole = layer.encode(latents)
+    assert torch.equal(whole, torch.cat([layer.encode(sample[None]) for sample in latents]))
+
+
+@but("frozen")
+def test_the_gradient_reaches_the_latents(make):
+    layer = build(make, steps=2)
+    for mode in (True, False):
+        latents = latents_of(seed=7).requires_grad_()
+        layer.train(mode)(latents).quantized.square().sum().backward()
+        assert torch.isfinite(latents.grad).all()
+        assert latents.grad.any()
+
+
+def layer_random(layer):
+    return [part.generator.get_state() for part in layer.modules() if has_generator(part)]
+
+
+def has_generator(part):
+    return isinstance(getattr(part, "generator", None), torch.Generator)
+
+
+def same_random(layer, states):
+    return all(torch.equal(a, b) for a, b in zip(layer_random(layer), states, strict=True))
+
+
+@every
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_a_bad_batch_changes_nothing(make, steps, bad, snapshot, unchanged):
+    layer = build(make, steps=steps)
+    before, random = snapshot(layer), layer_random(layer)
+    latents = latents_of(seed=9)
+    latents[1, 2, 1] = bad
+    for mode in (True, False):
+        with pytest.raises(NonFiniteError, match="latents"):
+            layer.train(mode)(latents)
+        with pytest.raises(NonFiniteError, match="latents"):
+            layer.encode(latents)
+    assert unchanged(layer, before)
+    assert same_random(layer, random)
+
+
+@every
+def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
+    layer = build(make)
+    before = snapshot(layer)
+    quantized, codes, loss = layer(torch.zeros(2, 0, DIM))
+    assert quantized.shape == (2, 0, DIM)
+    assert codes.shape == (2, 0, *layer.code_shape)
+    assert loss == 0.0
+    assert unchanged(layer, before)
+
+
+@but("spatial")
+def test_padding_neither_counts_nor_teaches(make, same_bits, snapshot, unchanged):
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[0, 3:] = mask[1, 0] = False
+    masked, plain = build(make), build(make)
+    for step in range(3):
+        latents = latents_of(seed=step)
+        result = masked(latents.masked_fill(~mask[..., None], math.nan), mask)
+        expected = plain(latents[mask][None])
+        assert same_bits(result.quantized[mask], expected.quantized[0])
+        assert torch.equal(result.codes[mask], expected.codes[0])
+        assert torch.equal(result.loss, expected.loss)
+    assert unchanged(masked, snapshot(plain))
+
+
+@every
+def test_padding_has_no_code(make, same_bits):
+    layer = build(make, steps=2).eval()
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[0, 3:] = False
+    latents = latents_of(seed=3)
+    quantized, codes, _ = layer(latents, mask)
+    assert (codes[~mask] == PADDING).all()
+    assert (codes[mask] >= 0).all()
+    assert not quantized[~mask].any()
+    assert torch.equal(layer.encode(latents, mask), codes)
+    assert same_bits(layer.decode(codes, mask), quantized)
+    with pytest.raises(CodeRangeError, match="-1"):
+        layer.decode(codes)
+
+
+@every
+def test_a_batch_of_padding_alone(make):
+    layer = build(make, steps=2)
+    mask = torch.zeros(2, 8, dtype=torch.bool)
+    quantized, codes, loss = layer(torch.full((2, 8, DIM), math.nan), mask)
+    assert not quantized.any()
+    assert (codes == PADDING).all()
+    assert loss == 0.0
+
+
+@every
+def test_wrong_input_is_named(make):
+    layer = build(make, steps=1)
+    for method in (layer, layer.encode):
+        with pytest.raises(ShapeError, match=r"dim=4 .*got shape \(2, 8, 5\)"):
+            method(torch.zeros(2, 8, 5))
+        with pytest.raises(ShapeError, match=r"got shape \(8, 4\)"):
+            method(torch.zeros(8, DIM))
+        with pytest.raises(DTypeError, match="got int64"):
+            method(torch.zeros(2, 8, DIM, dtype=torch.int64))
+        with pytest.raises(ShapeError, match=r"\(2, 8\), got \(2, 7\)"):
+            method(torch.zeros(2, 8, DIM), torch.ones(2, 7, dtype=torch.bool))
+        with pytest.raises(DTypeError, match="mask must be bool.*got float32"):
+            method(torch.zeros(2, 8, DIM), torch.ones(2, 8))
+
+
+@every
+def test_wrong_codes_are_named(make):
+    layer = build(make, steps=1)
+    codes = layer.encode(latents_of())
+    with pytest.raises(DTypeError, match="integers, got float32"):
+        layer.decode(codes.float())
+    with pytest.raises(ShapeError, match="axes"):
+        layer.decode(codes[None, None])
+    high = codes.clone()
+    high[1, 2] = int(sizes(layer).max())
+    with pytest.raises(CodeRangeError, match=r"range\(\d+\), got \d+ at position \(1, 2"):
+        layer.decode(high)
+
+
+@every
+def test_wrong_options_are_named(make):
+    with pytest.raises(OptionError, match="layout must be one of .* got 'd b'"):
+        make(layout="d b", generator=None)
+
+
+def again(layer, way):
+    """Copy a layer, by way of bytes or not."""
+    if way == "deepcopy":
+        return copy.deepcopy(layer)
+    if way == "pickle":
+        return pickle.loads(pickle.dumps(layer))  # noqa: S301 (our own bytes)
+    return None
+
+
+@every
+@pytest.mark.parametrize("way", ["deepcopy", "pickle", "state_dict"])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_training_goes_on_from_a_copy(make, way, steps, same_bits, snapshot, unchanged):
+    layer = build(make, steps=steps)
+    if way == "state_dict":
+        file = io.BytesIO()
+        torch.save(layer.state_dict(), file)
+        file.seek(0)
+        other = build(make, seed=5)
+        other.load_state_dict(torch.load(file, weights_only=True))
+        parts = zip(layer.modules(), other.modules(), strict=True)
+        for ours, theirs in ((a, b) for a, b in parts if has_generator(a)):
+            theirs.generator.set_state(ours.generator.get_state())
+    else:
+        other = again(layer, way)
+    before = snapshot(layer)
+    assert unchanged(other, before)
+    results = [other(latents_of(seed=step)) for step in range(5, 8)]
+    assert unchanged(layer, before)
+    for step, theirs in zip(range(5, 8), results, strict=True):
+        ours = layer(latents_of(seed=step))
+        assert torch.equal(ours.codes, theirs.codes)
+        assert same_bits(ours.quantized, theirs.quantized)
+        assert same_bits(ours.loss, theirs.loss)
+    assert unchanged(other, snapshot(layer))
+
+
+@every
+def test_the_generator_makes_every_random_choice(make, snapshot, unchanged):
+    default = torch.get_rng_state()
+    first, second = build(make, steps=3), build(make, steps=3)
+    assert unchanged(first, snapshot(second))
+    assert torch.equal(torch.get_rng_state(), default)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types_of_number(make, dtype, same_bits):
+    layer = build(make).to(dtype)
+    for step in range(3):
+        result = layer(latents_of(seed=step).to(dtype).requires_grad_())
+        assert result.quantized.dtype == dtype
+        assert torch.isfinite(result.loss)
+        (result.quantized.sum() + result.loss).backward()
+    layer.eval()
+    quantized, codes, _ = layer(latents_of(seed=5).to(dtype))
+    assert same_bits(quantized, layer.decode(codes))
+    narrow = [b for _, b in statistics(layer) if b.dtype.itemsize < torch.float32.itemsize]
+    assert not narrow
+
+
+def statistics(layer):
+    for name, module in layer.named_modules():
+        if type(module).__name__ == "RunningStatistics":
+            yield from ((f"{name}.{n}", b) for n, b in module.named_buffers())
+
+
+@but("projects")
+def test_autocast_changes_no_code(make, same_bits):
+    """Codes and vectors are those without autocast, and the loss is float32."""
+    layer, plain = build(make), build(make)
+    for step in range(3):
+        latents = latents_of(seed=step).bfloat16()
+        expected = plain(latents)
+        with torch.autocast("cpu", torch.bfloat16):
+            result = layer(latents)
+            decoded = layer.decode(result.codes)
+        assert torch.equal(result.codes, expected.codes)
+        assert same_bits(result.quantized, expected.quantized)
+        assert result.loss.dtype == torch.float32
+        assert decoded.shape == result.quantized.shape
+
+
+@every
+def test_without_gradients(make):
+    """`requires_grad_(False)` and `torch.no_grad` stop nothing else."""
+    layer = build(make).requires_grad_(False)
+    for step in range(3):
+        with torch.no_grad():
+            result = layer(latents_of(seed=step))
+        assert torch.isfinite(result.quantized).all()
+    assert not any(parameter.grad is not None for parameter in layer.parameters())
+
+
+@every
+def test_metrics_are_floats(make):
+    layer = build(make)
+    assert layer.metrics() == {}
+    layer(latents_of())
+    assert layer.metrics()
+    assert all(type(value) is float for value in layer.metrics().values())
+    assert not any(value.requires_grad for value in layer.latest.values())
+
+
+@every
+def test_repr_names_the_class(make):
+    layer = build(make)
+    assert type(layer).__name__ in repr(layer)
