@@ -21,7 +21,7 @@ LAYERS = [
     {"theory"},
     {"nn"},
     {"models"},
-    {"data"},
+    {"data", "export"},
     {"tokens", "train"},
     {"report"},
     {"pipeline"},

@@ -49,22 +49,47 @@ def require_codes(
     return codes.long()
 
 
-def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> None:
+def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> torch.Tensor:
     """Refuse codes that have no code vector.
 
     Args:
         codes: int64.
         codebook_size: K, at most 2^63, or one K for each place of the last axis.
 
+    Returns:
+        The codes.
+
     Raises:
         CodeRangeError: a code outside ``range(K)``; the text names the first place.
 
     Example:
         >>> require_range(torch.tensor([[3, 1], [0, 1]]), (4, 2))
+        tensor([[3, 1],
+                [0, 1]])
     """
     sizes = codebook_size if isinstance(codebook_size, tuple) else (codebook_size,)
-    highest = torch.tensor([size - 1 for size in sizes], device=codes.device)
-    bad = torch.nonzero((codes < 0) | (codes > highest))
+    highest = [size - 1 for size in sizes]
+    if torch.compiler.is_compiling():
+        return in_range_operator(codes, highest)
+    _refuse(codes, highest)
+    return codes
+
+
+@torch.library.custom_op("certvq::in_range", mutates_args=())
+def in_range_operator(codes: torch.Tensor, highest: list[int]) -> torch.Tensor:
+    """Return a copy of codes that are all in range: what compilers see of `require_range`."""
+    _refuse(codes, highest)
+    return codes.clone()
+
+
+@in_range_operator.register_fake
+def _(codes: torch.Tensor, highest: list[int]) -> torch.Tensor:
+    del highest
+    return torch.empty_like(codes)
+
+
+def _refuse(codes: torch.Tensor, highest: list[int]) -> None:
+    bad = torch.nonzero((codes < 0) | (codes > torch.tensor(highest, device=codes.device)))
     if not len(bad):
         return
     place = tuple(bad[0].tolist())
@@ -74,8 +99,9 @@ def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> 
         if code == PADDING
         else "they belong to another codebook, or are damaged"
     )
+    size = highest[place[-1] if len(highest) > 1 else 0] + 1
     text = (
-        f"codes must lie in range({sizes[place[-1] if len(sizes) > 1 else 0]}), got {code} at "
+        f"codes must lie in range({size}), got {code} at "
         f"position {place} ({len(bad)} bad codes in all); {remedy}"
     )
     raise CodeRangeError(text)

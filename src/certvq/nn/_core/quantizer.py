@@ -152,7 +152,7 @@ class Quantizer(nn.Module, abc.ABC):
         tokens = self._layout.tokens(x, self.dim)
         grid = self._layout.grid(x)
         kept = kept_rows(mask, grid)
-        count = len(tokens)
+        count = tokens.shape[0]
         if kept is not None:
             tokens = tokens[kept]
         if self.training:
@@ -187,7 +187,7 @@ class Quantizer(nn.Module, abc.ABC):
         grid = self._layout.grid(x)
         kept = kept_rows(mask, grid)
         codes = self.encode_tokens(tokens if kept is None else tokens[kept])
-        return among_padding(codes, kept, len(tokens), PADDING).reshape(*grid, *self.code_shape)
+        return among_padding(codes, kept, tokens.shape[0], PADDING).reshape(*grid, *self.code_shape)
 
     def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the vectors of codes.
@@ -211,10 +211,10 @@ class Quantizer(nn.Module, abc.ABC):
         kept = kept_rows(mask, grid)
         if mask is not None:
             wide = wide.masked_fill(~mask.reshape(*grid, *(1 for _ in self.code_shape)), 0)
-        require_range(wide, self.codebook_size)
+        wide = require_range(wide, self.codebook_size)
         rows = wide.reshape(-1, *self.code_shape)
         vectors = self.decode_tokens(rows if kept is None else rows[kept])
-        return self._layout.restore(among_padding(vectors, kept, len(rows), 0), grid)
+        return self._layout.restore(among_padding(vectors, kept, rows.shape[0], 0), grid)
 
     def metrics(self) -> dict[str, float]:
         """Return figures of the latest forward pass; empty before the first one.

@@ -22,6 +22,7 @@ from certvq.nn._codebook.uniform import Uniform, uniform_codebook
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.distributed import copy_from_first, is_first
 from certvq.nn._core.losses import mean_square
+from certvq.nn._core.operators import assign_operator
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough, straight_through
@@ -145,8 +146,7 @@ class VectorQuantize(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes; see `Quantizer`."""
-        codes: torch.Tensor = self._assign(tokens).codes
-        return codes
+        return assign_operator(tokens, self.codebook.detach())[0]
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look code vectors up; see `Quantizer`."""

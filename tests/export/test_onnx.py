@@ -1,0 +1,105 @@
+"""Files that run without torch: the encoder with the certified search, the decoder."""
+
+import copy
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import certvq
+from certvq.errors import BackendUnavailableError, OptionError
+from certvq.export import _onnx, export_onnx, onnx_session
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    export_onnx(model, folder)
+    return folder
+
+
+def run(path, array):
+    session = onnx_session(path)
+    (result,) = session.run(None, {session.get_inputs()[0].name: array})
+    return result
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 32, 24), (1, 3, 40, 32), (2, 3, 16, 64)])
+def test_the_encoder_gives_the_codes_of_the_model(model, folder, shape):
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+    codes = run(folder / "encoder.onnx", images.numpy())
+    expected = model.encode(images)
+    latents = model.latents(images).reshape(-1, model.config.dim)
+    radii = certvq.stability_radius(latents, model.quantizer.codebook, expected.flatten())
+    firm = (radii > 1e-4).reshape(expected.shape).numpy()  # the runtime rounds in another order
+    assert firm.mean() > 0.9
+    assert codes.shape == expected.shape
+    assert (codes == expected.numpy())[firm].all()
+
+
+def test_the_search_in_the_graph_is_certvqs(folder):
+    graph = onnx.load(folder / "encoder.onnx").graph
+    assert [node.op_type for node in graph.node if node.domain] == ["CertVQAssign"]
+
+
+def test_the_decoder_needs_standard_operators_only(model, images, folder):
+    codes = model.encode(images)
+    decoder = onnx.load(folder / "decoder.onnx")
+    assert {node.domain for node in decoder.graph.node} == {""}
+    found = run(folder / "decoder.onnx", codes.numpy())
+    np.testing.assert_allclose(found, model.decode(codes).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [-1, 512])
+def test_codes_out_of_range_are_not_decoded(model, images, folder, bad):
+    codes = model.encode(images).numpy()
+    codes[0, 1, 2] = bad
+    with pytest.raises(Exception, match="out of data bounds"):
+        run(folder / "decoder.onnx", codes)
+
+
+def test_the_files_run_without_torch(model, images, folder, tmp_path):
+    np.save(tmp_path / "images.npy", images.numpy())
+    script = (
+        "import sys, numpy as np\n"
+        "sys.modules['torch'] = None\n"
+        "from certvq.export import onnx_session\n"
+        f"session = onnx_session({str(folder / 'encoder.onnx')!r})\n"
+        f"images = np.load({str(tmp_path / 'images.npy')!r})\n"
+        "print(session.run(None, {session.get_inputs()[0].name: images})[0].shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "(3, 8, 6)", done.stderr
+
+
+def test_a_model_in_train_mode_is_refused(model, tmp_path):
+    with pytest.raises(OptionError, match=r"must be in eval mode.*model\.eval\(\)"):
+        export_onnx(copy.deepcopy(model).train(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_are_not_float32_are_refused(model, tmp_path):
+    with pytest.raises(OptionError, match=r"must hold float32.*got \['float64'\]"):
+        export_onnx(copy.deepcopy(model).double(), tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.onnx"):
+        onnx_session(tmp_path / "nothing.onnx")
+
+
+@pytest.mark.parametrize("missing", ["onnxscript", "onnxruntime", "onnxruntime_extensions"])
+def test_what_is_not_installed_is_named(missing, model, tmp_path, monkeypatch):
+    _onnx._operators.cache_clear()
+    for name in [n for n in sys.modules if n.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    use = partial(export_onnx, model) if missing == "onnxscript" else onnx_session
+    with pytest.raises(BackendUnavailableError, match=rf"{missing}.*pip install 'certvq\[onnx\]'"):
+        use(tmp_path)
