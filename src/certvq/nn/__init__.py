@@ -13,7 +13,13 @@ from certvq.nn._core.mask import PADDING as PADDING
 from certvq.nn._core.quantizer import Found as Found
 from certvq.nn._core.quantizer import Quantized as Quantized
 from certvq.nn._core.quantizer import Quantizer as Quantizer
+from certvq.nn._estimators.each_level import EachLevel as EachLevel
 from certvq.nn._estimators.estimator import Estimator as Estimator
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
+from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
+from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
+from certvq.nn._families.product import ProductQuantize as ProductQuantize
+from certvq.nn._families.residual import Residual as Residual
+from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize

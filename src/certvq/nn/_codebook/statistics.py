@@ -57,7 +57,9 @@ class RunningStatistics(nn.Module):
         self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
 
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
-        """Keep the statistics of a batch, of all processes, for the next call of `average`.
+        """Keep the statistics of tokens, of all processes, for the next call of `average`.
+
+        Several calls before it add up, as where one codebook serves several levels.
 
         Args:
             tokens: (N, D).
@@ -70,8 +72,8 @@ class RunningStatistics(nn.Module):
         sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
         sums.index_add_(0, codes, tokens[:, :width].double())
         counts = torch.bincount(codes, minlength=codebook_size).double()
-        self.pending_sums.copy_(add_over_processes(sums))
-        self.pending_counts.copy_(add_over_processes(counts))
+        self.pending_sums.add_(add_over_processes(sums))
+        self.pending_counts.add_(add_over_processes(counts))
 
     def average(self, decay: float) -> bool:
         """Take the waiting batch into the averages.

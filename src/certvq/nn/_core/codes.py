@@ -3,10 +3,16 @@
 In: what a caller wants to decode. Out: int64 codes. Must not know of codebooks but their size.
 """
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
 from certvq.nn._core.mask import PADDING
+
+Sizes: TypeAlias = "int | tuple[Sizes, ...]"
+"""K of every place of a code: one for all, or one for each place of the last axes."""
 
 _INTEGERS = (
     torch.int8,
@@ -49,12 +55,13 @@ def require_codes(
     return codes.long()
 
 
-def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> torch.Tensor:
+def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:
     """Refuse codes that have no code vector.
 
     Args:
         codes: int64.
-        codebook_size: K, at most 2^63, or one K for each place of the last axis.
+        codebook_size: K, at most 2^63, or one K for each place of the last axis, or of the last
+            two axes.
 
     Returns:
         The codes.
@@ -67,8 +74,7 @@ def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> 
         tensor([[3, 1],
                 [0, 1]])
     """
-    sizes = codebook_size if isinstance(codebook_size, tuple) else (codebook_size,)
-    highest = [size - 1 for size in sizes]
+    highest = torch.tensor(_highest(codebook_size), device=codes.device)
     if torch.compiler.is_compiling():
         return in_range_operator(codes, highest)
     _refuse(codes, highest)
@@ -76,20 +82,20 @@ def require_range(codes: torch.Tensor, codebook_size: int | tuple[int, ...]) -> 
 
 
 @torch.library.custom_op("certvq::in_range", mutates_args=())
-def in_range_operator(codes: torch.Tensor, highest: list[int]) -> torch.Tensor:
+def in_range_operator(codes: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
     """Return a copy of codes that are all in range: what compilers see of `require_range`."""
     _refuse(codes, highest)
     return codes.clone()
 
 
 @in_range_operator.register_fake
-def _(codes: torch.Tensor, highest: list[int]) -> torch.Tensor:
+def _(codes: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
     del highest
     return torch.empty_like(codes)
 
 
-def _refuse(codes: torch.Tensor, highest: list[int]) -> None:
-    bad = torch.nonzero((codes < 0) | (codes > torch.tensor(highest, device=codes.device)))
+def _refuse(codes: torch.Tensor, highest: torch.Tensor) -> None:
+    bad = torch.nonzero((codes < 0) | (codes > highest))
     if not len(bad):
         return
     place = tuple(bad[0].tolist())
@@ -99,9 +105,43 @@ def _refuse(codes: torch.Tensor, highest: list[int]) -> None:
         if code == PADDING
         else "they belong to another codebook, or are damaged"
     )
-    size = highest[place[-1] if len(highest) > 1 else 0] + 1
+    size = int(highest.expand_as(codes)[place]) + 1
     text = (
-        f"codes must lie in range({size}), got {code} at "
-        f"position {place} ({len(bad)} bad codes in all); {remedy}"
+        f"codes must lie in range({size}), got {code} at position {place} "
+        f"({len(bad)} bad codes in all); {remedy}"
     )
     raise CodeRangeError(text)
+
+
+def _highest(sizes: Sizes) -> Any:
+    return sizes - 1 if isinstance(sizes, int) else [_highest(size) for size in sizes]
+
+
+def spread_sizes(sizes: Sequence[Sizes], shape: tuple[int, ...]) -> Sizes:
+    """Say K of parts whose codes stand side by side.
+
+    Args:
+        sizes: K of each part.
+        shape: the code shape of every part.
+
+    Returns:
+        The K that all have, or a tuple of one entry for each part.
+
+    Example:
+        >>> spread_sizes([4, 4], ()), spread_sizes([4, (2, 3)], (2,))
+        (4, ((4, 4), (2, 3)))
+    """
+    if all(size == sizes[0] for size in sizes):
+        return sizes[0]
+    return tuple(_each(size, shape) for size in sizes)
+
+
+def _each(size: Sizes, shape: tuple[int, ...]) -> Sizes:
+    """Write K down once for each place of the first axes that it has no entries for."""
+    rank = 0
+    inner: Sizes = size
+    while isinstance(inner, tuple):
+        inner, rank = inner[0], rank + 1
+    for places in reversed(shape[: len(shape) - rank]):
+        size = (size,) * places
+    return size

@@ -6,13 +6,14 @@ any family.
 """
 
 import abc
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
@@ -85,7 +86,7 @@ class Quantizer(nn.Module, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def codebook_size(self) -> int | tuple[int, ...]:
+    def codebook_size(self) -> Sizes:
         """K, how many values a code has; a tuple where the places of the last axis differ."""
 
     @abc.abstractmethod
@@ -129,6 +130,46 @@ class Quantizer(nn.Module, abc.ABC):
         """
         del tokens
         return None
+
+    def learn_tokens(
+        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
+    ) -> None:
+        """Do all that `quantize_tokens` does in train mode before it chooses codes.
+
+        Quantizers that use one part several times in a forward pass let it learn once.
+
+        Args:
+            tokens: (N, D), detached; `token_error` has found nothing wrong with them.
+            candidates: returns the tokens (M, D) that new code vectors may be picked from; None
+                is `tokens`.
+        """
+        del tokens, candidates
+
+    def choose_tokens(self, tokens: torch.Tensor) -> Found:
+        """Do the rest of `quantize_tokens`; what it observes in train mode adds up.
+
+        Families that learn from the batch override this together with `learn_tokens`.
+        """
+        return self.quantize_tokens(tokens)
+
+    def complete_codes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return codes with all places of `code_shape`, where some may be left out.
+
+        Args:
+            codes: as a caller of `decode` gives them, not yet checked.
+        """
+        return codes
+
+    def require_coded(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the codes; refuse them if any has no vector.
+
+        Args:
+            codes: int64 (..., *code_shape).
+
+        Raises:
+            CodeRangeError: a code outside ``range(K)``; names the first place.
+        """
+        return require_range(codes, self.codebook_size)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
         """Quantize latents; in train mode, learn from them.
@@ -206,12 +247,12 @@ class Quantizer(nn.Module, abc.ABC):
             CodeRangeError: a code outside ``range(K)``; names the first place.
         """
         rank = self._layout.rank - 1
-        wide = require_codes(codes, rank, code_shape=self.code_shape)
+        wide = require_codes(self.complete_codes(codes), rank, code_shape=self.code_shape)
         grid = tuple(wide.shape[:rank])
         kept = kept_rows(mask, grid)
         if mask is not None:
             wide = wide.masked_fill(~mask.reshape(*grid, *(1 for _ in self.code_shape)), 0)
-        wide = require_range(wide, self.codebook_size)
+        wide = self.require_coded(wide)
         rows = wide.reshape(-1, *self.code_shape)
         vectors = self.decode_tokens(rows if kept is None else rows[kept])
         return self._layout.restore(among_padding(vectors, kept, rows.shape[0], 0), grid)
@@ -224,3 +265,19 @@ class Quantizer(nn.Module, abc.ABC):
             family counts.
         """
         return {name: float(value) for name, value in self.latest.items()}
+
+
+def require_distinct(parts: Sequence[Quantizer]) -> None:
+    """Refuse one quantizer in two places, which would learn twice in a forward pass.
+
+    Raises:
+        OptionError: the same object twice; the text names the places.
+    """
+    for place, part in enumerate(parts):
+        first = next(at for at, other in enumerate(parts) if other is part)
+        if first != place:
+            text = (
+                f"parts must be different quantizers, but part {place} is part {first}; share a "
+                "codebook between levels with Residual([part], levels=...)"
+            )
+            raise OptionError(text)

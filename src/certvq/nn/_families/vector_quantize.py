@@ -5,6 +5,7 @@ codebook. Codes come from `certvq.assign` alone. Must not know of images or mode
 """
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -132,14 +133,31 @@ class VectorQuantize(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Let the codebook learn in train mode, then quantize; see `Quantizer`."""
+        if self.training:
+            self.learn_tokens(tokens.detach())
+        return self.choose_tokens(tokens)
+
+    @torch.no_grad()
+    def learn_tokens(
+        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
+    ) -> None:
+        """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
+        if not bool(self.started):
+            self._begin(tokens)
+            return
+        if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
+            self.codebook.copy_(self.statistics.means(self.update.eps))
+        if self.revive is not None:
+            self._replace_dead_codes(candidates or (lambda: tokens), self.revive.threshold)
+
+    def choose_tokens(self, tokens: torch.Tensor) -> Found:
+        """Quantize with the codebook as it is; see `Quantizer`."""
         latents = tokens.detach()
         codebook = self.codebook.detach()
+        assignment = self._assign(latents)
         if not self.training:
-            assignment = self._assign(latents)
             vectors = straight_through(tokens, codebook, assignment.codes)
             return self._found(tokens, vectors, assignment)
-        self._learn(latents)
-        assignment = self._assign(latents)
         self.statistics.observe(latents, assignment.codes)
         vectors = self.estimator.estimate(tokens, codebook, assignment.codes, self.generator)
         return self._found(tokens, vectors, assignment)
@@ -180,17 +198,6 @@ class VectorQuantize(Quantizer):
             figures[f"{way.name.lower()}_rows"] = (assignment.decided_by == way).sum()
         return Found(vectors, assignment.codes, loss, figures)
 
-    @torch.no_grad()
-    def _learn(self, latents: torch.Tensor) -> None:
-        """Bring the codebook up to date; everything that can fail has been checked."""
-        if not bool(self.started):
-            self._begin(latents)
-            return
-        if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
-            self.codebook.copy_(self.statistics.means(self.update.eps))
-        if self.revive is not None:
-            self._replace_dead_codes(latents, self.revive.threshold)
-
     def _begin(self, latents: torch.Tensor) -> None:
         if is_first() and len(latents):
             counts = self.statistics.counts.new_ones(self.codebook_size)
@@ -207,12 +214,12 @@ class VectorQuantize(Quantizer):
             self.started.fill_(True)
         copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
 
-    def _replace_dead_codes(self, latents: torch.Tensor, threshold: float) -> None:
+    def _replace_dead_codes(self, candidates: Callable[[], torch.Tensor], threshold: float) -> None:
         dead = dead_codes(self.statistics.counts, threshold)
         if not len(dead):
             return
         if is_first():
-            vectors = pick_tokens(latents, len(dead), self.generator).to(self.codebook.dtype)
+            vectors = pick_tokens(candidates(), len(dead), self.generator).to(self.codebook.dtype)
             rows = dead[: len(vectors)]
             self.codebook[rows] = vectors
             self.statistics.replace(rows, vectors, _REVIVED_SHARE)

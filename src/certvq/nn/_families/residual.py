@@ -1,0 +1,259 @@
+"""Quantizers one after the other, each for what the ones before it left over.
+
+In: tokens. Out: for each token one code of every level, and the sum of their vectors. Every level
+is found by its own part. Must not search for codes.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from certvq.errors import NonFiniteError, OptionError
+from certvq.nn._core.codes import Sizes, require_range, spread_sizes
+from certvq.nn._core.losses import mean_square
+from certvq.nn._core.mask import PADDING
+from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
+from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._estimators.each_level import EachLevel, partly_detached
+from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
+
+_STRAIGHT = StraightThrough()
+
+
+class Residual(Quantizer):
+    """Quantize latents, then what is left over, and so on.
+
+    Mathematics: ``r_0 = z``, ``v_l`` = the vector of level l for ``r_l``, ``r_(l+1) = r_l - v_l``,
+    ``quantized = (v_0 + v_1) + ... + v_(Q-1)``, ``loss`` = sum of the levels' losses.
+
+    Args:
+        parts: the quantizers of the levels, of one dim and code shape; their layouts play no role.
+            A part may itself be a product, so that codes have more axes.
+        levels: Q; None is one level for each part. With another number `parts` holds one
+            quantizer, which serves all levels: it learns once in a forward pass, from the tokens
+            of all levels together.
+        dropout: how many levels are used in train mode, or None for all.
+        estimator: an `Estimator`, applied once to the sum in train mode, or `EachLevel`, which
+            leaves it to the parts. With an `Estimator` no gradient reaches the parts through their
+            vectors, only through their losses.
+        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        generator: source of the random depth and of what the estimator draws.
+
+    Attributes:
+        parts: the different quantizers, as an ``nn.ModuleList``.
+        latest: for each level used, its part's figures as ``level0/...``; ``depth``, how many
+            levels were used; ``commitment_loss``, the mean squared error of the sum.
+
+    Raises:
+        OptionError: an option out of its range, or parts that do not fit together.
+
+    Guarantee: each level's code has its part's guarantee for the residual as computed, that is,
+    after the rounding of each subtraction; the codes of all levels together need not be the best
+    ones. Over the real numbers the latents are the sum of the vectors and the last residual
+    (``residual_telescopes``). ``quantized == decode(codes)`` bit for bit, in train and eval mode,
+    where the parts and the estimator keep that. Levels that were dropped have the code `PADDING`,
+    which `decode` takes in the last levels for "not coded"; codes with fewer levels
+    (``codes[..., :q]``) are decoded likewise. If a level meets numbers that it cannot learn from,
+    no level has learned anything.
+    Ties: those of the parts.
+
+    Example:
+        >>> from certvq.nn import VectorQuantize
+        >>> layer = Residual([VectorQuantize(2, 3), VectorQuantize(2, 5)]).eval()
+        >>> quantized, codes, loss = layer(torch.zeros(1, 4, 2))
+        >>> codes.shape
+        torch.Size([1, 4, 2])
+        >>> torch.equal(quantized, layer.decode(codes))
+        True
+
+    References:
+        Juang and Gray, "Multiple stage vector quantization for speech coding", 1982; Zeghidour et
+        al., "SoundStream: An End-to-End Neural Audio Codec", 2021, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Quantizer],
+        *,
+        levels: int | None = None,
+        dropout: LevelDropout | None = None,
+        estimator: Estimator | EachLevel = _STRAIGHT,
+        layout: str = "b n d",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        count = _require_parts(parts, levels)
+        require_min_levels(dropout, count)
+        super().__init__(parts[0].dim, layout=layout, code_shape=(count, *parts[0].code_shape))
+        self.parts = nn.ModuleList(parts)
+        self.shared = len(parts) != count
+        self.dropout = dropout
+        self.estimator = estimator
+        self.generator = generator
+
+    @property
+    def levels(self) -> tuple[Quantizer, ...]:
+        """The part of each level."""
+        parts = cast("tuple[Quantizer, ...]", tuple(self.parts))
+        return parts * self.code_shape[0] if self.shared else parts
+
+    @property
+    def codebook_size(self) -> Sizes:
+        """K of the parts; a tuple where it differs between levels."""
+        sizes = [part.codebook_size for part in self.levels]
+        return spread_sizes(sizes, self.code_shape[1:])
+
+    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+        """Quantize with all levels, or in train mode with as many as `dropout` says."""
+        depth = len(self.levels)
+        if self.training and self.dropout is not None:
+            depth = self.dropout.depth(depth, self.generator, tokens.device)
+        return self.quantize_levels(tokens, depth)
+
+    def quantize_levels(self, tokens: torch.Tensor, depth: int) -> Found:
+        """Quantize with the first levels only; see `Quantizer.quantize_tokens`.
+
+        Args:
+            tokens: (N, D).
+            depth: how many levels are used, in ``range(1, Q + 1)``.
+        """
+        founds = self.descend(tokens, depth)
+        vectors = self._sum(tokens, [found.vectors for found in founds])
+        codes = founds[0].codes.new_full((len(tokens), *self.code_shape), PADDING)
+        codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
+        figures = {
+            f"level{level}/{name}": value
+            for level, found in enumerate(founds)
+            for name, value in found.figures.items()
+        }
+        figures["depth"] = torch.tensor(float(depth))
+        figures["commitment_loss"] = mean_square(tokens.detach(), vectors.detach())
+        losses = [found.loss for found in founds]
+        return Found(vectors, codes, torch.stack(losses).sum(), figures)
+
+    def descend(self, tokens: torch.Tensor, depth: int) -> list[Found]:
+        """Return what each of the first levels finds; in train mode, let them learn.
+
+        Args:
+            tokens: (N, D).
+            depth: how many levels are used.
+        """
+        share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
+        residual = tokens
+        founds: list[Found] = []
+        with all_or_nothing(self, tokens, depth) as risky:
+            if self.training and self.shared:
+                self._learn_shared(tokens.detach(), depth)
+            for level, part in enumerate(self.levels[:depth]):
+                error = part.token_error(residual.detach()) if risky and level else None
+                if error is not None:
+                    text = f"level {level} of {depth}: {error}"
+                    raise NonFiniteError(text)
+                quantize = part.choose_tokens if self.shared else part.quantize_tokens
+                found = quantize(residual)
+                residual = residual - partly_detached(found.vectors, share)
+                founds.append(found)
+        return founds
+
+    def _learn_shared(self, latents: torch.Tensor, depth: int) -> None:
+        self.levels[0].learn_tokens(latents, candidates=lambda: self._residuals(latents, depth))
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the codes of all levels; see `Quantizer`."""
+        residual, codes = tokens, []
+        for part in self.levels:
+            codes.append(part.encode_tokens(residual))
+            residual = residual - part.decode_tokens(codes[-1])
+        return torch.stack(codes, dim=1)
+
+    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+        """Add the vectors of the levels, in their order; see `Quantizer`."""
+        parts = self.levels
+        total = parts[0].decode_tokens(codes[:, 0])
+        for level, part in enumerate(parts[1:], start=1):
+            dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
+            if bool(dropped.all()):
+                break
+            vectors = part.decode_tokens(codes[:, level].clamp(min=0))
+            total = torch.where(dropped[:, None], total, total + vectors)
+        return total
+
+    def complete_codes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Fill levels that are left out at the end with `PADDING`; see `Quantizer`."""
+        axis = codes.ndim - len(self.code_shape)
+        if axis < 0 or codes.is_floating_point() or not 0 < codes.shape[axis] < self.code_shape[0]:
+            return codes
+        shape = list(codes.shape)
+        shape[axis] = self.code_shape[0] - shape[axis]
+        padding = torch.full(shape, PADDING, device=codes.device)
+        return torch.cat([codes.long(), padding], dim=axis)
+
+    def require_coded(self, codes: torch.Tensor) -> torch.Tensor:
+        """Refuse codes out of range, and `PADDING` anywhere but in the last levels."""
+        axis = codes.ndim - len(self.code_shape)
+        padded = codes == PADDING
+        for place in range(axis + 1, codes.ndim):
+            padded = padded.all(dim=place, keepdim=True)
+        dropped = padded.flip(axis).cumprod(axis).flip(axis).bool().expand_as(codes).clone()
+        dropped.narrow(axis, 0, 1).fill_(False)
+        coded = require_range(codes.masked_fill(dropped, 0), self.codebook_size)
+        return torch.where(dropped, codes, coded)
+
+    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+        """Ask all parts; see `Quantizer`. Later levels are asked about their codebooks only."""
+        error = self.levels[0].token_error(tokens)
+        for part in self.levels[1:] if not self.shared else ():
+            error = error or part.token_error(tokens[:0])
+        return error
+
+    def extra_repr(self) -> str:
+        """Return the options for `repr`."""
+        return (
+            f"dim={self.dim}, levels={self.code_shape[0]}, shared={self.shared}, "
+            f"dropout={self.dropout}, estimator={self.estimator}, layout={self._layout.name!r}"
+        )
+
+    @torch.no_grad()
+    def _residuals(self, tokens: torch.Tensor, depth: int) -> torch.Tensor:
+        """Return what all levels are given, (depth N, D), without learning anything."""
+        residuals = [tokens]
+        for part in self.levels[: depth - 1]:
+            vectors = part.decode_tokens(part.encode_tokens(residuals[-1]))
+            residuals.append(residuals[-1] - vectors)
+        return torch.cat([residual.to(residuals[-1].dtype) for residual in residuals])
+
+    def _sum(self, tokens: torch.Tensor, vectors: list[torch.Tensor]) -> torch.Tensor:
+        each = isinstance(self.estimator, EachLevel)
+        total = vectors[0] if each else vectors[0].detach()
+        for found in vectors[1:]:
+            total = total + (found if each else found.detach())
+        if isinstance(self.estimator, EachLevel):
+            return total
+        estimator = self.estimator if self.training else _STRAIGHT
+        places = torch.arange(len(total), device=total.device)
+        return estimator.estimate(tokens, total, places, self.generator)
+
+
+def _require_parts(parts: Sequence[Quantizer], levels: int | None) -> int:
+    if not parts:
+        text = "Residual needs at least one part, got none"
+        raise OptionError(text)
+    count = len(parts) if levels is None else levels
+    if count < 1 or len(parts) not in (1, count):
+        text = (
+            f"levels must be at least 1 and parts one, or one for each level; got {len(parts)} "
+            f"parts and levels={count}"
+        )
+        raise OptionError(text)
+    require_distinct(parts)
+    for level, part in enumerate(parts):
+        if (part.dim, part.code_shape) != (parts[0].dim, parts[0].code_shape):
+            text = (
+                f"all parts must have the dim and code shape of the first one, {parts[0].dim} and "
+                f"{parts[0].code_shape}; part {level} has {part.dim} and {part.code_shape}"
+            )
+            raise OptionError(text)
+    return count

@@ -1,0 +1,105 @@
+"""Residual vector quantization with certified codes.
+
+In: sizes and options. Out: a `Residual` whose levels are `VectorQuantize` layers. Must not search
+for codes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from certvq.errors import OptionError
+from certvq.nn._estimators.each_level import EachLevel
+from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._families.level_dropout import LevelDropout
+from certvq.nn._families.residual import Residual
+from certvq.nn._families.vector_quantize import VectorQuantize
+
+_STRAIGHT = StraightThrough()
+
+
+class ResidualVQ(Residual):
+    """Quantize by one codebook what the codebooks before it left over.
+
+    Mathematics, gradient, dropped levels and ties are those of `Residual`; each level is a
+    `VectorQuantize`.
+
+    Args:
+        dim: D, size of the feature axis, >= 1.
+        codebook_size: K of every level, or a sequence of one K for each level.
+        levels: Q, >= 1; may be left out where `codebook_size` is a sequence.
+        shared: whether all levels use one codebook. It learns from the residuals of all levels
+            together, once in a forward pass; k-means, if it starts it, sees those of the first.
+        dropout: how many levels are used in train mode, or None for all.
+        estimator: as for `Residual`; with `EachLevel` the levels are straight through.
+        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        generator: source of every random choice.
+        options: of every level's `VectorQuantize`: `commitment_weight`, `update`, `start`, ...
+
+    Raises:
+        OptionError: an option out of its range, or sizes that contradict one another.
+
+    Guarantee: each level's code is the nearest one of its codebook to that level's residual as
+    computed, with the guarantee of `certvq.assign`; the rest is that of `Residual`.
+    Ties: the lowest index, at each level.
+
+    Example:
+        >>> layer = ResidualVQ(4, 16, levels=3, dropout=LevelDropout())
+        >>> quantized, codes, loss = layer.eval()(torch.randn(2, 10, 4))
+        >>> codes.shape
+        torch.Size([2, 10, 3])
+        >>> layer.decode(codes[..., :2]).shape
+        torch.Size([2, 10, 4])
+
+    References:
+        Zeghidour et al., "SoundStream: An End-to-End Neural Audio Codec", 2021; Defossez et al.,
+        "High Fidelity Neural Audio Compression", 2022.
+    """
+
+    def __init__(  # noqa: PLR0913 (independent options, all of them keyword-only)
+        self,
+        dim: int,
+        codebook_size: int | Sequence[int],
+        *,
+        levels: int | None = None,
+        shared: bool = False,
+        dropout: LevelDropout | None = None,
+        estimator: Estimator | EachLevel = _STRAIGHT,
+        layout: str = "b n d",
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        sizes = _level_sizes(codebook_size, levels)
+        if shared and len(set(sizes)) > 1:
+            text = f"a shared codebook needs one codebook_size for all levels, got {sizes}"
+            raise OptionError(text)
+        parts = [
+            VectorQuantize(dim, size, generator=generator, **options)
+            for size in (sizes[:1] if shared else sizes)
+        ]
+        super().__init__(
+            parts,
+            levels=len(sizes),
+            dropout=dropout,
+            estimator=estimator,
+            layout=layout,
+            generator=generator,
+        )
+
+
+def _level_sizes(codebook_size: int | Sequence[int], levels: int | None) -> tuple[int, ...]:
+    if isinstance(codebook_size, int):
+        if levels is None or levels < 1:
+            text = f"levels must be at least 1 where codebook_size is one number, got {levels}"
+            raise OptionError(text)
+        return (codebook_size,) * levels
+    sizes = tuple(codebook_size)
+    if not sizes or levels not in (None, len(sizes)):
+        text = (
+            "codebook_size must be one number or one for each level, got "
+            f"{len(sizes)} numbers and levels={levels}"
+        )
+        raise OptionError(text)
+    return sizes
