@@ -14,11 +14,13 @@ from certvq.assign import Assignment as Assignment
 from certvq.assign import AuditReport as AuditReport
 from certvq.assign import DecidedBy as DecidedBy
 from certvq.assign import Prepared as Prepared
+from certvq.assign import Ranking as Ranking
 from certvq.assign import assign as assign
 from certvq.assign import audit as audit
 from certvq.assign import backends as backends
 from certvq.assign import certify as certify
 from certvq.assign import prepare as prepare
+from certvq.assign import rank as rank
 from certvq.assign import register_backend as register_backend
 from certvq.assign import stability_radius as stability_radius
 from certvq.assign import unregister_backend as unregister_backend

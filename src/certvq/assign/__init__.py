@@ -14,4 +14,6 @@ from certvq.assign._backends import register_backend as register_backend
 from certvq.assign._backends import unregister_backend as unregister_backend
 from certvq.assign._prepare import Prepared as Prepared
 from certvq.assign._prepare import prepare as prepare
+from certvq.assign._ranking import Ranking as Ranking
+from certvq.assign._ranking import rank as rank
 from certvq.assign._stability import stability_radius as stability_radius

@@ -72,6 +72,35 @@ def decide_exactly(latents: Float64Array, codebook: Float64Array, pairs: Pairs) 
     return used[chosen]
 
 
+def integer_sqdist(
+    latents: Float64Array, codebook: Float64Array, pairs: Pairs
+) -> Int64Array | list[int]:
+    """Return squared distances in a unit that all pairs share, as exact integers.
+
+    Args:
+        latents: (M, D) exact numbers.
+        codebook: (U, D) exact numbers.
+        pairs: which distances are wanted; a pair may stand anywhere.
+
+    Returns:
+        One integer for each pair: int64 where 64 bits provably suffice, Python's own otherwise.
+    """
+    used, places = np.unique(pairs.codes, return_inverse=True)
+    vectors = codebook[used]
+    exponent, bits = _common_grid(latents, vectors)
+    if 2 * (bits + 1) + max(1, latents.shape[1]).bit_length() <= 62:
+        local = Pairs(pairs.rows, places.astype(np.int64))
+        points = np.ldexp(latents, -exponent).astype(np.int64)
+        return _sqdist_int64(points, np.ldexp(vectors, -exponent).astype(np.int64), local)
+    rows, dim = latents.shape
+    numbers, _ = _integers([*latents.ravel().tolist(), *vectors.ravel().tolist()])
+    points = [numbers[i * dim : (i + 1) * dim] for i in range(rows + len(vectors))]
+    return [
+        sum((a - b) ** 2 for a, b in zip(points[row], points[rows + place], strict=True))
+        for row, place in zip(pairs.rows.tolist(), places.tolist(), strict=True)
+    ]
+
+
 def exact_sqdist(latent: Float64Array, vector: Float64Array) -> float:
     """Return the squared distance of two exact vectors, rounded once, to nearest even."""
     numbers, denominator = _integers([*latent.tolist(), *vector.tolist()])
@@ -96,11 +125,16 @@ def _common_grid(*arrays: Float64Array) -> tuple[int, int]:
     return lowest, int(exponents.max()) - lowest
 
 
-def _decide_int64(latents: Int64Array, vectors: Int64Array, pairs: Pairs) -> Int64Array:
+def _sqdist_int64(latents: Int64Array, vectors: Int64Array, pairs: Pairs) -> Int64Array:
     distances = np.empty(len(pairs.rows), dtype=np.int64)
     for part in pairs.chunks(latents.shape[1]):
         difference = latents[pairs.rows[part]] - vectors[pairs.codes[part]]
         distances[part] = np.einsum("pd,pd->p", difference, difference)
+    return distances
+
+
+def _decide_int64(latents: Int64Array, vectors: Int64Array, pairs: Pairs) -> Int64Array:
+    distances = _sqdist_int64(latents, vectors, pairs)
     starts = pairs.starts()
     least = np.minimum.reduceat(distances, starts)
     lengths = np.diff(np.append(starts, len(distances)))

@@ -1,0 +1,186 @@
+"""The nearest codes of each latent in certified order: `certvq.rank`.
+
+In: latents and a codebook of any library. Out: the `count` nearest codes, the nearest first, and
+their squared distances. Filter, certify, refine as for one code: float64 scores leave out what is
+too far, squared differences order the rest, and integers decide what float64 cannot tell apart.
+Must not import backends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from certvq import bounds
+from certvq._types import Array, Float64Array, Int64Array
+from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
+from certvq.assign._exact import Pairs, integer_sqdist
+from certvq.assign._filter_numpy import NumpyFilter, candidates, numpy_filter
+from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._threads import each_block, thread_count
+from certvq.assign._validate import require_finite, require_ieee754, require_width
+from certvq.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The nearest codes of each latent.
+
+    Attributes:
+        codes: int64 (N, count), the nearest first.
+        sqdist: float64 (N, count), squared distances with a relative error of at most
+            ``gamma(D + 8)``, and an absolute one where they are subnormal; infinite where float64
+            ends.
+    """
+
+    codes: Array
+    sqdist: Array
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Candidates in the order of their row, then distance, then code.
+
+    Attributes:
+        pairs: indices of latents, and of distinct code vectors.
+        codes: codes of the user's codebook.
+        sqdist: as computed.
+    """
+
+    pairs: Pairs
+    codes: Int64Array
+    sqdist: Float64Array
+
+
+def rank(latents: Array, codebook: Array, count: int) -> Ranking:
+    """Find the nearest codes of each latent in order, certified over the real numbers.
+
+    Mathematics: row n is the beginning of the sequence of all codes, sorted by
+    ``|z_n - c_i|^2`` over the real numbers and then by i.
+
+    Args:
+        latents: (N, D) finite numbers, as for `certvq.assign`.
+        codebook: (K, D) finite numbers, or a `Prepared`.
+        count: how many codes of each latent, in 1..K.
+
+    Returns:
+        A `Ranking`, where the latents are.
+
+    Raises:
+        OptionError: `count` is not in 1..K.
+        ShapeError, DTypeError, NonFiniteError, FloatEnvironmentError: as for `certvq.assign`.
+
+    Guarantee: the codes are a function of the numbers alone, and the first one is that of
+        `certvq.assign`. A code whose computed score is more than twice the error bound below the
+        `count`-th best is beaten by that many codes (``nearest_of_score_gap``, for each of them);
+        the others are sorted by intervals that hold their distances, or by integers where two
+        intervals meet. That last step, and the counting, are on paper.
+    Ties: the lowest index first.
+    Cost: O(N K D) in float64; memory O(N count + K D) and one block of scores.
+
+    Example:
+        >>> import numpy as np, certvq
+        >>> codebook = np.array([[0.0], [3.0], [1.0], [2.0]])
+        >>> certvq.rank(np.array([[1.2], [1.5]]), codebook, 3).codes
+        array([[2, 3, 0],
+               [2, 3, 0]])
+
+    References:
+        Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", 2011, for the
+        use of several nearest code vectors.
+    """
+    array, prepared = as_array(latents), as_prepared(codebook)
+    if not 1 <= count <= prepared.codebook_size:
+        text = (
+            f"count must lie in 1..{prepared.codebook_size}, the number of codes, got {count}; "
+            "ask for fewer"
+        )
+        raise OptionError(text)
+    require_width(array, prepared.dim)
+    require_ieee754()
+    require_finite(array, "latents")
+    host = to_host(array)
+    exponent = prepared.exponent_for(largest_magnitude(host))
+    filter_ = numpy_filter(prepared, exponent)
+    codes = np.empty((len(host), count), dtype=np.int64)
+    sqdist = np.empty((len(host), count))
+
+    def decide(block: slice) -> None:
+        with np.errstate(all="ignore"):  # underflow and overflow are counted in the bounds
+            codes[block], sqdist[block] = _block(host[block], prepared, filter_, count, exponent)
+
+    each_block(decide, len(host), filter_.block_rows(), threads=thread_count())
+    send = sender(array)
+    return Ranking(codes=send(codes), sqdist=send(sqdist))
+
+
+def _block(
+    latents: np.ndarray, prepared: Prepared, filter_: NumpyFilter, count: int, exponent: int
+) -> tuple[Int64Array, Float64Array]:
+    scores, radius = filter_.scores(latents)
+    wanted = min(count, scores.shape[1])
+    worst = np.partition(scores, -wanted, axis=1)[:, -wanted]
+    pairs = candidates(scores, bounds.candidate_threshold(worst, radius))
+    exact = latents.astype(np.float64)
+    ordered = _sorted(exact, prepared, pairs, exponent)
+    starts = ordered.pairs.starts()
+    place = starts[:, None] + np.arange(count)
+    doubtful = np.flatnonzero(_meets_next(ordered, prepared.dim)[place].any(axis=1))
+    codes = ordered.codes[place]
+    sqdist = ordered.sqdist[place]
+    ends = np.append(starts[1:], len(ordered.codes))
+    if doubtful.size:
+        members = np.concatenate([np.arange(starts[row], ends[row]) for row in doubtful])
+        rows = np.repeat(np.arange(doubtful.size), (ends - starts)[doubtful])
+        local = Pairs(rows, ordered.pairs.codes[members])
+        order = _exact_order(exact[doubtful], prepared.distinct, local, ordered.codes[members])
+        firsts = local.starts()[:, None] + np.arange(count)
+        chosen = members[order][firsts]
+        codes[doubtful], sqdist[doubtful] = ordered.codes[chosen], ordered.sqdist[chosen]
+    return codes, np.ldexp(sqdist, 2 * exponent)
+
+
+def _sorted(exact: Float64Array, prepared: Prepared, pairs: Pairs, exponent: int) -> _Ordered:
+    """Compute the distances of all candidates and sort them; equal code vectors come apart."""
+    scaled = np.ldexp(exact, -exponent)
+    vectors = prepared.scaled(exponent)
+    computed = np.empty(len(pairs.rows))
+    for part in pairs.chunks(prepared.dim):
+        difference = scaled[pairs.rows[part]] - vectors[pairs.codes[part]]
+        computed[part] = np.einsum("pd,pd->p", difference, difference)
+    codes = prepared.lowest[pairs.codes]
+    if len(prepared.lowest) < prepared.codebook_size:
+        members = np.argsort(prepared.group, kind="stable")
+        sizes = np.bincount(prepared.group)
+        copies = sizes[pairs.codes]
+        begin = (np.cumsum(sizes) - sizes)[pairs.codes]
+        inner = np.arange(copies.sum()) - np.repeat(np.cumsum(copies) - copies, copies)
+        codes = members[np.repeat(begin, copies) + inner]
+        pairs = Pairs(np.repeat(pairs.rows, copies), np.repeat(pairs.codes, copies))
+        computed = np.repeat(computed, copies)
+    order = np.lexsort((codes, computed, pairs.rows))
+    ordered = Pairs(pairs.rows[order], pairs.codes[order])
+    return _Ordered(ordered, codes[order].astype(np.int64), computed[order])
+
+
+def _meets_next(ordered: _Ordered, dim: int) -> np.ndarray:
+    """Say of each candidate whether the next one of its row might belong before it."""
+    rows, vectors = ordered.pairs.rows, ordered.pairs.codes
+    upper, lower = (
+        bounds.sqdist_upper(ordered.sqdist, dim),
+        bounds.sqdist_lower(ordered.sqdist, dim),
+    )
+    meets = np.zeros(len(rows), dtype=np.bool_)
+    meets[:-1] = (rows[:-1] == rows[1:]) & (vectors[:-1] != vectors[1:]) & ~(lower[1:] > upper[:-1])
+    return meets
+
+
+def _exact_order(
+    exact: Float64Array, distinct: Float64Array, pairs: Pairs, codes: Int64Array
+) -> Int64Array:
+    """Sort pairs by row, then exact distance, then code."""
+    distances = integer_sqdist(exact, distinct, pairs)
+    if isinstance(distances, np.ndarray):
+        return np.lexsort((codes, distances, pairs.rows)).astype(np.int64)
+    rows, ties = pairs.rows.tolist(), codes.tolist()
+    order = sorted(range(len(rows)), key=lambda i: (rows[i], distances[i], ties[i]))
+    return np.array(order, dtype=np.int64)

@@ -1,0 +1,99 @@
+"""The ranking: whole sequences against exact rational arithmetic, ties and duplicates included."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import certvq
+from certvq import bounds
+from certvq.errors import NonFiniteError, OptionError, ShapeError
+
+
+def exact_ranking(latents, codebook):
+    """Sort all codes by exact squared distance, then by index."""
+    points, rows = ([[Fraction(float(x)) for x in row] for row in a] for a in (latents, codebook))
+    result = []
+    for z in points:
+        distances = [sum((a - b) ** 2 for a, b in zip(z, c, strict=True)) for c in rows]
+        result.append(sorted(range(len(rows)), key=lambda i: (distances[i], i)))
+    return result
+
+
+small = st.integers(-3, 3).map(float)
+nasty = st.sampled_from(
+    [0.0, -0.0, 1.0, 1.0 + 2**-52, 1.0 - 2**-53, 5e-324, 2.0**-600, 1e300, -1e300, 1e8, 1e8 + 1]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), numbers=st.sampled_from([small, nasty, st.one_of(small, nasty)]))
+def test_the_order_is_the_exact_one(data, numbers):
+    dim = data.draw(st.integers(1, 3))
+    row = st.lists(numbers, min_size=dim, max_size=dim)
+    codebook = data.draw(st.lists(row, min_size=1, max_size=9))
+    latents = data.draw(st.lists(row, min_size=1, max_size=4))
+    count = data.draw(st.integers(1, len(codebook)))
+    found = certvq.rank(np.array(latents), np.array(codebook), count)
+    assert found.codes.tolist() == [r[:count] for r in exact_ranking(latents, codebook)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_random_numbers_and_the_bound_of_the_distances(dtype, offset):
+    random = np.random.default_rng(3)
+    latents = (random.standard_normal((40, 5)) + offset).astype(dtype)
+    codebook = (random.standard_normal((60, 5)) + offset).astype(dtype)
+    codebook[50:] = codebook[:10]
+    found = certvq.rank(latents, codebook, 60)
+    assert found.codes.tolist() == exact_ranking(latents, codebook)
+    assert found.codes[:, 0].tolist() == certvq.assign(latents, codebook).codes.tolist()
+    for n in range(40):
+        for code, computed in zip(found.codes[n], found.sqdist[n], strict=True):
+            pairs = zip(latents[n].tolist(), codebook[code].tolist(), strict=True)
+            true = sum((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs)
+            assert abs(Fraction(computed) - true) <= Fraction(bounds.gamma(5 + 8)) * true
+
+
+def test_a_grid_of_ties_takes_many_blocks_and_integers():
+    """Every latent ties with at least four codes; the ranking crosses blocks of rows."""
+    side = np.arange(8.0)
+    codebook = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    latents = np.tile(codebook[:49] + 0.5, (60, 1))
+    found = certvq.rank(latents, codebook, 7)
+    expected = [r[:7] for r in exact_ranking(codebook[:49] + 0.5, codebook)]
+    assert found.codes.tolist() == expected * 60
+
+
+def test_equal_codes_come_in_the_order_of_their_indices():
+    found = certvq.rank(np.array([[0.9]]), np.array([[1.0], [0.0], [1.0], [1.0]]), 4)
+    assert found.codes.tolist() == [[0, 2, 3, 1]]
+
+
+def test_tensors_stay_tensors():
+    latents = torch.tensor([[0.4], [2.6]], dtype=torch.bfloat16, requires_grad=True)
+    found = certvq.rank(latents, certvq.prepare(torch.arange(4.0)[:, None]), 2)
+    assert found.codes.tolist() == [[0, 1], [3, 2]]
+    assert found.codes.dtype == torch.int64
+    assert found.sqdist.dtype == torch.float64
+
+
+def test_no_latents():
+    assert certvq.rank(np.zeros((0, 2)), np.zeros((3, 2)), 2).codes.shape == (0, 2)
+
+
+@pytest.mark.parametrize("count", [0, 4, -1])
+def test_count_must_be_among_the_codes(count):
+    with pytest.raises(OptionError, match=rf"count must lie in 1..3.*got {count}"):
+        certvq.rank(np.zeros((1, 2)), np.zeros((3, 2)), count)
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(NonFiniteError, match="latents must be finite, got nan at row 1, column 0"):
+        certvq.rank(np.array([[0.0], [math.nan]]), np.zeros((3, 1)), 1)
+    with pytest.raises(ShapeError, match="same dim"):
+        certvq.rank(np.zeros((1, 2)), np.zeros((3, 1)), 1)
