@@ -17,6 +17,7 @@ from certvq.nn._estimators.each_level import EachLevel as EachLevel
 from certvq.nn._estimators.estimator import Estimator as Estimator
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
+from certvq.nn._families.beam import Beam as Beam
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.product import ProductQuantize as ProductQuantize

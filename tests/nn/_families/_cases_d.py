@@ -1,6 +1,7 @@
 """Quantizers made of others for test_contract.py: levels, slices, groups of levels."""
 
 from certvq.nn import (
+    Beam,
     EachLevel,
     Gradient,
     GroupedResidualVQ,
@@ -33,6 +34,7 @@ CASES = [
     ("residual-sizes", residual((6, 5), update=Gradient())),
     ("residual-shared", residual(6, levels=3, shared=True)),
     ("residual-each-level", residual(6, levels=2, estimator=EachLevel(0.5))),
+    ("residual-beam", residual((6, 5, 2), beam=Beam(3))),
     ("product", product),
     ("residual-of-products", residual_of_products),
     (

@@ -19,7 +19,9 @@ from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._families.beam import Beam, require_beam, search
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
+from certvq.nn._families.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
 
@@ -37,6 +39,7 @@ class Residual(Quantizer):
             quantizer, which serves all levels: it learns once in a forward pass, from the tokens
             of all levels together.
         dropout: how many levels are used in train mode, or None for all.
+        beam: a search over levels that are all `VectorQuantize`, or None for the greedy choice.
         estimator: an `Estimator`, applied once to the sum in train mode, or `EachLevel`, which
             leaves it to the parts. With an `Estimator` no gradient reaches the parts through their
             vectors, only through their losses.
@@ -51,14 +54,14 @@ class Residual(Quantizer):
     Raises:
         OptionError: an option out of its range, or parts that do not fit together.
 
-    Guarantee: each level's code has its part's guarantee for the residual as computed, that is,
-    after the rounding of each subtraction; the codes of all levels together need not be the best
-    ones. Over the real numbers the latents are the sum of the vectors and the last residual
-    (``residual_telescopes``). ``quantized == decode(codes)`` bit for bit, in train and eval mode,
-    where the parts and the estimator keep that. Levels that were dropped have the code `PADDING`,
-    which `decode` takes in the last levels for "not coded"; codes with fewer levels
-    (``codes[..., :q]``) are decoded likewise. If a level meets numbers that it cannot learn from,
-    no level has learned anything.
+    Guarantee: without a beam each level's code has its part's guarantee for the residual as
+    computed, that is, after the rounding of each subtraction; with one, see `Beam`. The codes of
+    all levels together need not be the best ones. Over the real numbers the latents are the sum of
+    the vectors and the last residual (``residual_telescopes``). ``quantized == decode(codes)`` bit
+    for bit, in train and eval mode, where the parts and the estimator keep that. Levels that were
+    dropped have the code `PADDING`, which `decode` takes in the last levels for "not coded"; codes
+    with fewer levels (``codes[..., :q]``) are decoded likewise. If a level meets numbers that it
+    cannot learn from, no level has learned anything.
     Ties: those of the parts.
 
     Example:
@@ -81,6 +84,7 @@ class Residual(Quantizer):
         *,
         levels: int | None = None,
         dropout: LevelDropout | None = None,
+        beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
@@ -90,7 +94,9 @@ class Residual(Quantizer):
         super().__init__(parts[0].dim, layout=layout, code_shape=(count, *parts[0].code_shape))
         self.parts = nn.ModuleList(parts)
         self.shared = len(parts) != count
+        require_beam(beam, self.levels)
         self.dropout = dropout
+        self.beam = beam
         self.estimator = estimator
         self.generator = generator
 
@@ -147,22 +153,42 @@ class Residual(Quantizer):
         with all_or_nothing(self, tokens, depth) as risky:
             if self.training and self.shared:
                 self._learn_shared(tokens.detach(), depth)
+            chosen = self._search(tokens.detach(), depth)
             for level, part in enumerate(self.levels[:depth]):
                 error = part.token_error(residual.detach()) if risky and level else None
                 if error is not None:
                     text = f"level {level} of {depth}: {error}"
                     raise NonFiniteError(text)
-                quantize = part.choose_tokens if self.shared else part.quantize_tokens
-                found = quantize(residual)
+                if isinstance(part, VectorQuantize) and chosen is not None:
+                    found = part.choose_tokens(residual, codes=chosen[:, level])
+                else:
+                    quantize = part.choose_tokens if self.shared else part.quantize_tokens
+                    found = quantize(residual)
                 residual = residual - partly_detached(found.vectors, share)
                 founds.append(found)
         return founds
+
+    def _search(self, latents: torch.Tensor, depth: int) -> torch.Tensor | None:
+        """Choose the codes of the first levels together, where a beam says so."""
+        width = 1 if self.beam is None else self.beam.width_in(training=self.training)
+        if self.beam is None or width == 1 or not len(latents):
+            return None
+        levels = cast("tuple[VectorQuantize, ...]", self.levels[:depth])
+
+        def learn(level: int, residuals: torch.Tensor) -> None:
+            if self.training and not self.shared:
+                levels[level].learn_tokens(residuals)
+
+        return search(latents, levels, self.beam, width=width, learn=learn)
 
     def _learn_shared(self, latents: torch.Tensor, depth: int) -> None:
         self.levels[0].learn_tokens(latents, candidates=lambda: self._residuals(latents, depth))
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of all levels; see `Quantizer`."""
+        if self.beam is not None and self.beam.width > 1 and len(tokens):
+            levels = cast("tuple[VectorQuantize, ...]", self.levels)
+            return search(tokens, levels, self.beam, width=self.beam.width)
         residual, codes = tokens, []
         for part in self.levels:
             codes.append(part.encode_tokens(residual))

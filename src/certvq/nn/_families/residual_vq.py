@@ -13,6 +13,7 @@ from certvq.errors import OptionError
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._families.beam import Beam
 from certvq.nn._families.level_dropout import LevelDropout
 from certvq.nn._families.residual import Residual
 from certvq.nn._families.vector_quantize import VectorQuantize
@@ -33,6 +34,7 @@ class ResidualVQ(Residual):
         shared: whether all levels use one codebook. It learns from the residuals of all levels
             together, once in a forward pass; k-means, if it starts it, sees those of the first.
         dropout: how many levels are used in train mode, or None for all.
+        beam: a search over the levels, or None for the greedy choice.
         estimator: as for `Residual`; with `EachLevel` the levels are straight through.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice.
@@ -41,8 +43,9 @@ class ResidualVQ(Residual):
     Raises:
         OptionError: an option out of its range, or sizes that contradict one another.
 
-    Guarantee: each level's code is the nearest one of its codebook to that level's residual as
-    computed, with the guarantee of `certvq.assign`; the rest is that of `Residual`.
+    Guarantee: without a beam each level's code is the nearest one of its codebook to that level's
+    residual as computed, with the guarantee of `certvq.assign`; with one, see `Beam`. The rest is
+    that of `Residual`.
     Ties: the lowest index, at each level.
 
     Example:
@@ -66,6 +69,7 @@ class ResidualVQ(Residual):
         levels: int | None = None,
         shared: bool = False,
         dropout: LevelDropout | None = None,
+        beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
@@ -83,6 +87,7 @@ class ResidualVQ(Residual):
             parts,
             levels=len(sizes),
             dropout=dropout,
+            beam=beam,
             estimator=estimator,
             layout=layout,
             generator=generator,

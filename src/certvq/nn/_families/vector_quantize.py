@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from certvq.assign import Assignment, DecidedBy, assign
+from certvq.assign import Assignment, DecidedBy, Ranking, assign, rank
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
@@ -150,17 +150,30 @@ class VectorQuantize(Quantizer):
         if self.revive is not None:
             self._replace_dead_codes(candidates or (lambda: tokens), self.revive.threshold)
 
-    def choose_tokens(self, tokens: torch.Tensor) -> Found:
-        """Quantize with the codebook as it is; see `Quantizer`."""
+    def choose_tokens(self, tokens: torch.Tensor, *, codes: torch.Tensor | None = None) -> Found:
+        """Quantize with the codebook as it is; see `Quantizer`.
+
+        Args:
+            tokens: (N, D).
+            codes: int64 (N,), what a search over several levels has chosen; None is the nearest.
+        """
         latents = tokens.detach()
         codebook = self.codebook.detach()
-        assignment = self._assign(latents)
+        ways = None
+        chosen = codes
+        if chosen is None:
+            assignment = self._assign(latents)
+            chosen, ways = assignment.codes, assignment.decided_by
         if not self.training:
-            vectors = straight_through(tokens, codebook, assignment.codes)
-            return self._found(tokens, vectors, assignment)
-        self.statistics.observe(latents, assignment.codes)
-        vectors = self.estimator.estimate(tokens, codebook, assignment.codes, self.generator)
-        return self._found(tokens, vectors, assignment)
+            return self._found(tokens, straight_through(tokens, codebook, chosen), chosen, ways)
+        self.statistics.observe(latents, chosen)
+        vectors = self.estimator.estimate(tokens, codebook, chosen, self.generator)
+        return self._found(tokens, vectors, chosen, ways)
+
+    def rank_tokens(self, tokens: torch.Tensor, count: int) -> Ranking:
+        """Return the `count` nearest codes of each token; see `certvq.rank`."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            return rank(tokens.detach(), self.codebook.detach(), count)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes; see `Quantizer`."""
@@ -186,17 +199,23 @@ class VectorQuantize(Quantizer):
         with torch.autocast(latents.device.type, enabled=False):
             return assign(latents, self.codebook.detach())
 
-    def _found(self, tokens: torch.Tensor, vectors: torch.Tensor, assignment: Assignment) -> Found:
+    def _found(
+        self,
+        tokens: torch.Tensor,
+        vectors: torch.Tensor,
+        codes: torch.Tensor,
+        ways: torch.Tensor | None,
+    ) -> Found:
         commitment = mean_square(tokens, vectors.detach())
         loss = self.commitment_weight * commitment
         if isinstance(self.update, Gradient):
-            learning = functional.embedding(assignment.codes, self.codebook)
+            learning = functional.embedding(codes, self.codebook)
             loss = mean_square(tokens.detach(), learning) + loss
         value = commitment.detach()
         figures = {"codebook_loss": value, "commitment_loss": value}
-        for way in DecidedBy:
-            figures[f"{way.name.lower()}_rows"] = (assignment.decided_by == way).sum()
-        return Found(vectors, assignment.codes, loss, figures)
+        for way in DecidedBy if ways is not None else ():
+            figures[f"{way.name.lower()}_rows"] = (ways == way).sum()
+        return Found(vectors, codes, loss, figures)
 
     def _begin(self, latents: torch.Tensor) -> None:
         if is_first() and len(latents):
