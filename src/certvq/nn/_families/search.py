@@ -1,0 +1,30 @@
+"""The search for nearest codes, with autocast off, and what a family reports of it.
+
+In: tokens and code vectors. Out: an `Assignment`; counts of how its codes were decided. Must not
+know where the code vectors come from.
+"""
+
+import torch
+
+from certvq.assign import Assignment, DecidedBy, assign
+
+
+def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
+    """Find the nearest codes of tokens by `certvq.assign`.
+
+    Args:
+        tokens: (N, D), finite.
+        codebook: (K, D).
+
+    Raises:
+        NonFiniteError: NaN or infinity in either.
+
+    Guarantee: that of `certvq.assign`, also under autocast.
+    """
+    with torch.autocast(tokens.device.type, enabled=False):
+        return assign(tokens.detach(), codebook.detach())
+
+
+def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
+    """Return how many codes the filter, the refinement and exact arithmetic decided."""
+    return {f"{way.name.lower()}_rows": (assignment.decided_by == way).sum() for way in DecidedBy}
