@@ -23,8 +23,8 @@ class Quantized(NamedTuple):
     """What a quantizer's forward pass returns; unpacks like a three-tuple.
 
     Attributes:
-        quantized: the code vectors, of the latents' shape and the codebook's type of number; zero
-            where a mask says padding.
+        quantized: the code vectors, of the latents' shape, with `Quantizer.width` features, and the
+            codebook's type of number; zero where a mask says padding.
         codes: int64, the latents' shape without the feature axis, followed by the axes of the codes
             of one token if it has several; `PADDING` where a mask says so.
         loss: scalar; what training adds to the reconstruction loss.
@@ -88,6 +88,11 @@ class Quantizer(nn.Module, abc.ABC):
     @abc.abstractmethod
     def codebook_size(self) -> Sizes:
         """K, how many values a code has; a tuple where the places of the last axis differ."""
+
+    @property
+    def width(self) -> int:
+        """Number of features of the vectors: D, unless the family documents another."""
+        return self.dim
 
     @abc.abstractmethod
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
