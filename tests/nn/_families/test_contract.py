@@ -83,20 +83,21 @@ def test_shapes_and_types(make, layout):
     layer = build(make, layout=layout)
     assert isinstance(layer, Quantizer)
     latents = latents_of(layout)
-    grid = tuple(latents.movedim(layout.split().index("d" if "d" in layout else "c"), -1).shape)[
-        :-1
-    ]
+    feature = layout.split().index("d" if "d" in layout else "c")
+    grid = tuple(latents.movedim(feature, -1).shape[:-1])
+    shape = list(latents.shape)
+    shape[feature] = layer.width
     for mode in (True, False):
         result = layer.train(mode)(latents)
         assert isinstance(result, Quantized)
-        assert result.quantized.shape == latents.shape
+        assert list(result.quantized.shape) == shape
         assert result.quantized.dtype == torch.float32
         assert result.codes.shape == (*grid, *layer.code_shape)
         assert result.codes.dtype == torch.int64
         assert result.loss.shape == ()
         assert torch.isfinite(result.loss)
         assert ((result.codes >= 0) & (result.codes < sizes(layer))).all()
-        assert layer.decode(result.codes).shape == latents.shape
+        assert list(layer.decode(result.codes).shape) == shape
 
 
 @every
@@ -186,7 +187,7 @@ def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
     layer = build(make)
     before = snapshot(layer)
     quantized, codes, loss = layer(torch.zeros(2, 0, DIM))
-    assert quantized.shape == (2, 0, DIM)
+    assert quantized.shape == (2, 0, layer.width)
     assert codes.shape == (2, 0, *layer.code_shape)
     assert loss == 0.0
     assert unchanged(layer, before)
