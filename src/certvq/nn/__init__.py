@@ -15,6 +15,8 @@ from certvq.nn._core.quantizer import Quantized as Quantized
 from certvq.nn._core.quantizer import Quantizer as Quantizer
 from certvq.nn._estimators.each_level import EachLevel as EachLevel
 from certvq.nn._estimators.estimator import Estimator as Estimator
+from certvq.nn._estimators.exchange import exchange as exchange
+from certvq.nn._estimators.noise_dropout import NoiseDropout as NoiseDropout
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
 from certvq.nn._families.beam import Beam as Beam
@@ -30,4 +32,5 @@ from certvq.nn._families.random_projection import (
     RandomProjectionQuantizer as RandomProjectionQuantizer,
 )
 from certvq.nn._families.sim_vq import SimVQ as SimVQ
+from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize

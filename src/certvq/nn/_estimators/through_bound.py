@@ -1,0 +1,88 @@
+"""Points of a bounded grid with the gradient of the latents that were bounded.
+
+In: latents, and the points that they were rounded to. Out: the points, differentiable. Must not
+know how a point is found.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The function ``gain * g(z + shift) - bias``, one gain, shift and bias for each feature.
+
+    Attributes:
+        gain: (D,) float32, or None for 1.
+        shift: (D,) float32, or None for 0.
+        bias: (D,) float32, or None for 0.
+        hard: whether g is the clamp to [-1, 1]; else it is tanh.
+    """
+
+    gain: torch.Tensor | None
+    shift: torch.Tensor | None
+    bias: torch.Tensor | None
+    hard: bool
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the bounded latents in float32 or float64, rounded; differentiable."""
+        moved = self._moved(latents)
+        result = moved.clamp(-1.0, 1.0) if self.hard else torch.tanh(moved)
+        if self.gain is not None:
+            result = result * self.gain.to(result.dtype)
+        return result if self.bias is None else result - self.bias.to(result.dtype)
+
+    def pull_back(self, latents: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
+        """Return the cotangents of the latents, given those of the bounded latents."""
+        moved = self._moved(latents)
+        wide = cotangents.to(moved.dtype)
+        if self.hard:
+            result = wide * ((moved >= -1.0) & (moved <= 1.0))
+        else:
+            result = wide * (1.0 - torch.tanh(moved).square())
+        if self.gain is not None:
+            result = result * self.gain.to(result.dtype)
+        return result.to(latents.dtype)
+
+    def _moved(self, latents: torch.Tensor) -> torch.Tensor:
+        wide = latents.to(torch.promote_types(latents.dtype, torch.float32))
+        return wide if self.shift is None else wide + self.shift.to(wide.dtype)
+
+
+class _ThroughBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, latents: torch.Tensor, vectors: torch.Tensor, bound: Bound) -> Any:
+        ctx.save_for_backward(latents)
+        ctx.bound = bound
+        return vectors.contiguous() if not vectors.is_contiguous() else vectors.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (latents,) = ctx.saved_tensors
+        return ctx.bound.pull_back(latents, cotangents[0]), None, None
+
+
+def through_bound(latents: torch.Tensor, vectors: torch.Tensor, bound: Bound) -> torch.Tensor:
+    """Return `vectors` with the gradient of ``bound(latents)``.
+
+    Args:
+        latents: (N, D), any float type.
+        vectors: (N, D), any float type; gets no gradient.
+        bound: what the latents went through before they were rounded.
+
+    Returns:
+        The numbers and the type of number of `vectors`, contiguous.
+
+    Guarantee: equals `vectors` bit for bit.
+
+    Example:
+        >>> latents = torch.tensor([[0.0, 2.0]], requires_grad=True)
+        >>> bound = Bound(None, None, None, hard=True)
+        >>> through_bound(latents, torch.tensor([[0.0, 1.0]]), bound).sum().backward()
+        >>> latents.grad
+        tensor([[1., 0.]])
+    """
+    result: torch.Tensor = _ThroughBound.apply(latents, vectors, bound)
+    return result
