@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import certvq
 from certvq.bench import _memory
 from certvq.bench._cells import Cell
 from certvq.bench._contenders import Contender
@@ -40,3 +41,20 @@ def test_what_this_process_holds_is_not_counted(folder):
 
 def test_a_process_that_fails_gives_nothing(folder):
     assert peak_bytes(folder, "certvq", backend="nope", threads=1) is None
+
+
+def test_a_call_packs_the_codebook_and_copies_it_not(tmp_path, monkeypatch):
+    """Within 1.5 times the packed codebook and 64 bytes a row, and far from one copy more."""
+
+    def assign(codebook):
+        return lambda latents: certvq.assign(latents, codebook).codes
+
+    rows, codes, dim = 512, 65536, 64
+    write_numbers(tmp_path, drawn(Cell(rows, codes, dim), "normal"))
+    called = Contender("assign", (), assign)
+    monkeypatch.setattr(_memory, "contenders", lambda backend: {"assign": called})
+    packed = codes * (4 * dim + 2 * dim + 4)  # float32, 16-bit integers, offsets
+    peak = growth(tmp_path, "assign", backend="native", threads=1)
+    assert peak is not None
+    copy = 4 * codes * dim
+    assert 0.9 * packed < peak < packed + copy / 2 < 1.5 * packed + 64 * rows

@@ -65,6 +65,24 @@ def own_copy(array: Array) -> Array:
     return array.__array_namespace__().asarray(array, copy=True)
 
 
+def borrow(array: Array) -> Array:
+    """Share the memory of an array, detached from any graph; a NumPy array cannot be written by it.
+
+    Args:
+        array: any shape, of any library.
+
+    Returns:
+        An array of the same library and device, whose numbers change with those of `array`.
+    """
+    if is_torch(array):
+        return array.detach()
+    if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
+        view = np.asarray(array).view(np.ndarray)
+        view.flags.writeable = False
+        return view
+    return array
+
+
 def to_host(array: Array) -> np.ndarray:
     """Read an array of any library as a NumPy array of the same numbers.
 

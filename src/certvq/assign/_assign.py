@@ -9,7 +9,7 @@ import numpy as np
 from certvq._types import Array
 from certvq.assign._arrays import as_array, sender, to_host
 from certvq.assign._assignment import Assignment
-from certvq.assign._backends import find_backend
+from certvq.assign._backends import find_backend, runs_foreign_code
 from certvq.assign._prepare import as_prepared
 from certvq.assign._sqdist import row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
@@ -25,8 +25,9 @@ def assign(
     Args:
         latents: (N, D) finite numbers, float64, float32, bfloat16 or float16; a NumPy array, a
             torch tensor, or an array of another library. Any strides; it is not copied whole.
-        codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. Its type of number may differ from
-            that of the latents: each number is read as the exact rational that it stands for.
+        codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. An array is not copied either, so
+            neither may change before the call returns. Its type of number may differ from that of
+            the latents: each number is read as the exact rational that it stands for.
         backend: ``"auto"``, or one of `certvq.backends()`. It changes the speed, never a code.
         exact_sqdist: round `sqdist` correctly; slower.
 
@@ -61,7 +62,7 @@ def assign(
         ['FILTER', 'EXACT']
     """
     array = as_array(latents)
-    prepared = as_prepared(codebook)
+    prepared = as_prepared(codebook, copy=runs_foreign_code(backend))
     require_width(array, prepared.dim)
     require_ieee754()
     decided = find_backend(backend, array)(array, prepared)

@@ -150,6 +150,11 @@ def unregister_backend(name: str) -> None:
         raise BackendUnavailableError(text)
 
 
+def runs_foreign_code(name: str) -> bool:
+    """Say whether a backend calls a function of a user or a plug-in."""
+    return name not in _BUILT_IN and name != "auto"
+
+
 def find_backend(name: str, latents: Array) -> Decide:
     """Return the backend of that name, looking at entry points last.
 

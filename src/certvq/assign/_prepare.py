@@ -13,7 +13,7 @@ import numpy as np
 
 from certvq import _native, bounds
 from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, on_host, own_copy, to_host
+from certvq.assign._arrays import as_array, borrow, on_host, own_copy, to_host
 from certvq.assign._packing import pack_codebook
 from certvq.assign._validate import require_codebook, require_finite, require_ieee754
 
@@ -29,16 +29,17 @@ class Prepared:
     ever be returned, and ties between duplicates cost nothing.
 
     Attributes:
-        source: a copy of the codebook, in its library and on its device.
+        source: a copy of the codebook, in its library and on its device; the codebook itself in
+            what `as_prepared` borrows for the length of a call.
         codebook_size: K.
         dim: D.
     """
 
-    def __init__(self, codebook: Array) -> None:
+    def __init__(self, codebook: Array, *, copy: bool = True) -> None:
         source = as_array(codebook)
         require_codebook(source)
         require_ieee754()
-        self.source: Final[Array] = own_copy(source)
+        self.source: Final[Array] = own_copy(source) if copy else borrow(source)
         if isinstance(self.source, np.ndarray):
             self.source.flags.writeable = False
         self.codebook_size: Final[int] = int(source.shape[0])
@@ -140,9 +141,18 @@ def prepare(codebook: Array) -> Prepared:
     return Prepared(codebook)
 
 
-def as_prepared(codebook: Array) -> Prepared:
-    """Return `codebook` if it is prepared already, else prepare it."""
-    return codebook if isinstance(codebook, Prepared) else Prepared(codebook)
+def as_prepared(codebook: Array, *, copy: bool = False) -> Prepared:
+    """Return `codebook` if it is prepared already, else prepare it for the length of a call.
+
+    Args:
+        codebook: (K, D), or a `Prepared`.
+        copy: own the numbers, because code of others runs before they are read for the last time.
+
+    Returns:
+        A `Prepared`. Unless it is the user's own or copies, it must not outlive the call: it reads
+        the user's array where that is, as late as something asks for it.
+    """
+    return codebook if isinstance(codebook, Prepared) else Prepared(codebook, copy=copy)
 
 
 def _read_only(array: _Array) -> _Array:
