@@ -41,6 +41,22 @@ inline double sum(Doubles v) {
   return pair[0] + pair[1];
 }
 
+/// Four sums at once, each as `sum` computes it.
+inline HalfDoubles sums(const Doubles (&v)[4]) {
+  HalfDoubles half[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    half[i] = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3) +
+              __builtin_shufflevector(v[i], v[i], 4, 5, 6, 7);
+  }
+  const HalfDoubles low = __builtin_shufflevector(half[0], half[1], 0, 1, 4, 5) +
+                          __builtin_shufflevector(half[0], half[1], 2, 3, 6, 7);
+  const HalfDoubles high = __builtin_shufflevector(half[2], half[3], 0, 1, 4, 5) +
+                           __builtin_shufflevector(half[2], half[3], 2, 3, 6, 7);
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6) +
+         __builtin_shufflevector(low, high, 1, 3, 5, 7);
+}
+
 void squares(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
              double *out) {
   for (std::int64_t row = 0; row < count; ++row, rows += stride) {
@@ -53,30 +69,38 @@ void squares(const double *rows, const double *centre, std::int64_t count, std::
   }
 }
 
-/// Squared norms, of what rounding left of a row and of the integers.
+/// Sums of squares, of what rounding left of a row and of the integers.
 struct Rounded {
-  double residual;
-  double norm;
-};
-
-inline Rounded quantize_row(const double *row, const double *centre, double scale,
-                            std::int64_t pairs, std::int32_t *out) {
   Doubles left{};
   Doubles norm{};
+};
+
+/// Inlined, as a call would have the sums kept in memory.
+template <class Entry>
+__attribute__((always_inline)) inline Ops::Shorts round_part(const Entry *row, const double *centre,
+                                                             double scale, Rounded &rounded) {
+  const Doubles z = (load_vector(row) - load_vector(centre)) * scale;
+  const Ops::Shorts parts = Ops::round(z);
+  const Doubles integers = Ops::numbers<Doubles>(parts);
+  rounded.left += (z - integers) * (z - integers);
+  rounded.norm += integers * integers;
+  return parts;
+}
+
+template <class Entry>
+__attribute__((always_inline)) inline Rounded quantize_row(const Entry *row, const double *centre,
+                                                           double scale, std::int64_t pairs,
+                                                           std::int32_t *out) {
+  Rounded rounded;
   std::int64_t d = 0;
-  for (; d < 2 * pairs; d += kPad) {  // the padding of rows and centre is zero
-    const Doubles z = (load_vector(row + d) - load_vector(centre + d)) * scale;
-    const Ops::Shorts rounded = Ops::round(z);
-    const Doubles integers = Ops::numbers<Doubles>(rounded);
-    left += (z - integers) * (z - integers);
-    norm += integers * integers;
-    if (d + kPad <= 2 * pairs) {
-      store(out + d / 2, rounded);
-    } else {
-      __builtin_memcpy(out + d / 2, &rounded, static_cast<std::size_t>(2 * pairs - d) * 2);
-    }
+  for (; d + kPad <= 2 * pairs; d += kPad) {
+    store(out + d / 2, round_part(row + d, centre + d, scale, rounded));
   }
-  return {sum(left), sum(norm)};
+  if (d < 2 * pairs) {  // the padding of rows and centre is zero
+    const Ops::Shorts parts = round_part(row + d, centre + d, scale, rounded);
+    __builtin_memcpy(out + d / 2, &parts, static_cast<std::size_t>(2 * pairs - d) * 2);
+  }
+  return rounded;
 }
 
 void quantize(const double *rows, const double *centre, double scale, std::int64_t count,
@@ -84,10 +108,15 @@ void quantize(const double *rows, const double *centre, double scale, std::int64
               double *norms) {
   for (std::int64_t row = 0; row < count; ++row) {
     const Rounded rounded = quantize_row(rows + row * stride, centre, scale, pairs, out + row * pairs);
-    residuals[row] = rounded.residual;
-    norms[row] = rounded.norm;
+    residuals[row] = sum(rounded.left);
+    norms[row] = sum(rounded.norm);
   }
 }
+
+inline double lesser(double a, double b) { return a < b ? a : b; }
+inline double greater(double a, double b) { return a > b ? a : b; }
+
+#include "pack-inl.h"
 
 inline Ints maximum(Ints a, Ints b) { return a > b ? a : b; }
 inline Ints minimum(Ints a, Ints b) { return a < b ? a : b; }
@@ -225,18 +254,7 @@ __attribute__((always_inline)) inline HalfDoubles group_sqdist(const double *row
       total[code] += difference * difference;
     }
   }
-  HalfDoubles half[kBlocks];
-#pragma GCC unroll 4
-  for (int code = 0; code < kBlocks; ++code) {
-    half[code] = __builtin_shufflevector(total[code], total[code], 0, 1, 2, 3) +
-                 __builtin_shufflevector(total[code], total[code], 4, 5, 6, 7);
-  }
-  const HalfDoubles low = __builtin_shufflevector(half[0], half[1], 0, 1, 4, 5) +
-                          __builtin_shufflevector(half[0], half[1], 2, 3, 6, 7);
-  const HalfDoubles high = __builtin_shufflevector(half[2], half[3], 0, 1, 4, 5) +
-                           __builtin_shufflevector(half[2], half[3], 2, 3, 6, 7);
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6) +
-         __builtin_shufflevector(low, high, 1, 3, 5, 7);
+  return sums(total);
 }
 
 inline std::int64_t first_code(std::int32_t score, int lane, const Panels &panels) {
@@ -244,9 +262,6 @@ inline std::int64_t first_code(std::int32_t score, int lane, const Panels &panel
   if (panels.grouped) return group * kPanelCodes + lane * kBlocks;
   return group / kBlocks * kPanelCodes + lane * kBlocks + group % kBlocks;
 }
-
-inline double lesser(double a, double b) { return a < b ? a : b; }
-inline double greater(double a, double b) { return a > b ? a : b; }
 
 /// Settle a row whose group stands alone; false if two of its codes are too close to each other.
 template <class Entry>

@@ -16,6 +16,7 @@ constexpr int kBlocks = 4;        // vectors of codes side by side; a panel has 
 constexpr int kTileRows = 12;    // a multiple of the tile of every instruction set
 constexpr int kDenseCodes = 64;  // code vectors that are compared densely at once
 constexpr int kNothing = INT32_MIN;  // below every score
+constexpr std::int32_t kPaddingMark = 1 << 28;  // by which the offset of a copy in the padding is lower
 
 /// Code c of a panel is entry `c / kBlocks` of vector `c % kBlocks`: a group of four neighbours lies
 /// in one lane.
@@ -134,6 +135,21 @@ struct Isa {
   std::int64_t (*wrapped)(const std::int64_t *row, const std::int64_t *transposed, std::int64_t dim,
                           const double *sqdist, double limit, std::uint64_t base,
                           std::uint64_t *out);
+
+  // Packing, all of whose vectors are floats, or doubles if `wide`, `stride` apart.
+
+  /// Read rows as doubles if they are, else as floats, -0 as 0, padded with zeros; hash each.
+  void (*take)(const Matrix &matrix, std::int64_t first, std::int64_t count, std::int64_t stride,
+               void *out, std::uint64_t *hashes);
+  /// Sum the squares of y - centre for each vector.
+  void (*measure)(const void *vectors, bool wide, std::int64_t count, std::int64_t stride,
+                  const double *centre, double *squares);
+  /// Write the panel of `count` vectors, at least one, with copies of the last one, marked, in the
+  /// padding. `rounded` has room for (kBlocks * lanes, pairs). Returns the greatest sum of squares of
+  /// what rounding left of a vector.
+  double (*write_panel)(const void *vectors, bool wide, std::int64_t count, std::int64_t stride,
+                        const double *centre, double scale, std::int64_t pairs,
+                        std::int32_t *rounded, std::int16_t *panel, std::int32_t *offsets);
 };
 
 /// Those that this build contains, best first.

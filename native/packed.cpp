@@ -10,33 +10,20 @@
 namespace certvq {
 namespace {
 
-constexpr std::int64_t kChunk = 64;           // code vectors that are read at once
-constexpr double kLargestSquare = 0x1p+800;    // of a norm
+constexpr std::int64_t kChunk = 64;           // code vectors that are read at once, at most
+constexpr std::int64_t kSample = 128;          // code vectors whose mean is the centre, at most
+constexpr double kLargestSquare = 0x1p+798;    // of the centre, and of the way from it to a vector
 constexpr double kSmallest = 0x1p-400;
 constexpr std::int64_t kLargestDim = 1 << 20;  // for FIXED_POINT_NORM
-constexpr std::int32_t kPaddingMark = 1 << 28;
 constexpr std::int64_t kSmallGroups = 1024;  // see `grouped`
 // Codes from which leaving out panels pays, for dims 1, 2, ... (docs/performance.md); beyond, boxes
 // around the panels overlap too much.
 constexpr std::int64_t kSortedCodes[] = {4096, 4096, 4096, 8192, 16384, 65536};
 constexpr std::int64_t kSortedDims = sizeof(kSortedCodes) / sizeof(kSortedCodes[0]);
 
-template <class Entry>
-std::uint64_t hash_row(const Entry *row, std::int64_t stride) {
-  std::uint64_t lanes[4] = {1, 2, 3, 4};
-  const auto *bytes = reinterpret_cast<const char *>(row);
-  const std::int64_t words = stride * static_cast<std::int64_t>(sizeof(Entry)) / 8;
-  for (std::int64_t word = 0; word < words; word += 4) {  // rows are padded to 32 bytes
-    for (int lane = 0; lane < 4; ++lane) {
-      std::uint64_t value;
-      std::memcpy(&value, bytes + (word + lane) * 8, 8);
-      lanes[lane] = (lanes[lane] ^ value) * 0x9E3779B97F4A7C15u;
-      lanes[lane] ^= lanes[lane] >> 29;
-    }
-  }
-  std::uint64_t hash = lanes[0];
-  for (int lane = 1; lane < 4; ++lane) hash = (hash ^ lanes[lane]) * 0x9E3779B97F4A7C15u;
-  return hash ^ hash >> 32;
+/// Rows that are read at once, so that they stay in the first-level cache.
+std::int64_t chunk_size(const Packed &packed) {
+  return std::clamp<std::int64_t>(4096 / packed.stride, 4, kChunk);
 }
 
 /// Open addressing: an index and the upper half of its hash in each place.
@@ -60,6 +47,9 @@ class FirstSeen {
       if (candidate.tag == tag && equal(candidate.index)) return true;
     }
   }
+  void prefetch(std::uint64_t hash) const {
+    __builtin_prefetch(&places_[hash & (places_.size() - 1)], 1);
+  }
 
  private:
   struct Place {
@@ -69,41 +59,65 @@ class FirstSeen {
   std::vector<Place> places_;
 };
 
-/// Read the codebook, keep each vector once, sum them up and look for numbers out of range.
-template <class Entry>
-void fold(const Matrix &codebook, Packed &packed, Aligned<Entry> &vectors) {
-  const std::int64_t stride = packed.stride;
-  vectors = Aligned<Entry>((packed.given + kBlocks - 1) * stride);  // see Exact
-  const std::vector<double> origin(static_cast<std::size_t>(stride), 0.0);
-  Aligned<double> chunk(kChunk * stride);
-  Aligned<double> squares(kChunk);
-  FirstSeen seen(packed.given);
-  double *sums = packed.centre.data();
-  std::fill_n(sums, stride, 0.0);
-  Entry *next = vectors.data();
-  for (std::int64_t first = 0; first < packed.given; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, packed.given - first);
-    packed.isa->read(codebook, first, count, stride, chunk.data());
-    packed.isa->squares(chunk.data(), origin.data(), count, stride, squares.data());
+/// The mean of some rows, evenly apart: any point among the code vectors makes integers small, and
+/// one pass over the codebook is saved. It is not finite if one of these rows is not.
+void choose_centre(const Matrix &codebook, Packed &packed) {
+  Matrix sample = codebook;
+  sample.rows = std::min(codebook.rows, kSample);
+  sample.row_stride *= codebook.rows / sample.rows;
+  const std::int64_t chunk_rows = std::min(chunk_size(packed), sample.rows);
+  Aligned<double> chunk(chunk_rows * packed.stride);
+  double *centre = packed.centre.data();
+  std::fill_n(centre, packed.stride, 0.0);
+  for (std::int64_t first = 0; first < sample.rows; first += chunk_rows) {
+    const std::int64_t count = std::min(chunk_rows, sample.rows - first);
+    packed.isa->read(sample, first, count, packed.stride, chunk.data());
     for (std::int64_t row = 0; row < count; ++row) {
-      const double *exact = chunk.data() + row * stride;
-      if (!(squares.data()[row] < kLargestSquare)) {
-        double poison = 0.0;  // NaN as soon as one entry is NaN or infinite
-        for (std::int64_t d = 0; d < stride; ++d) poison += exact[d] * 0.0;
-        const bool finite = poison == 0.0;
-        if (packed.refusal != Refusal::kNotFinite) {
-          packed.refusal = finite ? Refusal::kExtreme : Refusal::kNotFinite;
-        }
+      for (std::int64_t d = 0; d < packed.stride; ++d) centre[d] += chunk.data()[row * packed.stride + d];
+    }
+  }
+  for (std::int64_t d = 0; d < packed.stride; ++d) centre[d] /= static_cast<double>(sample.rows);
+}
+
+/// NaN and infinity come before numbers that are only too large.
+template <class Entry>
+Refusal refuse_row(const Entry *row, std::int64_t stride, Refusal before) {
+  Entry poison = 0;  // NaN as soon as one entry is NaN or infinite
+  for (std::int64_t d = 0; d < stride; ++d) poison += row[d] * Entry{0};
+  const bool finite = poison == Entry{0};
+  return finite && before != Refusal::kNotFinite ? Refusal::kExtreme : Refusal::kNotFinite;
+}
+
+/// Read the codebook, keep each vector once and look for numbers out of range. Returns the greatest
+/// squared distance of a vector to the centre.
+template <class Entry>
+double fold(const Matrix &codebook, std::uint64_t hash_bits, Packed &packed, Aligned<Entry> &vectors) {
+  const std::int64_t stride = packed.stride;
+  const std::size_t bytes = static_cast<std::size_t>(stride) * sizeof(Entry);
+  vectors = Aligned<Entry>((packed.given + kBlocks - 1) * stride);  // see Exact
+  std::uint64_t hashes[kChunk];
+  double squares[kChunk];
+  double greatest = 0.0;
+  FirstSeen seen(packed.given);
+  const std::int64_t chunk_rows = chunk_size(packed);
+  for (std::int64_t first = 0; first < packed.given; first += chunk_rows) {
+    const std::int64_t count = std::min(chunk_rows, packed.given - first);
+    Entry *chunk = vectors.data() + packed.distinct * stride;
+    packed.isa->take(codebook, first, count, stride, chunk, hashes);
+    packed.isa->measure(chunk, packed.wide, count, stride, packed.centre.data(), squares);
+    for (std::int64_t row = 0; row < count; ++row) seen.prefetch(hashes[row] & hash_bits);
+    Entry *next = chunk;
+    for (std::int64_t row = 0; row < count; ++row) {
+      const Entry *vector = chunk + row * stride;
+      if (!(squares[row] < kLargestSquare)) {
+        packed.refusal = refuse_row(vector, stride, packed.refusal);
         continue;
       }
-      for (std::int64_t d = 0; d < stride; ++d) {
-        next[d] = static_cast<Entry>(exact[d] + 0.0);  // -0 and 0 are the same number
-      }
+      greatest = std::max(greatest, squares[row]);
       const auto same = [&](std::int64_t other) {
-        return std::memcmp(vectors.data() + other * stride, next,
-                           static_cast<std::size_t>(stride) * sizeof(Entry)) == 0;
+        return std::memcmp(vectors.data() + other * stride, vector, bytes) == 0;
       };
-      if (seen.find_or_put(hash_row(next, stride), packed.distinct, same)) {
+      if (seen.find_or_put(hashes[row] & hash_bits, packed.distinct, same)) {
         if (packed.lowest.empty()) {
           packed.lowest.resize(static_cast<std::size_t>(packed.distinct));
           std::iota(packed.lowest.begin(), packed.lowest.end(), std::int64_t{0});
@@ -111,16 +125,20 @@ void fold(const Matrix &codebook, Packed &packed, Aligned<Entry> &vectors) {
         continue;
       }
       if (!packed.lowest.empty()) packed.lowest.push_back(first + row);
-      for (std::int64_t d = 0; d < stride; ++d) sums[d] += exact[d];
+      if (next != vector) std::memcpy(next, vector, bytes);
       ++packed.distinct;
       next += stride;
     }
   }
-  std::fill_n(next, (kBlocks - 1) * stride, Entry{0});
-  if (packed.dim > kLargestDim && packed.refusal == Refusal::kNone) {
-    packed.refusal = Refusal::kExtreme;
-  }
-  for (std::int64_t d = 0; d < stride; ++d) sums[d] /= static_cast<double>(packed.distinct);
+  std::fill_n(vectors.data() + packed.distinct * stride, (kBlocks - 1) * stride, Entry{0});
+  return greatest;
+}
+
+/// Whether code vectors whose centre is too far from zero may be too large themselves.
+bool out_of_range(const Packed &packed) {
+  double square = 0.0;
+  for (std::int64_t d = 0; d < packed.stride; ++d) square += packed.centre.data()[d] * packed.centre.data()[d];
+  return !(square < kLargestSquare) || packed.dim > kLargestDim;
 }
 
 /// Choose the groups: a single code each needs no comparison within the group, but more bookkeeping.
@@ -134,43 +152,22 @@ void choose_groups(Packed &packed) {
   while ((std::int64_t{1} << panels.group_bits) < groups) ++panels.group_bits;
 }
 
-/// Write integers and offsets of the codes, and copies of the last one, marked, into the padding.
 void fill_panels(Packed &packed) {
-  const std::int64_t lanes = packed.isa->lanes;
-  const std::int64_t panel_codes = kBlocks * lanes;
+  const std::int64_t panel_codes = kBlocks * packed.isa->lanes;
   const std::int64_t pairs = packed.panels.pairs;
   packed.integers = Aligned<std::int16_t>(packed.panels.count * pairs * panel_codes * 2);
   packed.offsets = Aligned<std::int32_t>(packed.panels.count * panel_codes);
-  Aligned<double> chunk(kChunk * packed.stride);
-  Aligned<std::int32_t> rounded(kChunk * pairs);
-  Aligned<double> residuals(kChunk);
-  Aligned<double> norms(kChunk);
+  Aligned<std::int32_t> rounded(pairs * panel_codes);
   double residual = 0.0;
-  auto *integers = reinterpret_cast<unsigned char *>(packed.integers.data());
-  for (std::int64_t first = 0; first < packed.panels.count * panel_codes; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, packed.panels.count * panel_codes - first);
-    const std::int64_t real = std::clamp(packed.distinct - first, std::int64_t{0}, count);
-    if (real > 0) {
-      packed.isa->read(packed.matrix(), first, real, packed.stride, chunk.data());
-      packed.isa->quantize(chunk.data(), packed.centre.data(), packed.scale, real, packed.stride,
-                           pairs, rounded.data(), residuals.data(), norms.data());
-      residual = std::max(residual, *std::max_element(residuals.data(), residuals.data() + real));
-    }
-    for (std::int64_t row = 0; row < count; ++row) {
-      const std::int64_t code = first + row;
-      const bool padding = code >= packed.distinct;
-      const std::int64_t within = code % panel_codes;
-      const std::int64_t place = within % kBlocks * lanes + within / kBlocks;
-      const std::int64_t panel = code / panel_codes;
-      const std::int64_t from = padding ? std::max<std::int64_t>(real, 1) - 1 : row;
-      unsigned char *out = integers + (panel * pairs * panel_codes + place) * 4;
-      for (std::int64_t pair = 0; pair < pairs; ++pair) {
-        std::memcpy(out + pair * panel_codes * 4, rounded.data() + from * pairs + pair, 4);
-      }
-      const auto half_square = static_cast<std::int32_t>((norms.data()[from] + 1.0) * 0.5);
-      packed.offsets.data()[panel * panel_codes + place] =
-          -half_square - (padding ? kPaddingMark : 0);
-    }
+  for (std::int64_t panel = 0; panel < packed.panels.count; ++panel) {
+    const std::int64_t first = panel * panel_codes;
+    residual = std::max(
+        residual, packed.isa->write_panel(packed.vector(first), packed.wide,
+                                          std::min(panel_codes, packed.distinct - first),
+                                          packed.stride, packed.centre.data(), packed.scale, pairs,
+                                          rounded.data(),
+                                          packed.integers.data() + first * pairs * 2,
+                                          packed.offsets.data() + first));
   }
   packed.code_residual = bounds::fixed_point_residual(residual, static_cast<double>(packed.dim));
   packed.panels.integers = packed.integers.data();
@@ -245,7 +242,7 @@ void sort_codes(Packed &packed, Aligned<Entry> &vectors) {
   packed.sorted = true;
 }
 
-void quantize_codes(Packed &packed) {
+void quantize_codes(Packed &packed, double greatest) {
   choose_groups(packed);
   if (packed.dim <= kSortedDims && packed.distinct >= kSortedCodes[packed.dim - 1]) {
     if (packed.wide) {
@@ -254,15 +251,6 @@ void quantize_codes(Packed &packed) {
       sort_codes(packed, packed.narrow_vectors);
     }
   }
-  Aligned<double> chunk(kChunk * packed.stride);
-  Aligned<double> squares(packed.distinct);
-  for (std::int64_t first = 0; first < packed.distinct; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, packed.distinct - first);
-    packed.isa->read(packed.matrix(), first, count, packed.stride, chunk.data());
-    packed.isa->squares(chunk.data(), packed.centre.data(), count, packed.stride,
-                        squares.data() + first);
-  }
-  const double greatest = *std::max_element(squares.data(), squares.data() + packed.distinct);
   const double radius = bounds::norm_upper(greatest, static_cast<double>(packed.dim));
   if (packed.distinct > 1 && radius < kSmallest) {
     packed.refusal = Refusal::kExtreme;
@@ -273,6 +261,11 @@ void quantize_codes(Packed &packed) {
 }
 
 }  // namespace
+
+const void *Packed::vector(std::int64_t code) const {
+  return wide ? static_cast<const void *>(wide_vectors.data() + code * stride)
+              : static_cast<const void *>(narrow_vectors.data() + code * stride);
+}
 
 Matrix Packed::matrix() const {
   return {vectors(), wide ? Number::kFloat64 : Number::kFloat32, distinct, dim, stride, 1};
@@ -286,7 +279,7 @@ void Packed::read_vector(std::int64_t code, double *out) const {
   }
 }
 
-std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa) {
+std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa, std::uint64_t hash_bits) {
   auto packed = std::make_unique<Packed>();
   packed->isa = &isa;
   packed->given = codebook.rows;
@@ -294,13 +287,11 @@ std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa) {
   packed->stride = padded(codebook.columns);
   packed->wide = codebook.number == Number::kFloat64;
   packed->centre = Aligned<double>(packed->stride);
-  if (packed->wide) {
-    fold(codebook, *packed, packed->wide_vectors);
-  } else {
-    fold(codebook, *packed, packed->narrow_vectors);
-  }
-  if (packed->refusal != Refusal::kNone) return packed;
-  quantize_codes(*packed);
+  choose_centre(codebook, *packed);
+  const double greatest = packed->wide ? fold(codebook, hash_bits, *packed, packed->wide_vectors)
+                                       : fold(codebook, hash_bits, *packed, packed->narrow_vectors);
+  if (packed->refusal == Refusal::kNone && out_of_range(*packed)) packed->refusal = Refusal::kExtreme;
+  if (packed->refusal == Refusal::kNone) quantize_codes(*packed, greatest);
   return packed;
 }
 

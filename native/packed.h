@@ -76,6 +76,7 @@ struct Packed {
     return wide ? static_cast<const void *>(wide_vectors.data())
                 : static_cast<const void *>(narrow_vectors.data());
   }
+  const void *vector(std::int64_t code) const;
   /// The distinct vectors as a matrix that can be read.
   Matrix matrix() const;
   /// Write a code vector as doubles, `stride` of them.
@@ -90,6 +91,8 @@ struct Packed {
 };
 
 /// Read a codebook with at least one row and one column. `refusal` says whether it can be used.
-std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa);
+/// Tests clear bits of the hashes, so that unequal vectors have the same.
+std::unique_ptr<Packed> pack(const Matrix &codebook, const Isa &isa,
+                             std::uint64_t hash_bits = ~std::uint64_t{0});
 
 }  // namespace certvq

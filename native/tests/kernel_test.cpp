@@ -15,6 +15,7 @@
 #include "../exact.h"
 #include "../row_norms.h"
 #include "cases.h"
+#include "packing.h"
 
 namespace certvq {
 namespace {
@@ -223,6 +224,68 @@ void judge_infinitesimal(Test &test, Random &random) {
   }
 }
 
+/// What packing makes of a codebook, on every instruction set.
+void judge_packing(Test &test, const std::string &name, const Stored &codebook) {
+  std::unique_ptr<Packed> first;
+  for (int isa = 0; isa < kIsaCount; ++isa) {
+    if (!kIsas[isa]->supported()) continue;
+    auto packed = pack(codebook.matrix, *kIsas[isa]);
+    const std::string wrong = packing::wrong(*packed, codebook.values);
+    test.expect(*kIsas[isa], wrong.empty(), name + ": packed " + wrong);
+    if (!first) first = std::move(packed);
+    if (packed) test.expect(*kIsas[isa], packing::alike(*packed, *first), name + ": not packed alike");
+  }
+}
+
+/// Equal vectors far apart, with either zero, and hashes of which few or no bits are left.
+void judge_folding(Test &test, Random &random, const Isa &isa) {
+  for (int index = 0; index < 12; ++index) {
+    const auto number = static_cast<Number>(index % 4);
+    const std::int64_t codes = random.among({2, 63, 64, 65, 300, 600}), dim = random.between(1, 40);
+    Values codebook = cases::draw(random, codes, dim, index % 3 == 0 ? 0.0 : 1.0);
+    for (std::int64_t code = codes / 2; code < codes; code += random.between(1, 3)) {
+      for (std::int64_t d = 0; d < dim; ++d) codebook.at(code, d) = codebook.at(codes - 1 - code, d);
+      codebook.at(codes - 1 - code, dim - 1) = code % 2 ? 0.0 : -0.0;
+      codebook.at(code, dim - 1) = code % 2 ? -0.0 : 0.0;
+    }
+    const Stored stored = cases::store(codebook, number, static_cast<Layout>(index % 5));
+    judge_packing(test, "folding", stored);
+    const std::uint64_t high = std::uint64_t{7} << 32;
+    for (const std::uint64_t bits : {std::uint64_t{0}, std::uint64_t{3}, high}) {
+      const std::string wrong = packing::wrong(*pack(stored.matrix, isa, bits), stored.values);
+      test.expect(isa, wrong.empty(), "hashes that collide: packed " + wrong);
+    }
+  }
+}
+
+/// Numbers of which only some rows are read for the centre.
+void judge_refused_codebooks(Test &test, Random &random, const Isa &isa) {
+  const Values plain = cases::draw(random, 700, 9, 1.0);  // every second row is
+  const auto refusal = [&](const Values &values, Number number) {
+    return pack(cases::store(values, number, Layout::kRows).matrix, isa)->refusal;
+  };
+  for (const std::int64_t row : {0, 1, 2, 301, 302, 698, 699}) {
+    Values spoilt = plain;
+    spoilt.at(row, 8) = 0x1p500;
+    test.expect(isa, refusal(spoilt, Number::kFloat64) == Refusal::kExtreme, "2^500 in a codebook");
+    for (const std::int64_t other : {0, 300, 301, 699}) {
+      spoilt.at(other, 0) = NAN;
+      test.expect(isa, refusal(spoilt, Number::kFloat64) == Refusal::kNotFinite, "NaN and 2^500");
+      spoilt.at(other, 0) = HUGE_VAL;
+      test.expect(isa, refusal(spoilt, Number::kFloat64) == Refusal::kNotFinite, "infinity and 2^500");
+      spoilt.at(other, 0) = plain.at(other, 0);
+    }
+    Values infinite = plain;  // in float32 it is NaN that `store` leaves as it is
+    infinite.at(row, 3) = NAN;
+    test.expect(isa, refusal(infinite, Number::kFloat32) == Refusal::kNotFinite, "NaN in float32");
+  }
+  for (const double centre : {0x1p420, -0x1p1023, 0x1p401}) {
+    Values far = plain;
+    for (double &value : far.entries) value = centre * (1 + std::fabs(value) * 0x1p-40);
+    test.expect(isa, refusal(far, Number::kFloat64) == Refusal::kExtreme, "all far from zero");
+  }
+}
+
 void judge_refusals(Test &test, Random &random, const Isa &isa) {
   const Values latents = cases::draw(random, 300, 6, 1.0), codebook = cases::draw(random, 70, 6, 1.0);
   const auto stored = [](const Values &values) {
@@ -324,11 +387,16 @@ int test_all(int count, std::int64_t work, std::uint64_t seed) {
   Random random(seed);
   Test test(false);
   for (int index = 0; index < count; ++index) {
-    test.judge(draw_case(random, index, work), 1 + index % 3);
+    const Given given = draw_case(random, index, work);
+    test.judge(given, 1 + index % 3);
+    judge_packing(test, given.name, given.codebook);
   }
   judge_infinitesimal(test, random);
   for (int isa = 0; isa < kIsaCount; ++isa) {
-    if (kIsas[isa]->supported()) judge_refusals(test, random, *kIsas[isa]);
+    if (!kIsas[isa]->supported()) continue;
+    judge_refusals(test, random, *kIsas[isa]);
+    judge_folding(test, random, *kIsas[isa]);
+    judge_refused_codebooks(test, random, *kIsas[isa]);
   }
   judge_exact(test, random, best_isa());
   judge_row_norms(test, random, best_isa());
