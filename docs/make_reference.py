@@ -17,6 +17,7 @@ MODULES = (
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",
+    "certvq.adapters",
     "certvq.nn",
     "certvq.models",
     "certvq.data",

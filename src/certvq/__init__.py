@@ -2,8 +2,11 @@
 
 In: latents and a codebook. Out: codes that satisfy `certvq.spec.is_nearest_code` over the real
 numbers, the lowest index among ties, with evidence. The torch parts (`certvq.nn`,
-`certvq.models`, ...) are imported by name; ``import certvq`` loads neither torch nor a solver.
+`certvq.models`, ...) are imported by name, and those of `certvq.adapters` that stand here when they
+are first asked for; ``import certvq`` loads neither torch nor a solver.
 """
+
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from certvq import bounds as bounds
 from certvq import check as check
@@ -24,3 +27,28 @@ from certvq.assign import rank as rank
 from certvq.assign import register_backend as register_backend
 from certvq.assign import stability_radius as stability_radius
 from certvq.assign import unregister_backend as unregister_backend
+
+if _TYPE_CHECKING:
+    from certvq.adapters import audit_module as audit_module
+    from certvq.adapters import patch_module as patch_module
+    from certvq.adapters import unpatch_module as unpatch_module
+
+_FROM_ADAPTERS = ("audit_module", "patch_module", "unpatch_module")
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first asked for."""
+    if name in _FROM_ADAPTERS:
+        from certvq import adapters
+
+        return getattr(adapters, name)
+    text = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(text)
+
+
+def __dir__() -> list[str]:
+    """Name what `__getattr__` would import, where torch is installed."""
+    from importlib.util import find_spec
+
+    lazy = _FROM_ADAPTERS if find_spec("torch") else ()
+    return sorted({*globals(), *lazy})

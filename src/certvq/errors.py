@@ -48,6 +48,10 @@ class FloatEnvironmentError(CertVQError, RuntimeError):
     """The processor is not in IEEE 754 mode (subnormals flushed, or another rounding mode)."""
 
 
+class UnknownQuantizerError(CertVQError, TypeError):
+    """A module holds no vector quantizer that certvq knows, or one whose argmin it cannot find."""
+
+
 class DataError(CertVQError, ValueError):
     """Images cannot be used: unreadable, too small, of mixed channels, or none left."""
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"assign"},
     {"testing"},
     {"theory"},
-    {"nn"},
+    {"adapters", "nn"},
     {"models"},
     {"data", "export"},
     {"tokens", "train"},
@@ -39,6 +39,7 @@ SPECIAL = {
     "_native": {"_types"},
     "_lean": {"errors", "_atomic"},
     "data": {"errors", "_types"},
+    "adapters": {"errors", "assign"},
     "theory": {"errors", "_types", "_atomic", "_lean", "spec", "bounds", "assign"},
 }
 """What the design allows some of them, where that is less than all layers before."""

@@ -1,0 +1,82 @@
+"""Do the operands that were captured explain the scores that the model computed from them?
+
+In: scores of a model, and the latents and code vectors that it is believed to compare. Out: whether
+they agree within the rounding of the model's own arithmetic. This guards against versions and
+subclasses that compare something else; it decides no code. Must not change anything.
+"""
+
+import torch
+
+from certvq.adapters._adapter import Comparison
+
+ROWS = 4
+"""How many rows of each codebook are looked at; the first and last among them."""
+
+
+def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
+    """Say whether differences of scores are those of distances, in some rows.
+
+    The scores may be squared distances, distances, or inner products with vectors of one length,
+    and each row may lack a constant. Up to that they must agree with float64 to within
+    `tolerance`. Rows whose scores overflowed are left out.
+
+    Args:
+        comparison: latents (H, N, D) and code vectors (H, K, D), all finite.
+        scores: (..., K), of H N rows in all.
+        sign: 1 where the least score wins, -1 where the greatest does.
+
+    Returns:
+        Whether one of the three readings holds in all the rows.
+    """
+    rows = int(comparison.latents.shape[1])
+    if rows == 0:
+        return True
+    some = torch.linspace(0, rows - 1, min(ROWS, rows)).round().long().to(scores.device)
+    by_head = scores.detach().reshape(len(comparison.latents), rows, -1)
+    with torch.no_grad():
+        latents = comparison.latents.detach()[:, some].double()
+        codebook = comparison.codebook.detach().double()
+        given = sign * by_head[:, some].double()
+        true = torch.stack(
+            [
+                (codes - row).square().sum(-1)
+                for z, codes in zip(latents, codebook, strict=True)
+                for row in z
+            ]
+        ).view_as(given)
+        reach = latents.norm(dim=-1)[..., None] + codebook.norm(dim=-1).amax(-1)[:, None, None]
+        bound = tolerance(comparison, scores) * reach.square() + 2e-8
+        finite = given.isfinite().all(-1, keepdim=True)
+        readings = (given, given * given.abs(), 2 * given)
+        return any(_agree(reading, true, bound, finite) for reading in readings)
+
+
+def _agree(
+    given: torch.Tensor, true: torch.Tensor, bound: torch.Tensor, finite: torch.Tensor
+) -> bool:
+    best = true.argmin(-1, keepdim=True)
+    slope = (given - given.gather(-1, best)) - (true - true.gather(-1, best))
+    return bool(((slope.abs() <= bound) | ~finite).all())
+
+
+def tolerance(comparison: Comparison, scores: torch.Tensor) -> float:
+    """Bound the error of a difference of scores relative to ``(|z| + max |c|)^2``.
+
+    Each score is a sum of at most 2 D + 3 products of numbers of type u, none beyond
+    ``(|z| + |c|)^2``; a difference has two of them. Four times that is allowed, because nothing
+    but the identity of the operands hangs on it.
+    """
+    dim = int(comparison.latents.shape[2])
+    return 8.0 * (2 * dim + 3) * _coarsest_rounding(comparison, scores)
+
+
+def _coarsest_rounding(comparison: Comparison, scores: torch.Tensor) -> float:
+    """Return the greatest relative rounding that the model's product may have used."""
+    types = {scores.dtype, comparison.latents.dtype, comparison.codebook.dtype}
+    device = scores.device.type
+    if torch.is_autocast_enabled(device):
+        types.add(torch.get_autocast_dtype(device))
+    if torch.get_float32_matmul_precision() != "highest":
+        types.add(torch.bfloat16)
+    rounding = max(torch.finfo(kind).eps for kind in types)
+    return rounding if device == "cpu" else max(rounding, 2.0**-10)  # TensorFloat-32

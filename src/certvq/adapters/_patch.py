@@ -1,0 +1,85 @@
+"""Put certified codes in the place of a model's own argmin.
+
+In: a torch module. Out: the same module, whose quantizers return certified codes. Must not add
+parameters or buffers, nor change anything but the argmin.
+"""
+
+from torch import nn
+
+from certvq.adapters._find import adapter_of, find_layers
+from certvq.adapters._site import Site, install, site_of, uninstall
+
+
+def patch_module(module: nn.Module) -> list[str]:
+    """Make each vector quantizer inside a model choose the certified nearest codes.
+
+    Only the argmin is answered otherwise; distances, losses, moving averages, straight-through
+    estimators and outputs are the model's own code. Codes that are drawn at random (Gumbel noise in
+    training) and the k-means that starts a codebook are left alone. No parameter, buffer or hook is
+    added, so that ``state_dict`` stays the same; copies of the module (``copy.deepcopy``, pickle)
+    are patched too. A module that is already patched stays as it is.
+
+    Args:
+        module: a model that holds quantizers of vector-quantize-pytorch, diffusers, transformers
+            (EnCodec, X-Codec, Higgs Audio, Mimi, DAC, Chameleon, Janus, Emu3, GLM-Image) or layers
+            like those of taming-transformers, LlamaGen and descript-audio-codec; or one of these.
+
+    Returns:
+        The names of the patched layers, as in ``named_modules``.
+
+    Raises:
+        UnknownQuantizerError: none is found, or one overrides the method that holds the argmin; and
+            later, in a call of the module, where no argmin over distances passes by.
+        NonFiniteError: in a call of the module, for NaN or infinity; names the layer.
+
+    Guarantee: codes are those of `certvq.assign` for the latents and code vectors that the layer
+        holds when it compares them (after its own normalisation and projection, before a cast by
+        autocast within the product), each read as an exact number.
+    Ties: the lowest index.
+    Cost: that of the model, whose own distances are still computed, and of `certvq.assign`.
+
+    Example:
+        >>> import certvq, torch
+        >>> class VectorQuantizer(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.embedding = torch.nn.Embedding(8, 4)
+        ...     def forward(self, z):
+        ...         return torch.cdist(z, self.embedding.weight).argmin(dim=1)
+        >>> model, z = VectorQuantizer(), torch.ones(3, 4)
+        >>> certvq.patch_module(torch.nn.Sequential(model))
+        ['0']
+        >>> codes = certvq.assign(z, model.embedding.weight).codes
+        >>> torch.equal(model(z), codes)
+        True
+    """
+    layers = find_layers(module)
+    for layer in layers:
+        if site_of(layer.module, layer.adapter) is None:
+            inner = layer.module.__dict__.get(layer.adapter.method)
+            install(Site(layer.name, layer.module, layer.adapter, inner=inner))
+    return [layer.name for layer in layers]
+
+
+def unpatch_module(module: nn.Module) -> list[str]:
+    """Give each quantizer of a model its own argmin back.
+
+    Args:
+        module: any torch module, patched or not.
+
+    Returns:
+        The names of the layers that were patched.
+
+    Example:
+        >>> import certvq, torch
+        >>> certvq.unpatch_module(torch.nn.Linear(2, 2))
+        []
+    """
+    names = []
+    for name, each in module.named_modules():
+        adapter = adapter_of(each)
+        site = None if adapter is None else site_of(each, adapter)
+        if site is not None:
+            uninstall(site)
+            names.append(name)
+    return names

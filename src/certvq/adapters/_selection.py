@@ -1,0 +1,78 @@
+"""Recognise the argmin of scores in a call of a torch function, and put other codes in its place.
+
+In: a torch function and its arguments. Out: a `Selection`. Must not compute codes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_INDEX = {
+    torch.argmin: 1,
+    torch.Tensor.argmin: 1,
+    torch.argmax: -1,
+    torch.Tensor.argmax: -1,
+}
+_PAIR = {torch.min: 1, torch.Tensor.min: 1, torch.max: -1, torch.Tensor.max: -1}
+_OTHERS = (torch.topk, torch.Tensor.topk, torch.sort, torch.Tensor.sort, torch.multinomial)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """An argmin or argmax over the last axis of floating scores.
+
+    Attributes:
+        scores: (..., K).
+        sign: 1 where the least score wins, -1 where the greatest does.
+        gives_values: whether the call returns the winning scores as well.
+        keepdim: whether it keeps the last axis, with length 1.
+    """
+
+    scores: torch.Tensor
+    sign: int
+    gives_values: bool
+    keepdim: bool
+
+    def codes_in(self, result: Any) -> torch.Tensor:
+        """Return the codes (...,) within what the call returned."""
+        codes = result[1] if self.gives_values else result
+        return codes.squeeze(-1) if self.keepdim else codes
+
+    def result_with(self, codes: torch.Tensor) -> Any:
+        """Return what the call would return, had it chosen these codes (...,)."""
+        kept = codes.unsqueeze(-1)
+        shown = kept if self.keepdim else codes
+        if not self.gives_values:
+            return shown
+        values = self.scores.gather(-1, kept)
+        pair = torch.return_types.min if self.sign > 0 else torch.return_types.max
+        return pair((values if self.keepdim else values.squeeze(-1), shown))
+
+
+def read_selection(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Selection | None:
+    """Return the selection that a call of a torch function makes; None if it makes none."""
+    sign = _INDEX.get(func) or _PAIR.get(func)
+    if sign is None:
+        return None
+    scores: Any = args[0] if args else kwargs.get("input")
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    keepdim = kwargs.get("keepdim", args[2] if len(args) > 2 else False)
+    if not is_scores(scores) or not isinstance(dim, int) or "out" in kwargs:
+        return None
+    if dim not in (-1, scores.ndim - 1):
+        return None
+    return Selection(scores, sign, gives_values=func in _PAIR, keepdim=bool(keepdim))
+
+
+def other_choice(func: Callable[..., Any], args: tuple[Any, ...]) -> torch.Tensor | None:
+    """Return the scores from which a call chooses otherwise than by one argmin."""
+    return args[0] if func in _OTHERS and args and is_scores(args[0]) else None
+
+
+def is_scores(value: Any) -> bool:
+    """Say whether a value can be scores: a floating tensor with an axis of codes."""
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0

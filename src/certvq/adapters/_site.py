@@ -1,0 +1,208 @@
+"""The one place where a quantizer's argmin is watched, or replaced.
+
+In: a quantizer module and its adapter. Out: `Site`, a callable that takes the place of the method
+within which the argmin is taken, on that one instance. The method itself runs unchanged: while it
+does, each torch function that it calls passes by, and the argmin over the captured distances gets
+the certified codes for an answer. Must not know any particular library.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from certvq.adapters._adapter import Adapter, Comparison, Seen
+from certvq.adapters._explain import explains
+from certvq.adapters._products import read_product
+from certvq.adapters._selection import Selection, other_choice, read_selection
+from certvq.assign import assign
+from certvq.errors import NonFiniteError, UnknownQuantizerError
+
+Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], None]
+"""Called with the place of the argmin in its call (0, 1, ...), what was compared, the codes (H, N),
+and the type of number of the layer's input."""
+
+_OUTSIDE: ContextVar[bool] = ContextVar("_OUTSIDE", default=False)
+
+
+@dataclass(eq=False)
+class Site:
+    """The method of one quantizer, with its argmin watched or replaced.
+
+    It is an instance attribute with the method's name; copying and pickling the module copies it.
+
+    Attributes:
+        name: of the quantizer in its model, for messages.
+        module: the quantizer.
+        adapter: what is known of its kind.
+        inner: what was in the instance's way before, or None for the class's own method.
+        certify: whether certified codes take the place of the model's.
+        observe: what to call with each comparison and its codes.
+    """
+
+    name: str
+    module: nn.Module
+    adapter: Adapter
+    inner: Callable[..., Any] | None = None
+    certify: bool = True
+    observe: Observer | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        method = self.inner or getattr(type(self.module), self.adapter.method).__get__(self.module)
+        watch = _Watch(self, args, kwargs)
+        with watch:
+            result = method(*args, **kwargs)
+        if not watch.found:
+            raise UnknownQuantizerError(watch.nothing_found())
+        return result
+
+
+@dataclass(eq=False)
+class Outside:
+    """A method within which argmins are none of ours, as the k-means that starts a codebook."""
+
+    module: nn.Module
+    method: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        token = _OUTSIDE.set(True)
+        try:
+            return getattr(type(self.module), self.method)(self.module, *args, **kwargs)
+        finally:
+            _OUTSIDE.reset(token)
+
+
+@contextmanager
+def installed(site: Site) -> Iterator[None]:
+    """Put a site in the place of its method for a while, then what was there before."""
+    before = dict(site.module.__dict__)
+    install(site)
+    try:
+        yield
+    finally:
+        for name in (site.adapter.method, *site.adapter.outside):
+            site.module.__dict__.pop(name, None)
+            if name in before:
+                site.module.__dict__[name] = before[name]
+
+
+def install(site: Site) -> None:
+    """Put a site in the place of its method, on that instance only."""
+    site.module.__dict__[site.adapter.method] = site
+    for method in site.adapter.outside:
+        if hasattr(type(site.module), method):
+            site.module.__dict__[method] = Outside(site.module, method)
+
+
+def uninstall(site: Site) -> None:
+    """Undo `install`."""
+    for name in (site.adapter.method, *site.adapter.outside):
+        site.module.__dict__.pop(name, None)
+    if site.inner is not None:
+        site.module.__dict__[site.adapter.method] = site.inner
+
+
+def site_of(module: nn.Module, adapter: Adapter) -> Site | None:
+    """Return the site that is installed on a module, or None."""
+    found = module.__dict__.get(adapter.method)
+    return found if isinstance(found, Site) else None
+
+
+class _Watch(TorchFunctionMode):
+    """Sees each torch function that a method calls; answers the argmin over distances."""
+
+    def __init__(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.site, self.args, self.kwargs = site, args, kwargs
+        self.product: Comparison | None = None
+        self.found = 0
+        self.other = ""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        named = kwargs or {}
+        if _OUTSIDE.get():
+            return func(*args, **named)
+        selection = read_selection(func, args, named)
+        comparison = None if selection is None else self._compared(selection.scores)
+        if selection is not None and comparison is not None:
+            return self._choose(selection, comparison, lambda: func(*args, **named))
+        scores = other_choice(func, args)
+        if scores is not None and self._compared(scores) is not None:
+            self.other = func.__name__
+        self.product = read_product(func, args, named) or self.product
+        return func(*args, **named)
+
+    def _seen(self) -> Seen:
+        return Seen(self.site.module, self.args, self.kwargs, self.product, self.found)
+
+    def _compared(self, scores: torch.Tensor) -> Comparison | None:
+        """Return what was compared to give these scores, if they are distances to the codebook."""
+        comparison = self.site.adapter.capture(self._seen())
+        return comparison if comparison is not None and comparison.fits(scores) else None
+
+    def _choose(
+        self, selection: Selection, comparison: Comparison, original: Callable[[], Any]
+    ) -> Any:
+        site, drawn = self.site, self.site.adapter.samples(self._seen())
+        shape = selection.scores.shape[:-1]
+        if drawn:
+            self.found += 1
+            return original()
+        if site.certify:
+            codes = certified_codes(comparison, site.name)
+            result = selection.result_with(codes.reshape(shape))
+        else:
+            result = original()
+            codes = selection.codes_in(result).reshape(comparison.latents.shape[:2])
+        if site.observe is not None:
+            held = self._seen().first.dtype
+            site.observe(self.found, comparison, codes, held)
+        if not explains(comparison, selection.scores, selection.sign):
+            raise UnknownQuantizerError(self._unexplained(comparison))
+        self.found += 1
+        return result
+
+    def _unexplained(self, comparison: Comparison) -> str:
+        heads, rows, dim = comparison.latents.shape
+        return (
+            f"{self._who()}: scores must be distances, or inner products with code vectors of one "
+            f"length, of the latents and the codebook that were found ({heads} x {rows} latents, "
+            f"{comparison.codebook.shape[1]} code vectors, dim {dim}), but they differ by more "
+            "than rounding allows; this version or subclass computes something else: "
+            "take certvq.unpatch_module, or certvq.assign by hand"
+        )
+
+    def nothing_found(self) -> str:
+        """Say that no argmin passed by."""
+        instead = f" (codes were chosen by {self.other})" if self.other else ""
+        return (
+            f"{self._who()}: an argmin or argmax over distances to the codebook was expected in "
+            f"{self.site.adapter.method}, got none{instead}; this version, subclass or option "
+            "chooses its codes otherwise: take certvq.unpatch_module, or certvq.assign by hand"
+        )
+
+    def _who(self) -> str:
+        kind = type(self.site.module)
+        return f"layer {self.site.name!r} ({kind.__module__}.{kind.__qualname__})"
+
+
+def certified_codes(comparison: Comparison, name: str) -> torch.Tensor:
+    """Return the certified codes (H, N) of a comparison.
+
+    Raises:
+        NonFiniteError: NaN or infinity; names the layer, the row and the column.
+    """
+    pairs = zip(comparison.latents.detach(), comparison.codebook.detach(), strict=True)
+    try:
+        return torch.stack([assign(latents, codebook).codes for latents, codebook in pairs])
+    except NonFiniteError as error:
+        text = f"layer {name!r}: {error}"
+        raise NonFiniteError(text) from None

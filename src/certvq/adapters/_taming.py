@@ -1,0 +1,25 @@
+"""Layers that people copy into their own code: those of taming-transformers, LlamaGen and DAC.
+
+In: nothing. Out: `ADAPTERS`. Must not ask for a module path; names and attributes decide, and the
+scores must be explained by what was captured.
+"""
+
+from certvq.adapters._adapter import Adapter
+from certvq.adapters._transformers import normalised
+
+ADAPTERS = (
+    Adapter(
+        "taming-transformers, LlamaGen and their kin",
+        ("VectorQuantizer", "VectorQuantizer2", "EMAVectorQuantizer", "NormEMAVectorQuantizer"),
+        "forward",
+        has=("embedding.weight",),
+    ),
+    Adapter(
+        "descript-audio-codec",
+        ("VectorQuantize",),
+        "decode_latents",
+        has=("codebook.weight", "in_proj", "out_proj", "decode_latents"),
+        capture=normalised,
+        own_method=True,
+    ),
+)

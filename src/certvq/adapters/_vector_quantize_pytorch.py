@@ -1,0 +1,50 @@
+"""Codebooks of vector-quantize-pytorch, which all its quantizers with a codebook are made of.
+
+In: nothing. Out: `ADAPTERS`. Must not import vector_quantize_pytorch.
+"""
+
+from typing import Any
+
+from certvq.adapters._adapter import Adapter, Comparison, Seen
+from certvq.adapters._products import as_heads
+
+
+def _values(seen: Seen) -> Comparison | None:
+    """``LatentQuantize.quantize(z)``: one coordinate after another, and the values it may take."""
+    module: Any = seen.module
+    if seen.ordinal >= len(module.values_per_latent):
+        return None
+    values = module.values_per_latent[seen.ordinal]
+    return as_heads(seen.first[..., seen.ordinal].reshape(-1, 1), values.reshape(-1, 1))
+
+
+def _samples(seen: Seen) -> bool:
+    """Say whether Gumbel noise decides: in training, with ``stochastic_sample_codes=True``."""
+    module: Any = seen.module
+    given = seen.kwargs.get("sample_codebook_temp", (*seen.args, None, None)[1])
+    temperature = module.sample_codebook_temp if given is None else given
+    options = getattr(module.gumbel_sample, "keywords", {})
+    return bool(module.training and options.get("stochastic", False) and temperature > 0)
+
+
+_PACKAGE = "vector_quantize_pytorch."
+
+ADAPTERS = (
+    Adapter(
+        "vector-quantize-pytorch",
+        ("Codebook", "EuclideanCodebook", "CosineSimCodebook"),
+        "forward",
+        _PACKAGE,
+        outside=("init_embed_",),
+        samples=_samples,
+    ),
+    Adapter("vector-quantize-pytorch", ("SimVQ",), "forward", _PACKAGE),
+    Adapter(
+        "vector-quantize-pytorch",
+        ("LatentQuantize",),
+        "quantize",
+        _PACKAGE,
+        capture=_values,
+        own_method=True,
+    ),
+)

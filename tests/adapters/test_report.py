@@ -1,0 +1,59 @@
+"""Reports as text and as JSON."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from certvq.adapters import LayerAudit, ModuleAudit
+
+LAYER = LayerAudit(
+    name="quantizer.0",
+    kind="Codebook",
+    tokens=200,
+    codebook_size=64,
+    dim=8,
+    wrong=50,
+    ties_broken_otherwise=3,
+    largest_excess=0.125,
+    unstable=20,
+)
+
+
+def test_shares_and_totals():
+    report = ModuleAudit((LAYER, replace(LAYER, wrong=0, ties_broken_otherwise=0)), None)
+    assert (LAYER.share_wrong, LAYER.share_unstable) == (0.25, 0.1)
+    assert (report.tokens, report.wrong, report.unstable) == (400, 50, 40)
+    assert not report.ok
+    assert ModuleAudit(report.layers[1:], None).ok
+    assert not ModuleAudit((replace(LAYER, wrong=0),), None).ok
+
+
+def test_text():
+    lines = str(ModuleAudit((LAYER, replace(LAYER, name="")), None, ("a", "b"))).splitlines()
+    assert lines[0].split() == [
+        "layer",
+        "tokens",
+        "codes",
+        "dim",
+        "wrong",
+        "ties",
+        "excess",
+        "unstable",
+    ]
+    assert lines[1].split() == ["quantizer.0", "200", "64", "8", "25.00%", "3", "0.12", "10.00%"]
+    assert lines[2].split()[0] == "(itself)"
+    assert lines[3] == "not audited, not known: a, b"
+    assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_dict():
+    found = ModuleAudit((LAYER,), 0.5, ("a",)).to_dict()
+    assert found["perturbation"] == 0.5
+    assert found["unknown"] == ["a"]
+    assert found["layers"][0]["share_wrong"] == 0.25
+    assert found["layers"][0]["name"] == "quantizer.0"
+
+
+def test_frozen():
+    with pytest.raises(FrozenInstanceError):
+        LAYER.wrong = 0

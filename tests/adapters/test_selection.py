@@ -1,0 +1,71 @@
+"""Calls that choose codes, and results with other codes in them."""
+
+import pytest
+import torch
+
+from certvq.adapters._selection import other_choice, read_selection
+
+S = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+CODES = torch.tensor([2, 0])
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize(
+    ("func", "sign"),
+    [
+        (torch.argmin, 1),
+        (torch.argmax, -1),
+        (torch.Tensor.argmin, 1),
+        (torch.Tensor.argmax, -1),
+        (torch.min, 1),
+        (torch.max, -1),
+        (torch.Tensor.min, 1),
+        (torch.Tensor.max, -1),
+    ],
+)
+def test_an_argmin_is_read_and_answered(func, sign, keepdim):
+    for dim in (1, -1):
+        own = func(S, dim=dim, keepdim=keepdim)
+        selection = read_selection(func, (S, dim, keepdim), {})
+        assert selection.sign == sign
+        assert torch.equal(selection.codes_in(own), (sign * S).argmin(1))
+        answer = selection.result_with((sign * S).argmin(1))
+        other = selection.result_with(CODES)
+        if selection.gives_values:
+            assert type(answer) is type(own)
+            assert torch.equal(answer.values, own.values)
+            assert torch.equal(other.values.flatten(), torch.tensor([2.0, 0.0]))
+            own, answer, other = own.indices, answer.indices, other.indices
+        assert torch.equal(answer, own)
+        assert other.shape == own.shape
+        assert torch.equal(other.flatten(), CODES)
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs"),
+    [
+        (torch.argmin, (S,), {}),
+        (torch.argmin, (S, 0), {}),
+        (torch.max, (S, S), {}),
+        (torch.max, (S,), {}),
+        (torch.argmax, (S.long(), 1), {}),
+        (torch.sum, (S, 1), {}),
+        (torch.argmin, (torch.tensor(1.0), 0), {}),
+        (torch.argmin, (S, 1), {"out": CODES}),
+    ],
+)
+def test_other_calls_choose_no_codes(func, args, kwargs):
+    assert read_selection(func, args, kwargs) is None
+
+
+def test_named_arguments_are_read():
+    selection = read_selection(torch.argmin, (), {"input": S, "dim": 1, "keepdim": True})
+    assert selection.scores is S
+    assert selection.keepdim
+
+
+def test_other_ways_to_choose_are_seen():
+    assert other_choice(torch.topk, (S, 1)) is S
+    assert other_choice(torch.Tensor.sort, (S,)) is S
+    assert other_choice(torch.argmin, (S, 1)) is None
+    assert other_choice(torch.sort, (S.long(),)) is None

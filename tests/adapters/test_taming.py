@@ -1,0 +1,147 @@
+"""Layers that people copy: names and attributes decide, and the scores must be explained."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+import certvq
+
+
+def rows(z):
+    return z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
+
+
+def test_taming_quantizer_is_repaired(layers, offset, repaired):
+    layer, z = layers.VectorQuantizer2(64, 8, 0.25), offset(2, 8, 12, 12)
+    layer.embedding.weight.data += 1000
+    before = repaired(torch.nn.Sequential(layer), z)
+    assert before.layers[0].name == "0"
+    assert before.layers[0].tokens == 288
+    z_q, _, (_, _, codes) = layer(z)
+    assert torch.equal(codes, certvq.assign(rows(z), layer.embedding.weight).codes)
+    nearest = layer.embedding.weight[codes].view(2, 12, 12, 8).permute(0, 3, 1, 2)
+    assert torch.equal(z_q, z + (nearest - z))
+
+
+@pytest.mark.parametrize("l2_norm", [True, False])
+def test_llamagen_quantizer_is_repaired(layers, offset, repaired, l2_norm):
+    layer, z = layers.VectorQuantizer(64, 8, l2_norm=l2_norm), offset(2, 8, 12, 12)
+    layer.embedding.weight.data += 1000
+    repaired(layer, z)
+    latents, codebook = rows(z), layer.embedding.weight
+    if l2_norm:
+        latents, codebook = (
+            functional.normalize(latents, dim=-1),
+            functional.normalize(codebook, dim=-1),
+        )
+    assert torch.equal(layer(z)[2][2], certvq.assign(latents, codebook).codes)
+
+
+def test_one_hot_quantizer_is_repaired(layers, offset, repaired):
+    layer, z = layers.OneHotQuantizer(64, 8), offset(300, 8)
+    layer.embedding.weight.data += 1000
+    repaired(layer, z)
+    quantized, codes = layer(z)
+    assert codes.shape == (300, 1)
+    assert torch.equal(codes[:, 0], certvq.assign(z, layer.embedding.weight).codes)
+    assert torch.equal(quantized, layer.embedding.weight[codes[:, 0]])
+
+
+def test_descript_quantizer_is_repaired(layers, offset, repaired):
+    layer, z = layers.VectorQuantize(16, 64, 8), torch.randn(2, 16, 100)
+    layer.codebook.weight.data += 1000
+    layer.in_proj.bias.data += 1000
+    repaired(layer, z)
+    _, codes, projected = layer(z)
+    flat = functional.normalize(projected.transpose(1, 2).reshape(-1, 8))
+    right = certvq.assign(flat, functional.normalize(layer.codebook.weight)).codes
+    assert torch.equal(codes.reshape(-1), right)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "sizes", "shape"),
+    [
+        ("VectorQuantizer2", (64, 8, 0.25), (2, 8, 5, 5)),
+        ("VectorQuantizer", (64, 8), (2, 8, 5, 5)),
+        ("OneHotQuantizer", (64, 8), (50, 8)),
+        ("VectorQuantize", (16, 64, 8), (2, 16, 30)),
+    ],
+)
+def test_nothing_else_changes(layers, kind, sizes, shape, training, unchanged):
+    """Outputs, losses and gradients are those of the layer where its own codes are right."""
+    layer, z = getattr(layers, kind)(*sizes), torch.randn(shape)
+
+    def run(each):
+        each.train(training)
+        latents = z.clone().requires_grad_()
+        out = each(latents)
+        with torch.enable_grad():
+            total = out[0].square().sum()
+        if total.requires_grad:
+            total.backward()
+        return out, latents.grad
+
+    unchanged(layer, run)
+
+
+def test_under_autocast_the_latents_are_those_that_the_layer_holds(layers, offset, repaired):
+    """The product is rounded to bfloat16; what is certified are the numbers before that."""
+    layer, z = layers.VectorQuantizer2(64, 8, 0.25), offset(1, 8, 12, 12, mean=10.0)
+    layer.embedding.weight.data += 10
+
+    def call(each, batch):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return each(batch)
+
+    assert repaired(layer, z, call).layers[0].share_wrong > 0.2
+    codes = call(layer, z)[2][2]
+    assert torch.equal(codes, certvq.assign(rows(z), layer.embedding.weight).codes)
+
+
+def test_scores_that_are_no_distances_are_refused(layers):
+    """A layer by a known name that weighs its distances is not silently misread."""
+
+    class VectorQuantizer(layers.OneHotQuantizer):
+        def forward(self, z):
+            weight = self.embedding.weight
+            return (torch.cdist(z, weight) * torch.arange(1, 1 + len(weight))).argmin(1)
+
+    layer, z = VectorQuantizer(64, 8), torch.randn(50, 8)
+    text = r"layer 'q'.*scores must be distances.*50 latents, 64 code vectors, dim 8.*differ"
+    model = torch.nn.Sequential()
+    model.add_module("q", layer)
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match=text):
+        certvq.audit_module(model, z)
+    certvq.patch_module(model)
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match=text):
+        model(z)
+
+
+def test_an_inner_product_with_unlike_vectors_is_refused(layers):
+    class VectorQuantizer(layers.OneHotQuantizer):
+        def forward(self, z):
+            return (z @ self.embedding.weight.t()).argmax(1)
+
+    layer, z = VectorQuantizer(64, 8), torch.randn(50, 8)
+    certvq.patch_module(layer)
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match="code vectors of one length"):
+        layer(z)
+    layer.embedding.weight.data = torch.nn.functional.normalize(layer.embedding.weight.data)
+    assert torch.equal(layer(z), certvq.assign(z, layer.embedding.weight).codes)
+
+
+@pytest.mark.parametrize("choose", ["topk", "sort"])
+def test_codes_that_are_chosen_otherwise_are_refused(layers, choose):
+    class VectorQuantizer(layers.OneHotQuantizer):
+        def forward(self, z):
+            distances = torch.cdist(z, self.embedding.weight)
+            if choose == "topk":
+                return distances.topk(1, largest=False).indices
+            return distances.sort(-1).indices[:, 0]
+
+    layer = VectorQuantizer(64, 8)
+    certvq.patch_module(layer)
+    text = rf"expected in forward, got none \(codes were chosen by {choose}\)"
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match=text):
+        layer(torch.randn(50, 8))

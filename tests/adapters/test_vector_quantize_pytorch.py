@@ -1,0 +1,201 @@
+"""The real quantizers of vector-quantize-pytorch."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+import certvq
+
+
+@pytest.fixture
+def vq(peer):
+    return peer("vector_quantize_pytorch")
+
+
+def moved(quantizer, mean):
+    """Put the codebook of a `VectorQuantize` around a mean."""
+    quantizer._codebook.embed.data.normal_().add_(mean)
+    return quantizer
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_vector_quantize_is_repaired(vq, offset, repaired, learnable):
+    options = {"learnable_codebook": True, "ema_update": False} if learnable else {}
+    quantizer, x = moved(vq.VectorQuantize(16, 64, **options), 1000.0), offset(4, 100, 16)
+    before = repaired(quantizer, x)
+    assert [(each.name, each.tokens) for each in before.layers] == [("_codebook", 400)]
+    quantized, codes, _ = quantizer.eval()(x)
+    right = certvq.assign(x.reshape(-1, 16), quantizer.codebook).codes
+    assert torch.equal(codes.flatten(), right)
+    assert torch.equal(quantized, quantizer.codebook[codes])
+
+
+def test_cosine_codebook_is_repaired(vq, offset, repaired):
+    quantizer, x = vq.VectorQuantize(16, 64, use_cosine_sim=True), offset(4, 100, 16)
+    quantizer._codebook.embed.copy_(functional.normalize(torch.randn(1, 64, 16) + 1000, dim=-1))
+    repaired(quantizer, x)
+    latents = functional.normalize(x.reshape(-1, 16), dim=-1, eps=1e-6)
+    right = certvq.assign(latents, quantizer.codebook).codes
+    assert torch.equal(quantizer.eval()(x)[1].flatten(), right)
+
+
+def test_heads_have_codebooks_of_their_own(vq, offset, repaired):
+    quantizer = vq.VectorQuantize(16, 64, heads=2, codebook_dim=8, separate_codebook_per_head=True)
+    before = repaired(moved(quantizer, 1000.0), offset(2, 100, 16))
+    assert [(each.name, each.tokens, each.dim) for each in before.layers] == [
+        ("_codebook[0]", 200, 8),
+        ("_codebook[1]", 200, 8),
+    ]
+    x = offset(2, 100, 16)
+    codes = quantizer.eval()(x)[1]
+    for head in range(2):
+        latents = x[..., 8 * head : 8 * head + 8].reshape(-1, 8)
+        right = certvq.assign(latents, quantizer._codebook.embed[head]).codes
+        assert torch.equal(codes[..., head].flatten(), right)
+
+
+def test_residual_levels_are_layers(vq, offset, repaired):
+    quantizer = vq.ResidualVQ(dim=16, codebook_size=64, num_quantizers=3)
+    for each in quantizer.layers:
+        moved(each, 1000.0)
+    before = repaired(quantizer, offset(2, 100, 16) * 3)
+    assert [each.name for each in before.layers] == [f"layers.{i}._codebook" for i in range(3)]
+
+
+def test_random_projection_is_repaired(vq, repaired):
+    quantizer = vq.RandomProjectionQuantizer(
+        dim=16, codebook_size=64, codebook_dim=8, num_codebooks=2
+    )
+    codebook = quantizer.vq._codebook.embed
+    codebook.copy_(functional.normalize(torch.randn(codebook.shape) + 1000, dim=-1))
+    quantizer.vq.project_in.bias.data += 1000
+    before = repaired(quantizer, torch.randn(2, 100, 16))
+    assert [each.name for each in before.layers] == ["vq._codebook[0]", "vq._codebook[1]"]
+
+
+def test_sim_vq_is_repaired(vq, offset, repaired):
+    quantizer, x = vq.SimVQ(16, 64), offset(4, 100, 16)
+    quantizer.code_transform = torch.nn.Linear(16, 16)
+    quantizer.code_transform.bias.data += 1000
+    repaired(quantizer, x)
+    codes = quantizer(x)[1]
+    right = certvq.assign(x.reshape(-1, 16), quantizer.codebook).codes
+    assert torch.equal(codes.flatten(), right)
+
+
+def test_latent_quantize_is_repaired(vq, repaired):
+    quantizer = vq.LatentQuantize(levels=[5, 8], dim=2)
+    for values in quantizer.values_per_latent:
+        values.data.mul_(1e-6)
+    z = torch.randn(3, 2, 50) + 1000
+    before = repaired(quantizer, z)
+    assert [(each.name, each.codebook_size) for each in before.layers] == [("[0]", 5), ("[1]", 8)]
+    assert [each.tokens for each in before.layers] == [150, 150]
+
+
+def test_masked_and_single_tokens_are_read(vq):
+    quantizer, x = vq.VectorQuantize(16, 64), torch.randn(2, 9, 16)
+    mask = torch.arange(9) < torch.tensor([[4], [9]])
+    report = certvq.audit_module(quantizer, [{"x": x, "mask": mask}, {"x": x[:, 0]}])
+    assert report.tokens == 20
+    assert report.ok
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_cosine_sim": True},
+        {"kmeans_init": True},
+        {"affine_param": True},
+        {"threshold_ema_dead_code": 2},
+        {"stochastic_sample_codes": True},
+        {"heads": 2, "codebook_dim": 8, "separate_codebook_per_head": True},
+        {"codebook_dim": 4},
+    ],
+    ids=str,
+)
+def test_training_is_otherwise_unchanged(vq, options):
+    """Three steps with a patch give the same outputs, codebook, averages and gradients."""
+    own = vq.VectorQuantize(16, 64, **options)
+    patched = copy.deepcopy(own)
+    assert certvq.patch_module(patched) == ["_codebook"]
+    batches = torch.randn(3, 4, 50, 16)
+    results = []
+    for each in (own, patched):
+        torch.manual_seed(2)
+        outputs = []
+        for batch in batches:
+            x = batch.clone().requires_grad_()
+            quantized, codes, loss = each(x)
+            (quantized.square().mean() + loss.sum()).backward()
+            outputs += [quantized, codes, loss, x.grad]
+        results.append(outputs)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    state, other = own.state_dict(), patched.state_dict()
+    assert state.keys() == other.keys()
+    assert all(torch.equal(state[key], other[key]) for key in state)
+
+
+def test_k_means_is_left_alone(vq, offset):
+    """The start of a codebook is the library's, though its own argmin is wrong here."""
+    x, started = offset(4, 200, 16), []
+    for patch in (certvq.unpatch_module, certvq.patch_module):
+        torch.manual_seed(2)
+        quantizer = vq.VectorQuantize(16, 64, kmeans_init=True).eval()
+        patch(quantizer)
+        quantizer(x)
+        started.append(quantizer.codebook)
+    assert torch.equal(*started)
+
+
+def test_codes_drawn_at_random_are_left_alone(vq):
+    """Gumbel noise decides in training; in eval mode, or at temperature 0, the distance does."""
+    x = torch.randn(2, 200, 16)
+    quantizer = moved(vq.VectorQuantize(16, 64, stochastic_sample_codes=True, decay=1.0), 0.0)
+    codebook = quantizer.codebook.clone()
+    certvq.patch_module(quantizer)
+    right = certvq.assign(x.reshape(-1, 16), codebook).codes.view(2, 200)
+    drawn = quantizer(x, sample_codebook_temp=5.0, freeze_codebook=True)[1]
+    assert (drawn != right).float().mean() > 0.1
+    assert torch.equal(quantizer(x, sample_codebook_temp=0.0, freeze_codebook=True)[1], right)
+    assert torch.equal(quantizer.eval()(x)[1], right)
+
+
+@pytest.mark.parametrize("options", [{"kmeans_init": True}, {"affine_param": True}], ids=str)
+def test_an_audit_leaves_the_state_alone(vq, options):
+    """Such codebooks start or adapt themselves in eval mode too."""
+    quantizer, x = vq.VectorQuantize(16, 64, **options), torch.randn(4, 50, 16)
+    if "affine_param" in options:
+        quantizer(x)
+    before = copy.deepcopy(quantizer.state_dict())
+    certvq.audit_module(quantizer, x)
+    after = quantizer.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert quantizer.training
+
+
+def test_topk_codes_are_refused(vq):
+    quantizer = vq.VectorQuantize(16, 64)
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match=r"layer '_codebook'.*by topk"):
+        certvq.audit_module(quantizer, {"x": torch.randn(2, 9, 16), "topk": 2})
+
+
+def test_codebooks_of_each_token_are_refused(vq):
+    """An implicit neural codebook has other code vectors for each latent."""
+    quantizer = vq.ResidualVQ(
+        dim=16, codebook_size=8, num_quantizers=2, implicit_neural_codebook=True
+    )
+    certvq.patch_module(quantizer)
+    with pytest.raises(
+        certvq.errors.UnknownQuantizerError, match=r"layers\.1\._codebook.*got none"
+    ):
+        quantizer.eval()(torch.randn(2, 9, 16))
+
+
+def test_quantizers_without_an_argmin_are_not_found(vq):
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match="no vector quantizer found"):
+        certvq.patch_module(vq.FSQ(levels=[5, 5]))
