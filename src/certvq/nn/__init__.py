@@ -20,17 +20,17 @@ from certvq.nn._estimators.noise_dropout import NoiseDropout as NoiseDropout
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
 from certvq.nn._families.beam import Beam as Beam
-from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
-from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
-from certvq.nn._families.product import ProductQuantize as ProductQuantize
-from certvq.nn._families.residual import Residual as Residual
-from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.binary_mapper import BinaryMapper as BinaryMapper
 from certvq.nn._families.fsp import FSP as FSP
+from certvq.nn._families.fsq import FSQ as FSQ
+from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
+from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.moments import Moments as Moments
+from certvq.nn._families.product import ProductQuantize as ProductQuantize
 from certvq.nn._families.random_projection import (
     RandomProjectionQuantizer as RandomProjectionQuantizer,
 )
+from certvq.nn._families.residual import Residual as Residual
+from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.sim_vq import SimVQ as SimVQ
-from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize
