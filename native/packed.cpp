@@ -10,7 +10,7 @@
 namespace certvq {
 namespace {
 
-constexpr std::int64_t kChunk = 64;           // code vectors that are read at once, at most
+constexpr std::int64_t kChunk = 64;            // code vectors that are read at once, at most
 constexpr std::int64_t kSample = 128;          // code vectors whose mean is the centre, at most
 constexpr double kLargestSquare = 0x1p+798;    // of the centre, and of the way from it to a vector
 constexpr double kSmallest = 0x1p-400;
@@ -152,6 +152,7 @@ void choose_groups(Packed &packed) {
   while ((std::int64_t{1} << panels.group_bits) < groups) ++panels.group_bits;
 }
 
+/// Write integers and offsets of the codes.
 void fill_panels(Packed &packed) {
   const std::int64_t panel_codes = kBlocks * packed.isa->lanes;
   const std::int64_t pairs = packed.panels.pairs;

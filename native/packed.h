@@ -43,7 +43,7 @@ class Aligned {
 enum class Refusal : std::uint8_t {
   kNone,
   kNotFinite,  // NaN or infinity
-  kExtreme,    // numbers beyond 2^400, or code vectors that differ by less than 2^-400
+  kExtreme,    // numbers beyond 2^399, or code vectors that differ by less than 2^-400
   kStopped,    // a signal arrived
 };
 

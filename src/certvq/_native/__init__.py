@@ -73,7 +73,7 @@ def pack(codebook: np.ndarray, number: str) -> "Packed":
         number: name of the type that the entries stand for.
 
     Returns:
-        The packed codebook; not ``usable`` where numbers are not finite or beyond 2**400.
+        The packed codebook; not ``usable`` where numbers are not finite or beyond 2**399.
 
     Raises:
         ValueError: too many codes, or `forced_isa` is unknown or not supported here.

@@ -7,6 +7,7 @@ a tensor is at hand.
 
 import sys
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -29,7 +30,14 @@ def on_host(array: Array) -> bool:
 
 def dtype_name(array: Array) -> str:
     """Return the name of the type of number, for example ``"bfloat16"``."""
+    if isinstance(array.dtype, np.dtype):
+        return _numpy_name(array.dtype)
     return getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
+
+
+@cache
+def _numpy_name(dtype: np.dtype) -> str:  # NumPy makes the name anew each time, in Python
+    return dtype.name
 
 
 def as_array(value: Array) -> Array:
@@ -102,9 +110,9 @@ def to_host(array: Array) -> np.ndarray:
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         array = _from_dlpack(array)
     host = np.asarray(array)
-    if host.dtype.name == "bfloat16":
+    if dtype_name(host) == "bfloat16":
         return host.astype(np.float32)
-    return host.astype(host.dtype.newbyteorder("="), copy=False)
+    return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
 
 
 def _from_dlpack(array: Array) -> Array:

@@ -31,7 +31,7 @@ def to_bits(array: Array) -> tuple[np.ndarray, str]:
         host = array.view(np.uint16)
     else:
         host = to_host(array)
-        number = host.dtype.name
+        number = dtype_name(host)
         if host.dtype == np.float16:
             host = host.view(np.uint16)
     if any(stride % host.itemsize for stride in host.strides):
