@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def same_bits():
 
     def compare(left, right):
         return (
-            left.dtype == right.dtype
+            isinstance(right, torch.Tensor)
+            and left.dtype == right.dtype
             and left.shape == right.shape
             and torch.equal(
                 left.detach().contiguous().reshape(-1).view(torch.uint8),
@@ -44,9 +46,10 @@ def unchanged(same_bits):
     """Return a function that compares a module's state with a snapshot."""
 
     def compare(module, before):
-        after = module.state_dict()
-        return before.keys() == after.keys() and all(
-            same_bits(before[name], after[name]) for name in before
+        old, new = (tree_flatten(state) for state in (before, module.state_dict()))
+        return old[1] == new[1] and all(
+            same_bits(a, b) if isinstance(a, torch.Tensor) else a == b
+            for a, b in zip(old[0], new[0], strict=True)
         )
 
     return compare

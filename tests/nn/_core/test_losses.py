@@ -2,7 +2,7 @@
 
 import torch
 
-from certvq.nn._core.losses import mean_square
+from certvq.nn._core.losses import known_mean_square, mean_square
 
 
 def test_half_precision_does_not_overflow():
@@ -25,3 +25,26 @@ def test_gradcheck(seeded):
         for s in (0, 1)
     )
     assert torch.autograd.gradcheck(mean_square, (left, right))
+
+
+def test_known_distances_give_the_same_mean_and_gradients(seeded):
+    left, right = (
+        torch.randn(3, 2, dtype=torch.float64, generator=seeded(s), requires_grad=True)
+        for s in (0, 1)
+    )
+    sqdist = (left - right).detach().square().sum(1)
+    known, plain = known_mean_square(left, right, sqdist), mean_square(left, right)
+    torch.testing.assert_close(known, plain)
+    found = torch.autograd.grad(3.0 * known, (left, right))
+    torch.testing.assert_close(found, torch.autograd.grad(3.0 * plain, (left, right)))
+
+
+def test_known_distances_of_mixed_types():
+    left = torch.full((2, 4), 300.0, dtype=torch.float16, requires_grad=True)
+    right = torch.zeros(2, 4, requires_grad=True)
+    value = known_mean_square(left, right, torch.full((2,), 360000.0, dtype=torch.float64))
+    value.backward()
+    assert (value.dtype, value.item()) == (torch.float32, 90000.0)
+    assert (left.grad.dtype, right.grad.dtype) == (torch.float16, torch.float32)
+    assert left.grad.unique().tolist() == [75.0]
+    assert right.grad.unique().tolist() == [-75.0]

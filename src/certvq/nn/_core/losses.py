@@ -4,6 +4,8 @@ In: two tensors of one shape. Out: a scalar. Must not detach anything: what gets
 caller's choice.
 """
 
+from typing import Any
+
 import torch
 
 
@@ -18,6 +20,63 @@ def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         >>> mean_square(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
         tensor(2.)
     """
-    wide = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
+    wide = _wide(left, right)
     difference = left.to(wide) - right.to(wide)
     return difference.square().sum() / max(1, difference.numel())
+
+
+def known_mean_square(
+    left: torch.Tensor, right: torch.Tensor, sqdist: torch.Tensor
+) -> torch.Tensor:
+    """Return `mean_square` of rows whose squared distances are known already.
+
+    Args:
+        left: (N, D), any float type.
+        right: (N, D), any float type.
+        sqdist: float64 (N,), squared distances of the rows, as `certvq.assign` returns them.
+
+    Returns:
+        The mean, in float32 or wider, with the gradients of `mean_square`.
+
+    Cost: O(N) forward, and nothing kept but the arguments.
+
+    Example:
+        >>> left = torch.tensor([[1.0, 3.0]], requires_grad=True)
+        >>> right, sqdist = torch.tensor([[1.0, 1.0]]), torch.tensor([4.0], dtype=torch.float64)
+        >>> known_mean_square(left, right, sqdist).backward()
+        >>> left.grad
+        tensor([[0., 2.]])
+    """
+    result: torch.Tensor = _KnownMeanSquare.apply(left, right, sqdist)
+    return result
+
+
+class _KnownMeanSquare(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(left: torch.Tensor, right: torch.Tensor, sqdist: torch.Tensor) -> torch.Tensor:
+        return (sqdist.sum() / max(1, left.numel())).to(_wide(left, right))
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        del output
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        left, right = ctx.saved_tensors
+        wide = _wide(left, right)
+        slope = (left.to(wide) - right.to(wide)) * (cotangents[0] * (2.0 / max(1, left.numel())))
+        wanted = ctx.needs_input_grad
+        return (
+            slope.to(left.dtype) if wanted[0] else None,
+            -slope.to(right.dtype) if wanted[1] else None,
+            None,
+        )
+
+
+def _wide(left: torch.Tensor, right: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)

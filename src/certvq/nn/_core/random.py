@@ -36,5 +36,20 @@ def integers(
     return torch.randint(below, (count,), generator=generator, device=home).to(device)
 
 
+def exponential(
+    shape: tuple[int, ...],
+    generator: torch.Generator | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Draw exponential numbers of mean one.
+
+    There is one for each latent and code where codes are sampled, so that without a generator they
+    are drawn where they are needed, by the default generator of that device.
+    """
+    home = device if generator is None else generator.device
+    return torch.empty(shape, dtype=dtype, device=home).exponential_(generator=generator).to(device)
+
+
 def _home(generator: torch.Generator | None) -> torch.device:
     return torch.device("cpu") if generator is None else generator.device

@@ -1,0 +1,34 @@
+"""Vectors scaled to length one.
+
+In: vectors. Out: the same directions, as rounded. Must not know of codebooks.
+"""
+
+import torch
+
+SHORTEST = 1e-6
+"""Vectors shorter than this are divided by it instead of their length; zero stays zero."""
+
+
+def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
+    """Divide each row by its Euclidean length, in float32 or wider; differentiable.
+
+    Mathematics: ``v / max(|v|, 1e-6)``, as rounded: no row has length one to the bit.
+
+    Args:
+        vectors: (N, D) finite, any float type.
+
+    Returns:
+        (N, D).
+
+    Example:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    if bool(torch.isinf(lengths.detach()).any()):  # the squares overflow, the numbers do not
+        largest = wide.detach().abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+        wide = wide / largest
+        lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    return wide / lengths.clamp(min=SHORTEST)
