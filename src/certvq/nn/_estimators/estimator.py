@@ -4,6 +4,7 @@ In: latents, a codebook and codes. Out: vectors with a gradient. Must not know h
 """
 
 import abc
+from typing import ClassVar
 
 import torch
 
@@ -12,7 +13,12 @@ class Estimator(abc.ABC):
     """How the gradient of the vectors reaches the latents in train mode.
 
     In eval mode every quantizer uses `straight_through`.
+
+    Attributes:
+        exact: whether the value of `estimate` is the code vectors themselves, bit for bit.
     """
+
+    exact: ClassVar[bool] = True
 
     def choose(
         self, latents: torch.Tensor, codebook: torch.Tensor, generator: torch.Generator | None
@@ -42,10 +48,11 @@ class Estimator(abc.ABC):
 
         Args:
             latents: (N, D), any float type.
-            codebook: (K, D), detached.
+            codebook: (K, D), with its graph.
             codes: (N,) int64 in ``range(K)``.
             generator: source of random numbers, where there are any.
 
         Returns:
-            (N, D) of the codebook's type of number, with a gradient for `latents`.
+            (N, D) of the codebook's type of number, with a gradient for `latents`; where the class
+            says so, also one for `codebook`.
         """

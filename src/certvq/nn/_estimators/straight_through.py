@@ -66,7 +66,7 @@ def straight_through(
         Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic
         Neurons", 2013; van den Oord, Vinyals, Kavukcuoglu, 2017, section 3.2.
     """
-    result: torch.Tensor = _StraightThrough.apply(latents, codebook, codes)
+    result: torch.Tensor = _StraightThrough.apply(latents, codebook.detach(), codes)
     return result
 
 
