@@ -121,7 +121,11 @@ def _operators() -> dict[Any, Callable[..., Any]]:
             DOMAIN,
             1,
             inputs=[field("latents", "tensor(float)"), field("codebook", "tensor(float)")],
-            outputs=[field("codes", "tensor(int64)"), field("decided_by", "tensor(uint8)")],
+            outputs=[
+                field("codes", "tensor(int64)"),
+                field("decided_by", "tensor(uint8)"),
+                field("sqdist", "tensor(double)"),
+            ],
         )
     )
     domain = Opset(DOMAIN, 1)

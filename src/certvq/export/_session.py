@@ -61,8 +61,8 @@ def _register() -> None:
     @onnx_op(
         op_type=ASSIGN,
         inputs=[PyCustomOpDef.dt_float, PyCustomOpDef.dt_float],
-        outputs=[PyCustomOpDef.dt_int64, PyCustomOpDef.dt_uint8],
+        outputs=[PyCustomOpDef.dt_int64, PyCustomOpDef.dt_uint8, PyCustomOpDef.dt_double],
     )
-    def search(latents: np.ndarray, codebook: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def search(latents: np.ndarray, codebook: np.ndarray) -> tuple[np.ndarray, ...]:
         found = assign(latents, codebook)
-        return found.codes, found.decided_by
+        return found.codes, found.decided_by, found.sqdist

@@ -4,9 +4,11 @@ In: latents. Out: code vectors, codes and losses, differentiable. Must not impor
 anything above.
 """
 
+from certvq.nn._codebook.affine import Affine as Affine
 from certvq.nn._codebook.ema import EMA as EMA
 from certvq.nn._codebook.gradient import Gradient as Gradient
 from certvq.nn._codebook.kmeans import KMeans as KMeans
+from certvq.nn._codebook.online import Online as Online
 from certvq.nn._codebook.revive import Revive as Revive
 from certvq.nn._codebook.uniform import Uniform as Uniform
 from certvq.nn._core.mask import PADDING as PADDING
@@ -16,7 +18,10 @@ from certvq.nn._core.quantizer import Quantizer as Quantizer
 from certvq.nn._estimators.each_level import EachLevel as EachLevel
 from certvq.nn._estimators.estimator import Estimator as Estimator
 from certvq.nn._estimators.exchange import exchange as exchange
+from certvq.nn._estimators.gumbel import Gumbel as Gumbel
 from certvq.nn._estimators.noise_dropout import NoiseDropout as NoiseDropout
+from certvq.nn._estimators.reparam import Reparam as Reparam
+from certvq.nn._estimators.rotation_trick import RotationTrick as RotationTrick
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
 from certvq.nn._families.beam import Beam as Beam
@@ -34,3 +39,7 @@ from certvq.nn._families.residual import Residual as Residual
 from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.sim_vq import SimVQ as SimVQ
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize
+from certvq.nn._regularizers.diversity import Diversity as Diversity
+from certvq.nn._regularizers.orthogonal import Orthogonal as Orthogonal
+from certvq.nn._regularizers.regularizer import Batch as Batch
+from certvq.nn._regularizers.regularizer import Regularizer as Regularizer

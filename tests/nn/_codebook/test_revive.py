@@ -16,7 +16,7 @@ def test_threshold_out_of_range(threshold):
 
 def test_a_code_is_dead_below_the_share_of_the_mean():
     counts = torch.tensor([10.0, 0.99, 1.01, 0.0, 0.0])
-    assert dead_codes(counts, 1.0 / 2.4).tolist() == [1, 3, 4]
+    assert dead_codes(counts, counts.mean() / 2.4).tolist() == [1, 3, 4]
     assert dead_codes(counts, 0.0).tolist() == []
 
 

@@ -58,7 +58,7 @@ def test_a_batch_waits_and_is_taken_once():
 def test_replace_forgets_the_past_of_some_codes():
     statistics = RunningStatistics(4, 2)
     statistics.begin(torch.ones(4, 2), torch.tensor([8.0, 8.0, 8.0, 0.0]), 0.5)
-    statistics.replace(torch.tensor([3]), torch.tensor([[5.0, -1.0]]), 0.5)
+    statistics.replace(torch.tensor([3]), torch.tensor([[5.0, -1.0]]), torch.tensor(1.5))
     assert statistics.counts.tolist() == [4.0, 4.0, 4.0, 1.5]
     assert statistics.sums[3].tolist() == [7.5, -1.5]
     assert statistics.sums[0].tolist() == [4.0, 4.0]

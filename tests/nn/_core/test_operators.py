@@ -19,11 +19,12 @@ def data(seeded, *, books=None):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_the_operator_is_assign(dtype, seeded):
     latents, codebook = (part.to(dtype) for part in data(seeded))
-    codes, decided_by = torch.ops.certvq.assign(latents, codebook)
+    codes, decided_by, sqdist = torch.ops.certvq.assign(latents, codebook)
     expected = certvq.assign(latents, codebook, backend="reference")
     assert torch.equal(codes, expected.codes)
     assert decided_by.dtype == torch.uint8
-    assert decided_by.shape == codes.shape
+    assert sqdist.dtype == torch.float64
+    assert decided_by.shape == sqdist.shape == codes.shape
 
 
 def test_torch_finds_nothing_wrong_with_the_operators(seeded):
@@ -51,7 +52,7 @@ def test_vmap_over_latents_and_codebooks(in_dims, seeded):
             part[0] if dim is None else part
             for part, dim in zip((latents, codebook), in_dims, strict=True)
         )
-    codes, _ = torch.vmap(torch.ops.certvq.assign, in_dims=in_dims)(*moved)
+    codes, *_ = torch.vmap(torch.ops.certvq.assign, in_dims=in_dims)(*moved)
     for place in range(4):
         z = latents[0 if in_dims[0] is None else place]
         c = codebook[0 if in_dims[1] is None else place]

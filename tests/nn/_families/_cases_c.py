@@ -1,6 +1,27 @@
 """Vector quantizers for test_contract.py: each way to learn, start, revive and estimate."""
 
-from certvq.nn import EMA, Gradient, Uniform, VectorQuantize
+import functools
+
+import torch
+
+from certvq.nn import (
+    EMA,
+    Affine,
+    Diversity,
+    Gradient,
+    Gumbel,
+    KMeans,
+    Online,
+    Orthogonal,
+    Reparam,
+    Revive,
+    RotationTrick,
+    Uniform,
+    VectorQuantize,
+)
+
+ADAM = functools.partial(torch.optim.Adam, lr=0.05)
+SGD = functools.partial(torch.optim.SGD, lr=0.5, momentum=0.5)
 
 
 def vector(**fixed):
@@ -9,7 +30,35 @@ def vector(**fixed):
 
 CASES = [
     ("vector", vector()),
-    ("vector-gradient", vector(update=Gradient())),
-    ("vector-uniform", vector(start=Uniform(), revive=None)),
+    ("vector-gradient", vector(update=Gradient(weight=0.5))),
+    ("vector-uniform", vector(start=Uniform(bound=2.0), revive=None)),
     ("vector-fast", vector(update=EMA(decay=0.0))),
+    ("vector-biased", vector(update=EMA(0.8, debias=False), revive=Revive(1.0, unit="tokens"))),
+    ("vector-online", vector(update=Online(ADAM))),
+    ("vector-online-immediate", vector(update=Online(SGD, immediate=True))),
+    ("vector-cosine", vector(metric="cosine")),
+    ("vector-cosine-gradient", vector(metric="cosine", update=Gradient())),
+    ("vector-cosine-online", vector(metric="cosine", update=Online(SGD), start=Uniform())),
+    ("vector-affine", vector(affine=Affine())),
+    ("vector-affine-gradient", vector(affine=Affine(), update=Gradient())),
+    ("vector-affine-online", vector(affine=Affine(), update=Online(SGD))),
+    ("vector-rotation", vector(estimator=RotationTrick())),
+    ("vector-cosine-rotation", vector(metric="cosine", estimator=RotationTrick())),
+    ("vector-gumbel", vector(estimator=Gumbel()), {"samples"}),
+    ("vector-gumbel-soft", vector(estimator=Gumbel(soft=True), update=Gradient()), {"samples"}),
+    (
+        "vector-gumbel-cosine",
+        vector(estimator=Gumbel(soft=True, cosine=True), metric="cosine"),
+        {"samples"},
+    ),
+    ("vector-reparam", vector(estimator=Reparam(), update=Gradient(weight=0.0)), {"noisy"}),
+    (
+        "vector-regularized",
+        vector(
+            update=Gradient(),
+            start=KMeans(iterations=2),
+            regularizers=(Orthogonal(max_codes=4, active_only=True), Diversity()),
+        ),
+    ),
+    ("vector-diverse", vector(metric="cosine", regularizers=(Diversity(temperature=1.0),))),
 ]

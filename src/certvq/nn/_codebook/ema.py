@@ -1,6 +1,6 @@
 """The codebook as a moving average of the tokens that chose each code.
 
-In: nothing. Out: the option. Must not hold state; that is `_statistics`.
+In: nothing. Out: the option. Must not hold state; that is `statistics`.
 """
 
 import math
@@ -21,6 +21,8 @@ class EMA:
     Attributes:
         decay: weight of the past, in [0, 1).
         eps: smoothing of the counts, in tokens, > 0.
+        debias: whether the averages are divided by ``1 - decay^t``. Without it they begin as the
+            start gives them (counts of k-means, or one token for each code), and forget it slowly.
 
     Raises:
         OptionError: `decay` or `eps` out of range.
@@ -32,6 +34,7 @@ class EMA:
 
     decay: float = 0.99
     eps: float = 1e-5
+    debias: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.decay < 1.0:

@@ -10,7 +10,9 @@ import torch
 
 from certvq.assign import assign
 from certvq.errors import OptionError
+from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core import random as _random
+from certvq.nn._core.unit import unit_rows
 
 _NOISE = 0.01
 """Spread of surplus codes around tokens, in standard deviations of each feature."""
@@ -62,6 +64,7 @@ def cluster(
     *,
     iterations: int,
     generator: torch.Generator | None,
+    unit: bool = False,
 ) -> Clusters:
     """Find code vectors for tokens.
 
@@ -70,6 +73,7 @@ def cluster(
         codebook: (K, D), read for its shape and type of number only.
         iterations: Lloyd's iterations at most.
         generator: source of the random choices.
+        unit: whether code vectors are scaled to length one (spherical k-means).
 
     Returns:
         The clusters, of the codebook's type of number. A cluster that lost its tokens keeps its
@@ -78,14 +82,19 @@ def cluster(
     Cost: O(K N D) for the seeds, one certified assignment for each iteration, O(N D) memory.
     """
     size = len(codebook)
-    centres = _seeds(tokens, size, generator).to(codebook.dtype)
+    scaled = unit_rows if unit else _unscaled
+    centres = scaled(_seeds(tokens, size, generator)).to(codebook.dtype)
     codes = assign(tokens, centres).codes
     for _ in range(iterations):
-        centres = _cluster_means(tokens, codes, centres)
+        centres = scaled(_cluster_means(tokens, codes, centres)).to(codebook.dtype)
         before, codes = codes, assign(tokens, centres).codes
         if torch.equal(before, codes):
             break
     return Clusters(centres, torch.bincount(codes, minlength=size))
+
+
+def _unscaled(vectors: torch.Tensor) -> torch.Tensor:
+    return vectors
 
 
 def _seeds(
@@ -137,7 +146,6 @@ def _cluster_means(
     tokens: torch.Tensor, codes: torch.Tensor, centres: torch.Tensor
 ) -> torch.Tensor:
     counts = torch.bincount(codes, minlength=len(centres))
-    sums = torch.zeros(centres.shape, dtype=torch.float64, device=tokens.device)
-    sums.index_add_(0, codes, tokens.double())
+    sums = sums_by_code(tokens, codes, len(centres))
     means = (sums / counts.clamp(min=1)[:, None]).to(centres.dtype)
     return torch.where(counts[:, None] > 0, means, centres)

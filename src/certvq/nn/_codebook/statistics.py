@@ -5,16 +5,39 @@ imply. The statistics of a batch wait until the next training batch arrives, so 
 that a forward pass used is still there when it returns. Must not search for codes.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import nn
 
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.wide import WideBuffers
+
+_CHUNK = 1 << 18
+"""Numbers that are widened at a time."""
 
 
-class RunningStatistics(nn.Module):
+def sums_by_code(tokens: torch.Tensor, codes: torch.Tensor, codebook_size: int) -> torch.Tensor:
+    """Add up the tokens of each code.
+
+    Args:
+        tokens: (N, D), any float type.
+        codes: int64 (N,) in ``range(K)``.
+        codebook_size: K.
+
+    Returns:
+        float64 (K, D).
+
+    Cost: O(N D) time, O(K D) memory. On CUDA the order of additions varies unless
+    ``torch.use_deterministic_algorithms(True)`` is set.
+    """
+    width = tokens.shape[1]
+    sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
+    step = max(1, _CHUNK // max(1, width))
+    for start in range(0, len(tokens), step):
+        part = slice(start, start + step)
+        sums.index_add_(0, codes[part], tokens[part].double())
+    return sums
+
+
+class RunningStatistics(WideBuffers):
     """Moving averages with the correction of the start, in float32 or wider.
 
     Args:
@@ -27,6 +50,8 @@ class RunningStatistics(nn.Module):
         sums: (K, width), sums of tokens per batch, times `weight`.
         pending_counts: (K,), tokens of the latest training batch, not yet averaged.
         pending_sums: (K, width), likewise.
+        held: whether what waits shall go on waiting, so that the next batch adds to it; not part of
+            the state dict.
     """
 
     weight: torch.Tensor
@@ -37,6 +62,7 @@ class RunningStatistics(nn.Module):
 
     def __init__(self, codebook_size: int, width: int) -> None:
         super().__init__()
+        self.held = False
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.register_buffer("weight", torch.zeros((), dtype=dtype))
         for name in ("counts", "pending_counts"):
@@ -57,7 +83,7 @@ class RunningStatistics(nn.Module):
         self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
 
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
-        """Keep the statistics of tokens, of all processes, for the next call of `average`.
+        """Add the statistics of a batch, of all processes, to what the next `average` takes in.
 
         Several calls before it add up, as where one codebook serves several levels.
 
@@ -65,15 +91,14 @@ class RunningStatistics(nn.Module):
             tokens: (N, D).
             codes: (N,) int64.
 
-        Cost: O(N D). On CUDA the order of additions varies unless
-        ``torch.use_deterministic_algorithms(True)`` is set.
+        Cost: that of `sums_by_code`.
         """
         codebook_size, width = self.sums.shape
-        sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
-        sums.index_add_(0, codes, tokens[:, :width].double())
-        counts = torch.bincount(codes, minlength=codebook_size).double()
-        self.pending_sums.add_(add_over_processes(sums))
+        counts = torch.bincount(codes, minlength=codebook_size).to(self.counts.dtype)
         self.pending_counts.add_(add_over_processes(counts))
+        if width:
+            sums = sums_by_code(tokens, codes, codebook_size)
+            self.pending_sums.add_(add_over_processes(sums))
 
     def average(self, decay: float) -> bool:
         """Take the waiting batch into the averages.
@@ -82,12 +107,12 @@ class RunningStatistics(nn.Module):
             decay: weight of the past.
 
         Returns:
-            Whether there was a batch with at least one token.
+            Whether there was a batch with at least one token, and it was not held.
         """
-        if not bool(self.pending_counts.any()):
+        if self.held or not bool(self.pending_counts.any()):
             return False
         fresh = 1.0 - decay
-        self.weight.mul_(decay).add_(fresh)
+        self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
         self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
         self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
         self.pending_counts.zero_()
@@ -105,23 +130,13 @@ class RunningStatistics(nn.Module):
         smoothed = (counts + eps) / (total + len(counts) * eps) * total
         return self.sums.double() / self.weight / smoothed[:, None]
 
-    def replace(self, rows: torch.Tensor, vectors: torch.Tensor, share: float) -> None:
+    def replace(self, rows: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor) -> None:
         """Forget the past of some codes.
 
         Args:
             rows: (M,) int64, codes.
             vectors: (M, D), their new code vectors.
-            share: how many tokens they shall seem to have had, in units of the mean count.
+            tokens: (), the running count that they shall seem to have.
         """
-        tokens = self.counts.mean() * share
         self.counts[rows] = tokens
         self.sums[rows] = vectors[:, : self.sums.shape[1]].to(self.sums.dtype) * tokens
-
-    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "RunningStatistics":
-        kept = dict(self._buffers)
-        super()._apply(fn, *args, **kwargs)
-        for name, old in kept.items():
-            new = self._buffers[name]
-            if old is not None and new is not None and new.dtype.itemsize < torch.float32.itemsize:
-                self._buffers[name] = old.to(new.device)
-        return self

@@ -16,7 +16,7 @@ from certvq.assign import assign
 @torch.library.custom_op("certvq::assign", mutates_args=())
 def assign_operator(
     latents: torch.Tensor, codebook: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Find the nearest codes; `certvq.assign` as an operator of torch.
 
     Args:
@@ -24,7 +24,7 @@ def assign_operator(
         codebook: (K, D) finite floats.
 
     Returns:
-        codes, int64 (N,), and decided_by, uint8 (N,).
+        codes, int64 (N,); decided_by, uint8 (N,); sqdist, float64 (N,): as in `Assignment`.
 
     Raises:
         NonFiniteError: NaN or infinity.
@@ -36,29 +36,31 @@ def assign_operator(
     """
     with torch.autocast(latents.device.type, enabled=False):
         found = assign(latents.detach(), codebook.detach())
-    codes: torch.Tensor = found.codes
-    decided_by: torch.Tensor = found.decided_by
-    return codes, decided_by
+    return found.codes, found.decided_by, found.sqdist
 
 
 @assign_operator.register_fake
-def _(latents: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _(
+    latents: torch.Tensor, codebook: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     del codebook
-    rows = latents.shape[:1]
-    return latents.new_empty(rows, dtype=torch.int64), latents.new_empty(rows, dtype=torch.uint8)
+    codes, decided_by, sqdist = (
+        latents.new_empty(latents.shape[:1], dtype=number)
+        for number in (torch.int64, torch.uint8, torch.float64)
+    )
+    return codes, decided_by, sqdist
 
 
 @assign_operator.register_vmap
 def _(
     info: Any, in_dims: tuple[int | None, int | None], latents: torch.Tensor, codebook: torch.Tensor
-) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[int, int]]:
+) -> tuple[list[torch.Tensor], list[int]]:
     """One search for each entry of the batch; one for all where the codebook is the same."""
     latents_dim, codebook_dim = in_dims
     if codebook_dim is None:
         batch = latents.movedim(latents_dim or 0, 0)
         found = assign_operator(batch.reshape(-1, batch.shape[-1]), codebook)
-        codes, decided_by = (part.reshape(batch.shape[:-1]) for part in found)
-        return (codes, decided_by), (0, 0)
+        return [part.reshape(batch.shape[:-1]) for part in found], [0, 0, 0]
     searches = [
         assign_operator(
             latents if latents_dim is None else latents.select(latents_dim, place),
@@ -66,8 +68,7 @@ def _(
         )
         for place in range(info.batch_size)
     ]
-    codes, decided_by = (torch.stack(part) for part in zip(*searches, strict=True))
-    return (codes, decided_by), (0, 0)
+    return [torch.stack(part) for part in zip(*searches, strict=True)], [0, 0, 0]
 
 
 @torch.library.custom_op("certvq::straight_through", mutates_args=())

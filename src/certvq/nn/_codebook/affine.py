@@ -1,0 +1,114 @@
+"""A codebook that follows the mean and spread of the latents.
+
+In: latents and code vectors. Out: running moments, and the affine map from one to the other. Must
+not search for codes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from certvq.errors import OptionError
+from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.wide import WideBuffers
+
+_LEAST_VARIANCE = 1e-5
+"""Variances below count as this."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Shift and scale all code vectors to the running mean and deviation of the latents.
+
+    Mathematics, for each feature: ``c' = (c - m_c) s_z / s_c + m_z`` with running means m and
+    deviations s of the stored code vectors and of the latents, ``s = sqrt(max(variance, 1e-5))``.
+    Codes are the nearest among the c' as rounded, and `decode` returns c'. The moments are taken in
+    at the beginning of each training forward, before codes are assigned; with several processes,
+    from all of them.
+
+    Attributes:
+        batch_decay: weight of the past of the latents' moments, in [0, 1).
+        codebook_decay: likewise of the code vectors' moments.
+
+    Raises:
+        OptionError: an option out of its range.
+
+    References:
+        Huh et al., "Straightening Out the Straight-Through Estimator: Overcoming Optimization
+        Challenges in Vector Quantized Networks", 2023 (arXiv 2305.08842), section 4.1.
+    """
+
+    batch_decay: float = 0.99
+    codebook_decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("batch_decay", "codebook_decay"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                text = f"Affine {name} must lie in [0, 1), got {getattr(self, name)}"
+                raise OptionError(text)
+
+
+class AffineMap(WideBuffers):
+    """The running moments, and the map that they make; the identity before the first batch.
+
+    Attributes:
+        begun: (), whether there was a batch.
+        batch_mean, batch_variance, codebook_mean, codebook_variance: (D,).
+    """
+
+    begun: torch.Tensor
+    batch_mean: torch.Tensor
+    batch_variance: torch.Tensor
+    codebook_mean: torch.Tensor
+    codebook_variance: torch.Tensor
+
+    def __init__(self, option: Affine, dim: int) -> None:
+        super().__init__()
+        self.option = option
+        self.register_buffer("begun", torch.tensor(False))
+        for name in ("batch", "codebook"):
+            self.register_buffer(f"{name}_mean", torch.zeros(dim))
+            self.register_buffer(f"{name}_variance", torch.ones(dim))
+
+    @torch.no_grad()
+    def observe(self, latents: torch.Tensor, codebook: torch.Tensor) -> None:
+        """Take the moments of a batch and of the code vectors in.
+
+        Args:
+            latents: (N, D); no latent on any process changes nothing.
+            codebook: (K, D), as stored.
+        """
+        wide = latents.double()
+        count = add_over_processes(torch.tensor(float(len(wide)), device=wide.device))
+        if not bool(count):
+            return
+        mean = add_over_processes(wide.sum(dim=0)) / count
+        variance = add_over_processes((wide - mean).square().sum(dim=0)) / count
+        book = codebook.double()
+        fresh = {
+            "batch_mean": (mean, self.option.batch_decay),
+            "batch_variance": (variance, self.option.batch_decay),
+            "codebook_mean": (book.mean(dim=0), self.option.codebook_decay),
+            "codebook_variance": (book.var(dim=0, correction=0), self.option.codebook_decay),
+        }
+        begun = bool(self.begun)
+        for name, (value, decay) in fresh.items():
+            running = getattr(self, name)
+            past = running.double() * decay + value * (1.0 - decay)
+            running.copy_(past if begun else value)
+        self.begun.fill_(True)
+
+    def forward(self, codebook: torch.Tensor) -> torch.Tensor:
+        """Map stored code vectors to those in use, (K, D)."""
+        mapped = (codebook - self.codebook_mean) * self.ratio() + self.batch_mean
+        return mapped.to(codebook.dtype)
+
+    def inverse(self, latents: torch.Tensor) -> torch.Tensor:
+        """Map latents to where stored code vectors are, (N, D)."""
+        return (latents - self.batch_mean) / self.ratio() + self.codebook_mean
+
+    def ratio(self) -> torch.Tensor:
+        """Return the factor of each feature, (D,)."""
+        variances = (self.batch_variance, self.codebook_variance)
+        batch, codebook = (v.clamp(min=_LEAST_VARIANCE).sqrt() for v in variances)
+        return batch / codebook
