@@ -57,6 +57,8 @@ inline HalfDoubles sums(const Doubles (&v)[4]) {
          __builtin_shufflevector(low, high, 1, 3, 5, 7);
 }
 
+#include "rounded-inl.h"
+
 void squares(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
              double *out) {
   for (std::int64_t row = 0; row < count; ++row, rows += stride) {

@@ -79,6 +79,11 @@ constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
   return (4.0 * underflow_radius(dim));
 }
 
+/// Theorems: dot_rounding_error_le.
+[[maybe_unused]] static inline double sqdist_pair_radius(double sqdist, double dim) {
+  return ((((dim + 20.0) * (dim + 20.0)) * (UNIT_ROUNDOFF * UNIT_ROUNDOFF)) * sqdist);
+}
+
 /// Theorems: isNearestCode_of_small_perturbation, dot_rounding_error_le.
 [[maybe_unused]] static inline double border_distance_of_sqdist(double farther, double nearer, double between, double dim) {
   const double gap = greater((sqdist_lower(farther, dim) - sqdist_upper(nearer, dim)), 0.0);

@@ -125,6 +125,9 @@ struct Isa {
   /// Squared distances of pairs of a row and a code vector, in float64.
   void (*sqdist)(const double *rows, const void *vectors, bool wide, std::int64_t stride,
                  const Pairs &pairs, double *out);
+  /// Squared distance of two rows of `stride` doubles as a sum of two doubles, which errs by at most
+  /// bounds::sqdist_pair_radius if it is within 2^-900 .. 2^1000; else it may be anything.
+  void (*sqdist_pair)(const double *row, const double *vector, std::int64_t stride, double *out);
   /// Transpose `count` vectors from the `first`, at most kDenseCodes, to (dim, kDenseCodes).
   void (*transpose)(const void *vectors, bool wide, std::int64_t first, std::int64_t count,
                     std::int64_t stride, std::int64_t dim, double *out);

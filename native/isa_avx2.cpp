@@ -70,7 +70,7 @@ bool supported() {
 
 extern const Isa kAvx2;
 const Isa kAvx2 = {"avx2", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped,
+                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
                    take, measure, write_panel};
 
 }  // namespace certvq

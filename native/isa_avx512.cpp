@@ -62,7 +62,7 @@ bool supported() {
 
 extern const Isa kAvx512;
 const Isa kAvx512 = {"avx512",   kLanes,  supported, read_rows, squares,   quantize,
-                     scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped,
+                     scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
                      take, measure, write_panel};
 
 }  // namespace certvq

@@ -61,7 +61,7 @@ bool supported() { return true; }
 
 extern const Isa kNeon;
 const Isa kNeon = {"neon", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped,
+                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
                    take, measure, write_panel};
 
 }  // namespace certvq

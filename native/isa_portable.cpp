@@ -62,7 +62,7 @@ bool supported() { return true; }
 
 extern const Isa kPortable;
 const Isa kPortable = {"portable", kLanes,     supported, read_rows, squares,   quantize,
-                       scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped,
+                       scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
                        take, measure, write_panel};
 
 }  // namespace certvq

@@ -62,7 +62,7 @@ bool supported() {
 
 extern const Isa kVnni;
 const Isa kVnni = {"avx512_vnni", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,          gaps,          reached,          certify,   settle,     collect,   sqdist,    transpose, dense,     wrapped,
+                   scan,          gaps,          reached,          certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
                    take, measure, write_panel};
 
 }  // namespace certvq

@@ -25,6 +25,7 @@ FUNCTIONS = (
     "sqdist_upper",
     "farther_factor",
     "farther_slack",
+    "sqdist_pair_radius",
     "border_distance_of_sqdist",
     "border_distance_of_product",
     "border_reach",

@@ -20,6 +20,7 @@
 #include "bounds.h"
 #include "isa.h"
 #include "packed.h"
+#include "rounded.h"
 #include "row_norms.h"
 #include "stability.h"
 
@@ -109,21 +110,66 @@ nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, i
 
 using Codes = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+void check(const Codes &codes, std::int64_t rows, std::int64_t codebook_size) {
+  if (static_cast<std::int64_t>(codes.shape(0)) != rows) {
+    throw std::invalid_argument("one code for each of the " + std::to_string(rows) +
+                                " latents expected, got " + std::to_string(codes.shape(0)));
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t code = codes.data()[row];
+    if (code < 0 || code >= codebook_size) {
+      throw std::invalid_argument("codes must lie in range(" + std::to_string(codebook_size) +
+                                  "), got " + std::to_string(code));
+    }
+  }
+}
+
+using AnyRows = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
+
+certvq::Matrix matrix(const AnyRows &rows, bool brain) {
+  certvq::Number number;
+  if (rows.dtype() == nb::dtype<double>()) {
+    number = certvq::Number::kFloat64;
+  } else if (rows.dtype() == nb::dtype<float>()) {
+    number = certvq::Number::kFloat32;
+  } else if (rows.dtype() == nb::dtype<std::uint16_t>()) {
+    number = half(brain);
+  } else {
+    throw nb::type_error("entries must be float64, float32 or uint16");
+  }
+  return {rows.data(),    number,         static_cast<std::int64_t>(rows.shape(0)),
+          static_cast<std::int64_t>(rows.shape(1)), rows.stride(0), rows.stride(1)};
+}
+
+Column<double> rounded_sqdist(const AnyRows &latents, bool brain_latents, const AnyRows &codebook,
+                              bool brain_codebook, const Codes &codes, int threads,
+                              const std::string &isa) {
+  const certvq::Matrix points = matrix(latents, brain_latents);
+  const certvq::Matrix vectors = matrix(codebook, brain_codebook);
+  if (points.columns != vectors.columns || points.columns < 1 || threads < 1) {
+    throw std::invalid_argument("latents and codebook of the same dim and at least one thread "
+                                "expected, got dims " + std::to_string(points.columns) + " and " +
+                                std::to_string(vectors.columns) + " and " +
+                                std::to_string(threads) + " threads");
+  }
+  check(codes, points.rows, vectors.rows);
+  const certvq::Isa &chosen = certvq::choose_isa(isa.c_str());
+  const auto rows = static_cast<std::size_t>(points.rows);
+  std::unique_ptr<double[]> sqdist(new double[rows]);
+  {
+    nb::gil_scoped_release release;
+    certvq::rounded_sqdists(chosen, points, vectors, codes.data(), threads, sqdist.get(),
+                            interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  return column(std::move(sqdist), rows);
+}
+
 nb::object stability(const certvq::Packed &packed, const certvq::Matrix &latents,
                      const Codes &codes, int threads) {
   check(packed, latents, threads);
   const auto rows = static_cast<std::size_t>(latents.rows);
-  if (codes.shape(0) != rows) {
-    throw std::invalid_argument("one code for each of the " + std::to_string(rows) +
-                                " latents expected, got " + std::to_string(codes.shape(0)));
-  }
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::int64_t code = codes.data()[row];
-    if (code < 0 || code >= packed.given) {
-      throw std::invalid_argument("codes must lie in range(" + std::to_string(packed.given) +
-                                  "), got " + std::to_string(code));
-    }
-  }
+  check(codes, latents.rows, packed.given);
   std::unique_ptr<double[]> radii(new double[rows]);
   certvq::Refusal refusal;
   {
@@ -159,6 +205,7 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
   values["sqdist_upper"] = own::sqdist_upper(norm, dim);
   values["farther_factor"] = own::farther_factor(dim);
   values["farther_slack"] = own::farther_slack(dim);
+  values["sqdist_pair_radius"] = own::sqdist_pair_radius(norm, dim);
   values["border_distance_of_sqdist"] = own::border_distance_of_sqdist(norm, residual, names, dim);
   values["border_distance_of_product"] =
       own::border_distance_of_product(norm, norm, residual, names, dim);
@@ -186,6 +233,10 @@ NB_MODULE(_kernel, module) {
   module.def("isas", &isas, "Name the instruction sets that run here, the best first.");
   module.def("bounds", &bounds, "dim"_a, "norm"_a, "residual"_a, "names"_a,
              "Evaluate the generated bounds, for comparison with certvq.bounds; the scale is 4.");
+
+  module.def("rounded_sqdist", &rounded_sqdist, "latents"_a.noconvert(), "brain_latents"_a,
+             "codebook"_a.noconvert(), "brain_codebook"_a, "codes"_a.noconvert(), "threads"_a,
+             "isa"_a, "Round the squared distance of each latent to the vector of its code once.");
 
   nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
       .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })

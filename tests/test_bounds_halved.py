@@ -92,6 +92,14 @@ def check_farther_slack(bound):
     assert bounds.sqdist_lower(bound(DIM), DIM) > bounds.sqdist_upper(0.0, DIM)
 
 
+def check_sqdist_pair_radius(bound):
+    """And it leaves room for a rounding of the second double with the radius added."""
+    for dim in (1, DIM, 2**24):
+        second = (dim + 11) * U
+        needed = second * gamma(dim + 20) + U**2
+        assert Fraction(bound(1.0, dim)) >= (needed + second * U) * (1 + gamma(dim + 8))
+
+
 def check_border_distance_lower(bound):
     border = bound(np.array([1.0]), np.array([3.0]), np.array([0.0]))[0]
     assert Fraction(1, 6) * (1 - 100 * U) <= Fraction(border) <= Fraction(1, 6)

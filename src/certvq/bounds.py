@@ -308,6 +308,28 @@ def farther_slack(dim: int) -> float:
     return 4.0 * underflow_radius(dim)
 
 
+@justified_by("dot_rounding_error_le")
+def sqdist_pair_radius(sqdist: float, dim: int) -> float:
+    """Bound the error of a squared distance that was summed as two doubles.
+
+    Mathematics: with ``x - y = d + e``, ``d^2 = p + q`` and ``s + p = s' + t`` exactly, the true
+    value is the last s, and the sum of all t, q, ``2 d e`` and ``e^2``. The products p are summed
+    in eight lanes and these added up, so that all t are at most ``(D + 7) u`` of the value, all q
+    at most u, all ``2 d e`` at most ``2 u``; the second double is the sum of these, of which each
+    passes at most ``D + 20`` roundings. It leaves out ``e^2``, at most ``u^2`` of the value. So the
+    error is at most ``(D + 11) u gamma(D + 20) + u^2`` of the value.
+
+    Args:
+        sqdist: the first double, within ``2**-900 .. 2**1000``: underflow is of no account.
+        dim: D, at most 2**24.
+
+    Returns:
+        The bound, with room for what the sums of the products are off by, relatively, and for one
+        rounding of either of ``second - bound`` and ``second + bound``.
+    """
+    return (dim + 20.0) * (dim + 20.0) * (UNIT_ROUNDOFF * UNIT_ROUNDOFF) * sqdist
+
+
 @justified_by("isNearestCode_of_small_perturbation")
 def border_distance_lower(
     sqdist_gap: Float64Array, code_distance: Float64Array, gap_error: Float64Array

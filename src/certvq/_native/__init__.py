@@ -137,6 +137,39 @@ def stability(
     return _kernel.stability(packed, latents, codes, threads)
 
 
+def rounded_sqdist(
+    latents: tuple[np.ndarray, str],
+    codebook: tuple[np.ndarray, str],
+    codes: Int64Array,
+    threads: int,
+) -> Float64Array:
+    """Round the squared distance of each latent to the code vector of its code, once.
+
+    Args:
+        latents: (N, D), as for `pack`, and the name of the type that the entries stand for.
+        codebook: (K, D), likewise.
+        codes: int64 (N,), contiguous, in ``range(K)``.
+        threads: at least 1.
+
+    Returns:
+        float64 (N,): to nearest even, infinite where float64 ends; of finite numbers of any
+        magnitude.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    return _kernel.rounded_sqdist(
+        latents[0],
+        latents[1] == "bfloat16",
+        codebook[0],
+        codebook[1] == "bfloat16",
+        codes,
+        threads,
+        forced_isa(),
+    )
+
+
 def ieee754() -> bool | None:
     """Say whether this thread rounds to nearest and keeps subnormals; None without the kernel."""
     return None if _kernel is None else _kernel.ieee754()

@@ -36,6 +36,17 @@ def isas() -> list[str]:
 def bounds(dim: float, norm: float, residual: float, names: float) -> dict[str, float]:
     """Evaluate the generated bounds, for comparison with certvq.bounds; the scale is 4."""
 
+def rounded_sqdist(
+    latents: NDArray[Any],
+    brain_latents: bool,
+    codebook: NDArray[Any],
+    brain_codebook: bool,
+    codes: NDArray[np.int64],
+    threads: int,
+    isa: str,
+) -> NDArray[np.float64]:
+    """Round the squared distance of each latent to the vector of its code once."""
+
 @overload
 def pack(codebook: NDArray[Any], isa: str) -> Packed: ...
 @overload

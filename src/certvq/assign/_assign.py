@@ -7,11 +7,11 @@ on the same device. Everything is validated before anything is computed.
 import numpy as np
 
 from certvq._types import Array
-from certvq.assign._arrays import as_array, sender, to_host
+from certvq.assign._arrays import as_array, sender
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
 from certvq.assign._prepare import as_prepared
-from certvq.assign._sqdist import row_sqdist
+from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
 
 
@@ -29,7 +29,7 @@ def assign(
             neither may change before the call returns. Its type of number may differ from that of
             the latents: each number is read as the exact rational that it stands for.
         backend: ``"auto"``, or one of `certvq.backends()`. It changes the speed, never a code.
-        exact_sqdist: round `sqdist` correctly; slower.
+        exact_sqdist: round each `sqdist` correctly, to nearest even.
 
     Returns:
         An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, where the latents are.
@@ -67,8 +67,10 @@ def assign(
     require_ieee754()
     decided = find_backend(backend, array)(array, prepared)
     distances = decided.sqdist
-    if distances is None or exact_sqdist:
-        distances = row_sqdist(to_host(array), prepared, decided.codes, exact=exact_sqdist)
+    if exact_sqdist:
+        distances = rounded_sqdist(array, prepared, decided.codes)
+    elif distances is None:
+        distances = row_sqdist(array, prepared, decided.codes)
     send = sender(array)
     return Assignment(
         codes=send(np.ascontiguousarray(decided.codes)),

@@ -8,11 +8,10 @@ import numpy as np
 
 from certvq import _native
 from certvq._types import Array, Float64Array
-from certvq.assign._arrays import to_host
 from certvq.assign._assignment import Decided
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
-from certvq.assign._sqdist import SMALLEST_PRODUCT, row_sqdist
+from certvq.assign._sqdist import SMALLEST_PRODUCT, rounded_sqdist
 from certvq.assign._threads import thread_count
 from certvq.errors import BackendUnavailableError
 
@@ -57,6 +56,5 @@ def _mend_underflow(
     """Round the squared distances correctly whose terms may have underflowed."""
     doubtful = np.flatnonzero(sqdist < SMALLEST_PRODUCT)
     if doubtful.size:
-        rows = to_host(latents[doubtful])
-        sqdist[doubtful] = row_sqdist(rows, prepared, codes[doubtful], exact=False)
+        sqdist[doubtful] = rounded_sqdist(latents[doubtful], prepared, codes[doubtful])
     return sqdist
