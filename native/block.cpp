@@ -31,10 +31,20 @@ Block::Block(const Packed &packed) : packed_(packed) {
 }
 
 Refusal Block::read(const Matrix &latents, std::int64_t first, std::int64_t count) {
-  const Isa &isa = *packed_.isa;
+  packed_.isa->read(latents, first, count, packed_.stride, exact_.data());
+  return examine(count);
+}
+
+Refusal Block::gather(const Matrix &latents, const std::int64_t *rows, std::int64_t count) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    packed_.isa->read(latents, rows[row], 1, packed_.stride, entries(row));
+  }
+  return examine(count);
+}
+
+Refusal Block::examine(std::int64_t count) {
   rows_ = count;
-  isa.read(latents, first, count, packed_.stride, exact_.data());
-  isa.squares(exact_.data(), packed_.centre.data(), count, packed_.stride, squares_.data());
+  packed_.isa->squares(exact_.data(), packed_.centre.data(), count, packed_.stride, squares_.data());
   for (std::int64_t row = 0; row < count; ++row) {
     if (squares_.data()[row] < kLargestSquare) continue;
     double poison = 0.0;  // NaN as soon as one entry is NaN or infinite

@@ -20,6 +20,13 @@ class Block {
   /// Read `count` rows from the `first`; refuses what is not finite or beyond 2^400.
   Refusal read(const Matrix &latents, std::int64_t first, std::int64_t count);
 
+  /// Read the rows of these numbers.
+  Refusal gather(const Matrix &latents, const std::int64_t *rows, std::int64_t count);
+
+  /// Look at `count` rows that the caller wrote to `entries`; refuses as `read` does.
+  Refusal examine(std::int64_t count);
+  double *entries(std::int64_t row) { return exact_.data() + row * packed_.stride; }
+
   /// Round the rows that were read, and fill the last tile with zeros.
   void quantize();
 

@@ -36,10 +36,11 @@ void Dense::load(std::int64_t first, std::int64_t codes) {
 }
 
 bool Dense::decide(const double *rows, const double *reached, std::int64_t count, Choice *choices,
-                   const std::function<bool()> &goes_on) {
-  std::vector<Row> states(static_cast<std::size_t>(count), Row{HUGE_VAL, false, {}, {}});
+                   const std::function<bool()> &goes_on, const std::int32_t *besides) {
+  std::vector<Row> states(static_cast<std::size_t>(count), Row{HUGE_VAL, -1, false, {}, {}});
   for (std::int64_t row = 0; row < count; ++row) {
     states[static_cast<std::size_t>(row)].limit = limit(reached[row]);
+    if (besides != nullptr) states[static_cast<std::size_t>(row)].besides = besides[row];
   }
   for (std::int64_t first = 0; first < packed_.distinct; first += kDenseCodes) {
     const std::int64_t codes = std::min<std::int64_t>(kDenseCodes, packed_.distinct - first);
@@ -54,7 +55,7 @@ bool Dense::decide(const double *rows, const double *reached, std::int64_t count
     Row &state = states[static_cast<std::size_t>(row)];
     const double *exact = rows + row * packed_.stride;
     if (state.crowded) {
-      tied.emplace_back(exact, packed_.dim, state.limit, choices + row);
+      tied.emplace_back(exact, packed_.dim, state, choices + row);
     } else {
       close(exact, state, choices[row]);
     }
@@ -67,15 +68,26 @@ bool Dense::decide(const double *rows, const double *reached, std::int64_t count
   return true;
 }
 
+/// Make the squared distance of one code of a chunk infinite; return the least of the others.
+double Dense::leave_out(std::int32_t besides, std::int64_t first, std::int64_t codes, double least) {
+  const std::int64_t place = besides - first;
+  if (besides < 0 || place < 0 || place >= codes) return least;
+  double *sqdist = sqdist_.data();
+  sqdist[place] = HUGE_VAL;
+  return *std::min_element(sqdist, sqdist + codes);
+}
+
 /// Keep what may be nearest of one chunk of codes.
 void Dense::narrow(const double *row, std::int64_t first, std::int64_t codes, Row &state) {
   if (state.crowded) return;
-  const double least = packed_.isa->dense(row, transposed_.data(), packed_.dim, sqdist_.data());
+  const double least =
+      leave_out(state.besides, first, codes,
+                packed_.isa->dense(row, transposed_.data(), packed_.dim, sqdist_.data()));
   if (least > state.limit) return;
   state.limit = std::min(state.limit, limit(least));
   for (std::int64_t code = 0; code < codes; ++code) {
     const double value = sqdist_.data()[code];
-    if (value > state.limit) continue;
+    if (value > state.limit || first + code == state.besides) continue;
     if (state.open.size() == kOpenCodes) {  // forget what is no longer open
       std::size_t kept = 0;
       for (std::size_t i = 0; i < kOpenCodes; ++i) {
@@ -159,7 +171,8 @@ bool Dense::break_ties(std::vector<Tied> &tied, const std::function<bool()> &goe
 
 void Dense::compare_chunk(Tied &row, std::int64_t first, std::int64_t codes) {
   const double least =
-      packed_.isa->dense(row.exact, transposed_.data(), packed_.dim, sqdist_.data());
+      leave_out(row.besides, first, codes,
+                packed_.isa->dense(row.exact, transposed_.data(), packed_.dim, sqdist_.data()));
   row.least = std::min(row.least, least);
   if (least > row.limit) return;
   if (row.by_remainder) {

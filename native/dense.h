@@ -25,24 +25,27 @@ class Dense {
   };
 
   /// Decide rows of `packed.stride` doubles each; false if `goes_on` said no. `reached` are computed
-  /// squared distances to some code vector, which bound the least ones.
+  /// squared distances to some code vector, which bound the least ones. With `besides`, one code a
+  /// row, which is left out: the lowest nearest one of all others is chosen, and there is one.
   bool decide(const double *rows, const double *reached, std::int64_t count, Choice *choices,
-              const std::function<bool()> &goes_on);
+              const std::function<bool()> &goes_on, const std::int32_t *besides = nullptr);
 
  private:
   struct Row {
     double limit;                     // what is computed as farther is farther
+    std::int32_t besides;             // a code that is left out, or -1
     bool crowded;                     // more open codes than are remembered
     std::vector<std::int32_t> open;   // codes that may be nearest
     std::vector<double> open_sqdist;  // their computed squared distances
   };
 
   struct Tied {
-    Tied(const double *exact, std::int64_t dim, double limit, Choice *choice)
-        : exact(exact), limit(limit), choice(choice), integers(static_cast<std::size_t>(dim)),
-          among(exact, dim) {}
+    Tied(const double *exact, std::int64_t dim, const Row &row, Choice *choice)
+        : exact(exact), limit(row.limit), besides(row.besides), choice(choice),
+          integers(static_cast<std::size_t>(dim)), among(exact, dim) {}
     const double *exact;
     double limit;
+    std::int32_t besides;
     double least = 0.0;           // computed squared distance
     bool by_remainder = false;    // else by integers of any length
     bool sure = false;
@@ -55,6 +58,7 @@ class Dense {
 
   double limit(double least) const;
   void load(std::int64_t first, std::int64_t codes);
+  double leave_out(std::int32_t besides, std::int64_t first, std::int64_t codes, double least);
   void narrow(const double *row, std::int64_t first, std::int64_t codes, Row &state);
   void close(const double *row, Row &state, Choice &choice);
   bool find_grid(const std::vector<Tied> &tied, int &exponent);

@@ -22,6 +22,7 @@
 #include "packed.h"
 #include "rounded.h"
 #include "row_norms.h"
+#include "second.h"
 #include "stability.h"
 
 namespace nb = nanobind;
@@ -181,6 +182,23 @@ nb::object stability(const certvq::Packed &packed, const certvq::Matrix &latents
   return nb::cast(column(std::move(radii), rows));
 }
 
+nb::object second(const certvq::Packed &packed, const AnyRows &latents, bool brain,
+                  const Codes &codes, int threads) {
+  const certvq::Matrix points = matrix(latents, brain);
+  check(packed, points, threads);
+  check(codes, points.rows, packed.given);
+  const auto rows = static_cast<std::size_t>(points.rows);
+  std::unique_ptr<std::int64_t[]> seconds(new std::int64_t[rows]);
+  certvq::Refusal refusal;
+  {
+    nb::gil_scoped_release release;
+    refusal = certvq::second(packed, points, codes.data(), threads, seconds.get(), interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (refusal != certvq::Refusal::kNone) return nb::none();
+  return nb::cast(column(std::move(seconds), rows));
+}
+
 std::vector<std::string> isas() {
   std::vector<std::string> names;
   for (int isa = 0; isa < certvq::kIsaCount; ++isa) {
@@ -306,4 +324,8 @@ NB_MODULE(_kernel, module) {
       },
       "packed"_a, "latents"_a.noconvert(), "codes"_a.noconvert(), "threads"_a, "brain"_a,
       kStabilityDoc);
+
+  module.def("second", &second, "packed"_a, "latents"_a.noconvert(), "brain"_a,
+             "codes"_a.noconvert(), "threads"_a,
+             "Find the nearest other code of each latent, or None where it refuses.");
 }

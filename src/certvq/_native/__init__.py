@@ -137,6 +137,30 @@ def stability(
     return _kernel.stability(packed, latents, codes, threads)
 
 
+def second(
+    packed: "Packed", latents: np.ndarray, number: str, codes: Int64Array, threads: int
+) -> Int64Array | None:
+    """Find the nearest code of each latent among the distinct vectors besides that of its code.
+
+    Args:
+        packed: a usable codebook.
+        latents: (N, D), as for `pack`.
+        number: name of the type that the entries stand for.
+        codes: int64 (N,), contiguous, each the lowest of the user's codes with its vector.
+        threads: at least 1.
+
+    Returns:
+        Codes (N,), each the lowest with its vector, -1 where there is one distinct vector only; or
+        None where numbers are not finite or beyond 2**400.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    found = _kernel.second(packed, latents, number == "bfloat16", codes, threads)
+    return None if found is None else found.view(np.int64)
+
+
 def rounded_sqdist(
     latents: tuple[np.ndarray, str],
     codebook: tuple[np.ndarray, str],

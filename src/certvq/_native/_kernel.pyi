@@ -70,3 +70,8 @@ def stability(
     packed: Packed, latents: NDArray[np.uint16], codes: NDArray[np.int64], threads: int, brain: bool
 ) -> NDArray[np.float64] | None:
     """Bound how far each latent may move before its code can change, or None where it refuses."""
+
+def second(
+    packed: Packed, latents: NDArray[Any], brain: bool, codes: NDArray[np.int64], threads: int
+) -> NDArray[np.int64] | None:
+    """Find the nearest other code of each latent, or None where it refuses."""

@@ -11,12 +11,18 @@ from certvq.assign._arrays import as_array, sender
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
 from certvq.assign._prepare import as_prepared
+from certvq.assign._second import find_second
 from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
 
 
 def assign(
-    latents: Array, codebook: Array, *, backend: str = "auto", exact_sqdist: bool = False
+    latents: Array,
+    codebook: Array,
+    *,
+    backend: str = "auto",
+    exact_sqdist: bool = False,
+    second: bool = False,
 ) -> Assignment:
     """Find the nearest code of each latent, certified over the real numbers.
 
@@ -30,15 +36,19 @@ def assign(
             the latents: each number is read as the exact rational that it stands for.
         backend: ``"auto"``, or one of `certvq.backends()`. It changes the speed, never a code.
         exact_sqdist: round each `sqdist` correctly, to nearest even.
+        second: find the nearest code besides the chosen one too.
 
     Returns:
-        An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, where the latents are.
+        An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, where the latents are; with
+        ``second`` if that was asked for: ``second[n]`` is the lowest index at the least distance
+        among all j other than ``codes[n]``, -1 where K = 1.
 
     Raises:
         ShapeError: wrong rank, empty codebook, or latents and codebook of different dim.
         DTypeError: numbers that are not floats.
         NonFiniteError: NaN or infinity; names the first row and column.
         BackendUnavailableError: unknown backend, or something that it needs is missing.
+        OptionError: `second` with the backend ``"lean"``, which does not offer it.
         BackendError: a registered function returned something else than codes.
         CertificateError: a backend registered with ``on_violation="raise"`` proposed a wrong code.
         FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
@@ -47,8 +57,9 @@ def assign(
     Guarantee: the codes are the lowest nearest ones over the real numbers, a function of the
         numbers alone: by ``quantized_score_gap_le`` and ``refine_sound`` in the native backend, by
         ``certified_assign`` in those of NumPy and torch.
-    Ties: the lowest index.
-    Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores.
+    Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
+    Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores. With `second`
+        two to three times the time, more where N K D is not what takes it (docs/performance.md).
 
     Example:
         >>> import numpy as np, certvq
@@ -60,20 +71,25 @@ def assign(
         array([1.25, 0.5 ])
         >>> [certvq.DecidedBy(d).name for d in a.decided_by]  # the second row is an exact tie
         ['FILTER', 'EXACT']
+        >>> certvq.assign(np.array([[1.0, -0.5], [0.5, 0.5]]), codebook, second=True).second
+        array([1, 1])
     """
     array = as_array(latents)
     prepared = as_prepared(codebook, copy=runs_foreign_code(backend))
     require_width(array, prepared.dim)
     require_ieee754()
+    find = find_second(backend, array) if second else None
     decided = find_backend(backend, array)(array, prepared)
     distances = decided.sqdist
     if exact_sqdist:
         distances = rounded_sqdist(array, prepared, decided.codes)
     elif distances is None:
         distances = row_sqdist(array, prepared, decided.codes)
+    seconds = None if find is None else find(array, prepared, decided.codes)
     send = sender(array)
     return Assignment(
         codes=send(np.ascontiguousarray(decided.codes)),
         decided_by=send(decided.decided_by),
         sqdist=send(distances),
+        second=None if seconds is None else send(np.ascontiguousarray(seconds)),
     )

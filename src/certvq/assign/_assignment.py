@@ -36,14 +36,18 @@ class Assignment:
         decided_by: uint8 (N,), values of `DecidedBy`.
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
             ``gamma(D + 8)``, or correctly rounded if that was asked for.
+        second: int64 (N,), the nearest code vector besides the chosen one, -1 where K = 1; None if
+            it was not asked for.
 
     Guarantee: that of `certvq.assign`: for each row, over the real numbers, no code vector is
-    nearer and none of the same distance has a lower index.
+    nearer and none of the same distance has a lower index. The same holds of `second` among all
+    codes but the chosen one.
     """
 
     codes: Array
     decided_by: Array
     sqdist: Array
+    second: Array | None = None
 
     def counts(self) -> dict[str, int]:
         """Count the rows decided by each means.

@@ -6,7 +6,7 @@ the inputs: O(N + K D) and one block of scores. Must not know which library comp
 
 import numpy as np
 
-from certvq._types import Array
+from certvq._types import Array, Int64Array
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._filter import Filter
 from certvq.assign._prepare import Prepared
@@ -17,7 +17,14 @@ _WORTH_THREADS = 1 << 24
 """Multiplications below which starting threads costs more than it gains."""
 
 
-def run(latents: Array, prepared: Prepared, filter_: Filter, exponent: int) -> Decided:
+def run(
+    latents: Array,
+    prepared: Prepared,
+    filter_: Filter,
+    exponent: int,
+    *,
+    besides: Int64Array | None = None,
+) -> Decided:
     """Decide every row.
 
     Args:
@@ -25,6 +32,8 @@ def run(latents: Array, prepared: Prepared, filter_: Filter, exponent: int) -> D
         prepared: the codebook.
         filter_: scores with a rigorous radius, built for `exponent`.
         exponent: power of two by which the call is scaled.
+        besides: int64 (N,), a row of ``prepared.distinct`` for each latent that is left out, as if
+            the codebook did not have it; then there are at least two.
 
     Returns:
         Codes of the user's codebook, int64 (N,), and how each was decided, uint8 (N,).
@@ -41,7 +50,7 @@ def run(latents: Array, prepared: Prepared, filter_: Filter, exponent: int) -> D
             decide_block(block)
 
     def decide_block(block: slice) -> None:
-        filtered = filter_.run(latents[block])
+        filtered = filter_.run(latents[block], None if besides is None else besides[block])
         codes[block] = filtered.codes
         if filtered.open_rows.size:
             refined = refine(filtered.latents, prepared, filtered.pairs, exponent)

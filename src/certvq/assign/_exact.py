@@ -112,6 +112,14 @@ def exact_sqdist(latent: Float64Array, vector: Float64Array) -> float:
         return math.inf
 
 
+def same_sqdist(latent: Float64Array, first: Float64Array, second: Float64Array) -> bool:
+    """Say whether two vectors are at the same distance from a latent, over the rationals."""
+    numbers, _ = _integers([*latent.tolist(), *first.tolist(), *second.tolist()])
+    dim = len(latent)
+    rows = zip(numbers[:dim], numbers[dim : 2 * dim], numbers[2 * dim :], strict=True)
+    return sum((z - a) ** 2 - (z - b) ** 2 for z, a, b in rows) == 0
+
+
 def _common_grid(*arrays: Float64Array) -> tuple[int, int]:
     """Return e and b such that all numbers are integers below 2**b, times 2**e."""
     values = np.concatenate([a.ravel() for a in arrays])

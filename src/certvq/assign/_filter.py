@@ -38,6 +38,10 @@ class Filter(Protocol):
         """Return how many latents a block should have."""
         ...
 
-    def run(self, latents: Array) -> Filtered:
-        """Decide the rows of a block (B, D) that lead by more than twice the radius."""
+    def run(self, latents: Array, besides: Int64Array | None = None) -> Filtered:
+        """Decide the rows of a block (B, D) that lead by more than twice the radius.
+
+        With `besides`, int64 (B,), one distinct code vector of at least two is left out of each
+        row, as if the codebook did not have it.
+        """
         ...

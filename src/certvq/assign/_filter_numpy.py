@@ -8,7 +8,7 @@ import numpy as np
 
 from certvq import bounds
 from certvq._native import squared_row_norms
-from certvq._types import Float64Array
+from certvq._types import Float64Array, Int64Array
 from certvq.assign._exact import Pairs
 from certvq.assign._filter import Filtered
 from certvq.assign._prepare import Prepared
@@ -68,10 +68,12 @@ class NumpyFilter:
         augmented, radius = self.augment(latents)
         return augmented @ self.augmented, radius
 
-    def run(self, latents: np.ndarray) -> Filtered:
+    def run(self, latents: np.ndarray, besides: Int64Array | None = None) -> Filtered:
         """Decide the rows of a block that lead by more than twice the radius."""
         scores, radius = self.scores(latents)
         rows = np.arange(len(scores))
+        if besides is not None:
+            scores[rows, besides] = -np.inf
         codes = scores.argmax(axis=1).astype(np.int64)
         best = scores[rows, codes]
         threshold = bounds.candidate_threshold(best, radius)
@@ -79,6 +81,8 @@ class NumpyFilter:
         open_rows = np.flatnonzero(~(scores.max(axis=1) < threshold))
         scores[rows[open_rows], codes[open_rows]] = best[open_rows]
         pairs = candidates(scores[open_rows], threshold[open_rows])
+        if besides is not None:
+            pairs = pairs.keep(pairs.codes != besides[open_rows][pairs.rows])
         return Filtered(codes, open_rows, latents[open_rows].astype(np.float64), pairs)
 
 

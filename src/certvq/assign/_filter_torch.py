@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from certvq import bounds
+from certvq._types import Int64Array
 from certvq.assign._arrays import to_host
 from certvq.assign._exact import Pairs
 from certvq.assign._filter import Filtered
@@ -34,11 +35,14 @@ class TorchFilter:
         scores = _BLOCK_SCORES.get(self._device.type, 1 << 20)
         return min(1 << 16, max(32, scores // max(self._augmented.shape)))
 
-    def run(self, latents: torch.Tensor) -> Filtered:
+    def run(self, latents: torch.Tensor, besides: Int64Array | None = None) -> Filtered:
         """Decide the rows of a block that lead by more than twice the radius."""
         host = to_host(latents)
         augmented, radius = self._host.augment(host)
         scores = torch.from_numpy(augmented).to(self._device) @ self._augmented
+        if besides is not None:
+            left_out = torch.from_numpy(besides).to(self._device)
+            scores.scatter_(1, left_out[:, None], -torch.inf)
         best, codes = scores.max(dim=1)
         threshold = torch.from_numpy(bounds.candidate_threshold(best.cpu().numpy(), radius))
         threshold = threshold.to(self._device)
@@ -46,14 +50,12 @@ class TorchFilter:
         open_rows = torch.nonzero(~(scores.amax(dim=1) < threshold)).squeeze(1)
         opened = scores[open_rows]
         opened.scatter_(1, codes[open_rows][:, None], best[open_rows][:, None])
-        pairs = torch.nonzero(~(opened < threshold[open_rows][:, None])).cpu().numpy()
+        found = torch.nonzero(~(opened < threshold[open_rows][:, None])).cpu().numpy()
         rows = open_rows.cpu().numpy()
-        return Filtered(
-            codes.cpu().numpy(),
-            rows,
-            host[rows].astype(np.float64),
-            Pairs(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])),
-        )
+        pairs = Pairs(np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1]))
+        if besides is not None:
+            pairs = pairs.keep(pairs.codes != besides[rows][pairs.rows])
+        return Filtered(codes.cpu().numpy(), rows, host[rows].astype(np.float64), pairs)
 
 
 def torch_filter(prepared: Prepared, exponent: int, device: torch.device) -> TorchFilter:
