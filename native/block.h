@@ -37,6 +37,10 @@ class Block {
     return integers_.data() + row * packed_.panels.pairs;
   }
   const std::uint8_t *shifts() const { return shifts_.data(); }
+  /// What rounding did, for a `Quantized`.
+  const double *norms() const { return norms_.data(); }
+  const double *residuals() const { return residuals_.data(); }
+  const double *scales() const { return scales_.data(); }
   /// Units of the codes in a unit of this row: a power of two.
   double scale(std::int64_t row) const { return scales_.data()[row / kTileRows]; }
   /// Squared norms of the integers, and of what rounding left.

@@ -12,10 +12,8 @@
 namespace certvq {
 namespace {
 
-constexpr std::int64_t kMostRows = 96;
-constexpr std::int64_t kBlockBytes = 1 << 18;   // of exact rows
+constexpr std::int64_t kMostAside = 96;  // rows, before they are compared densely
 constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a block passes
-constexpr double kLargestSquare = 0x1p+800;
 constexpr std::int64_t kSortedRows = 1 << 16;  // rows whose neighbours are brought together
 constexpr int kBins = 1024;                    // of a histogram of their entries
 constexpr std::int64_t kMostDims = 8;       // of a codebook that is sorted
@@ -24,13 +22,8 @@ constexpr std::int64_t kFewCandidates = 256;  // more are compared densely
 
 }  // namespace
 
-std::int64_t Worker::block_rows(const Packed &packed) {
-  const std::int64_t fitting = kBlockBytes / (packed.stride * static_cast<std::int64_t>(sizeof(double)));
-  return std::clamp(fitting / kTileRows * kTileRows, std::int64_t{kTileRows}, kMostRows);
-}
-
 std::int64_t Worker::share_rows(const Packed &packed) {
-  return packed.sorted ? kSortedRows : block_rows(packed);
+  return packed.sorted ? kSortedRows : Block::most_rows(packed);
 }
 
 Worker::Worker(const Packed &packed, const Matrix &latents, const Results &results,
@@ -40,18 +33,12 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
       latents_(latents),
       results_(results),
       progress_(progress),
-      poll_(std::move(poll)) {
-  const std::int64_t rows = block_rows(packed);
+      poll_(std::move(poll)),
+      block_(packed) {
+  const std::int64_t rows = Block::most_rows(packed);
   const std::int64_t most = isa_.lanes * kBlocks;  // candidates of a row that is not crowded
   pair_capacity_ = rows * most + kFewCandidates + most;
-  exact_ = Aligned<double>(rows * packed.stride);
-  squares_ = Aligned<double>(rows);
-  residuals_ = Aligned<double>(rows);
-  integers_ = Aligned<std::int32_t>(rows * packed.panels.pairs);
   best_ = Aligned<std::int32_t>(rows * 2 * isa_.lanes);
-  scales_ = Aligned<double>(rows / kTileRows);
-  shifts_ = Aligned<std::uint8_t>(rows);
-  norms_ = Aligned<double>(rows);
   clear_ = Aligned<double>(rows);
   thresholds_ = Aligned<std::int32_t>(rows);
   codes_ = Aligned<std::int32_t>(rows);
@@ -69,11 +56,11 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
 
 void Worker::decide(std::int64_t first, std::int64_t last) {
   if (packed_.sorted && sorting_pays_) return decide_sorted(first, last);
-  const std::int64_t block = block_rows(packed_);
+  const std::int64_t block = Block::most_rows(packed_);
   for (; first < last && !progress_.stopped(); first += block) {
     const std::int64_t count = std::min(block, last - first);
     std::iota(rows_.data(), rows_.data() + count, first);
-    isa_.read(latents_, first, count, packed_.stride, exact_.data());
+    isa_.read(latents_, first, count, packed_.stride, block_.entries(0));
     decide_block(count, false);
   }
 }
@@ -87,14 +74,14 @@ void Worker::decide_sorted(std::int64_t first, std::int64_t last) {
   }
   isa_.read(latents_, first, count, stride, share_.data());
   sort_rows(count);
-  const std::int64_t block = block_rows(packed_);
+  const std::int64_t block = Block::most_rows(packed_);
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
     const std::int64_t rows = std::min(block, count - begin);
     for (std::int64_t row = 0; row < rows; ++row) {
       const std::int64_t place = order_[static_cast<std::size_t>(begin + row)];
       rows_.data()[row] = first + place;
-      std::copy_n(share_.data() + place * stride, stride, exact_.data() + row * stride);
+      std::copy_n(share_.data() + place * stride, stride, block_.entries(row));
     }
     decide_block(rows, true);
   }
@@ -141,70 +128,34 @@ void Worker::sort_rows(std::int64_t count) {
   }
 }
 
-/// Decide the rows in `exact_`; `near` says that neighbours are together.
+/// Decide the first rows of the block; `near` says that neighbours are together.
 void Worker::decide_block(std::int64_t count, bool near) {
-  const std::int64_t tiled = (count + kTileRows - 1) / kTileRows * kTileRows;
-  examine(count);
-  if (progress_.stopped()) return;
-  quantize(count, tiled);
+  const Refusal refusal = block_.examine(count);
+  if (refusal != Refusal::kNone) return progress_.refuse(refusal);
+  block_.quantize();
   if (near) {
     scan_near(count);
   } else {
-    scan(tiled);
+    scan();
   }
   if (progress_.stopped()) return;
-  certify(tiled);
+  certify();
   resolve(count);
 }
 
-void Worker::examine(std::int64_t count) {
-  isa_.squares(exact_.data(), packed_.centre.data(), count, packed_.stride, squares_.data());
-  for (std::int64_t row = 0; row < count; ++row) {
-    const double squared = squares_.data()[row];
-    if (squared < kLargestSquare) continue;
-    double poison = 0.0;
-    const double *exact = exact_.data() + row * packed_.stride;
-    for (std::int64_t d = 0; d < packed_.dim; ++d) poison += exact[d] * 0.0;
-    progress_.refuse(poison == 0.0 ? Refusal::kExtreme : Refusal::kNotFinite);
-    return;
-  }
-}
-
-/// Choose for each tile how often to halve the units, so that its greatest norm fits.
-void Worker::quantize(std::int64_t count, std::int64_t tiled) {
-  const auto dim = static_cast<double>(packed_.dim);
-  const std::int64_t pairs = packed_.panels.pairs;
-  for (std::int64_t tile = 0; tile < tiled; tile += kTileRows) {
-    const std::int64_t end = std::min(tile + kTileRows, count);
-    const double greatest = *std::max_element(squares_.data() + tile, squares_.data() + end);
-    const double norm = bounds::norm_upper(greatest, dim) * packed_.scale;
-    int halvings = 0;
-    if (norm > bounds::FIXED_POINT_NORM) std::frexp(norm / bounds::FIXED_POINT_NORM, &halvings);
-    scales_.data()[tile / kTileRows] = std::ldexp(1.0, halvings);
-    std::fill_n(shifts_.data() + tile, kTileRows, static_cast<std::uint8_t>(std::min(halvings, 31)));
-    std::int32_t *integers = integers_.data() + tile * pairs;
-    isa_.quantize(exact_.data() + tile * packed_.stride, packed_.centre.data(),
-                  std::ldexp(packed_.scale, -halvings), end - tile, packed_.stride, pairs, integers,
-                  residuals_.data() + tile, norms_.data() + tile);
-    std::fill_n(integers + (end - tile) * pairs, (tile + kTileRows - end) * pairs, 0);
-    std::fill(residuals_.data() + end, residuals_.data() + tile + kTileRows, 0.0);
-    std::fill(norms_.data() + end, norms_.data() + tile + kTileRows, 0.0);
-  }
-}
-
-void Worker::certify(std::int64_t tiled) {
-  const Scan scan{integers_.data(), shifts_.data(), tiled, best_.data()};
-  const Quantized quantized{norms_.data(), residuals_.data(),     scales_.data(),
-                            packed_.scale, packed_.code_residual, static_cast<double>(packed_.dim),
+void Worker::certify() {
+  const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best_.data()};
+  const Quantized quantized{block_.norms(), block_.residuals(),    block_.scales(),
+                            packed_.scale,  packed_.code_residual, static_cast<double>(packed_.dim),
                             packed_.widen};
   isa_.certify(scan, packed_.panels, quantized, thresholds_.data(), clear_.data());
 }
 
-void Worker::scan(std::int64_t tiled) {
+void Worker::scan() {
   const Panels &panels = packed_.panels;
   const std::int64_t panel_bytes = panels.pairs * kBlocks * isa_.lanes * 4;
   const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
-  const Scan scan{integers_.data(), shifts_.data(), tiled, best_.data()};
+  const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best_.data()};
   for (std::int64_t first = 0; first < panels.count; first += step) {
     isa_.scan(scan, panels, first, std::min(first + step, panels.count));
     poll_();
@@ -221,7 +172,7 @@ void Worker::scan_near(std::int64_t count) {
     const std::int64_t rows = std::min<std::int64_t>(kTileRows, count - tile);
     double lower[kMostDims];
     double upper[kMostDims];
-    const double *x = exact_.data() + tile * packed_.stride;
+    const double *x = block_.exact(tile);
     for (std::int64_t d = 0; d < packed_.dim; ++d) {
       lower[d] = upper[d] = x[d];
       for (std::int64_t row = 1; row < rows; ++row) {
@@ -232,7 +183,7 @@ void Worker::scan_near(std::int64_t count) {
     double *gaps = gaps_.data();
     isa_.gaps(packed_.boxes, packed_.dim, lower, upper, gaps);
     const double nearest = *std::min_element(gaps, gaps + panels.count);
-    Scan scan{integers_.data() + tile * panels.pairs, shifts_.data() + tile, kTileRows,
+    Scan scan{block_.integers(tile), block_.shifts() + tile, kTileRows,
               best_.data() + tile * 2 * isa_.lanes};
     scan.begin = std::find(gaps, gaps + panels.count, nearest) - gaps;
     scan_within(scan, -1.0, nearest);
@@ -264,12 +215,12 @@ void Worker::scan_within(const Scan &scan, double from, double to) {
 
 Exact Worker::described() const {
   const auto dim = static_cast<double>(packed_.dim);
-  return {exact_.data(),  packed_.vectors(),           packed_.wide,
+  return {block_.exact(0), packed_.vectors(),           packed_.wide,
           packed_.distinct, packed_.stride, bounds::farther_factor(dim), bounds::farther_slack(dim)};
 }
 
 void Worker::resolve(std::int64_t count) {
-  const Scan scan{integers_.data(), shifts_.data(), count, best_.data()};
+  const Scan scan{block_.integers(0), block_.shifts(), count, best_.data()};
   const Exact exact = described();
   const Settled settled{codes_.data(), sqdist_.data(), states_.data()};
   Pairs pairs{pair_rows_.data(), pair_codes_.data(), 0, pair_capacity_};
@@ -294,7 +245,7 @@ void Worker::resolve(std::int64_t count) {
     if (states_.data()[row] != kCrowded) continue;
     pairs.count = 0;
     pairs.capacity = kFewCandidates;
-    if (isa_.collect(integers_.data() + row * packed_.panels.pairs, shifts_.data()[row],
+    if (isa_.collect(block_.integers(row), block_.shifts()[row],
                      thresholds_.data()[row], packed_.panels, packed_.distinct,
                      static_cast<std::int32_t>(row), pairs)) {
       measure(pairs);
@@ -304,11 +255,11 @@ void Worker::resolve(std::int64_t count) {
       aside_reached_.push_back(sqdist_.data()[row]);
     }
   }
-  if (static_cast<std::int64_t>(aside_.size()) >= kMostRows) finish();
+  if (static_cast<std::int64_t>(aside_.size()) >= kMostAside) finish();
 }
 
 void Worker::measure(const Pairs &pairs) {
-  isa_.sqdist(exact_.data(), packed_.vectors(), packed_.wide, packed_.stride, pairs,
+  isa_.sqdist(block_.exact(0), packed_.vectors(), packed_.wide, packed_.stride, pairs,
               pair_sqdist_.data());
 }
 
@@ -326,7 +277,7 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
   std::int64_t code = codes[nearest];
   if (end - begin > 1) {
     const double upper = bounds::sqdist_upper(sqdist[nearest], dim);
-    ExactRow row_among(exact_.data() + local * packed_.stride, packed_.dim);
+    ExactRow row_among(block_.exact(local), packed_.dim);
     for (std::int64_t pair = begin; pair < end; ++pair) {
       if (pair == nearest || bounds::sqdist_lower(sqdist[pair], dim) > upper) continue;
       if (decided_by != kExact) {
@@ -350,7 +301,7 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
 }
 
 void Worker::finish() {
-  const std::int64_t block = block_rows(packed_);
+  const std::int64_t block = Block::most_rows(packed_);
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(aside_.size()); first += block) {
     dense(first, std::min(block, static_cast<std::int64_t>(aside_.size()) - first));
   }
@@ -362,22 +313,19 @@ void Worker::finish() {
 void Worker::dense(std::int64_t first, std::int64_t count) {
   const std::int64_t *rows = aside_.data() + first;
   std::vector<Dense::Choice> choices(static_cast<std::size_t>(count));
-  for (std::int64_t row = 0; row < count; ++row) {
-    isa_.read(latents_, rows[row], 1, packed_.stride, exact_.data() + row * packed_.stride);
-  }
-  examine(count);  // for the case that another thread wrote to them meanwhile
-  if (progress_.stopped()) return;
+  const Refusal refusal = block_.gather(latents_, rows, count);  // others may write meanwhile
+  if (refusal != Refusal::kNone) return progress_.refuse(refusal);
   const auto goes_on = [this] {
     poll_();
     return !progress_.stopped();
   };
   if (!dense_) dense_ = std::make_unique<Dense>(packed_);
-  if (!dense_->decide(exact_.data(), aside_reached_.data() + first, count, choices.data(), goes_on)) return;
+  if (!dense_->decide(block_.exact(0), aside_reached_.data() + first, count, choices.data(), goes_on)) return;
   for (std::int64_t row = 0; row < count; ++row) {
     auto [code, exact] = choices[static_cast<std::size_t>(row)];
     std::int32_t local = 0;
     const Pairs pair{&local, &code, 1, 1};
-    isa_.sqdist(exact_.data() + row * packed_.stride, packed_.vectors(), packed_.wide,
+    isa_.sqdist(block_.exact(row), packed_.vectors(), packed_.wide,
                 packed_.stride, pair, &results_.sqdist[rows[row]]);
     results_.codes[rows[row]] = packed_.index(code);
     results_.decided_by[rows[row]] = exact ? kExact : kRefined;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "block.h"
 #include "dense.h"
 #include "packed.h"
 
@@ -45,9 +46,6 @@ class Worker {
   Worker(const Packed &packed, const Matrix &latents, const Results &results, Progress &progress,
          std::function<void()> poll);
 
-  /// Rows of a block: a multiple of kTileRows.
-  static std::int64_t block_rows(const Packed &packed);
-
   /// Rows that one call of `decide` should have.
   static std::int64_t share_rows(const Packed &packed);
 
@@ -61,13 +59,11 @@ class Worker {
   void decide_sorted(std::int64_t first, std::int64_t last);
   void decide_block(std::int64_t count, bool near);
   void sort_rows(std::int64_t count);
-  void examine(std::int64_t count);
-  void quantize(std::int64_t count, std::int64_t tiled);
-  void scan(std::int64_t tiled);
+  void scan();
   void scan_near(std::int64_t count);
   void scan_within(const Scan &scan, double from, double to);
   Exact described() const;
-  void certify(std::int64_t tiled);
+  void certify();
   void resolve(std::int64_t count);
   void measure(const Pairs &pairs);
   void resolve_row(std::int64_t row, std::int64_t local, std::int64_t begin, std::int64_t end);
@@ -79,14 +75,8 @@ class Worker {
   const Results &results_;
   Progress &progress_;
   std::function<void()> poll_;
-  Aligned<double> exact_;             // (block, stride)
-  Aligned<double> squares_;           // (block,), squared norms of x - centre
-  Aligned<double> residuals_;         // (block,), squared norms of what rounding leaves
-  Aligned<std::int32_t> integers_;    // (block, pairs)
+  Block block_;
   Aligned<std::int32_t> best_;        // (block, 2, lanes)
-  Aligned<double> scales_;            // one a tile: units of the codes in a unit of its latents
-  Aligned<std::uint8_t> shifts_;      // (block,), of the offsets
-  Aligned<double> norms_;             // (block,), squared norms of the integers
   Aligned<double> clear_;             // (block,): a gap of squared distances that the filter sees
   Aligned<std::int32_t> thresholds_;  // (block,), below which no nearest code can score
   Aligned<std::int32_t> codes_;       // (block,), as the other parts of Settled
