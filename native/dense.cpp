@@ -10,6 +10,7 @@ namespace certvq {
 namespace {
 
 constexpr std::size_t kOpenCodes = 64;  // remembered of each row
+constexpr std::int64_t kGridDim = 5;    // nanoseconds
 constexpr double kHalfRange = 0x1p+62;  // differences below are known from their remainders mod 2^64
 constexpr int kWidest = 61;             // bits of an integer, so that differences fit 63
 constexpr int kLargestExponent = 450;   // so that the scaling by the square is in range
@@ -37,6 +38,7 @@ void Dense::load(std::int64_t first, std::int64_t codes) {
 
 bool Dense::decide(const double *rows, const double *reached, std::int64_t count, Choice *choices,
                    const std::function<bool()> &goes_on, const std::int32_t *besides) {
+  goes_on_ = &goes_on;
   std::vector<Row> states(static_cast<std::size_t>(count), Row{HUGE_VAL, -1, false, {}, {}});
   for (std::int64_t row = 0; row < count; ++row) {
     states[static_cast<std::size_t>(row)].limit = limit(reached[row]);
@@ -58,10 +60,11 @@ bool Dense::decide(const double *rows, const double *reached, std::int64_t count
       tied.emplace_back(exact, packed_.dim, state, choices + row);
     } else {
       close(exact, state, choices[row]);
+      if (!this->goes_on(static_cast<std::int64_t>(state.open.size()) * packed_.dim * Pace::kExactDim)) return false;
     }
   }
   while (!tied.empty()) {
-    if (!break_ties(tied, goes_on)) return false;
+    if (!break_ties(tied)) return false;
     tied.erase(std::remove_if(tied.begin(), tied.end(), [](const Tied &row) { return row.sure; }),
                tied.end());
   }
@@ -120,10 +123,13 @@ void Dense::close(const double *row, Row &state, Choice &choice) {
   choice = {static_cast<std::int32_t>(among.nearest()), left > 1};
 }
 
+/// Ask whether to go on, if that much work was done since.
+bool Dense::goes_on(std::int64_t work) { return !pace_.due(work) || (*goes_on_)(); }
+
 /// Find a power of two of which all numbers are multiples; false if the integers are too wide.
 bool Dense::find_grid(const std::vector<Tied> &tied, int &exponent) {
   if (grid_.empty()) {
-    for (std::int64_t code = 0; code < packed_.distinct; ++code) {
+    for (std::int64_t code = 0; code < packed_.distinct && goes_on(packed_.dim * kGridDim); ++code) {
       packed_.read_vector(code, vector_.data());
       grid_.include(vector_.data(), packed_.dim);
     }
@@ -137,9 +143,10 @@ bool Dense::find_grid(const std::vector<Tied> &tied, int &exponent) {
 /// Decide rows with many ties. Where squared distances are integers that differ by less than half of
 /// the range, their remainders modulo 2^64 tell which is less. A row where that is not so is asked
 /// again with a tighter limit, and in the end by integers of any length.
-bool Dense::break_ties(std::vector<Tied> &tied, const std::function<bool()> &goes_on) {
+bool Dense::break_ties(std::vector<Tied> &tied) {
   int exponent = 0;
   const bool on_grid = find_grid(tied, exponent);
+  if (!(*goes_on_)()) return false;
   const double unit = on_grid ? std::ldexp(1.0, -exponent) : 0.0;
   for (Tied &row : tied) {
     row.by_remainder = on_grid && row.rounds < 2;
@@ -156,8 +163,9 @@ bool Dense::break_ties(std::vector<Tied> &tied, const std::function<bool()> &goe
     for (std::int64_t i = 0; on_grid && i < packed_.dim * kDenseCodes; ++i) {
       integers_.data()[i] = static_cast<std::int64_t>(transposed_.data()[i] * unit);
     }
-    for (Tied &row : tied) compare_chunk(row, first, codes);
-    if (!goes_on()) return false;
+    for (Tied &row : tied) {
+      if (!compare_chunk(row, first, codes)) return false;
+    }
   }
   for (Tied &row : tied) {
     const double apart =
@@ -169,17 +177,20 @@ bool Dense::break_ties(std::vector<Tied> &tied, const std::function<bool()> &goe
   return true;
 }
 
-void Dense::compare_chunk(Tied &row, std::int64_t first, std::int64_t codes) {
+/// False if it shall stop.
+bool Dense::compare_chunk(Tied &row, std::int64_t first, std::int64_t codes) {
   const double least =
       leave_out(row.besides, first, codes,
                 packed_.isa->dense(row.exact, transposed_.data(), packed_.dim, sqdist_.data()));
   row.least = std::min(row.least, least);
-  if (least > row.limit) return;
+  if (least > row.limit) return true;
   if (row.by_remainder) {
     const std::int64_t above = packed_.isa->wrapped(row.integers.data(), integers_.data(),
                                                     packed_.dim, sqdist_.data(), row.limit,
                                                     row.remainder, remainders_.data());
-    if (row.choice->code >= 0 && (packed_.sorted ? above > 0 : above >= 0)) return;
+    if (row.choice->code >= 0 && (packed_.sorted ? above > 0 : above >= 0)) {
+      return goes_on(packed_.dim * kDenseCodes / kPad);
+    }
   }
   for (std::int64_t code = 0; code < codes; ++code) {
     if (sqdist_.data()[code] > row.limit) continue;
@@ -195,8 +206,10 @@ void Dense::compare_chunk(Tied &row, std::int64_t first, std::int64_t codes) {
       packed_.read_vector(first + code, vector_.data());
       row.among.consider(vector_.data(), first + code, packed_.index(first + code));
       row.choice->code = static_cast<std::int32_t>(row.among.nearest());
+      if (!goes_on(packed_.dim * Pace::kExactDim)) return false;
     }
   }
+  return goes_on(packed_.dim * kDenseCodes / kPad);
 }
 
 }  // namespace certvq

@@ -15,6 +15,24 @@
 
 namespace certvq {
 
+/// Says when it is time to look for signals again: after about a millisecond of work.
+class Pace {
+ public:
+  /// Work is given in nanoseconds, roughly.
+  bool due(std::int64_t work) {
+    done_ += work;
+    if (done_ < kLong) return false;
+    done_ = 0;
+    return true;
+  }
+  /// What `ExactRow::consider` takes at most, about, for each dim.
+  static constexpr std::int64_t kExactDim = 500;
+
+ private:
+  static constexpr std::int64_t kLong = 1 << 20;
+  std::int64_t done_ = 0;
+};
+
 class Dense {
  public:
   explicit Dense(const Packed &packed);
@@ -62,11 +80,14 @@ class Dense {
   void narrow(const double *row, std::int64_t first, std::int64_t codes, Row &state);
   void close(const double *row, Row &state, Choice &choice);
   bool find_grid(const std::vector<Tied> &tied, int &exponent);
-  bool break_ties(std::vector<Tied> &tied, const std::function<bool()> &goes_on);
-  void compare_chunk(Tied &row, std::int64_t first, std::int64_t codes);
+  bool goes_on(std::int64_t work);
+  bool break_ties(std::vector<Tied> &tied);
+  bool compare_chunk(Tied &row, std::int64_t first, std::int64_t codes);
 
   const Packed &packed_;
   double dim_;
+  const std::function<bool()> *goes_on_ = nullptr;  // of the call at hand
+  Pace pace_;
   Grid grid_;  // of the code vectors, found when it is needed first
   Aligned<double> transposed_;         // (dim, kDenseCodes)
   Aligned<double> sqdist_;             // (kDenseCodes,)

@@ -54,6 +54,7 @@ class Seconder {
   std::int64_t *seconds_;
   Progress &progress_;
   std::function<void()> poll_;
+  Pace pace_;
   double dim_;
   Nearby nearby_;
   Aligned<double> sqdist_;  // of the candidates to the row
@@ -125,7 +126,7 @@ bool Seconder::among_ties(std::int64_t row, std::int64_t own, std::int64_t neare
   for (std::int64_t tie = 0; tie < ties; ++tie) {
     packed_.read_vector(codes[tie], vector_.data());
     among.consider(vector_.data(), codes[tie], packed_.index(codes[tie]));
-    poll_();
+    if (pace_.due(packed_.dim * Pace::kExactDim)) poll_();
     if (progress_.stopped()) return true;
   }
   result = packed_.index(among.nearest());

@@ -240,6 +240,7 @@ void Worker::resolve(std::int64_t count) {
     while (end < pairs.count && pairs.rows[end] == row) ++end;
     resolve_row(rows_.data()[row], row, begin, end);
     begin = end;
+    if (progress_.stopped()) return;
   }
   for (std::int64_t row = 0; row < count; ++row) {
     if (states_.data()[row] != kCrowded) continue;
@@ -250,6 +251,7 @@ void Worker::resolve(std::int64_t count) {
                      static_cast<std::int32_t>(row), pairs)) {
       measure(pairs);
       resolve_row(rows_.data()[row], row, 0, pairs.count);
+      if (progress_.stopped()) return;
     } else {
       aside_.push_back(rows_.data()[row]);
       aside_reached_.push_back(sqdist_.data()[row]);
@@ -287,6 +289,8 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
       }
       packed_.read_vector(codes[pair], vector_.data());
       row_among.consider(vector_.data(), codes[pair], packed_.index(codes[pair]));
+      if (pace_.due(packed_.dim * Pace::kExactDim)) poll_();
+      if (progress_.stopped()) return;
     }
     if (decided_by == kExact) {
       code = row_among.nearest();

@@ -75,6 +75,7 @@ class Worker {
   const Results &results_;
   Progress &progress_;
   std::function<void()> poll_;
+  Pace pace_;
   Block block_;
   Aligned<std::int32_t> best_;        // (block, 2, lanes)
   Aligned<double> clear_;             // (block,): a gap of squared distances that the filter sees
