@@ -60,14 +60,23 @@ double widen(Float16 entry) {
 
 double widen(Bfloat16 entry) { return from_bits(static_cast<std::uint32_t>(entry.bits) << 16); }
 
+/// By memcpy: the address need not be a multiple of the size.
+template <class Entry>
+double widen_at(const char *from) {
+  Entry entry;
+  std::memcpy(&entry, from, sizeof entry);
+  return widen(entry);
+}
+
 template <class Entry>
 void read(const Matrix &matrix, std::int64_t row, double *out) {
-  const Entry *from = static_cast<const Entry *>(matrix.data) + row * matrix.row_step;
-  const std::int64_t columns = matrix.columns, step = matrix.column_step;
-  if (step == 1) {
-    for (std::int64_t d = 0; d < columns; ++d) out[d] = widen(from[d]);
+  constexpr std::int64_t kSize = sizeof(Entry);
+  const char *from = static_cast<const char *>(matrix.data) + row * matrix.row_step * kSize;
+  const std::int64_t columns = matrix.columns, step = matrix.column_step * kSize;
+  if (step == kSize) {
+    for (std::int64_t d = 0; d < columns; ++d) out[d] = widen_at<Entry>(from + d * kSize);
   } else {
-    for (std::int64_t d = 0; d < columns; ++d) out[d] = widen(from[d * step]);
+    for (std::int64_t d = 0; d < columns; ++d) out[d] = widen_at<Entry>(from + d * step);
   }
 }
 

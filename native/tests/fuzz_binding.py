@@ -26,6 +26,7 @@ if "CERTVQ_FUZZ_KERNEL" in os.environ:
 
 import certvq
 from certvq import _native
+from certvq.assign._exact import exact_sqdist
 from certvq.errors import CertVQError
 
 FLOATS = ["f8", "f4", "f2", ">f8", ">f4", ">f2"]
@@ -179,6 +180,58 @@ def check_kernel(latents: np.ndarray, codebook: np.ndarray, isa: str, threads: i
         assert not (np.abs(z.astype(np.float64)) < 2.0**399).all()
         return
     same(found[0], codes_of(z, c, "numpy"), "assign")
+    check_follow_up(packed, (latents, codebook), (z, c), found[0].astype(np.int64), threads)
+
+
+def check_follow_up(
+    packed: object,
+    bits: tuple[np.ndarray, np.ndarray],
+    numbers: tuple[np.ndarray, np.ndarray],
+    codes: np.ndarray,
+    threads: int,
+) -> None:
+    """Second codes and rounded distances are those of NumPy and Python; no radius is too large.
+
+    The checker finds nothing, and, given other codes, these.
+    """
+    kernel = _native._kernel
+    latents, codebook = bits
+    sqdist = kernel.rounded_sqdist(latents, False, codebook, False, codes, threads, packed.isa)
+    wide = [array.astype(np.float64) for array in numbers]
+    for row in range(0, len(codes), 7):
+        assert sqdist[row] == exact_sqdist(wide[0][row], wide[1][codes[row]]), (row, sqdist[row])
+    seen["rounded_sqdist: numbers"] += 1
+    second = kernel.second(packed, latents, False, codes, threads)
+    assert second is not None
+    everything = np.asarray(certvq.assign(*numbers, backend="numpy", second=True).second)
+    public = np.asarray(certvq.assign(*numbers, backend="native", second=True).second)
+    same(public, everything, "second")
+    if packed.distinct == len(codebook):
+        same(second, everything, "second of the kernel")
+    brain = (False,) if latents.dtype == np.uint16 else ()
+    radii = kernel.stability(packed, latents, codes, threads, *brain)
+    assert (radii >= 0).all()
+    steps = wide[1][everything] - wide[1][codes] if packed.distinct == len(codebook) > 1 else None
+    if steps is not None:  # never beyond the border to the second code, but for what NumPy rounds
+        gap = sqdist_gap(wide[0], wide[1][codes], steps)
+        apart = np.sqrt((steps**2).sum(1))
+        border = np.maximum(gap, 0) / (2 * apart)
+        room = 1e-9 * (np.abs(wide[0]).max(1, initial=0) + np.abs(wide[1]).max() + border)
+        sane = (apart > 1e-100) & (apart < 1e100)
+        assert (radii <= border + room)[sane].all(), (radii, border)
+    seen["stability: radii"] += 1
+    assert certvq.audit(*numbers, codes).ok
+    others = (codes + 1) % len(codebook)
+    for violation in certvq.audit(*numbers, others).violations:
+        assert violation.nearest == codes[violation.row]
+        others[violation.row] = codes[violation.row]
+    assert (others == codes).all()
+    seen["audit: violations"] += 1
+
+
+def sqdist_gap(z: np.ndarray, own: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return how much farther the vectors own + steps are, in squared distance."""
+    return (steps * (2 * (own - z) + steps)).sum(1)
 
 
 def odd(array: np.ndarray) -> bool:

@@ -15,6 +15,7 @@
 #include "../exact.h"
 #include "../row_norms.h"
 #include "cases.h"
+#include "follow_up.h"
 #include "packing.h"
 
 namespace certvq {
@@ -70,7 +71,25 @@ class Test {
 
   /// Compare all instruction sets, with one and with more threads, with the reference.
   void judge(const Given &given, int threads) {
-    judge(given, threads, reference::nearest(given.latents.values, given.codebook.values));
+    const Answer expected = reference::nearest(given.latents.values, given.codebook.values);
+    judge(given, threads, expected);
+    if (!spoil_ && ++followed_ % 2 == 0) follow_up(given, threads, expected);
+  }
+
+  /// Second codes, rounded squared distances, radii and the checker's rivals of the right codes.
+  void follow_up(const Given &given, int threads, const Answer &expected) {
+    const Values &z = given.latents.values, &y = given.codebook.values;
+    const cases::FollowUp all{given.latents.matrix, given.codebook.matrix, expected,
+                              reference::nearest(z, y, &expected.codes), cases::borders(z, y, expected)};
+    for (int isa = 0; isa < kIsaCount; ++isa) {
+      if (!kIsas[isa]->supported()) continue;
+      for (const std::string &claim : all.broken(*kIsas[isa], threads)) {
+        report(*kIsas[isa], given.name + ": " + claim);
+      }
+    }
+    for (const std::string &claim : all.broken_by_checker(threads)) {
+      report(*kIsas[0], given.name + ": " + claim);
+    }
   }
 
   void judge(const Given &given, int threads, const Answer &expected) {
@@ -156,6 +175,7 @@ class Test {
   }
 
   bool spoil_;
+  std::int64_t followed_ = 0;
   std::int64_t spoilt_ = 0;
   std::map<std::string, Tally> tallies_;
 };
@@ -326,6 +346,34 @@ void judge_refusals(Test &test, Random &random, const Isa &isa) {
               "the caller wanted it to stop");
 }
 
+/// One row whose ties take seconds: a signal stops it, in whichever part it is.
+void judge_patience(Test &test, Random &random, const Isa &isa) {
+  const std::int64_t shapes[][2] = {{100, 20000}, {1500, 3000}};  // few ties, and very many
+  for (const auto &[codes, dim] : shapes) {
+    Values codebook = cases::draw(random, codes, dim, 1.0), latents = cases::draw(random, 1, dim, 0.0);
+    for (std::int64_t d = 0; d < dim; ++d) latents.at(0, d) = 0.25;
+    for (std::int64_t code = 0; code < codes; ++code) {
+      for (std::int64_t d = 0; d < dim; ++d) codebook.at(code, d) = codebook.at(0, (d + code) % dim);
+    }
+    const double first = codebook.at(0, 0);
+    for (double &value : codebook.entries) {
+      if (value == first) value = 0x1p-200;  // too many places for 128 bits
+    }
+    const Stored z = cases::store(latents, Number::kFloat64, Layout::kRows);
+    const Stored y = cases::store(codebook, Number::kFloat64, Layout::kRows);
+    const auto packed = pack(y.matrix, isa);
+    int asked = 0;
+    const auto stop = [&] { return ++asked == 1; };
+    test.expect(isa, run(*packed, z.matrix, 1, stop).refusal == Refusal::kStopped && asked == 1,
+                "a row of exact ties cannot be stopped");
+    asked = 0;
+    const std::int64_t code = 0;
+    std::int64_t found = 0;
+    test.expect(isa, second(*packed, z.matrix, &code, 1, &found, stop) == Refusal::kStopped,
+                "second codes of exact ties cannot be stopped");
+  }
+}
+
 void judge_exact(Test &test, Random &random, const Isa &isa) {
   for (int index = 0; index < 2000; ++index) {
     const std::int64_t dim = random.between(1, 9);
@@ -398,6 +446,7 @@ int test_all(int count, std::int64_t work, std::uint64_t seed) {
     judge_folding(test, random, *kIsas[isa]);
     judge_refused_codebooks(test, random, *kIsas[isa]);
   }
+  judge_patience(test, random, best_isa());
   judge_exact(test, random, best_isa());
   judge_row_norms(test, random, best_isa());
   judge_choice(test, best_isa());

@@ -31,6 +31,19 @@ struct Values {
   }
 };
 
+/// Round a natural number to 53 bits, to nearest even; limbs of 64 bits, lowest first.
+inline double rounded(const std::uint64_t *limbs, int count) {
+  const auto bit = [&](int place) { return place >= 0 && (limbs[place / 64] >> (place % 64) & 1) != 0; };
+  int top = 64 * count - 1;
+  while (top >= 0 && !bit(top)) --top;
+  std::uint64_t kept = 0;
+  for (int place = top; place > top - 53; --place) kept = 2 * kept + (bit(place) ? 1 : 0);
+  bool below = false;
+  for (int place = top - 54; place >= 0; --place) below = below || bit(place);
+  if (bit(top - 53) && (below || kept % 2 == 1)) ++kept;
+  return std::ldexp(static_cast<double>(kept), top - 52);
+}
+
 /// A sum of squares below 2^128.
 struct Narrow {
   static constexpr int kBits = 57;  // of the entries: two more bits and up to 2^10 terms
@@ -38,6 +51,11 @@ struct Narrow {
 
   void add_square(Integer difference) { total += static_cast<Natural>(difference * difference); }
   bool operator<(const Narrow &other) const { return total < other.total; }
+  double nearest_double() const {
+    const std::uint64_t limbs[] = {static_cast<std::uint64_t>(total),
+                                   static_cast<std::uint64_t>(total >> 64)};
+    return rounded(limbs, 2);
+  }
   long double value() const {
     return std::ldexp(static_cast<long double>(static_cast<std::uint64_t>(total >> 64)), 64) +
            static_cast<long double>(static_cast<std::uint64_t>(total));
@@ -66,6 +84,7 @@ struct Wide {
     add(low * high, 1);
     add(high * high, 2);
   }
+  double nearest_double() const { return rounded(limbs, 5); }
   bool operator<(const Wide &other) const {
     for (int limb = 4; limb >= 0; --limb) {
       if (limbs[limb] != other.limbs[limb]) return limbs[limb] < other.limbs[limb];
@@ -84,6 +103,7 @@ struct Wide {
 struct Answer {
   std::vector<std::int64_t> codes;
   std::vector<long double> sqdist;  // to about 2^-60, relatively
+  std::vector<double> rounded;      // once; not of subnormal squared distances
 };
 
 /// The lowest and the highest place that a bit of the numbers takes.
@@ -119,8 +139,10 @@ inline std::vector<Integer> on_grid(const Values &values, int exponent) {
   return integers;
 }
 
+/// With `besides`, one code a row: of all code vectors unlike that one; -1 if there is none.
 template <class Sum>
-Answer nearest(const Values &latents, const Values &codebook, int exponent) {
+Answer nearest(const Values &latents, const Values &codebook, int exponent,
+               const std::vector<std::int64_t> *besides) {
   const std::vector<Integer> z = on_grid(latents, exponent);
   const std::vector<Integer> y = on_grid(codebook, exponent);
   const auto dim = static_cast<std::size_t>(codebook.columns);
@@ -129,6 +151,12 @@ Answer nearest(const Values &latents, const Values &codebook, int exponent) {
     std::int64_t nearest = -1;
     Sum least;
     for (std::size_t code = 0; code < static_cast<std::size_t>(codebook.rows); ++code) {
+      if (besides != nullptr) {
+        const auto own = static_cast<std::size_t>((*besides)[row]);
+        bool same = true;
+        for (std::size_t d = 0; d < dim; ++d) same = same && y[code * dim + d] == y[own * dim + d];
+        if (same) continue;
+      }
       Sum sum;
       for (std::size_t d = 0; d < dim; ++d) sum.add_square(z[row * dim + d] - y[code * dim + d]);
       if (nearest >= 0 && !(sum < least)) continue;
@@ -137,12 +165,14 @@ Answer nearest(const Values &latents, const Values &codebook, int exponent) {
     }
     answer.codes.push_back(nearest);
     answer.sqdist.push_back(std::ldexp(least.value(), 2 * exponent));
+    answer.rounded.push_back(std::ldexp(least.nearest_double(), 2 * exponent));
   }
   return answer;
 }
 
 /// Throws std::range_error where the numbers span too many places: a case that cannot be judged.
-inline Answer nearest(const Values &latents, const Values &codebook) {
+inline Answer nearest(const Values &latents, const Values &codebook,
+                      const std::vector<std::int64_t> *besides = nullptr) {
   Span span;
   span.include(latents);
   span.include(codebook);
@@ -151,8 +181,8 @@ inline Answer nearest(const Values &latents, const Values &codebook) {
   if (codebook.columns > 1 << 10 || bits > Wide::kBits) {
     throw std::range_error("numbers over " + std::to_string(bits) + " places cannot be judged");
   }
-  return bits <= Narrow::kBits ? nearest<Narrow>(latents, codebook, span.lowest)
-                               : nearest<Wide>(latents, codebook, span.lowest);
+  return bits <= Narrow::kBits ? nearest<Narrow>(latents, codebook, span.lowest, besides)
+                               : nearest<Wide>(latents, codebook, span.lowest, besides);
 }
 
 }  // namespace certvq::reference
