@@ -26,10 +26,14 @@ from certvq.nn._estimators.straight_through import StraightThrough as StraightTh
 from certvq.nn._estimators.straight_through import straight_through as straight_through
 from certvq.nn._families.beam import Beam as Beam
 from certvq.nn._families.binary_mapper import BinaryMapper as BinaryMapper
+from certvq.nn._families.bit_entropy import Entropy as Entropy
 from certvq.nn._families.fsp import FSP as FSP
 from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
+from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
+from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
+from certvq.nn._families.lfq import LFQ as LFQ
 from certvq.nn._families.moments import Moments as Moments
 from certvq.nn._families.product import ProductQuantize as ProductQuantize
 from certvq.nn._families.random_projection import (

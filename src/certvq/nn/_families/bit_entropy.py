@@ -1,0 +1,167 @@
+"""How sure each latent is of its bits, and how evenly a batch uses the codes.
+
+In: logits of independent bits. Out: entropies in nats, differentiable, without a table of all codes
+for each latent. Must not know how bits are found.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from certvq.errors import OptionError
+from certvq.nn._core.distributed import add_over_processes, together
+
+MOST_BITS = 20
+"""Bits whose joint distribution is held at once: 2^20 numbers."""
+
+_CHUNK = 2**22
+"""Numbers in the table of half of the bits that are held at once."""
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """Push each latent to one code, and a batch to all codes.
+
+    The loss is ``weight (per_sample - diversity * batch)``. A latent u has code c with probability
+    proportional to ``exp(2 inverse_temperature u.c)``; `per_sample` is the mean entropy of that
+    distribution over the batch, `batch` the entropy of its mean. For corners of a cube the bits of
+    one latent are independent, so that `per_sample` is the sum of the entropies of its bits.
+
+    Attributes:
+        weight: of the loss; finite, >= 0.
+        diversity: gamma, finite, >= 0.
+        inverse_temperature: finite, > 0.
+        group_bits: None for the exact entropy of the batch, up to 20 bits. Else the bits are
+            divided into groups of at most so many, from the first on, and `batch` is the sum of
+            the entropies of the groups: an upper bound, equal where the groups are independent.
+
+    Raises:
+        OptionError: an option out of its range.
+
+    References:
+        Yu et al., "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation", 2023,
+        section 3.1; Zhao, Xiong, Krähenbühl, "Image and Video Tokenization with Binary Spherical
+        Quantization", 2024, section 4.2 (bits taken apart).
+    """
+
+    weight: float = 0.1
+    diversity: float = 1.0
+    inverse_temperature: float = 100.0
+    group_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "diversity"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                text = f"{name} must be finite and at least 0, got {getattr(self, name)}"
+                raise OptionError(text)
+        if not 0.0 < self.inverse_temperature < math.inf:
+            text = f"inverse_temperature must be finite and above 0, got {self.inverse_temperature}"
+            raise OptionError(text)
+        if self.group_bits is not None and not 1 <= self.group_bits <= MOST_BITS:
+            text = f"group_bits must be None or 1 to {MOST_BITS}, got {self.group_bits}"
+            raise OptionError(text)
+
+    def require_bits(self, bits: int) -> None:
+        """Refuse more bits than an exact entropy can be computed for.
+
+        Raises:
+            OptionError: more than 20 bits without `group_bits`.
+        """
+        if self.group_bits is None and bits > MOST_BITS:
+            text = (
+                f"the entropy of a batch over 2^{bits} codes is computed up to 2^{MOST_BITS}; give "
+                "Entropy(group_bits=16), the sum over groups of bits, or entropy=None"
+            )
+            raise OptionError(text)
+
+
+def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the batch of the entropy of independent bits.
+
+    Mathematics: a bit with logit a has the entropy
+    ``ln(1 + exp(-|a|)) + |a| / (1 + exp(|a|))``; a latent has the sum of those of its bits.
+
+    Args:
+        logits: (N, D), finite, float32 or float64.
+
+    Returns:
+        Scalar; 0 where N is 0.
+
+    Example:
+        >>> round(float(sample_entropy(torch.zeros(5, 3))) / math.log(2), 4)
+        3.0
+    """
+    size = logits.abs()
+    bits = functional.softplus(-size) + size * torch.sigmoid(-size)
+    return bits.sum() / max(1, len(logits))
+
+
+def batch_entropy(logits: torch.Tensor, *, group_bits: int | None = None) -> torch.Tensor:
+    """Return the entropy of the mean over the batch of the distribution of the codes.
+
+    Mathematics: the mean of products, ``mean_n prod_d p_nd^b_d (1 - p_nd)^(1 - b_d)`` for all codes
+    b, is one product of matrices: the table of one half of the bits times that of the other.
+
+    Args:
+        logits: (N, D), finite, float32 or float64, of this process; the mean is over all processes.
+        group_bits: as for `Entropy`; None for all bits together.
+
+    Returns:
+        Scalar in float32 or float64; 0 where there is no latent. Probabilities below the smallest
+        normal number count as that number under the logarithm.
+
+    Cost: ``N 2^D`` multiplications and ``2^D + N 2^(D/2)`` memory, the latter in chunks.
+
+    Example:
+        >>> round(float(batch_entropy(torch.tensor([[9.0, 9.0], [-9.0, 9.0]]))) / math.log(2), 2)
+        1.0
+    """
+    width = group_bits or logits.shape[1]
+    count = add_over_processes(torch.tensor(float(len(logits)), device=logits.device))
+    total = logits.new_zeros(())
+    with torch.autocast(logits.device.type, enabled=False):
+        for group in logits.split(width, dim=1):
+            mean = _over_processes(_sum_of_products(group)) / count.clamp(min=1.0)
+            tiny = torch.finfo(mean.dtype).tiny
+            total = total - (mean * mean.clamp(min=tiny).log()).sum()
+    return total
+
+
+def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
+    """Sum the probabilities of all codes over the batch, (2^(D - h), 2^h)."""
+    rows = max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
+    if len(logits) <= rows:
+        return _chunk(logits)
+    if not (torch.is_grad_enabled() and logits.requires_grad):
+        return sum(map(_chunk, logits.split(rows)), start=logits.new_zeros(()))
+    parts = [
+        checkpoint(_chunk, part, use_reentrant=False, preserve_rng_state=False)
+        for part in logits.split(rows)
+    ]
+    return torch.stack(parts).sum(0)
+
+
+def _chunk(logits: torch.Tensor) -> torch.Tensor:
+    half = logits.shape[1] // 2
+    return _table(logits[:, half:]).T @ _table(logits[:, :half])
+
+
+def _table(logits: torch.Tensor) -> torch.Tensor:
+    """Return the probability of each value of some bits, (N, 2^bits)."""
+    table = logits.new_ones(len(logits), 1)
+    one, zero = torch.sigmoid(logits), torch.sigmoid(-logits)
+    for bit in range(logits.shape[1]):
+        table = torch.cat([table * zero[:, bit, None], table * one[:, bit, None]], dim=1)
+    return table
+
+
+def _over_processes(sums: torch.Tensor) -> torch.Tensor:
+    """Add over processes, with the gradient whose mean over processes is that of the total."""
+    if not together():
+        return sums
+    mine = sums * distributed.get_world_size()
+    return mine + (add_over_processes(sums.detach().clone()) - mine.detach())
