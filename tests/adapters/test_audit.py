@@ -56,11 +56,13 @@ def test_counts_by_hand(model, layers):
     assert report.perturbation is None
 
 
-@pytest.mark.parametrize(("perturbation", "unstable"), [(0.0, 0), (0.3, 1), (0.45, 2), (3.0, 3)])
+@pytest.mark.parametrize(
+    ("perturbation", "unstable"), [(0.0, 0), (0.1, 1), (0.3, 2), (0.45, 3), (3.0, 4)]
+)
 def test_a_given_perturbation_is_a_distance(model, perturbation, unstable):
-    """Borders lie at 0.5 and, beside twins, nowhere else but at 2.5."""
+    """Borders lie at 0.5, 2.5 and 6.5; on one of them a code withstands nothing but 0."""
     model[1].embedding.weight.data = torch.tensor([[0.0], [1.0], [4.0], [9.0]])
-    z = torch.tensor([[0.1], [0.7], [8.0]])
+    z = torch.tensor([[0.1], [0.7], [8.0], [0.5]])
     report = certvq.audit_module(model, z, perturbation=perturbation)
     assert report.unstable == unstable
 

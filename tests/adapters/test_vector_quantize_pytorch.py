@@ -178,6 +178,15 @@ def test_an_audit_leaves_the_state_alone(vq, options):
     assert quantizer.training
 
 
+def test_latents_are_rounded_in_the_type_that_came_in(vq):
+    """The codebook widens bfloat16 to float32; the default perturbation is that of bfloat16."""
+    quantizer = vq.VectorQuantize(4, 2)
+    quantizer.codebook = torch.tensor([[0.0] * 4, [2.0] * 4])
+    x = torch.tensor([[[1 + 2.0**-7, 1, 1, 1], [1 + 3 * 2.0**-7, 1, 1, 1]]])
+    assert certvq.audit_module(quantizer, x).unstable == 0
+    assert certvq.audit_module(quantizer, x.bfloat16()).unstable == 1
+
+
 def test_topk_codes_are_refused(vq):
     quantizer = vq.VectorQuantize(16, 64)
     with pytest.raises(certvq.errors.UnknownQuantizerError, match=r"layer '_codebook'.*by topk"):

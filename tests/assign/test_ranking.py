@@ -97,3 +97,11 @@ def test_wrong_input_is_named():
         certvq.rank(np.array([[0.0], [math.nan]]), np.zeros((3, 1)), 1)
     with pytest.raises(ShapeError, match="same dim"):
         certvq.rank(np.zeros((1, 2)), np.zeros((3, 1)), 1)
+
+
+def test_what_meets_the_last_of_several_copies_may_belong_before_the_first():
+    """Found by hypothesis: the copies hid the nearer vector behind them."""
+    latents, codebook = [[1e300]], [[0.0], [0.0], [0.0], [1.0], [1.0]]
+    for count in range(1, 6):
+        found = certvq.rank(np.array(latents), np.array(codebook), count)
+        assert found.codes.tolist() == [[3, 4, 0, 1, 2][:count]]

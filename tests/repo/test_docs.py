@@ -109,11 +109,29 @@ def test_links_of_the_pages_lead_somewhere():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(path, tmp_path):
-    """An example runs from anywhere; the one on wrong codes gives certvq none."""
+    """An example runs from anywhere, and gives certvq no wrong code."""
     done = subprocess.run(
         [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    rows = {line[:26].strip(): line[26:].split() for line in done.stdout.splitlines()}
+    CHECKS[path.name](done.stdout)
+
+
+def check_wrong_codes(text):
+    rows = {line[:26].strip(): line[26:].split() for line in text.splitlines()}
     assert rows["certvq.assign"] == ["0.0%"] * 4
     assert float(rows["expansion, float32"][3].rstrip("%")) > 10
+
+
+def check_audit_a_model(text):
+    """Every other table is of the patched model; the last two are those of a mean of 1000."""
+    wrong = [
+        [float(line.split()[4].rstrip("%")) for line in table.splitlines() if ".layers." in line]
+        for table in re.split(r"^mean .*$", text, flags=re.MULTILINE)[1:]
+    ]
+    assert [len(each) for each in wrong] == [2] * 6
+    assert wrong[1::2] == [[0.0, 0.0]] * 3
+    assert wrong[4][0] > 10
+
+
+CHECKS = {"wrong_codes.py": check_wrong_codes, "audit_a_model.py": check_audit_a_model}

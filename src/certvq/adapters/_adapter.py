@@ -61,6 +61,12 @@ class Seen:
         """The first argument, which is the latents."""
         return self.args[0] if self.args else next(iter(self.kwargs.values()))
 
+    def held(self, comparison: Comparison) -> torch.dtype:
+        """Return the type in which the layer received its latents, before any cast of its own."""
+        given = self.first
+        floats = isinstance(given, torch.Tensor) and given.is_floating_point()
+        return given.dtype if floats else comparison.latents.dtype
+
 
 def last_product(seen: Seen) -> Comparison | None:
     """Return the operands of the last product, which the scores were made of."""

@@ -17,7 +17,7 @@ from torch import nn
 from certvq.adapters._adapter import Comparison
 from certvq.adapters._find import Layer, find_layers, unknown_names
 from certvq.adapters._report import LayerAudit, ModuleAudit
-from certvq.adapters._site import Observer, Site, installed, site_of
+from certvq.adapters._site import Observer, Site, install, site_of
 from certvq.assign import audit, stability_radius
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, OptionError, UnknownQuantizerError
@@ -70,10 +70,10 @@ def audit_module(
         >>> class VectorQuantizer(torch.nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
-        ...         self.embedding = torch.nn.Embedding.from_pretrained(torch.eye(3) + 1000)
+        ...         self.embedding = torch.nn.Embedding.from_pretrained(torch.eye(3) + 1e6)
         ...     def forward(self, z):
         ...         return torch.cdist(z, self.embedding.weight).argmin(dim=1)
-        >>> z = 1000 + torch.eye(3).flip(0).repeat(20, 1)
+        >>> z = 1e6 + torch.eye(3).flip(0).repeat(20, 1)
         >>> report = certvq.audit_module(VectorQuantizer(), z)
         >>> report.tokens, report.wrong > 0
         (60, True)
@@ -86,7 +86,7 @@ def audit_module(
         stack.enter_context(_evaluating(module))
         for layer in layers:
             stack.enter_context(_unchanged(layer.module))
-            stack.enter_context(installed(_watching(layer, tallies[layer.name].observe)))
+            install(_watching(layer, tallies[layer.name].observe))
         stack.enter_context(torch.no_grad())
         for batch in _batches(data):
             run(module, batch)
@@ -151,7 +151,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Give a quantizer its numbers back: some start or adapt their codebook in eval mode too."""
+    """Give a quantizer its methods and its numbers back; some change these in eval mode too."""
     own = [(each, dict(each.__dict__)) for each in module.modules()]
     tables = [names[kind] for _, names in own for kind in ("_buffers", "_parameters")]
     kept = [

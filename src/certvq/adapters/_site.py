@@ -6,8 +6,7 @@ does, each torch function that it calls passes by, and the argmin over the captu
 the certified codes for an answer. Must not know any particular library.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -75,20 +74,6 @@ class Outside:
             return getattr(type(self.module), self.method)(self.module, *args, **kwargs)
         finally:
             _OUTSIDE.reset(token)
-
-
-@contextmanager
-def installed(site: Site) -> Iterator[None]:
-    """Put a site in the place of its method for a while, then what was there before."""
-    before = dict(site.module.__dict__)
-    install(site)
-    try:
-        yield
-    finally:
-        for name in (site.adapter.method, *site.adapter.outside):
-            site.module.__dict__.pop(name, None)
-            if name in before:
-                site.module.__dict__[name] = before[name]
 
 
 def install(site: Site) -> None:
@@ -163,8 +148,7 @@ class _Watch(TorchFunctionMode):
             result = original()
             codes = selection.codes_in(result).reshape(comparison.latents.shape[:2])
         if site.observe is not None:
-            held = self._seen().first.dtype
-            site.observe(self.found, comparison, codes, held)
+            site.observe(self.found, comparison, codes, self._seen().held(comparison))
         if not explains(comparison, selection.scores, selection.sign):
             raise UnknownQuantizerError(self._unexplained(comparison))
         self.found += 1

@@ -163,15 +163,22 @@ def _sorted(exact: Float64Array, prepared: Prepared, pairs: Pairs, exponent: int
 
 
 def _meets_next(ordered: _Ordered, dim: int) -> np.ndarray:
-    """Say of each candidate whether the next one of its row might belong before it."""
+    """Say of each candidate whether one that follows it in its row might belong before it.
+
+    Copies of one code vector that follow each other are in order; what follows the last of them may
+    belong before all of them.
+    """
     rows, vectors = ordered.pairs.rows, ordered.pairs.codes
     upper, lower = (
         bounds.sqdist_upper(ordered.sqdist, dim),
         bounds.sqdist_lower(ordered.sqdist, dim),
     )
-    meets = np.zeros(len(rows), dtype=np.bool_)
-    meets[:-1] = (rows[:-1] == rows[1:]) & (vectors[:-1] != vectors[1:]) & ~(lower[1:] > upper[:-1])
-    return meets
+    same_row = rows[:-1] == rows[1:]
+    ends = np.append(~same_row | (vectors[:-1] != vectors[1:]), True)  # of runs of one vector
+    last = np.flatnonzero(ends)
+    meets = np.append(same_row & ~(lower[1:] > upper[:-1]), False)
+    run = np.cumsum(ends) - ends
+    return meets[last][run]
 
 
 def _exact_order(

@@ -30,7 +30,6 @@ from certvq.nn._families.bit_entropy import Entropy as Entropy
 from certvq.nn._families.fsp import FSP as FSP
 from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
-from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.lfq import LFQ as LFQ
