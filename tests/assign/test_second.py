@@ -185,6 +185,13 @@ def test_the_second_is_the_code_of_the_codebook_without_the_first(rng):
         assert rest[certvq.assign(latents[row : row + 1], codebook[rest]).codes[0]] == second
 
 
+def test_it_follows_the_code_in_the_ranking(rng):
+    latents = rng.integers(-8, 9, (300, 3)) / 4
+    codebook = rng.integers(-2, 3, (60, 3)) / 2
+    ranked = certvq.rank(latents, codebook, 2).codes
+    assert ranked[:, 1].tolist() == seconds(latents, codebook).tolist()
+
+
 def test_lean_does_not_offer_it():
     with pytest.raises(OptionError, match="second=True must go with another backend than 'lean'"):
         certvq.assign(np.eye(2), np.eye(2), backend="lean", second=True)
