@@ -53,6 +53,41 @@ class VectorQuantizer(nn.Module):
         return torch.einsum("b h w c -> b c h w", z_q), losses, (None, None, codes)
 
 
+class EMAVectorQuantizer(nn.Module):
+    """As in taming-transformers: code vectors are moving averages in a module of their own."""
+
+    def __init__(self, n_e, e_dim, *, decay=0.9):
+        super().__init__()
+        self.e_dim, self.decay = e_dim, decay
+        self.embedding = nn.Module()
+        self.embedding.weight = nn.Parameter(torch.randn(n_e, e_dim), requires_grad=False)
+
+    def forward(self, z):
+        z = self.prepared(z.permute(0, 2, 3, 1).contiguous())
+        flat, weight = z.reshape(-1, self.e_dim), self.embedding.weight
+        d = flat.pow(2).sum(1, keepdim=True) + weight.pow(2).sum(1)
+        codes = (d - 2 * torch.einsum("bd,nd->bn", flat, weight)).argmin(dim=1)
+        z_q = weight[codes].view(z.shape)
+        if self.training:
+            one_hot = functional.one_hot(codes, len(weight)).type(z.dtype)
+            count, total = one_hot.sum(0)[:, None], one_hot.t() @ flat.detach()
+            mean = torch.where(count > 0, total / count.clamp(min=1), weight)
+            weight.data.copy_(self.prepared(weight.lerp(mean, 1 - self.decay)))
+        loss = functional.mse_loss(z_q.detach(), z)
+        z_q = z + (z_q - z).detach()
+        return z_q.permute(0, 3, 1, 2), loss, (None, None, codes)
+
+    def prepared(self, vectors):
+        return vectors
+
+
+class NormEMAVectorQuantizer(EMAVectorQuantizer):
+    """As in BEiT v2: the same with vectors of length 1."""
+
+    def prepared(self, vectors):
+        return functional.normalize(vectors, p=2, dim=-1)
+
+
 class OneHotQuantizer(nn.Module):
     """As the first VQ-VAE ports: ``unsqueeze``, a one-hot matrix, ``matmul`` for distances."""
 

@@ -95,6 +95,26 @@ def test_an_audit_keeps_the_patch(model, offset):
     assert site.observe is None
 
 
+@pytest.mark.parametrize("first", ["patch", "compile"])
+def test_a_compiled_module_is_patched(layers, offset, first):
+    """The quantizer runs outside of the graph, whichever comes first."""
+    layer, z = layers.VectorQuantizer2(64, 8, 0.25), offset(2, 8, 12, 12)
+    layer.embedding.weight.data += 1000
+    model = torch.nn.Sequential(torch.nn.Identity(), layer)
+    if first == "patch":
+        certvq.patch_module(model)
+    compiled = torch.compile(model, backend="eager")
+    own = compiled(z)[2][2]
+    certvq.patch_module(compiled)
+    right = certvq.assign(z.permute(0, 2, 3, 1).reshape(-1, 8), layer.embedding.weight).codes
+    assert torch.equal(compiled(z)[2][2], right)
+    assert torch.equal(own, right) == (first == "patch")
+    assert certvq.audit_module(compiled, z).ok
+    assert certvq.unpatch_module(compiled) == ["_orig_mod.1"]
+    assert certvq.audit_module(compiled, z).wrong > 0
+    assert not torch.equal(compiled(z)[2][2], right)
+
+
 def test_hooks_of_others_still_run(model, offset):
     seen = []
     model[1].register_forward_hook(lambda module, args, out: seen.append(out[1].shape))

@@ -1,5 +1,7 @@
 """Layers that people copy: names and attributes decide, and the scores must be explained."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional
@@ -35,6 +37,16 @@ def test_llamagen_quantizer_is_repaired(layers, offset, repaired, l2_norm):
             functional.normalize(codebook, dim=-1),
         )
     assert torch.equal(layer(z)[2][2], certvq.assign(latents, codebook).codes)
+
+
+@pytest.mark.parametrize("kind", ["EMAVectorQuantizer", "NormEMAVectorQuantizer"])
+def test_ema_quantizers_are_repaired(layers, offset, repaired, kind):
+    layer, z = getattr(layers, kind)(64, 8), offset(2, 8, 12, 12)
+    weight = layer.embedding.weight
+    weight.data.copy_(layer.prepared(weight + 1000))
+    repaired(layer, z)
+    codes = layer.eval()(z)[2][2]
+    assert torch.equal(codes, certvq.assign(layer.prepared(rows(z)), weight).codes)
 
 
 def test_one_hot_quantizer_is_repaired(layers, offset, repaired):
@@ -83,6 +95,17 @@ def test_nothing_else_changes(layers, kind, sizes, shape, training, unchanged):
         return out, latents.grad
 
     unchanged(layer, run)
+
+
+@pytest.mark.parametrize("kind", ["EMAVectorQuantizer", "NormEMAVectorQuantizer"])
+def test_moving_averages_are_otherwise_unchanged(layers, kind):
+    own = getattr(layers, kind)(64, 8)
+    own.embedding.weight.data.copy_(own.prepared(own.embedding.weight))
+    patched = copy.deepcopy(own)
+    certvq.patch_module(patched)
+    for z in torch.randn(3, 2, 8, 5, 5):
+        assert torch.equal(own(z)[0], patched(z)[0])
+    assert torch.equal(own.embedding.weight, patched.embedding.weight)
 
 
 def test_under_autocast_the_latents_are_those_that_the_layer_holds(layers, offset, repaired):

@@ -52,6 +52,12 @@ class Site:
     observe: Observer | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # a compiled graph has no room for another's argmin
+            return torch.compiler.disable(self.run)(*args, **kwargs)
+        return self.run(*args, **kwargs)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the method, and watch or replace its argmin."""
         method = self.inner or getattr(type(self.module), self.adapter.method).__get__(self.module)
         watch = _Watch(self, args, kwargs)
         with watch:
