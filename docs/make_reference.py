@@ -21,6 +21,7 @@ MODULES = (
     "certvq.nn",
     "certvq.models",
     "certvq.data",
+    "certvq.export",
     "certvq.tokens",
     "certvq.train",
     "certvq.report",

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from certvq.export._graphs import EncodeGraph as EncodeGraph
     from certvq.export._onnx import export_onnx as export_onnx
 
-__all__ = ["DecodeGraph", "EncodeGraph", "export_onnx", "onnx_session"]
+_FROM_TORCH = ("DecodeGraph", "EncodeGraph", "export_onnx")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM_TORCH})
 
 
 def __getattr__(name: str) -> Any:

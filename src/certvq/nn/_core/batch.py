@@ -7,29 +7,8 @@ import math
 
 import torch
 
-from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError
-
-
-def finite_error(numbers: torch.Tensor, name: str) -> NonFiniteError | None:
-    """Look for NaN and infinity.
-
-    Args:
-        numbers: (N, D).
-        name: what to call them in the error.
-
-    Returns:
-        The error, which names the first row and column, or None.
-
-    Cost: one pass, and no memory where all is well.
-    """
-    if not numbers.numel() or math.isfinite(_largest(numbers)):
-        return None
-    try:
-        require_finite(numbers, name)
-    except NonFiniteError as error:
-        return error
-    return None
+from certvq.nn._core.finite import finite_error, largest
 
 
 def check_batch(
@@ -56,7 +35,7 @@ def check_batch(
         math.sqrt(torch.finfo(statistics).max / (4 * tokens.numel())),
         torch.finfo(codebook.dtype).max / 4,
     )
-    if _largest(tokens) <= limit:
+    if largest(tokens) <= limit:
         return None
     row, column = torch.nonzero(tokens.abs().double() > limit)[0].tolist()
     return NonFiniteError(
@@ -64,10 +43,3 @@ def check_batch(
         f"batch stay finite, got {float(tokens[row, column]):.3g} at row {row}, column {column}; "
         "scale them down, or use .double()"
     )
-
-
-def _largest(numbers: torch.Tensor) -> float:
-    """Return the greatest magnitude; NaN if there is one."""
-    low, high = torch.aminmax(numbers)
-    ends = torch.stack([low, high]).double().abs()
-    return float(ends.max())

@@ -7,16 +7,16 @@ any family.
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
-from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
+from certvq.nn._core.opaque import refuse, register
 
 
 class Quantized(NamedTuple):
@@ -67,6 +67,7 @@ class Quantizer(nn.Module, abc.ABC):
         dim: D.
         code_shape: as given.
         latest: figures of the latest forward pass, detached scalars.
+        handle: the number by which compiled programs know this very layer; copies have their own.
 
     Raises:
         OptionError: an option out of its range.
@@ -82,7 +83,12 @@ class Quantizer(nn.Module, abc.ABC):
         self.dim = dim
         self.code_shape = code_shape
         self.latest: dict[str, torch.Tensor] = {}
+        self.handle = register(self)
         self._layout = find_layout(layout)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.handle = register(self)
 
     @property
     @abc.abstractmethod
@@ -202,7 +208,7 @@ class Quantizer(nn.Module, abc.ABC):
         if kept is not None:
             tokens = tokens[kept]
         if self.training:
-            raise_together(self.token_error(tokens.detach()), tokens.device)
+            tokens = refuse(self, tokens)
         found = self.quantize_tokens(tokens)
         self.latest = found.figures
         vectors = among_padding(found.vectors, kept, count, 0)

@@ -24,7 +24,9 @@ def all_or_nothing(module: nn.Module, tokens: torch.Tensor, levels: int) -> Iter
     so that not all can be asked beforehand. Only numbers that are close to overflow can stop a
     later level; while the state is below 2^30, the tokens are below ``2^(40 - levels)`` and nothing
     is float16, no copy is made: residuals at most double from level to level, and up to 2^40 the
-    sums of squares of 2^40 numbers are finite in float32.
+    sums of squares of 2^40 numbers are finite in float32. Compiled programs do not look: in
+    them a step that fails at a later level, by numbers that close to overflow, leaves the earlier
+    levels changed.
 
     Yields:
         Whether numbers are that close to overflow, so that each level has to be asked.
@@ -34,7 +36,11 @@ def all_or_nothing(module: nn.Module, tokens: torch.Tensor, levels: int) -> Iter
         tokens: (N, D), finite.
         levels: how many parts learn one after the other.
     """
-    if not module.training or not _close_to_overflow(module, tokens, levels):
+    if (
+        torch.compiler.is_compiling()
+        or not module.training
+        or not _close_to_overflow(module, tokens, levels)
+    ):
         yield False
         return
     state = [*module.parameters(), *module.buffers()]

@@ -27,8 +27,9 @@ def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
     """
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    if bool(torch.isinf(lengths.detach()).any()):  # the squares overflow, the numbers do not
-        largest = wide.detach().abs().amax(dim=1, keepdim=True).clamp(min=1.0)
-        wide = wide / largest
+    overflow = torch.isinf(lengths.detach())  # of the squares, not of the numbers
+    if torch.compiler.is_compiling() or bool(overflow.any()):
+        largest = wide.detach().abs().amax(dim=1, keepdim=True)
+        wide = wide / torch.where(overflow, largest, 1.0)
         lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     return wide / lengths.clamp(min=SHORTEST)

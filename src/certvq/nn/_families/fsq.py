@@ -10,10 +10,10 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.noise_dropout import NoiseDropout
 from certvq.nn._estimators.through_bound import Bound, through_bound
-from certvq.nn._families.finite import finite_error, require_finite_latents
 from certvq.nn._families.grid import axis_of
 from certvq.nn._families.radix import join_digits, require_levels, split_codes
 from certvq.nn._families.thresholds import below_float32, count_below
@@ -186,8 +186,7 @@ class FSQ(Quantizer):
 
     def _digits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the places of the nearest levels, (D, N)."""
-        latents = tokens.detach()
-        require_finite_latents(latents)
+        latents = require_finite_latents(tokens.detach())
         if latents.dtype == torch.float64:
             return count_below(latents.T.contiguous(), self._limits64.view(torch.float64))
         return count_below(latents.float().T.contiguous(), self._limits32.view(torch.float32))

@@ -13,10 +13,10 @@ from certvq.assign import assign
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
-from certvq.nn._families.finite import require_finite_latents
 from certvq.nn._families.midpoints import midpoints
 from certvq.nn._families.radix import join_digits, require_levels, split_codes
 from certvq.nn._families.thresholds import count_below

@@ -12,11 +12,11 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.bit_entropy import Entropy, batch_entropy, sample_entropy
-from certvq.nn._families.finite import require_finite_latents
 
 _MOST_DIM = 63
 """Bits of a code that is not negative as an int64."""
@@ -115,9 +115,8 @@ class LFQ(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Take signs; see `Quantizer`."""
-        if not self.training:
-            require_finite_latents(tokens.detach())
-        positive = tokens.detach() > 0
+        fixed = tokens.detach()
+        positive = (fixed if self.training else require_finite_latents(fixed)) > 0
         vectors = self._vectors(positive)
         latents = self.latents(tokens)
         commitment = mean_square(latents, vectors)
@@ -133,8 +132,7 @@ class LFQ(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the signs as codes; see `Quantizer`."""
-        require_finite_latents(tokens)
-        return _join_bits(tokens > 0)
+        return _join_bits(require_finite_latents(tokens) > 0)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return corners of the cube; see `Quantizer`."""

@@ -26,8 +26,10 @@ from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.batch import check_batch, finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import copy_from_first, is_first
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
+from certvq.nn._core.opaque import learn, observe
 from certvq.nn._core.operators import assign_operator
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._core.unit import unit_rows
@@ -183,11 +185,20 @@ class VectorQuantize(Quantizer):
             self.learn_tokens(tokens.detach())
         return self.choose_tokens(tokens)
 
-    @torch.no_grad()
     def learn_tokens(
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
         """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
+        if candidates is None:
+            learn(self, tokens)
+        else:
+            self.learn_now(tokens, candidates=candidates)
+
+    @torch.no_grad()
+    def learn_now(
+        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
+    ) -> None:
+        """Do what `learn_tokens` says, out of a compiler's sight."""
         latents = self._points(tokens)
         begins = not bool(self.started)
         if begins:
@@ -225,7 +236,7 @@ class VectorQuantize(Quantizer):
             chosen, sqdist = found.codes, found.sqdist
             figures = _count_ways(found.decided_by)
         if self.training:
-            self._observe(latents, chosen)
+            observe(self, latents, chosen)
         return self._found(points, vectors, chosen, sqdist, figures)
 
     def rank_tokens(self, tokens: torch.Tensor, count: int) -> Ranking:
@@ -346,10 +357,7 @@ class VectorQuantize(Quantizer):
         """Return what codes are found for: the tokens, or their directions; with the graph."""
         if self.metric == "euclidean":
             return tokens
-        error = finite_error(tokens.detach(), "latents")
-        if error is not None:
-            raise error
-        return unit_rows(tokens)
+        return unit_rows(require_finite_latents(tokens))
 
     def _found(
         self,
@@ -385,11 +393,17 @@ class VectorQuantize(Quantizer):
                 figures[f"{regularizer.name}_loss"] = penalty.detach()
         return Found(vectors, codes, loss, figures)
 
-    def _observe(self, latents: torch.Tensor, codes: torch.Tensor) -> None:
-        """Keep the counts of the batch, and the sums, where the codebook is stored, by code."""
-        stored = latents
+    @torch.no_grad()
+    def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
+        """Keep the counts of the batch, and the sums, where the codebook is stored, by code.
+
+        Args:
+            tokens: (N, D), normalised if the metric is.
+            codes: int64 (N,).
+        """
+        stored = tokens
         if self.affine is not None and isinstance(self.update, EMA):
-            stored = self.affine.inverse(latents)
+            stored = self.affine.inverse(tokens)
         self.statistics.observe(stored, codes)
 
     def _begin(self, latents: torch.Tensor) -> None:
@@ -454,7 +468,7 @@ def _assign(latents: torch.Tensor, vectors: torch.Tensor) -> Assignment:
 def _count_ways(decided_by: torch.Tensor) -> dict[str, torch.Tensor]:
     """Count the rows decided by each means; compilers cannot follow `torch.bincount`."""
     if torch.compiler.is_compiling():
-        counts = {way: (decided_by == way).sum() for way in DecidedBy}
+        counts = {way: torch.eq(decided_by, int(way)).sum() for way in DecidedBy}
     else:
         tally = torch.bincount(decided_by, minlength=len(DecidedBy) + 1)
         counts = {way: tally[way] for way in DecidedBy}

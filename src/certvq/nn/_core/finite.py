@@ -1,0 +1,71 @@
+"""Refuse latents that no code is nearest to, in one pass over healthy ones.
+
+In: tokens. Out: the same, or a named error. Must not know of quantizers.
+"""
+
+import math
+
+import torch
+
+from certvq.assign._validate import require_finite
+from certvq.errors import NonFiniteError
+
+
+def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError | None:
+    """Look for NaN and infinity.
+
+    Args:
+        numbers: (N, D).
+        name: what to call them in the error.
+
+    Returns:
+        The error, which names the first row and column, or None.
+
+    Cost: one pass, and no memory where all is well.
+    """
+    if not numbers.numel() or math.isfinite(largest(numbers)):
+        return None
+    try:
+        require_finite(numbers, name)
+    except NonFiniteError as error:
+        return error
+    return None
+
+
+def largest(numbers: torch.Tensor) -> float:
+    """Return the greatest magnitude; NaN if there is one."""
+    low, high = torch.aminmax(numbers)
+    ends = torch.stack([low, high]).double().abs()
+    return float(ends.max())
+
+
+def require_finite_latents(tokens: torch.Tensor) -> torch.Tensor:
+    """Return the tokens, none of which is NaN or infinite.
+
+    Args:
+        tokens: (N, D) floats.
+
+    Returns:
+        The tokens; while a compiler traces, with a zero added to them.
+
+    Raises:
+        NonFiniteError: naming the first bad row and column.
+    """
+    if torch.compiler.is_compiling():
+        return tokens + finite_operator(tokens.detach())
+    finite_operator(tokens.detach())
+    return tokens
+
+
+@torch.library.custom_op("certvq::finite", mutates_args=())
+def finite_operator(tokens: torch.Tensor) -> torch.Tensor:
+    """Return a zero of the tokens' type if all are finite: what compilers see of the check."""
+    error = finite_error(tokens)
+    if error is not None:
+        raise error
+    return tokens.new_zeros(())
+
+
+@finite_operator.register_fake
+def _(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.new_empty(())

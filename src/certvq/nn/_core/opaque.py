@@ -1,0 +1,124 @@
+"""Steps of a layer that compilers must not look into: they branch on numbers, raise and remember.
+
+In: a module and tensors. Out: the same step, as one operator of torch while a compiler traces, and
+as a plain call otherwise. Operators take numbers and tensors only, so that modules are known to
+them by a number. Must not know what the steps do.
+"""
+
+import itertools
+import weakref
+from typing import Protocol, cast
+
+import torch
+from torch import nn
+
+from certvq.errors import NonFiniteError
+from certvq.nn._core.distributed import raise_together
+
+_numbers = itertools.count()
+_modules: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
+
+
+class Checked(Protocol):
+    """A module that looks for what would stop it halfway."""
+
+    handle: int
+
+    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+        """Return the error, or None."""
+
+
+class Learner(Protocol):
+    """A module that changes its own parameters and buffers."""
+
+    handle: int
+
+    def learn_now(self, tokens: torch.Tensor) -> None:
+        """Learn before codes are chosen."""
+
+    def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
+        """Remember what was chosen."""
+
+
+def register(module: nn.Module) -> int:
+    """Return a number that stands for a module in this process, for as long as it lives."""
+    number = next(_numbers)
+    _modules[number] = module
+    return number
+
+
+def refuse(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the tokens; raise the error that the module finds, here or on another process.
+
+    Args:
+        module: what is asked.
+        tokens: (N, D).
+
+    Returns:
+        The tokens; while a compiler traces, with a zero added to them.
+
+    Raises:
+        NonFiniteError: what ``module.token_error`` returns.
+    """
+    if torch.compiler.is_compiling():
+        return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
+    raise_together(module.token_error(tokens.detach()), tokens.device)
+    return tokens
+
+
+def learn(module: Learner, tokens: torch.Tensor) -> None:
+    """Let a module learn from tokens (N, D), detached."""
+    if torch.compiler.is_compiling():
+        torch.ops.certvq.learn(tokens, _state(module), module.handle)
+    else:
+        module.learn_now(tokens)
+
+
+def observe(module: Learner, tokens: torch.Tensor, codes: torch.Tensor) -> None:
+    """Let a module remember the codes (N,) of tokens (N, D), detached."""
+    if torch.compiler.is_compiling():
+        torch.ops.certvq.observe(tokens, codes, _state(module), module.handle)
+    else:
+        module.observe_now(tokens, codes)
+
+
+@torch.library.custom_op("certvq::refuse", mutates_args=())
+def _refuse(tokens: torch.Tensor, handle: int) -> torch.Tensor:
+    """Raise what a module finds wrong with tokens; return a zero of their type."""
+    raise_together(cast("Checked", _modules[handle]).token_error(tokens), tokens.device)
+    return tokens.new_zeros(())
+
+
+@_refuse.register_fake
+def _(tokens: torch.Tensor, handle: int) -> torch.Tensor:
+    del handle
+    return tokens.new_empty(())
+
+
+@torch.library.custom_op("certvq::learn", mutates_args=("state",))
+def _learn(tokens: torch.Tensor, state: list[torch.Tensor], handle: int) -> None:
+    """Let a module learn; `state` is its own, or the copy of it that a compiler works on."""
+    module = _modules[handle]
+    cast("Learner", module).learn_now(tokens)
+    _hand_over(module, state)
+
+
+@torch.library.custom_op("certvq::observe", mutates_args=("state",))
+def _observe(
+    tokens: torch.Tensor, codes: torch.Tensor, state: list[torch.Tensor], handle: int
+) -> None:
+    """Let a module remember; see `_learn`."""
+    module = _modules[handle]
+    cast("Learner", module).observe_now(tokens, codes)
+    _hand_over(module, state)
+
+
+def _state(module: Learner) -> list[torch.Tensor]:
+    layer = cast("nn.Module", module)
+    return [tensor.detach() for tensor in (*layer.parameters(), *layer.buffers())]
+
+
+def _hand_over(module: nn.Module, state: list[torch.Tensor]) -> None:
+    for given, own in zip(state, (*module.parameters(), *module.buffers()), strict=True):
+        if given.data_ptr() != own.data_ptr():
+            given.copy_(own.detach())

@@ -1,0 +1,140 @@
+"""Training steps compile as one graph and do what they do uncompiled, state included."""
+
+import copy
+
+import pytest
+import torch
+
+from certvq.errors import NonFiniteError
+from certvq.models import VQVAE, VQVAEConfig
+from certvq.nn import FSQ, LFQ, Gradient, ResidualVQ, VectorQuantize
+
+DIM = 8
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+
+
+@pytest.fixture(autouse=True)
+def _forget_programs():
+    torch.compiler.reset()
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+FAMILIES = {
+    "vector": lambda: VectorQuantize(DIM, 32, generator=seeded()),
+    "vector-gradient": lambda: VectorQuantize(DIM, 32, update=Gradient(), generator=seeded()),
+    "vector-cosine": lambda: VectorQuantize(DIM, 32, metric="cosine", generator=seeded()),
+    "residual": lambda: ResidualVQ(DIM, 32, levels=3, generator=seeded()),
+    "fsq": lambda: FSQ([5] * DIM),
+    "lfq": lambda: LFQ(DIM),
+}
+
+
+class Step(torch.nn.Module):
+    """A network, a quantizer and a loss."""
+
+    def __init__(self, make):
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = torch.nn.Linear(DIM, DIM)
+        self.quantizer = make()
+
+    def forward(self, x):
+        quantized, codes, loss = self.quantizer(self.network(x))
+        return loss + quantized.square().mean(), codes
+
+
+def batch(seed):
+    return torch.randn(4, 20, DIM, generator=seeded(seed))
+
+
+def same_state(left, right):
+    pairs = zip(left.state_dict().values(), right.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def compare(plain, compiled, program, batches):
+    """Train both; nothing may differ but what another order of additions makes of the loss."""
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (plain, compiled)]
+    for x in batches:
+        losses = []
+        for run, optimizer in zip((plain, program), optimizers, strict=True):
+            loss, codes = run(x)
+            optimizer.zero_grad()
+            loss.backward()
+            losses.append((loss.detach(), codes))
+        assert torch.equal(losses[0][1], losses[1][1])
+        assert torch.allclose(losses[0][0], losses[1][0])
+        assert same_state(plain, compiled)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_training_step_is_one_graph(family):
+    plain = Step(FAMILIES[family])
+    compiled = copy.deepcopy(plain)
+    program = torch.compile(compiled, fullgraph=True, backend="aot_eager")
+    compare(plain, compiled, program, [batch(seed) for seed in range(4)])
+    plain.eval(), compiled.eval()
+    assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["vector", "residual"])
+def test_a_training_step_compiles_with_inductor(family):
+    plain = Step(FAMILIES[family])
+    compiled = copy.deepcopy(plain)
+    program = torch.compile(compiled, fullgraph=True)
+    compare(plain, compiled, program, [batch(seed) for seed in range(3)])
+
+
+def test_a_model_is_one_graph():
+    plain = VQVAE(VQVAEConfig.small(), generator=seeded())
+    compiled = copy.deepcopy(plain)
+
+    def run(model, images):
+        output = model(images)
+        return output.loss, output.codes
+
+    step = torch.compile(run, fullgraph=True, backend="aot_eager")
+    images = [torch.rand(2, 3, 16, 16, generator=seeded(seed)) for seed in range(3)]
+    compare(_Bound(run, plain), _Bound(run, compiled), lambda x: step(compiled, x), images)
+
+
+class _Bound(torch.nn.Module):
+    def __init__(self, run, model):
+        super().__init__()
+        self.run, self.model = run, model
+
+    def forward(self, images):
+        return self.run(self.model, images)
+
+
+@pytest.mark.parametrize("family", ["vector", "residual", "fsq", "lfq"])
+def test_a_bad_batch_changes_nothing_in_a_compiled_step(family):
+    step = Step(FAMILIES[family])
+    program = torch.compile(step, fullgraph=True, backend="aot_eager")
+    program(batch(0))
+    program(batch(1))
+    before = copy.deepcopy(step.state_dict())
+    bad = batch(2)
+    bad[1, 3, 5] = float("nan")
+    with pytest.raises(NonFiniteError, match="latents must be finite"):
+        program(bad)
+    after = step.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_copy_learns_by_itself():
+    """Compiled programs know layers by numbers: a copy must not have the number of the first."""
+    first = Step(FAMILIES["vector"])
+    first(batch(0))
+    second = copy.deepcopy(first)
+    before = copy.deepcopy(first.state_dict())
+    program = torch.compile(second, fullgraph=True, backend="aot_eager")
+    for seed in range(1, 4):
+        program(batch(seed))
+    assert all(torch.equal(v, first.state_dict()[name]) for name, v in before.items())
+    assert not same_state(first, second)
