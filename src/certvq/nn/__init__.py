@@ -30,11 +30,13 @@ from certvq.nn._families.bit_entropy import Entropy as Entropy
 from certvq.nn._families.fsp import FSP as FSP
 from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
+from certvq.nn._families.heads import Heads as Heads
 from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.lfq import LFQ as LFQ
 from certvq.nn._families.moments import Moments as Moments
 from certvq.nn._families.product import ProductQuantize as ProductQuantize
+from certvq.nn._families.project import Project as Project
 from certvq.nn._families.random_projection import (
     RandomProjectionQuantizer as RandomProjectionQuantizer,
 )

@@ -10,9 +10,11 @@ from certvq.nn import (
     Diversity,
     Gradient,
     Gumbel,
+    Heads,
     KMeans,
     Online,
     Orthogonal,
+    Project,
     Reparam,
     Revive,
     RotationTrick,
@@ -28,7 +30,33 @@ def vector(**fixed):
     return lambda **options: VectorQuantize(4, 6, **fixed, **options)
 
 
+def heads(**options):
+    part = VectorQuantize(2, 6, generator=options.pop("generator"))
+    return Heads(part, 2, **options)
+
+
+def projected(norm, **fixed):
+    def make(*, layout, generator):
+        with torch.random.fork_rng():
+            torch.manual_seed(generator.initial_seed() if generator else 0)
+            part = VectorQuantize(3, 6, generator=generator, **fixed)
+            return Project(part, 4, norm=norm, layout=layout)
+
+    return make
+
+
+def projected_heads(*, layout, generator):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        part = Heads(VectorQuantize(3, 6, generator=generator), 2)
+        return Project(part, 4, bias=False, layout=layout)
+
+
 CASES = [
+    ("heads", heads),
+    ("project", projected(norm=False)),
+    ("project-norm", projected(norm=True, metric="cosine")),
+    ("project-heads", projected_heads),
     ("vector", vector()),
     ("vector-gradient", vector(update=Gradient(weight=0.5))),
     ("vector-uniform", vector(start=Uniform(bound=2.0), revive=None)),

@@ -69,7 +69,9 @@ class _KnownMeanSquare(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         left, right = ctx.saved_tensors
         wide = _wide(left, right)
-        slope = (left.to(wide) - right.to(wide)) * (cotangents[0] * (2.0 / max(1, left.numel())))
+        difference = left.to(wide) - right.to(wide)
+        scale = cotangents[0] * (2.0 / max(1, left.numel()))
+        slope = difference * scale if torch.is_grad_enabled() else difference.mul_(scale)
         wanted = ctx.needs_input_grad
         return (
             slope.to(left.dtype) if wanted[0] else None,
