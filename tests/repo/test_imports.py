@@ -20,6 +20,7 @@ LAYERS = [
     {"testing"},
     {"theory"},
     {"adapters", "nn"},
+    {"compat"},
     {"models"},
     {"data", "export"},
     {"tokens", "train"},

@@ -1,0 +1,9 @@
+"""The classes of vector-quantize-pytorch 1.32, by name, keyword and layout.
+
+In: code written for that library. Out: certvq's codes. What deliberately differs is listed in
+docs/migration.md. Must not import that library.
+"""
+
+from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown as LossBreakdown
+from certvq.compat.vector_quantize_pytorch._sequential import Sequential as Sequential
+from certvq.compat.vector_quantize_pytorch._vector_quantize import VectorQuantize as VectorQuantize

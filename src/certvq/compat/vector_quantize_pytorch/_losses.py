@@ -1,0 +1,149 @@
+"""The original's loss and its breakdown.
+
+In: what the layers of a `VectorQuantize` found. Out: terms of its loss. Must not change any state.
+"""
+
+from collections import namedtuple
+
+import torch
+from torch import nn
+
+from certvq.compat.vector_quantize_pytorch._layer import Hit, Layer
+from certvq.compat.vector_quantize_pytorch._options import Options
+from certvq.nn import PADDING
+from certvq.nn._core import random as _random
+from certvq.nn._core.codes import require_range
+from certvq.nn._core.losses import known_mean_square, mean_square
+from certvq.nn._core.similarity import cross_entropy, negative_entropy
+from certvq.nn._regularizers.orthogonal import orthogonality
+
+LossBreakdown = namedtuple(  # noqa: PYI024 (the original's tuple, name by name)
+    "LossBreakdown", ["commitment", "codebook_diversity", "orthogonal_reg", "inplace_optimize"]
+)
+
+
+class Losses(nn.Module):
+    """What `VectorQuantize` knows about losses; its attributes are keywords of the original."""
+
+    layers: nn.ModuleList
+    codebook_size: int
+    options: Options
+    separate_codebook_per_head: bool
+    learnable_codebook: bool
+    has_commitment_loss: bool
+    commitment_weight: float
+    commitment_use_cross_entropy_loss: bool
+    codebook_diversity_loss_weight: float
+    codebook_diversity_temperature: float
+    orthogonal_reg_weight: float
+    orthogonal_reg_active_codes_only: bool
+    orthogonal_reg_max_codes: int | None
+
+    def _each(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def _own(self, codes: torch.Tensor) -> list[torch.Tensor]:
+        """Cut codes (N, h) into those of each codebook."""
+        return list(codes.unbind(dim=1)) if self.separate_codebook_per_head else [codes.reshape(-1)]
+
+    def _losses(
+        self,
+        hits: list[Hit],
+        codes: torch.Tensor,
+        shape: tuple[int, ...],
+        kept: torch.Tensor | None,
+        *,
+        frozen: bool,
+    ) -> LossBreakdown:
+        zero = hits[0].points.new_zeros((), dtype=torch.float32)
+        commitment = diversity = orthogonal = inner = zero
+        several = hits[0].codes.ndim == 2
+        if several and (self.has_commitment_loss or not self.training):
+            difference = hits[0].points[:, None] - self._learning(hits[0], frozen=frozen)
+            commitment = difference.square().mean(dim=-1)
+        elif self.training and self.has_commitment_loss:
+            commitment = self._commitment(hits, codes, frozen=frozen)
+        if self.training and self.codebook_diversity_loss_weight > 0.0:
+            diversity = self._diversity(hits, shape, kept)
+        if self.training and self.orthogonal_reg_weight > 0.0:
+            orthogonal = torch.stack(
+                [self._orthogonal(*p) for p in zip(self._each(), hits, strict=True)]
+            )
+            orthogonal = orthogonal.mean()
+        steps = [layer.step_loss for layer in self._each() if layer.step_loss is not None]
+        if self.training and not frozen and steps:
+            inner = torch.stack(steps).mean()
+        return LossBreakdown(commitment, diversity, orthogonal, inner)
+
+    def _learning(self, hit: Hit, *, frozen: bool) -> torch.Tensor:
+        learns = self.training and self.learnable_codebook and not frozen
+        return hit.vectors if learns else hit.vectors.detach()
+
+    def _commitment(self, hits: list[Hit], codes: torch.Tensor, *, frozen: bool) -> torch.Tensor:
+        if self.commitment_use_cross_entropy_loss:
+            return self._cross_entropy(hits, codes.reshape(len(codes), -1))
+        each = [
+            mean_square(self._learning(hit, frozen=frozen), hit.points)
+            if hit.sqdist is None
+            else known_mean_square(self._learning(hit, frozen=frozen), hit.points, hit.sqdist)
+            for hit in hits
+        ]
+        return torch.stack(each).mean()
+
+    def _cross_entropy(self, hits: list[Hit], wanted: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross entropy against codes (N, h); -1 is left out."""
+        metric = "cosine" if self.options.use_cosine_sim else "euclidean"
+        total, count = hits[0].points.new_zeros((), dtype=torch.float32), 0
+        for hit, own in zip(hits, self._own(wanted), strict=True):
+            given = own != PADDING
+            require_range(own[given], self.codebook_size)
+            number = int(given.sum())
+            total = total + number * cross_entropy(hit.points[given], hit.book, own[given], metric)
+            count += number
+        return total / max(1, count)
+
+    def _diversity(
+        self, hits: list[Hit], shape: tuple[int, ...], kept: torch.Tensor | None
+    ) -> torch.Tensor:
+        metric = "cosine" if self.options.use_cosine_sim else "euclidean"
+        places = _product(shape[1:])
+        each = []
+        for hit in hits:
+            points = hit.points
+            if kept is None and len(points):
+                grouped = points.reshape(shape[0], places, -1, points.shape[1])
+                points = grouped.movedim(1, 0).reshape(places, -1, points.shape[1])
+            else:
+                points = points[None]
+            each.append(
+                negative_entropy(points, hit.book, self.codebook_diversity_temperature, metric)
+            )
+        return torch.stack(each).mean()
+
+    def _orthogonal(self, layer: Layer, hit: Hit) -> torch.Tensor:
+        vectors = layer.codebook
+        if self.orthogonal_reg_active_codes_only:
+            vectors = vectors[torch.unique(hit.codes)]
+        most = self.orthogonal_reg_max_codes
+        if most is not None and len(vectors) > most:
+            vectors = vectors[_random.permutation(len(vectors), None, vectors.device)[:most]]
+        return orthogonality(vectors) if len(vectors) else vectors.sum()
+
+    def _total(self, terms: LossBreakdown, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            weight = self.commitment_weight if self.has_commitment_loss else 1.0
+            return terms.commitment * weight
+        loss = torch.zeros((), device=x.device, requires_grad=True)
+        return (
+            loss
+            + terms.codebook_diversity * self.codebook_diversity_loss_weight
+            + terms.commitment * self.commitment_weight
+            + terms.orthogonal_reg * self.orthogonal_reg_weight
+        )
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result

@@ -1,0 +1,45 @@
+"""What users reach for as ``layer._codebook``.
+
+In: layers. Out: their tensors under the original's names. Must not learn by itself.
+"""
+
+import torch
+
+from certvq.compat.vector_quantize_pytorch._layer import Layer
+
+
+class CodebookView:
+    """The original's buffers, (h, K, ...); one codebook is a view that can be written to."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self._layers = layers
+
+    @property
+    def embed(self) -> torch.Tensor:
+        """Code vectors as stored, (h, K, d)."""
+        return self._stacked([layer.codebook for layer in self._layers])
+
+    @property
+    def cluster_size(self) -> torch.Tensor:
+        """Running counts, (h, K)."""
+        return self._stacked([layer.statistics.counts for layer in self._layers])
+
+    @property
+    def embed_avg(self) -> torch.Tensor:
+        """Running sums, (h, K, d)."""
+        return self._stacked([layer.statistics.sums for layer in self._layers])
+
+    @property
+    def initted(self) -> torch.Tensor:
+        """Whether the codebook has been started."""
+        return self._layers[0].started
+
+    def update_ema(self) -> None:
+        """Take in what waits and make code vectors of the averages."""
+        for layer in self._layers:
+            layer.settle()
+            layer.write()
+
+    @staticmethod
+    def _stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
+        return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
