@@ -19,6 +19,7 @@ MODULES = (
     "certvq.testing",
     "certvq.adapters",
     "certvq.nn",
+    "certvq.compat.vector_quantize_pytorch",
     "certvq.models",
     "certvq.data",
     "certvq.export",
