@@ -29,6 +29,7 @@ from certvq.nn._families.binary_mapper import BinaryMapper as BinaryMapper
 from certvq.nn._families.bit_entropy import Entropy as Entropy
 from certvq.nn._families.fsp import FSP as FSP
 from certvq.nn._families.fsq import FSQ as FSQ
+from certvq.nn._families.grouped_residual import GroupedResidual as GroupedResidual
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
 from certvq.nn._families.heads import Heads as Heads
 from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
@@ -41,7 +42,13 @@ from certvq.nn._families.random_projection import (
     RandomProjectionQuantizer as RandomProjectionQuantizer,
 )
 from certvq.nn._families.residual import Residual as Residual
+from certvq.nn._families.residual_fsq import GroupedResidualFSQ as GroupedResidualFSQ
+from certvq.nn._families.residual_fsq import ResidualFSQ as ResidualFSQ
+from certvq.nn._families.residual_lfq import GroupedResidualLFQ as GroupedResidualLFQ
+from certvq.nn._families.residual_lfq import ResidualLFQ as ResidualLFQ
 from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
+from certvq.nn._families.rotated import Rotated as Rotated
+from certvq.nn._families.scaled import Scaled as Scaled
 from certvq.nn._families.sim_vq import SimVQ as SimVQ
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize
 from certvq.nn._regularizers.diversity import Diversity as Diversity
