@@ -4,6 +4,17 @@ In: code written for that library. Out: certvq's codes. What deliberately differ
 docs/migration.md. Must not import that library.
 """
 
+from certvq.compat.vector_quantize_pytorch._fsq import FSQ as FSQ
+from certvq.compat.vector_quantize_pytorch._latent_quantize import LatentQuantize as LatentQuantize
+from certvq.compat.vector_quantize_pytorch._lfq import LFQ as LFQ
 from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown as LossBreakdown
+from certvq.compat.vector_quantize_pytorch._residual_fsq import (
+    GroupedResidualFSQ as GroupedResidualFSQ,
+)
+from certvq.compat.vector_quantize_pytorch._residual_fsq import ResidualFSQ as ResidualFSQ
+from certvq.compat.vector_quantize_pytorch._residual_lfq import (
+    GroupedResidualLFQ as GroupedResidualLFQ,
+)
+from certvq.compat.vector_quantize_pytorch._residual_lfq import ResidualLFQ as ResidualLFQ
 from certvq.compat.vector_quantize_pytorch._sequential import Sequential as Sequential
 from certvq.compat.vector_quantize_pytorch._vector_quantize import VectorQuantize as VectorQuantize

@@ -54,13 +54,13 @@ class VectorQuantize(Losses):
         (torch.Size([1, 1024, 256]), torch.Size([1, 1024]), torch.Size([]))
     """
 
-    def __init__(  # noqa: PLR0913, PLR0915 (the original's keywords)
+    def __init__(  # noqa: PLR0915 (the original's keywords)
         self,
         dim: int,
         codebook_size: int,
         codebook_dim: int | None = None,
         heads: int = 1,
-        separate_codebook_per_head: bool = False,  # noqa: FBT001, FBT002 (as the original)
+        separate_codebook_per_head: bool = False,
         *,
         freeze_codebook: bool = False,
         sync_kmeans: bool = True,
@@ -165,7 +165,7 @@ class VectorQuantize(Losses):
             for layer, one in zip(self._each(), whole, strict=True):
                 layer.codebook.copy_(one)
 
-    def train(self, mode: bool = True) -> "VectorQuantize":  # noqa: FBT001, FBT002 (as torch)
+    def train(self, mode: bool = True) -> "VectorQuantize":
         """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
         if not mode:
             for layer in self._each():
@@ -223,7 +223,7 @@ class VectorQuantize(Losses):
 
     update_ema_indices = update_indices
 
-    def forward(  # noqa: PLR0913, PLR0917 (the original's arguments)
+    def forward(
         self,
         x: torch.Tensor,
         indices: torch.Tensor | None = None,
@@ -231,12 +231,12 @@ class VectorQuantize(Losses):
         lens: torch.Tensor | None = None,
         topk: int | None = None,
         sample_codebook_temp: float | None = None,
-        freeze_codebook: bool | None = None,  # noqa: FBT001 (as the original)
-        return_loss_breakdown: bool = False,  # noqa: FBT001, FBT002 (as the original)
+        freeze_codebook: bool | None = None,
+        return_loss_breakdown: bool = False,
         codebook_transform_fn: Callable[[torch.Tensor], torch.Tensor] | None = None,
         ema_update_weight: torch.Tensor | Callable[..., torch.Tensor] | None = None,
-        accum_ema_update: bool = False,  # noqa: FBT001, FBT002 (as the original)
-        ema_update: bool | None = None,  # noqa: FBT001 (as the original)
+        accum_ema_update: bool = False,
+        ema_update: bool | None = None,
     ) -> Any:
         """Quantize as the original's `forward` does; see docs/migration.md for what differs.
 

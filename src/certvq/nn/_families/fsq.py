@@ -130,8 +130,8 @@ class FSQ(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Round to the grid; see `Quantizer`."""
-        digits = self._digits(tokens)
-        vectors = self._vectors(digits)
+        digits = self.digits(tokens)
+        vectors = self.points(digits)
         if torch.is_grad_enabled() and tokens.requires_grad:
             vectors = through_bound(tokens, vectors, self.bound)
         if self.training and self.noise is not None:
@@ -144,11 +144,11 @@ class FSQ(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the nearest points of the grid; see `Quantizer`."""
-        return join_digits(self._digits(tokens), self.levels)
+        return join_digits(self.digits(tokens), self.levels)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return points of the grid; see `Quantizer`."""
-        return self._vectors(split_codes(codes, self.levels)).contiguous()
+        return self.points(split_codes(codes, self.levels)).contiguous()
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
@@ -177,27 +177,45 @@ class FSQ(Quantizer):
         require_range(codes, self.codebook_size)
         return split_codes(codes.long(), self.levels).movedim(0, -1)
 
+    def digits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the places of the nearest levels.
+
+        Args:
+            tokens: (N, D), any float type.
+
+        Returns:
+            Integers (D, N), one feature a row.
+
+        Raises:
+            NonFiniteError: NaN or infinity.
+        """
+        latents = require_finite_latents(tokens.detach())
+        if latents.dtype == torch.float64:
+            return count_below(latents.T.contiguous(), self._limits64.view(torch.float64))
+        return count_below(latents.float().T.contiguous(), self._limits32.view(torch.float32))
+
+    def points(self, digits: torch.Tensor, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return the points of the grid at some places, ``(step * digit - origin) / width``.
+
+        Args:
+            digits: integers (D, N), in range.
+            dtype: type of number; None is that of the layer.
+
+        Returns:
+            (N, D), a view.
+        """
+        narrow = dtype or self._like.dtype
+        wide = torch.promote_types(narrow, torch.float32)
+        origin, width = self._numbers.to(wide).T.unsqueeze(2)
+        step = 2 if self.preserve_symmetry else 1
+        return torch.add(origin, digits.to(wide), alpha=step).div_(width).to(narrow).T
+
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
         return (
             f"levels={self.levels}, preserve_symmetry={self.preserve_symmetry}, "
             f"hard_clamp={self.hard_clamp}, noise={self.noise}, layout={self._layout.name!r}"
         )
-
-    def _digits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the places of the nearest levels, (D, N)."""
-        latents = require_finite_latents(tokens.detach())
-        if latents.dtype == torch.float64:
-            return count_below(latents.T.contiguous(), self._limits64.view(torch.float64))
-        return count_below(latents.float().T.contiguous(), self._limits32.view(torch.float32))
-
-    def _vectors(self, digits: torch.Tensor) -> torch.Tensor:
-        """Return ``(step * digit - origin) / width`` of digits (D, N), as a view (N, D)."""
-        wide = torch.promote_types(self._like.dtype, torch.float32)
-        origin, width = self._numbers.to(wide).T.unsqueeze(2)
-        step = 2 if self.preserve_symmetry else 1
-        levels = torch.add(origin, digits.to(wide), alpha=step).div_(width)
-        return levels.to(self._like.dtype).T
 
 
 def _require_options(

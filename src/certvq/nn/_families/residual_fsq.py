@@ -10,11 +10,11 @@ from fractions import Fraction
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.quantizer import Found
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
-from certvq.nn._families.finite import require_finite_latents
 from certvq.nn._families.fsq import FSQ
 from certvq.nn._families.grouped_residual import GroupedResidual
 from certvq.nn._families.level_dropout import LevelDropout

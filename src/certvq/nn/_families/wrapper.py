@@ -11,8 +11,8 @@ import torch
 
 from certvq.errors import NonFiniteError
 from certvq.nn._core.codes import Sizes
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.quantizer import Found, Quantizer
-from certvq.nn._families.finite import finite_error, require_finite_latents
 
 
 class Wrapper(Quantizer):

@@ -1,0 +1,31 @@
+"""Tensors with any number of axes around the feature axis, as the original takes them.
+
+In: such a tensor. Out: one sample of tokens, and the way back. Must not know of quantizers.
+"""
+
+import math
+
+import torch
+
+
+def as_tokens(x: torch.Tensor, *, channel_first: bool) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Read a tensor as one sample of tokens.
+
+    Args:
+        x: (B, D, ...) or (B, ..., D).
+        channel_first: which of the two.
+
+    Returns:
+        (1, N, D), and the shape of the codes.
+    """
+    last = x.movedim(1, -1) if channel_first else x
+    return last.reshape(1, -1, last.shape[-1]), tuple(last.shape[:-1])
+
+
+def as_features(
+    tokens: torch.Tensor, grid: tuple[int, ...], *, channel_first: bool
+) -> torch.Tensor:
+    """Undo `as_tokens`, for tokens (1, N, D) whose D may be another."""
+    assert tokens.shape[1] == math.prod(grid)
+    last = tokens.reshape(*grid, tokens.shape[-1])
+    return last.movedim(-1, 1) if channel_first else last

@@ -1,0 +1,222 @@
+"""The original's `LatentQuantize`.
+
+In: latents (b, d, ...). Out: learned values, their indices and the loss. Must not search by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._grid_options import (
+    all_indices,
+    index_type,
+    keep_codebooks,
+    projections,
+)
+from certvq.errors import OptionError, ShapeError
+from certvq.nn import LatentQuantize as Mapped
+from certvq.nn import exchange
+from certvq.nn._core.codes import require_range
+
+
+class LatentQuantize(nn.Module):
+    """Replace each feature by the nearest of its values; see `certvq.nn.LatentQuantize`.
+
+    Args:
+        levels: number of values of each feature of a codebook, or one number for all.
+        dim: size of the feature axis.
+        commitment_loss_weight: weight of the term that teaches the values.
+        quantization_loss_weight: weight of the term that teaches the encoder.
+        num_codebooks: how many slices of features are quantized, with the same values.
+        codebook_dim: number of features of a codebook, where `levels` is one number.
+        keep_num_codebooks_dim: whether indices have an axis for the codebooks.
+        optimize_values: whether the values are learned.
+        in_place_codebook_optimizer: makes an optimiser of the values, which steps within `forward`
+            before the values are looked up; the loss then teaches the encoder alone.
+
+    Raises:
+        OptionError: an option out of its range, or options that contradict one another.
+
+    Guarantee: that of `certvq.nn.LatentQuantize` for the latents after the map, as computed.
+    Indices are exact, int32 up to 2^31 codes and int64 up to 2^63, and decode to the values that
+    they were found with.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int] | int,
+        dim: int,
+        commitment_loss_weight: float | None = 0.1,
+        quantization_loss_weight: float | None = 0.1,
+        num_codebooks: int = 1,
+        codebook_dim: int = -1,
+        keep_num_codebooks_dim: bool | None = None,
+        optimize_values: bool | None = True,
+        in_place_codebook_optimizer: Callable[..., Optimizer] | None = None,
+    ) -> None:
+        super().__init__()
+        counts = _require_levels(levels, codebook_dim)
+        if in_place_codebook_optimizer is not None and not optimize_values:
+            text = "in_place_codebook_optimizer needs optimize_values=True, got False"
+            raise OptionError(text)
+        self.keep_num_codebooks_dim = keep_codebooks(keep_num_codebooks_dim or None, num_codebooks)
+        self.quantizer = Mapped(counts, learn_values=bool(optimize_values))
+        self.dim = dim
+        self.codebook_dim = len(counts)
+        self.num_codebooks = num_codebooks
+        self.effective_codebook_dim = self.codebook_dim * num_codebooks
+        self.codebook_size = self.quantizer.codebook_size
+        self.project_in, self.project_out = projections(dim, self.effective_codebook_dim)
+        self.has_projections = dim != self.effective_codebook_dim
+        self.commitment_loss_weight = commitment_loss_weight or 0.0
+        self.quantization_loss_weight = quantization_loss_weight or 0.0
+        self.optimize_values = bool(optimize_values)
+        self.in_place_codebook_optimizer = (
+            None
+            if in_place_codebook_optimizer is None
+            else in_place_codebook_optimizer([self.quantizer.values])
+        )
+
+    @property
+    def values_per_latent(self) -> tuple[torch.Tensor, ...]:
+        """The values of each feature."""
+        return self.quantizer.values.split(self.quantizer.levels)
+
+    @property
+    def implicit_codebook(self) -> torch.Tensor:
+        """All points of the grid of the values as they are now, (codebook_size, codebook_dim)."""
+        indices = all_indices(self.codebook_size, self.quantizer.values.device)
+        return self.quantizer.decode(indices[None])[0].detach()
+
+    def quantization_loss(
+        self, z: torch.Tensor, zhat: torch.Tensor, reduce: str = "mean"
+    ) -> torch.Tensor:
+        """Return the mean squared error, with a gradient for z alone."""
+        return functional.mse_loss(zhat.detach(), z, reduction=reduce)
+
+    def commitment_loss(
+        self, z: torch.Tensor, zhat: torch.Tensor, reduce: str = "mean"
+    ) -> torch.Tensor:
+        """Return the mean squared error, with a gradient for zhat alone."""
+        return functional.mse_loss(z.detach(), zhat, reduction=reduce)
+
+    def quantize(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the nearest values, straight through.
+
+        Args:
+            z: (..., codebook_dim).
+
+        Raises:
+            NonFiniteError: NaN or infinity.
+        """
+        rows = z.reshape(-1, self.codebook_dim)
+        values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows.detach()))
+        return exchange(rows, values.detach().to(z.dtype)).reshape(z.shape)
+
+    def codes_to_indices(self, zhat: torch.Tensor) -> torch.Tensor:
+        """Return the indices of the nearest points of the grid.
+
+        Args:
+            zhat: (..., codebook_dim).
+
+        Raises:
+            ShapeError: another number of features.
+        """
+        if zhat.shape[-1] != self.codebook_dim:
+            text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
+            raise ShapeError(text)
+        indices = self.quantizer.encode_tokens(zhat.detach().reshape(-1, self.codebook_dim))
+        return indices.reshape(zhat.shape[:-1]).to(index_type(self.codebook_size))
+
+    def indices_to_codes(self, indices: torch.Tensor, project_out: bool = True) -> torch.Tensor:
+        """Return what `forward` returned for indices, (b, d, ...).
+
+        Args:
+            indices: (b, ...), with an axis for the codebooks where they have one.
+            project_out: whether codes pass the last map.
+
+        Raises:
+            CodeRangeError: an index outside ``range(codebook_size)``.
+        """
+        wide = require_range(indices.long(), self.codebook_size)
+        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
+        codes = self.quantizer.decode_tokens(wide.reshape(-1))
+        tokens = codes.reshape(1, -1, self.effective_codebook_dim)
+        out = self.project_out(tokens) if project_out else tokens
+        return as_features(out, tuple(grid), channel_first=True)
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return vectors as z (b, d, ...), indices (b, ...) and the weighted loss.
+
+        Raises:
+            ShapeError: another size of the feature axis.
+            NonFiniteError: NaN or infinity.
+        """
+        tokens, grid = as_tokens(z, channel_first=True)
+        if tokens.shape[-1] != self.dim:
+            text = f"latents must have dim={self.dim} features, got shape {tuple(z.shape)}"
+            raise ShapeError(text)
+        latents = self.project_in(tokens)
+        rows = latents.reshape(-1, self.codebook_dim)
+        if self.training and self.in_place_codebook_optimizer is not None:
+            self._learn(rows.detach(), self.in_place_codebook_optimizer)
+        indices = self.quantizer.encode_tokens(rows.detach())
+        values = self.quantizer.decode_tokens(indices)
+        if self.in_place_codebook_optimizer is not None:
+            values = values.detach()
+        codes = exchange(rows, values.detach().to(latents.dtype))
+        inner = (1, -1, self.effective_codebook_dim)
+        out = self.project_out(codes.reshape(inner))
+        loss = torch.zeros((), device=z.device)
+        if self.training:
+            learning = self.project_out(values.to(latents.dtype).reshape(inner))
+            if self.commitment_loss_weight:
+                taught = self.commitment_loss(tokens, learning)
+                loss = loss + self.commitment_loss_weight * taught
+            if self.quantization_loss_weight:
+                taught = self.quantization_loss(tokens, out)
+                loss = loss + self.quantization_loss_weight * taught
+        kept = (*grid, self.num_codebooks) if self.keep_num_codebooks_dim else grid
+        return (
+            as_features(out, grid, channel_first=True),
+            indices.reshape(kept).to(index_type(self.codebook_size)),
+            loss,
+        )
+
+    @torch.enable_grad()
+    def _learn(self, rows: torch.Tensor, optimizer: Optimizer) -> None:
+        values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
+        loss = functional.mse_loss(values, rows.to(values.dtype))
+        (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
+        self.quantizer.values.grad = gradient
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any
+    ) -> None:
+        """Read the original's values, one entry for each feature, where there are any."""
+        names = [f"{prefix}values_per_latent.{d}" for d in range(self.codebook_dim)]
+        own = f"{prefix}quantizer.values"
+        if all(name in state_dict for name in names):
+            state_dict[own] = torch.cat([state_dict.pop(name) for name in names])
+        elif own not in state_dict and not self.optimize_values:
+            state_dict[own] = self.quantizer.values
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
+
+
+def _require_levels(levels: Sequence[int] | int, codebook_dim: int) -> tuple[int, ...]:
+    if isinstance(levels, int):
+        if codebook_dim < 1:
+            text = f"codebook_dim must be at least 1 where levels is one number, got {codebook_dim}"
+            raise OptionError(text)
+        return (levels,) * codebook_dim
+    if codebook_dim > 0 and codebook_dim != len(levels):
+        text = f"codebook_dim must be the number of levels, {len(levels)}, got {codebook_dim}"
+        raise OptionError(text)
+    return tuple(levels)

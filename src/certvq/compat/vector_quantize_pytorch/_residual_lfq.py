@@ -1,0 +1,236 @@
+"""The original's `ResidualLFQ` and `GroupedResidualLFQ`.
+
+In: latents (b, n, d). Out: sums of corners of cubes, the indices of all levels and their losses.
+Must not take signs by itself.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
+from certvq.compat.vector_quantize_pytorch._layers import Depth, draw_seed, vectors_of
+from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
+from certvq.errors import OptionError, ShapeError
+from certvq.nn._families.grouped_residual import slice_width
+
+
+class ResidualLFQ(nn.Module):
+    """Signs, and signs of what is left over, at half the scale; see `certvq.nn.ResidualLFQ`.
+
+    Args:
+        dim: size of the feature axis.
+        num_quantizers: how many levels.
+        codebook_size: of every level, a power of two.
+        quantize_dropout: whether only the first levels are used in train mode, a random number.
+        quantize_dropout_cutoff_index: place of the last level that is always used.
+        quantize_dropout_multiple_of: numbers of levels are multiples of this.
+        soft_clamp_input_value: of the first level; halved from level to level.
+        options: of every level's `LFQ`.
+
+    Raises:
+        OptionError: an option out of its range, or options that contradict one another.
+
+    Guarantee: each level's index is nearest to its residual as computed, with the guarantee of
+    `certvq.nn.LFQ`. ``get_output_from_indices`` gives what `forward` gave, bit for bit where there
+    is no map.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_quantizers: int,
+        codebook_size: int,
+        quantize_dropout: bool = False,
+        quantize_dropout_cutoff_index: int = 0,
+        quantize_dropout_multiple_of: int = 1,
+        soft_clamp_input_value: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if options.get("num_codebooks", 1) != 1 or options.get("keep_num_codebooks_dim"):
+            text = f"levels of a ResidualLFQ have one codebook each, got {options}"
+            raise OptionError(text)
+        self.depth = Depth(
+            num_quantizers,
+            dropout=quantize_dropout,
+            cutoff=quantize_dropout_cutoff_index,
+            multiple_of=quantize_dropout_multiple_of,
+        )
+        clamp = soft_clamp_input_value
+        self.layers = nn.ModuleList(
+            LFQ(
+                codebook_size=codebook_size,
+                codebook_scale=2.0**-level,
+                soft_clamp_input_value=None if clamp is None else clamp * 0.5**level,
+                **options,
+            )
+            for level in range(num_quantizers)
+        )
+        self.dim = dim
+        self.codebook_size = codebook_size
+        self.num_quantizers = num_quantizers
+        inner = self._lfq(0).codebook_dim
+        self.project_in, self.project_out = projections(dim, inner)
+        self.has_projections = dim != inner
+        self.quantize_dropout = self.depth.dropout
+
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """The corners of all levels, (q, codebook_size, d)."""
+        return torch.stack([self._lfq(level).codebook for level in range(len(self.layers))])
+
+    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of each level, zero where a level was left out.
+
+        Args:
+            indices: (b, ..., q), q up to the number of levels.
+
+        Returns:
+            (num_quantizers, b, ..., d) before the last map.
+
+        Raises:
+            ShapeError: more levels than there are.
+            CodeRangeError: an index out of range.
+        """
+        found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
+        vectors = []
+        for level, (places, dropped) in enumerate(found):
+            layer = self._lfq(level)
+            codes = layer.corners(places.reshape(-1)).reshape(*places.shape, layer.codebook_dim)
+            vectors.append(codes.masked_fill(dropped.unsqueeze(-1), 0.0))
+        missing = len(self.layers) - len(vectors)
+        return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
+
+    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
+        total = torch.zeros(())
+        for vectors in self.get_codes_from_indices(indices):
+            total = total.to(vectors.device) + vectors
+        return in_features(total, self.project_out)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        return_all_codes: bool = False,
+        rand_quantize_dropout_fixed_seed: int | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """Quantize.
+
+        Args:
+            x: (b, n, d).
+            mask: bool (b, n), True for the tokens that losses are about.
+            return_all_codes: whether the levels' vectors are returned as well.
+            rand_quantize_dropout_fixed_seed: decides how many levels are used.
+
+        Returns:
+            Vectors as x, indices (b, n, q) with -1 for levels left out, losses (q,), and if asked
+            for, the levels' vectors (q, b, n, d).
+
+        Raises:
+            ShapeError: another size of the feature axis.
+            NonFiniteError: NaN or infinity.
+        """
+        if x.shape[-1] != self.dim:
+            text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
+            raise ShapeError(text)
+        rows = self.project_in(x)
+        residual = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
+        total, indices, losses = residual.new_zeros(()), [], []
+        for level in range(depth):
+            found = self._lfq(level)(residual, mask=mask)
+            assert isinstance(found, Return)
+            residual = residual - found.quantized.detach()
+            total = total + found.quantized
+            indices.append(found.indices)
+            losses.append(found.entropy_aux_loss)
+        missing = self.num_quantizers - depth
+        indices += [torch.full_like(indices[0], -1)] * missing
+        losses += [torch.zeros_like(losses[0])] * missing
+        codes = torch.stack(indices, dim=-1)
+        out = self.project_out(total.to(rows.dtype))
+        result = (out, codes, torch.stack(losses, dim=-1))
+        return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
+
+    def _lfq(self, level: int) -> LFQ:
+        layer = self.layers[level]
+        assert isinstance(layer, LFQ)
+        return layer
+
+
+class GroupedResidualLFQ(nn.Module):
+    """Slices of features, each with a `ResidualLFQ` of its own.
+
+    Args:
+        dim: size of the feature axis, a multiple of `groups`.
+        groups: how many slices.
+        accept_image_fmap: whether features are on axis 1.
+        options: of every group's `ResidualLFQ`.
+
+    Raises:
+        OptionError: an option out of its range.
+    """
+
+    def __init__(
+        self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **options: Any
+    ) -> None:
+        super().__init__()
+        width = slice_width(dim, groups)
+        self.dim = dim
+        self.groups = groups
+        self.accept_image_fmap = accept_image_fmap
+        self.rvqs = nn.ModuleList(ResidualLFQ(dim=width, **options) for _ in range(groups))
+
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """The codebooks of all groups, (g, q, codebook_size, d)."""
+        return torch.stack([self._group(g).codebooks for g in range(self.groups)])
+
+    @property
+    def split_dim(self) -> int:
+        """The feature axis."""
+        return 1 if self.accept_image_fmap else -1
+
+    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return (g, q, b, n, d) for indices (g, b, n, q)."""
+        parts = zip(range(self.groups), indices, strict=True)
+        return torch.stack([self._group(g).get_codes_from_indices(part) for g, part in parts])
+
+    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return (b, n, d) for indices (g, b, n, q)."""
+        parts = zip(range(self.groups), indices, strict=True)
+        outputs = [self._group(g).get_output_from_indices(part) for g, part in parts]
+        return torch.cat(outputs, dim=self.split_dim)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        return_all_codes: bool = False,
+    ) -> tuple[Any, ...]:
+        """Return vectors as x, indices (g, b, n, q), losses (g, q), and each group's codes.
+
+        Raises:
+            ShapeError: another size of the feature axis.
+            NonFiniteError: NaN or infinity.
+        """
+        if x.shape[self.split_dim] != self.dim:
+            text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
+            raise ShapeError(text)
+        seed = draw_seed(x.device) if self.training else None
+        pieces = x.chunk(self.groups, dim=self.split_dim)
+        results = [
+            self._group(g)(piece, mask, return_all_codes, seed) for g, piece in enumerate(pieces)
+        ]
+        quantized, indices, losses, *codes = zip(*results, strict=True)
+        whole = torch.cat(quantized, dim=self.split_dim)
+        return whole, torch.stack(indices), torch.stack(losses), *codes
+
+    def _group(self, group: int) -> ResidualLFQ:
+        part = self.rvqs[group]
+        assert isinstance(part, ResidualLFQ)
+        return part
