@@ -102,7 +102,7 @@ GRID = Statement(
     r"\forall j.\; d(z, l_i) \le d(z, l_j)",
     hypotheses=(("hi", numbered(n)), ("hround", rounded(n))),
     conclusion=least(grid_distance),
-    relied_on_by=("finite scalar quantizers (none is built in yet)",),
+    relied_on_by=("certvq.nn.FSQ", "certvq.nn.LatentQuantize"),
 )
 
 
@@ -125,7 +125,7 @@ SIGN = Statement(
         ("hneg", forall_below(n, lambda k: (~bit(i, k)) >> (z(k) <= 0))),
     ),
     conclusion=is_nearest_code(n, K, corner, z, i),
-    relied_on_by=("binary and lookup-free quantizers (none is built in yet)",),
+    relied_on_by=("certvq.nn.LFQ",),
 )
 
 
