@@ -189,9 +189,10 @@ def test_extreme_latents_have_the_last_bins():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"levels": []}, r"levels must be at least one number from 2 to 1048576, got \(\)"),
-        ({"levels": [3, 1]}, r"got \(3, 1\)"),
-        ({"levels": [2] * 64}, "product of at most 2.63, .* got 18446744073709551616"),
+        ({"levels": []}, "levels must name at least one feature, got an empty list"),
+        ({"levels": [3, 1]}, "levels must be at least 2 each, got 1 at place 1"),
+        ({"levels": [3, 2 << 20]}, "levels must be at most 1048576 each, got 2097152"),
+        ({"levels": [2] * 64}, "at most 2.63 codes, .* got 18446744073709551616"),
         ({"quantize_rate": 1.5}, r"quantize_rate must lie in \[0, 1\], got 1.5"),
         ({"activation": "relu"}, "got 'relu'"),
     ],

@@ -14,12 +14,12 @@ from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.activations import find_activation
-from certvq.nn._families.carry import carry
 from certvq.nn._families.moments import Moments
+from certvq.nn._families.radix import join_digits, require_levels, split_codes
 
 _MOST_LEVELS = 1 << 20
-_MOST_CODES = 1 << 63
 _SPREAD = math.sqrt(12.0)
 """One over the standard deviation of uniform numbers of [0, 1]."""
 
@@ -114,10 +114,10 @@ class FSP(Quantizer):
             if self.training and self.quantize_rate < 1.0:
                 vectors, figures["inside"] = self._shaken(shares.detach(), vectors)
             surrogate = tokens if self.invert else (shares - 0.5) * _SPREAD
-            vectors = carry(vectors, surrogate)
+            vectors = exchange(surrogate, vectors)
             zero = tokens.new_zeros((), dtype=shares.dtype)
             loss = zero if self.moments is None else self.moments(tokens)
-        codes = (bins * self._worth(bins.device)).sum(dim=1)
+        codes = join_digits(bins.T, self.levels)
         return Found(vectors, codes, loss, {"moments_loss": loss.detach(), **figures})
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -125,11 +125,11 @@ class FSP(Quantizer):
         require_finite(tokens.detach(), "latents")
         with torch.autocast(tokens.device.type, enabled=False):
             bins = self._bins(self._shares(tokens.detach()))
-        return (bins * self._worth(bins.device)).sum(dim=1)
+        return join_digits(bins.T, self.levels)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the midpoints' vectors; see `Quantizer`."""
-        return self._midpoints(codes[:, None] // self._worth(codes.device) % self._sizes(codes))
+        return self._midpoints(split_codes(codes, self.levels).T)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
@@ -208,10 +208,6 @@ class FSP(Quantizer):
     def _sizes(self, like: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.levels, device=like.device)
 
-    def _worth(self, device: torch.device) -> torch.Tensor:
-        """Return what each digit is worth."""
-        return torch.tensor([math.prod(self.levels[:k]) for k in range(self.dim)], device=device)
-
 
 def _exact_ceil(shares: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
     """Return the least integers that are at least ``a L``, for float64 a of [0, 1] and L <= 2^20.
@@ -228,14 +224,9 @@ def _exact_ceil(shares: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
 
 
 def _require_options(levels: tuple[int, ...], quantize_rate: float) -> None:
-    if not levels or not all(2 <= level <= _MOST_LEVELS for level in levels):
-        text = f"levels must be at least one number from 2 to {_MOST_LEVELS}, got {levels}"
-        raise OptionError(text)
-    if math.prod(levels) > _MOST_CODES:
-        text = (
-            f"levels must have a product of at most 2^63, so that codes are int64, got "
-            f"{math.prod(levels)}; use fewer levels, or several quantizers"
-        )
+    require_levels(levels, least=2)
+    if max(levels) > _MOST_LEVELS:
+        text = f"levels must be at most {_MOST_LEVELS} each, got {max(levels)}"
         raise OptionError(text)
     if not 0.0 <= quantize_rate <= 1.0:
         text = f"quantize_rate must lie in [0, 1], got {quantize_rate}"
