@@ -18,3 +18,10 @@ from certvq.compat.vector_quantize_pytorch._residual_lfq import (
 from certvq.compat.vector_quantize_pytorch._residual_lfq import ResidualLFQ as ResidualLFQ
 from certvq.compat.vector_quantize_pytorch._sequential import Sequential as Sequential
 from certvq.compat.vector_quantize_pytorch._vector_quantize import VectorQuantize as VectorQuantize
+from certvq.compat.vector_quantize_pytorch._binary_mapper import BinaryMapper as BinaryMapper
+from certvq.compat.vector_quantize_pytorch._fsp import FSP as FSP
+from certvq.compat.vector_quantize_pytorch._random_projection_quantizer import (
+    RandomProjectionQuantizer as RandomProjectionQuantizer,
+)
+from certvq.compat.vector_quantize_pytorch._residual_sim_vq import ResidualSimVQ as ResidualSimVQ
+from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ as SimVQ

@@ -103,7 +103,7 @@ class RandomProjectionQuantizer(Quantizer):
         kind, home = torch.get_default_dtype(), torch.device("cpu")
         spread = math.sqrt(2.0 / (dim + code_dim))
         maps = spread * _random.normal((codebooks, dim, code_dim), generator, home)
-        codes = _unit(_random.normal((codebooks, codebook_size, code_dim), generator, home))
+        codes = unit(_random.normal((codebooks, codebook_size, code_dim), generator, home))
         self.register_buffer("projections", maps.to(kind))
         self.register_buffer("codebooks", codes.to(kind))
         self.eval()
@@ -129,7 +129,7 @@ class RandomProjectionQuantizer(Quantizer):
         See `Quantizer`.
         """
         directions = self._directions(tokens)
-        found = self._search(directions)
+        found = search_each(directions, self.codebooks)
         codes = torch.stack([each.codes for each in found], dim=1)
         pieces = [
             straight_through(part, book, part_codes)
@@ -147,7 +147,7 @@ class RandomProjectionQuantizer(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes; see `Quantizer`."""
-        found = self._search(self._directions(tokens))
+        found = search_each(self._directions(tokens), self.codebooks)
         return self._shaped(torch.stack([each.codes for each in found], dim=1))
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
@@ -181,16 +181,7 @@ class RandomProjectionQuantizer(Quantizer):
             text = f"codes must have the shape {grid}, as of `encode`, got {tuple(codes.shape)}"
             raise ShapeError(text)
         wanted = codes.reshape(len(tokens), len(self.codebooks)).long()
-        require_range(wanted.masked_fill(wanted == PADDING, 0), self.codebook_size)
-        total = tokens.new_zeros((), dtype=torch.float32)
-        directions = self._directions(tokens)
-        for part, book, column in zip(
-            directions.unbind(1), self.codebooks, wanted.unbind(1), strict=True
-        ):
-            total = total + functional.cross_entropy(
-                part @ book.to(part.dtype).T, column, ignore_index=PADDING, reduction="sum"
-            )
-        return total / (wanted != PADDING).sum().clamp_min(1)
+        return cross_entropy_each(self._directions(tokens), self.codebooks, wanted)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
@@ -210,22 +201,56 @@ class RandomProjectionQuantizer(Quantizer):
                 wide = functional.layer_norm(wide, (self.dim,), eps=_EPS)
             books, dim, width = self.projections.shape
             maps = self.projections.double().permute(1, 0, 2).reshape(dim, books * width)
-            return _unit((wide @ maps).reshape(-1, books, width)).to(kind)
-
-    def _search(self, directions: torch.Tensor) -> list[Assignment]:
-        """Search each codebook."""
-        return [
-            search(part, book)
-            for part, book in zip(directions.unbind(1), self.codebooks, strict=True)
-        ]
+            return unit((wide @ maps).reshape(-1, books, width)).to(kind)
 
     def _shaped(self, codes: torch.Tensor) -> torch.Tensor:
         return codes.reshape(len(codes), *self.code_shape)
 
 
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """Scale to norm 1 along the last axis; zero stays zero."""
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Scale to norm 1 along the last axis; zero stays zero.
+
+    Example:
+        >>> unit(torch.tensor([[3e-200, 4e-200], [0.0, 0.0]], dtype=torch.float64))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]], dtype=torch.float64)
+    """
     scale = vectors.abs().amax(dim=-1, keepdim=True)
     scaled = vectors / torch.where(scale > 0.0, scale, 1.0)
     norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
     return scaled / torch.where(norm > 0.0, norm, 1.0)
+
+
+def search_each(directions: torch.Tensor, codebooks: torch.Tensor) -> list[Assignment]:
+    """Search each codebook for its part of each token.
+
+    Args:
+        directions: (N, H, E).
+        codebooks: (H, K, E).
+    """
+    return [search(part, book) for part, book in zip(directions.unbind(1), codebooks, strict=True)]
+
+
+def cross_entropy_each(
+    directions: torch.Tensor, codebooks: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross entropy of codes under a softmax over the dot products.
+
+    Args:
+        directions: (N, H, E).
+        codebooks: (H, K, E).
+        wanted: int64 (N, H); `PADDING` is left out.
+
+    Returns:
+        Scalar, the mean over what is not padding, or 0.
+
+    Raises:
+        CodeRangeError: a code outside ``range(K)`` that is not padding.
+    """
+    require_range(wanted.masked_fill(wanted == PADDING, 0), codebooks.shape[1])
+    total = directions.new_zeros(())
+    for part, book, column in zip(directions.unbind(1), codebooks, wanted.unbind(1), strict=True):
+        total = total + functional.cross_entropy(
+            part @ book.to(part.dtype).T, column, ignore_index=PADDING, reduction="sum"
+        )
+    return total / (wanted != PADDING).sum().clamp_min(1)

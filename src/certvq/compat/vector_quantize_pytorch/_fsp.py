@@ -1,0 +1,160 @@
+"""The original's `FSP`.
+
+In: latents (b, ..., d) or (b, d, ...). Out: vectors, indices, the loss on the moments and what was
+measured on the way. Must not find bins by itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from certvq import nn as families
+from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.errors import OptionError, ShapeError
+from certvq.nn._families.radix import join_digits, split_codes
+
+_PRESETS: dict[str, families.Moments | None] = {
+    "none": None,
+    "var": families.Moments.spread(1.0),
+    "kurt": families.Moments(),
+    "var_tanh": families.Moments.spread(0.8225),
+    "var_sigmoid": families.Moments.spread(3.29),
+    "var_laplace": families.Moments.spread(2.0),
+}
+
+
+class FSP(nn.Module):
+    """Bin features, or shake them in train mode; see `certvq.nn.FSP`.
+
+    Args:
+        levels: bins of each feature.
+        dim: size of the feature axis; None for ``len(levels)``. Another one is projected.
+        channel_first: whether latents are (b, d, ...).
+        projection_has_bias: of the projections.
+        act_name: ``"tanh"``, ``"sigmoid"``, ``"normal"``, ``"laplace"`` or ``"cauchy"``.
+        quantize_rate: share of the entries that are quantized in train mode.
+        need_inv_act: whether vectors are brought back by the inverse of the activation.
+        vector_norm: ``"none"``, ``"var"``, ``"kurt"``, ``"var_tanh"``, ``"var_sigmoid"`` or
+            ``"var_laplace"``.
+
+    Raises:
+        OptionError: an option out of its range, or unknown.
+
+    Guarantee: that of `certvq.nn.FSP`, for the latents as projected.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        dim: int | None = None,
+        channel_first: bool = False,
+        projection_has_bias: bool = True,
+        act_name: str = "tanh",
+        quantize_rate: float = 0.0,
+        need_inv_act: bool = False,
+        vector_norm: str = "var_tanh",
+    ) -> None:
+        super().__init__()
+        if vector_norm not in _PRESETS:
+            known = ", ".join(map(repr, _PRESETS))
+            text = f"vector_norm must be one of {known}; got {vector_norm!r}"
+            raise OptionError(text)
+        self.quantizer = families.FSP(
+            levels,
+            activation=act_name,
+            quantize_rate=quantize_rate,
+            invert=need_inv_act,
+            moments=_PRESETS[vector_norm],
+        )
+        self.codebook_dim = len(self.quantizer.levels)
+        self.dim = self.codebook_dim if dim is None else dim
+        self.channel_first = channel_first
+        self.codebook_size = self.quantizer.codebook_size
+        self.act_name = act_name
+        self.quantize_rate = quantize_rate
+        self.need_inv_act = need_inv_act
+        self.has_projections = self.dim != self.codebook_dim
+        self.project_in: nn.Module = nn.Identity()
+        self.project_out: nn.Module = nn.Identity()
+        if self.has_projections:
+            self.project_in = nn.Linear(self.dim, self.codebook_dim, bias=projection_has_bias)
+            self.project_out = nn.Linear(self.codebook_dim, self.dim, bias=projection_has_bias)
+
+    def level_indices_to_indices(self, level_indices: torch.Tensor) -> torch.Tensor:
+        """Return the indices (...) of bins (..., codebook_dim)."""
+        bins = level_indices.long().movedim(-1, 0)
+        return self._narrow(join_digits(bins, self.quantizer.levels))
+
+    def indices_to_level_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the bins (..., codebook_dim) of indices (...)."""
+        bins = split_codes(indices.long(), self.quantizer.levels)
+        return self._narrow(bins.movedim(0, -1))
+
+    def indices_to_act_value(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the midpoints of the bins, in [0, 1]."""
+        sizes = torch.tensor(self.quantizer.levels, device=indices.device)
+        return (self.indices_to_level_indices(indices).float() + 0.5) / sizes
+
+    def indices_to_codes(self, indices: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
+        """Return the vectors of indices (b, ...).
+
+        Raises:
+            OptionError: `eps` would move a midpoint.
+            CodeRangeError: an index outside ``range(codebook_size)``.
+        """
+        self._require_eps(eps)
+        codes = self.project_out(self.quantizer.decode(indices.reshape(1, -1)))
+        return as_features(codes, tuple(indices.shape), channel_first=self.channel_first)
+
+    def forward(
+        self, z: torch.Tensor, eps: float | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Return vectors as z, indices (b, ...), the loss and a dictionary of figures.
+
+        Raises:
+            ShapeError: another feature size.
+            OptionError: `eps` would move a midpoint.
+        """
+        self._require_eps(eps)
+        tokens, grid = as_tokens(z, channel_first=self.channel_first)
+        if tokens.shape[-1] != self.dim:
+            text = f"latents must have dim={self.dim} features, got shape {tuple(z.shape)}"
+            raise ShapeError(text)
+        tokens = self.project_in(tokens)
+        quantized, codes, loss = self.quantizer(tokens)
+        level_indices = self.indices_to_level_indices(codes).reshape(*grid, self.codebook_dim)
+        figures: dict[str, Any] = {
+            "level_indices": level_indices.to(tokens.dtype),
+            "norm_info": _moments(tokens[0]),
+        }
+        if "inside" in self.quantizer.latest:
+            figures["p_accept_prob"] = self.quantizer.latest["inside"].float()
+        vectors = as_features(self.project_out(quantized), grid, channel_first=self.channel_first)
+        return vectors, self._narrow(codes).reshape(grid), loss, figures
+
+    def _narrow(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return int32, as the original does, where all codes fit into it."""
+        return codes.to(torch.int32) if self.codebook_size <= 1 << 31 else codes
+
+    def _require_eps(self, eps: float | None) -> None:
+        least = 1 / (2 * max(self.quantizer.levels))
+        if eps is not None and eps >= least:
+            text = (
+                f"eps must be below {least:.3g}, half a bin, so that it moves no midpoint, got "
+                f"{eps}; see docs/migration.md"
+            )
+            raise OptionError(text)
+
+
+def _moments(tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return mean, variance, skewness and excess kurtosis of each feature."""
+    variance, mean = torch.var_mean(tokens, dim=0, correction=min(1, max(0, len(tokens) - 1)))
+    score = (tokens - mean) / variance.sqrt().clamp_min(1e-8)
+    return {
+        "mean": mean,
+        "variance": variance,
+        "skewness": score.pow(3).mean(dim=0),
+        "kurtosis": score.pow(4).mean(dim=0) - 3.0,
+    }
