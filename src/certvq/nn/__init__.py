@@ -46,6 +46,7 @@ from certvq.nn._families.residual_fsq import GroupedResidualFSQ as GroupedResidu
 from certvq.nn._families.residual_fsq import ResidualFSQ as ResidualFSQ
 from certvq.nn._families.residual_lfq import GroupedResidualLFQ as GroupedResidualLFQ
 from certvq.nn._families.residual_lfq import ResidualLFQ as ResidualLFQ
+from certvq.nn._families.residual_sim_vq import ResidualSimVQ as ResidualSimVQ
 from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.rotated import Rotated as Rotated
 from certvq.nn._families.scaled import Scaled as Scaled

@@ -1,10 +1,14 @@
 """Mapped codebooks, random projections, bits and perturbed scalars for test_contract.py."""
 
-from certvq.nn import FSP, BinaryMapper, RandomProjectionQuantizer, SimVQ
+from certvq.nn import FSP, BinaryMapper, RandomProjectionQuantizer, ResidualSimVQ, SimVQ
 
 
 def sim(**fixed):
     return lambda **options: SimVQ(4, 6, **fixed, **options)
+
+
+def residual_sim(**options):
+    return ResidualSimVQ(4, 6, levels=3, **options)
 
 
 def projection(code_dim, **fixed):
@@ -22,6 +26,7 @@ def mapper(**options):
 CASES = [
     ("sim", sim()),
     ("sim-narrow", sim(code_dim=2)),
+    ("residual-sim", residual_sim),
     ("projection", projection(4)),
     ("projection-two", projection(2, codebooks=2, normalize=False)),
     ("mapper", mapper, {"samples"}),
