@@ -1,0 +1,210 @@
+"""Time and memory of each layer's forward and backward in train mode, beside the original's class.
+
+In: options. Out: for each cell milliseconds and peak bytes of both, and their ratios, as JSON, and
+as a table in a page. Time: one process, the two in turn, medians of rounds, each round begun by
+another one and with an untimed call before the timed one. Memory: by how much a fresh process grows
+at most in one forward and backward, after one to warm up.
+
+    python bench/layers.py --rounds 5 --out bench/results/layers.json
+    python bench/layers.py --update docs/layers.md     # write the table, too
+    python bench/layers.py --cells FSQ-16384           # one cell
+
+A forward and backward is that of ``(vectors * weights).sum() + loss`` for latents that want a
+gradient; optimisers are left out.
+"""
+
+import argparse
+import ctypes
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import vector_quantize_pytorch as original
+
+import certvq.nn as vq
+from certvq._atomic import atomic_path
+from certvq.bench._markdown import update_block
+from certvq.bench._memory import high_water, reset_high_water
+from pairs import MODEST, Pair, pairs
+
+SIDES = ("certvq", "original")
+PAUSE = 0.05
+"""Seconds before a measurement: idle threads of a pool spin for about so long."""
+
+TOKENS = 16384
+"""In the cells of `MODEST` sizes."""
+
+SHAPES = ((8192, 8192, 32), (16384, 1024, 64), (65536, 512, 64))
+"""N x K x D of the cells of `VectorQuantize`, both sides with their library's defaults."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: a pair and a number of tokens."""
+
+    name: str
+    tokens: int
+    pair: Pair
+
+
+def cells() -> dict[str, Cell]:
+    """Return all cells by name."""
+    found = [
+        Cell(f"VectorQuantize-{rows}x{size}x{dim}", rows, plain(size, dim))
+        for rows, size, dim in SHAPES
+    ]
+    found += [
+        Cell(f"{name}-{TOKENS}", TOKENS, pair)
+        for name, pair in pairs(MODEST).items()
+        if name != "VectorQuantize"
+    ]
+    return {cell.name: cell for cell in found}
+
+
+def plain(size: int, dim: int) -> Pair:
+    """Return the layers with the defaults of their libraries."""
+    return Pair(
+        "VectorQuantize",
+        dim,
+        lambda layout, g: vq.VectorQuantize(dim, size, layout=layout, generator=g),
+        lambda: original.VectorQuantize(dim=dim, codebook_size=size),
+    )
+
+
+def prepare(cell: Cell, side: str) -> Callable[[], None]:
+    """Make a layer and its latents, and return one forward and backward; call it once before."""
+    torch.manual_seed(0)
+    ours = cell.pair.ours("b n d", torch.Generator().manual_seed(0))
+    layer = (ours if side == "certvq" else cell.pair.adapted()).train()
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, cell.tokens, cell.pair.dim, generator=generator, requires_grad=True)
+    weights = torch.randn(1, cell.tokens, ours.width, generator=generator)
+
+    def step() -> None:
+        latents.grad = None
+        layer.zero_grad(set_to_none=True)
+        vectors, _, loss = layer(latents)
+        ((vectors * weights).sum() + loss).backward()
+
+    return step
+
+
+def times(cell: Cell, rounds: int) -> dict[str, list[float]]:
+    """Measure both sides in turn, in seconds."""
+    steps = {side: prepare(cell, side) for side in SIDES}
+    for step in steps.values():
+        step()
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    for turn in range(rounds):
+        for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
+            steps[side]()
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            steps[side]()
+            found[side].append(time.perf_counter() - start)
+    return found
+
+
+def growth(cell: Cell, side: str) -> int | None:
+    """Measure by how many bytes this process grows in one forward and backward."""
+    step = prepare(cell, side)
+    step()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # what the allocator keeps of the first call would hide the second's
+        trim(0)
+    before = reset_high_water()
+    step()
+    after = high_water()
+    return None if before is None or after is None else max(0, after - before)
+
+
+def peak(cell: Cell, side: str, threads: int) -> int | None:
+    """Measure `growth` in a fresh process; None where it failed or the system does not tell."""
+    command = [sys.executable, str(Path(__file__)), "--growth", cell.name, side]
+    command += ["--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    return json.loads(lines[-1]) if done.returncode == 0 and lines else None
+
+
+def measure(cell: Cell, *, rounds: int, threads: int) -> dict[str, Any]:
+    """Measure time and memory of a cell."""
+    found = times(cell, rounds)
+    seconds = {side: statistics.median(found[side]) for side in SIDES}
+    memory = {side: peak(cell, side, threads) for side in SIDES}
+    ours, theirs = (memory[side] for side in SIDES)
+    return {
+        "cell": cell.name,
+        "milliseconds": {side: 1e3 * seconds[side] for side in SIDES},
+        "fastest": {side: 1e3 * min(found[side]) for side in SIDES},
+        "speed": seconds["original"] / seconds["certvq"],
+        "peak_bytes": memory,
+        "memory": None if ours is None or theirs is None else theirs / max(1, ours),
+    }
+
+
+def table(results: list[dict[str, Any]], rounds: int, threads: int) -> str:
+    """Write results as Markdown."""
+    heads = ["cell", "ms", "original's", "times as fast", "peak MiB", "original's", "times less"]
+    lines = [heads, ["---"] * len(heads)]
+    for one in results:
+        memory = [one["peak_bytes"][side] for side in SIDES]
+        lines.append(
+            [
+                one["cell"],
+                *(f"{one['milliseconds'][side]:.1f}" for side in SIDES),
+                f"{one['speed']:.1f}",
+                *("" if size is None else f"{size / 2**20:.1f}" for size in memory),
+                "" if one["memory"] is None else f"{one['memory']:.1f}",
+            ]
+        )
+    text = (
+        f"Forward and backward in train mode, medians of {rounds} rounds, {threads} threads, torch "
+        f"{torch.__version__}; the cells of other families have {TOKENS} tokens."
+    )
+    return text + "\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the cells and write the table; exit status 1 if a family is slower."""
+    known = cells()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cells", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=Path("bench/results/layers.json"))
+    parser.add_argument("--update", type=Path, help="page to write the table into")
+    parser.add_argument("--growth", nargs=2, metavar=("CELL", "SIDE"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.growth:
+        name, side = options.growth
+        print(json.dumps(growth(known[name], side)))
+        return 0
+    results = []
+    for name in options.cells:
+        results.append(measure(known[name], rounds=options.rounds, threads=options.threads))
+        print(f"{name}: {results[-1]['speed']:.2f} times as fast", file=sys.stderr)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    record = {"torch": torch.__version__, "threads": options.threads, "rounds": options.rounds}
+    with atomic_path(options.out) as partial:
+        partial.write_text(json.dumps({**record, "results": results}, indent=1) + "\n")
+    text = table(results, options.rounds, options.threads)
+    print(text)
+    if options.update:
+        update_block(options.update, text)
+    return int(any(one["speed"] < 1.0 for one in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
