@@ -163,47 +163,53 @@ class FSP(Quantizer):
         if shares.dtype == torch.float64:
             whole = _exact_ceil(shares, sizes)
         else:
-            whole = (shares.double() * sizes).ceil()
-        return (whole.long() - 1).clamp_(min=0)
+            whole = shares.double().mul_(sizes).ceil_()
+        return whole.sub_(1.0).clamp_(min=0.0).long()
 
     def _midpoints(self, bins: torch.Tensor) -> torch.Tensor:
-        """Look the vectors of bins up, (N, D).
+        """Return the vectors of bins, (N, D): ``(2 l + 1 - L) sqrt(12) / 2 L``, rounded.
 
-        They are computed once for each bin and not for each token, since functions of tensors may
-        round in another way at another place of a tensor.
+        Inverses are computed once for each bin and not for each token: functions other than sums
+        and products may round in another way at another place of a tensor.
         """
         kind, device = self.unit.dtype, bins.device
-        rows = []
-        for size in self.levels:
-            twice = torch.arange(1, 2 * size, 2, dtype=torch.float64, device=device)
-            rows.append(self._vectors(twice, size))
+        sizes = self._sizes(bins)
+        if not self.invert:
+            return (
+                bins.double().mul_(2.0).add_(1 - sizes).mul_(_SPREAD / 2 / sizes.double()).to(kind)
+            )
+        inverse = find_activation(self.activation).inverse
+        rows = [
+            inverse(torch.arange(1, 2 * size, 2, dtype=torch.float64, device=device) / (2 * size))
+            for size in self.levels
+        ]
         offsets = [sum(self.levels[:k]) for k in range(self.dim)]
-        table = torch.cat(rows).to(kind)
-        return table[bins + torch.tensor(offsets, device=device)]
-
-    def _vectors(self, twice: torch.Tensor, size: int) -> torch.Tensor:
-        """Map midpoints ``twice / (2 size)`` to what goes on, in float64."""
-        if self.invert:
-            return find_activation(self.activation).inverse(twice / (2 * size))
-        return (twice - size) / (2 * size) * _SPREAD
+        return torch.cat(rows).to(kind)[bins + torch.tensor(offsets, device=device)]
 
     def _shaken(
         self, shares: torch.Tensor, midpoints: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replace most midpoints by shaken entries; also say how many stayed inside (0, 1)."""
-        count, device = shares.numel(), shares.device
-        noise = 2.0 * _random.uniform(count, self.generator, device).reshape(shares.shape) - 1.0
-        free = _random.uniform(count, self.generator, device).reshape(shares.shape)
-        moved = shares + (noise / (2 * self._sizes(shares))).to(shares.dtype)
+        """Replace most midpoints by shaken entries; also say which share stayed inside (0, 1).
+
+        One uniform number decides for each entry: below the rate it is quantized, and above it
+        what is left of the number is the noise.
+        """
+        count, rate = shares.numel(), self.quantize_rate
+        level = _random.uniform(count, self.generator, shares.device).reshape(shares.shape)
+        quantized = level < rate
+        noise = level.sub_((1.0 + rate) / 2.0).mul_(
+            1.0 / (1.0 - rate) / self._sizes(shares).double()
+        )
+        moved = shares + noise.to(shares.dtype)
         inside = (moved > 0.0) & (moved < 1.0)
         moved = torch.where(inside, moved, shares)
         if self.invert:
             least = torch.finfo(shares.dtype).eps
             vectors = find_activation(self.activation).inverse(moved.clamp(least, 1.0 - least))
         else:
-            vectors = (moved - 0.5) * _SPREAD
-        shaken = torch.where(free < self.quantize_rate, midpoints, vectors.to(midpoints.dtype))
-        return shaken, inside.double().sum() / max(1, count)
+            vectors = moved.sub_(0.5).mul_(_SPREAD)
+        shaken = torch.where(quantized, midpoints, vectors.to(midpoints.dtype))
+        return shaken, (inside & ~quantized).sum() / (~quantized).sum().clamp_min(1)
 
     def _sizes(self, like: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.levels, device=like.device)
