@@ -36,6 +36,8 @@ from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.lfq import LFQ as LFQ
 from certvq.nn._families.moments import Moments as Moments
+from certvq.nn._families.neural_codebook import Neural as Neural
+from certvq.nn._families.neural_codebook import NeuralCodebook as NeuralCodebook
 from certvq.nn._families.product import ProductQuantize as ProductQuantize
 from certvq.nn._families.project import Project as Project
 from certvq.nn._families.random_projection import (

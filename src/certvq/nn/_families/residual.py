@@ -5,7 +5,7 @@ is found by its own part. Must not search for codes.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.beam import Beam, require_beam, search
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
+from certvq.nn._families.neural_codebook import NeuralCodebook
 from certvq.nn._families.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
@@ -148,7 +149,8 @@ class Residual(Quantizer):
             depth: how many levels are used.
         """
         share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
-        residual = tokens
+        each = isinstance(self.estimator, EachLevel)
+        residual, total = tokens, None
         founds: list[Found] = []
         with all_or_nothing(self, tokens, depth) as risky:
             if self.training and self.shared:
@@ -161,10 +163,13 @@ class Residual(Quantizer):
                     raise NonFiniteError(text)
                 if isinstance(part, VectorQuantize) and chosen is not None:
                     found = part.choose_tokens(residual, codes=chosen[:, level])
+                elif self.shared:
+                    found = part.choose_tokens(residual)
                 else:
-                    quantize = part.choose_tokens if self.shared else part.quantize_tokens
-                    found = quantize(residual)
+                    found = _after(part, total).quantize_tokens(residual)
                 residual = residual - partly_detached(found.vectors, share)
+                vectors = found.vectors if each else found.vectors.detach()
+                total = vectors if total is None else total + vectors
                 founds.append(found)
         return founds
 
@@ -189,10 +194,14 @@ class Residual(Quantizer):
         if self.beam is not None and self.beam.width > 1 and len(tokens):
             levels = cast("tuple[VectorQuantize, ...]", self.levels)
             return search(tokens, levels, self.beam, width=self.beam.width)
-        residual, codes = tokens, []
+        residual, total = tokens, None
+        codes: list[torch.Tensor] = []
         for part in self.levels:
-            codes.append(part.encode_tokens(residual))
-            residual = residual - part.decode_tokens(codes[-1])
+            step = _after(part, total)
+            codes.append(step.encode_tokens(residual))
+            vectors = step.decode_tokens(codes[-1])
+            residual = residual - vectors
+            total = vectors if total is None else total + vectors
         return torch.stack(codes, dim=1)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
@@ -203,7 +212,7 @@ class Residual(Quantizer):
             dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
             if bool(dropped.all()):
                 break
-            vectors = part.decode_tokens(codes[:, level].clamp(min=0))
+            vectors = _after(part, total).decode_tokens(codes[:, level].clamp(min=0))
             total = torch.where(dropped[:, None], total, total + vectors)
         return total
 
@@ -263,6 +272,13 @@ class Residual(Quantizer):
         return estimator.estimate(tokens, total, places, self.generator)
 
 
+def _after(part: Quantizer, total: torch.Tensor | None) -> Any:
+    """Return the part for tokens whose earlier levels' vectors have a sum, if that matters."""
+    if isinstance(part, NeuralCodebook) and total is not None:
+        return part.after(total)
+    return part
+
+
 def _require_parts(parts: Sequence[Quantizer], levels: int | None) -> int:
     if not parts:
         text = "Residual needs at least one part, got none"
@@ -275,6 +291,9 @@ def _require_parts(parts: Sequence[Quantizer], levels: int | None) -> int:
         )
         raise OptionError(text)
     require_distinct(parts)
+    if len(parts) != count and isinstance(parts[0], NeuralCodebook):
+        text = "a NeuralCodebook cannot be shared by levels; give each level its own"
+        raise OptionError(text)
     for level, part in enumerate(parts):
         if (part.dim, part.code_shape) != (parts[0].dim, parts[0].code_shape):
             text = (

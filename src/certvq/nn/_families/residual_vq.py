@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.beam import Beam
 from certvq.nn._families.level_dropout import LevelDropout
+from certvq.nn._families.neural_codebook import Neural, NeuralCodebook
 from certvq.nn._families.residual import Residual
 from certvq.nn._families.vector_quantize import VectorQuantize
 
@@ -35,6 +37,8 @@ class ResidualVQ(Residual):
             together, once in a forward pass; k-means, if it starts it, sees those of the first.
         dropout: how many levels are used in train mode, or None for all.
         beam: a search over the levels, or None for the greedy choice.
+        neural: networks that adapt the codebooks of all levels but the first to each token, or
+            None. All levels learn by `Gradient` then.
         estimator: as for `Residual`; with `EachLevel` the levels are straight through.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice.
@@ -70,6 +74,7 @@ class ResidualVQ(Residual):
         shared: bool = False,
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
+        neural: Neural | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
@@ -79,10 +84,20 @@ class ResidualVQ(Residual):
         if shared and len(set(sizes)) > 1:
             text = f"a shared codebook needs one codebook_size for all levels, got {sizes}"
             raise OptionError(text)
-        parts = [
-            VectorQuantize(dim, size, generator=generator, **options)
-            for size in (sizes[:1] if shared else sizes)
+        if neural is not None:
+            if shared:
+                text = "neural codebooks cannot be shared by levels: each has its own network"
+                raise OptionError(text)
+            options.setdefault("update", Gradient())
+        first, *rest = sizes[:1] if shared else sizes
+        parts: list[VectorQuantize | NeuralCodebook] = [
+            VectorQuantize(dim, first, generator=generator, **options)
         ]
+        if neural is None:
+            parts += [VectorQuantize(dim, size, generator=generator, **options) for size in rest]
+        else:
+            options["neural"] = neural
+            parts += [NeuralCodebook(dim, size, generator=generator, **options) for size in rest]
         super().__init__(
             parts,
             levels=len(sizes),
