@@ -12,6 +12,7 @@ from certvq.nn._codebook.online import Online as Online
 from certvq.nn._codebook.revive import Revive as Revive
 from certvq.nn._codebook.uniform import Uniform as Uniform
 from certvq.nn._core.mask import PADDING as PADDING
+from certvq.nn._core.quantizer import BaseQuantizer as BaseQuantizer
 from certvq.nn._core.quantizer import Found as Found
 from certvq.nn._core.quantizer import Quantized as Quantized
 from certvq.nn._core.quantizer import Quantizer as Quantizer
@@ -32,6 +33,7 @@ from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.grouped_residual import GroupedResidual as GroupedResidual
 from certvq.nn._families.grouped_residual_vq import GroupedResidualVQ as GroupedResidualVQ
 from certvq.nn._families.heads import Heads as Heads
+from certvq.nn._families.hierarchical import HierarchicalVQ as HierarchicalVQ
 from certvq.nn._families.latent_quantize import LatentQuantize as LatentQuantize
 from certvq.nn._families.level_dropout import LevelDropout as LevelDropout
 from certvq.nn._families.lfq import LFQ as LFQ
@@ -43,6 +45,7 @@ from certvq.nn._families.project import Project as Project
 from certvq.nn._families.random_projection import (
     RandomProjectionQuantizer as RandomProjectionQuantizer,
 )
+from certvq.nn._families.refine import Refine as Refine
 from certvq.nn._families.residual import Residual as Residual
 from certvq.nn._families.residual_fsq import GroupedResidualFSQ as GroupedResidualFSQ
 from certvq.nn._families.residual_fsq import ResidualFSQ as ResidualFSQ

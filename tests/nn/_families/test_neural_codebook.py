@@ -157,5 +157,7 @@ def test_options_that_contradict_are_refused():
         Residual([NeuralCodebook(3, 5, neural=Neural())], levels=2)
     with pytest.raises(OptionError, match="learn by Gradient, not by EMA"):
         ResidualVQ(3, 5, levels=2, neural=Neural(), update=EMA())
+    with pytest.raises(OptionError, match=r"not \['metric'\]"):
+        NeuralCodebook(3, 5, neural=Neural(), metric="cosine")
     with pytest.raises(OptionError, match="level 1 is NeuralCodebook"):
         ResidualVQ(3, 5, levels=2, neural=Neural(), beam=Beam(2))

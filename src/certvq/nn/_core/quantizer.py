@@ -51,8 +51,61 @@ class Found(NamedTuple):
     figures: dict[str, torch.Tensor]
 
 
-class Quantizer(nn.Module, abc.ABC):
-    """A layer that replaces latents by code vectors.
+class BaseQuantizer(nn.Module, abc.ABC):
+    """A layer that replaces latents by code vectors, whatever the tokens know of each other.
+
+    Most families quantize token by token and derive from `Quantizer`.
+
+    Args:
+        dim: D, size of the feature axis, >= 1.
+        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+
+    Attributes:
+        dim: D.
+        latest: figures of the latest forward pass, detached scalars.
+
+    Raises:
+        OptionError: an option out of its range.
+    """
+
+    def __init__(self, dim: int, *, layout: str = "b n d") -> None:
+        super().__init__()
+        if dim < 1:
+            text = f"dim must be at least 1, got {dim}"
+            raise OptionError(text)
+        self.dim = dim
+        self.latest: dict[str, torch.Tensor] = {}
+        self._layout = find_layout(layout)
+
+    @property
+    @abc.abstractmethod
+    def codebook_size(self) -> Sizes:
+        """K, how many values a code has; a tuple where the places of the last axis differ."""
+
+    @abc.abstractmethod
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+        """Quantize latents; in train mode, learn from them."""
+
+    @abc.abstractmethod
+    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the codes of latents that eval mode gives; change nothing."""
+
+    @abc.abstractmethod
+    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the vectors of codes."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return figures of the latest forward pass; empty before the first one.
+
+        Returns:
+            The terms of the loss as ``..._loss``, without their weights, and whatever else the
+            family counts.
+        """
+        return {name: float(value) for name, value in self.latest.items()}
+
+
+class Quantizer(BaseQuantizer):
+    """A layer that replaces each token by a code vector of its own.
 
     A family implements `quantize_tokens`, `encode_tokens`, `decode_tokens` and, where it learns
     from the batch, `token_error`. Quantizers that are made of others call the same four methods of
@@ -76,24 +129,13 @@ class Quantizer(nn.Module, abc.ABC):
     def __init__(
         self, dim: int, *, layout: str = "b n d", code_shape: tuple[int, ...] = ()
     ) -> None:
-        super().__init__()
-        if dim < 1:
-            text = f"dim must be at least 1, got {dim}"
-            raise OptionError(text)
-        self.dim = dim
+        super().__init__(dim, layout=layout)
         self.code_shape = code_shape
-        self.latest: dict[str, torch.Tensor] = {}
         self.handle = register(self)
-        self._layout = find_layout(layout)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.handle = register(self)
-
-    @property
-    @abc.abstractmethod
-    def codebook_size(self) -> Sizes:
-        """K, how many values a code has; a tuple where the places of the last axis differ."""
 
     @property
     def width(self) -> int:
@@ -267,15 +309,6 @@ class Quantizer(nn.Module, abc.ABC):
         rows = wide.reshape(-1, *self.code_shape)
         vectors = self.decode_tokens(rows if kept is None else rows[kept])
         return self._layout.restore(among_padding(vectors, kept, rows.shape[0], 0), grid)
-
-    def metrics(self) -> dict[str, float]:
-        """Return figures of the latest forward pass; empty before the first one.
-
-        Returns:
-            The terms of the loss as ``..._loss``, without their weights, and whatever else the
-            family counts.
-        """
-        return {name: float(value) for name, value in self.latest.items()}
 
 
 def require_distinct(parts: Sequence[Quantizer]) -> None:

@@ -24,6 +24,7 @@ from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
+_OPTIONS = {"commitment_weight", "start", "revive", "estimator", "generator", "layout"}
 _BLOCK = 2**22
 """Numbers of transformed code vectors that are held at a time."""
 
@@ -128,8 +129,8 @@ class NeuralCodebook(Quantizer):
         dim: D, size of the feature axis, >= 1.
         codebook_size: K, >= 1.
         neural: the network.
-        options: of `VectorQuantize`: `commitment_weight`, `start`, `revive`, `estimator`,
-            `generator`, `layout`.
+        options: of `VectorQuantize`: `update`, which has to be `Gradient`, `commitment_weight`,
+            `start`, `revive`, `estimator`, `generator`, `layout`.
 
     Attributes:
         base: the codebook before the network, and how it starts and revives.
@@ -158,7 +159,12 @@ class NeuralCodebook(Quantizer):
         if not isinstance(update, Gradient):
             text = f"neural codebooks learn by Gradient, not by {update}"
             raise OptionError(text)
+        extra = options.keys() - _OPTIONS
+        if extra:
+            text = f"neural codebooks take the options {sorted(_OPTIONS)}, not {sorted(extra)}"
+            raise OptionError(text)
         super().__init__(dim, layout=options.pop("layout", "b n d"))
+        self.update = update
         self.base = VectorQuantize(dim, codebook_size, update=update, **options)
         self.transform = Transform(dim, neural, options.get("generator"))
 
@@ -215,7 +221,8 @@ class _Given:
         places = torch.arange(len(value), device=value.device)
         vectors = estimator.estimate(tokens, value, places, base.generator)
         commitment = mean_square(tokens, value)
-        loss = mean_square(latents, learning) + base.commitment_weight * commitment
+        codebook = self.level.update.weight * mean_square(latents, learning)
+        loss = codebook + base.commitment_weight * commitment
         figure = commitment.detach()
         return Found(vectors, codes, loss, {"codebook_loss": figure, "commitment_loss": figure})
 
