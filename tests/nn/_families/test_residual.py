@@ -13,8 +13,10 @@ from certvq.nn import (
     PADDING,
     EachLevel,
     Gradient,
+    Gumbel,
     LevelDropout,
     ProductQuantize,
+    Reparam,
     Residual,
     Uniform,
     VectorQuantize,
@@ -287,3 +289,15 @@ def test_parts_that_do_not_fit_are_refused(seeded):
         OptionError, match="min_levels must be at most the number of levels, 3, got 4"
     ):
         Residual([first, second, third], dropout=LevelDropout(min_levels=4))
+    with pytest.raises(OptionError, match="Gumbel chooses codes"):
+        Residual([first], estimator=Gumbel())
+
+
+def test_code_vectors_learn_from_what_follows_with_reparam(seeded):
+    """The value has the distance of the sum from the latents; its gradient reaches all levels."""
+    layer = Residual(parts_of(seeded, update=Gradient()), estimator=Reparam(0.0))
+    latents = torch.randn(1, 30, 4, generator=seeded())
+    quantized, codes, _ = layer(latents)
+    torch.testing.assert_close(quantized, layer.decode(codes))
+    quantized.square().sum().backward()
+    assert all(part.codebook.grad.any() for part in layer.levels)

@@ -18,6 +18,7 @@ from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.gumbel import Gumbel
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.beam import Beam, require_beam, search
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
@@ -96,6 +97,9 @@ class Residual(Quantizer):
         self.parts = nn.ModuleList(parts)
         self.shared = len(parts) != count
         require_beam(beam, self.levels)
+        if isinstance(estimator, Gumbel):
+            text = "Gumbel chooses codes, so it is an estimator of the levels; use EachLevel here"
+            raise OptionError(text)
         self.dropout = dropout
         self.beam = beam
         self.estimator = estimator
@@ -127,10 +131,10 @@ class Residual(Quantizer):
             tokens: (N, D).
             depth: how many levels are used, in ``range(1, Q + 1)``.
         """
-        founds = self.descend(tokens, depth)
-        vectors = self._sum(tokens, [found.vectors for found in founds])
+        founds = self.descend(tokens, depth, beam=self.beam)
         codes = founds[0].codes.new_full((len(tokens), *self.code_shape), PADDING)
         codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
+        vectors = self._sum(tokens, [found.vectors for found in founds], codes)
         figures = {
             f"level{level}/{name}": value
             for level, found in enumerate(founds)
@@ -141,12 +145,13 @@ class Residual(Quantizer):
         losses = [found.loss for found in founds]
         return Found(vectors, codes, torch.stack(losses).sum(), figures)
 
-    def descend(self, tokens: torch.Tensor, depth: int) -> list[Found]:
+    def descend(self, tokens: torch.Tensor, depth: int, *, beam: Beam | None = None) -> list[Found]:
         """Return what each of the first levels finds; in train mode, let them learn.
 
         Args:
             tokens: (N, D).
             depth: how many levels are used.
+            beam: how the levels are searched together, or None for the greedy choice.
         """
         share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
         each = isinstance(self.estimator, EachLevel)
@@ -155,7 +160,7 @@ class Residual(Quantizer):
         with all_or_nothing(self, tokens, depth) as risky:
             if self.training and self.shared:
                 self._learn_shared(tokens.detach(), depth)
-            chosen = self._search(tokens.detach(), depth)
+            chosen = self._search(tokens.detach(), depth, beam)
             for level, part in enumerate(self.levels[:depth]):
                 error = part.token_error(residual.detach()) if risky and level else None
                 if error is not None:
@@ -173,10 +178,10 @@ class Residual(Quantizer):
                 founds.append(found)
         return founds
 
-    def _search(self, latents: torch.Tensor, depth: int) -> torch.Tensor | None:
+    def _search(self, latents: torch.Tensor, depth: int, beam: Beam | None) -> torch.Tensor | None:
         """Choose the codes of the first levels together, where a beam says so."""
-        width = 1 if self.beam is None else self.beam.width_in(training=self.training)
-        if self.beam is None or width == 1 or not len(latents):
+        width = 1 if beam is None else beam.width_in(training=self.training)
+        if beam is None or width == 1 or not len(latents):
             return None
         levels = cast("tuple[VectorQuantize, ...]", self.levels[:depth])
 
@@ -184,7 +189,7 @@ class Residual(Quantizer):
             if self.training and not self.shared:
                 levels[level].learn_tokens(residuals)
 
-        return search(latents, levels, self.beam, width=width, learn=learn)
+        return search(latents, levels, beam, width=width, learn=learn)
 
     def _learn_shared(self, latents: torch.Tensor, depth: int) -> None:
         self.levels[0].learn_tokens(latents, candidates=lambda: self._residuals(latents, depth))
@@ -260,14 +265,20 @@ class Residual(Quantizer):
             residuals.append(residuals[-1] - vectors)
         return torch.cat([residual.to(residuals[-1].dtype) for residual in residuals])
 
-    def _sum(self, tokens: torch.Tensor, vectors: list[torch.Tensor]) -> torch.Tensor:
-        each = isinstance(self.estimator, EachLevel)
+    def _sum(
+        self, tokens: torch.Tensor, vectors: list[torch.Tensor], codes: torch.Tensor
+    ) -> torch.Tensor:
+        estimator = self.estimator
+        each = isinstance(estimator, EachLevel)
         total = vectors[0] if each else vectors[0].detach()
         for found in vectors[1:]:
             total = total + (found if each else found.detach())
-        if isinstance(self.estimator, EachLevel):
+        if isinstance(estimator, EachLevel):
             return total
-        estimator = self.estimator if self.training else _STRAIGHT
+        if not self.training:
+            estimator = _STRAIGHT
+        elif not estimator.exact:
+            total = self.decode_tokens(codes)  # with its graph, from which code vectors may learn
         places = torch.arange(len(total), device=total.device)
         return estimator.estimate(tokens, total, places, self.generator)
 

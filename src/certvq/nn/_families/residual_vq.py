@@ -39,7 +39,9 @@ class ResidualVQ(Residual):
         beam: a search over the levels, or None for the greedy choice.
         neural: networks that adapt the codebooks of all levels but the first to each token, or
             None. All levels learn by `Gradient` then.
-        estimator: as for `Residual`; with `EachLevel` the levels are straight through.
+        estimator: as for `Residual`.
+        level_estimator: that of the levels: how the gradient of their vectors reaches their
+            residuals, which only `EachLevel` lets through, and for `Gumbel` which codes they have.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice.
         options: of every level's `VectorQuantize`: `commitment_weight`, `update`, `start`, ...
@@ -76,6 +78,7 @@ class ResidualVQ(Residual):
         beam: Beam | None = None,
         neural: Neural | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
+        level_estimator: Estimator = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
@@ -89,6 +92,7 @@ class ResidualVQ(Residual):
                 text = "neural codebooks cannot be shared by levels: each has its own network"
                 raise OptionError(text)
             options.setdefault("update", Gradient())
+        options["estimator"] = level_estimator
         first, *rest = sizes[:1] if shared else sizes
         parts: list[VectorQuantize | NeuralCodebook] = [
             VectorQuantize(dim, first, generator=generator, **options)
