@@ -1,14 +1,12 @@
-"""Helpers for the interfaces of other libraries: seeded generators."""
+"""The helpers that the tests of layers have."""
 
-import pytest
-import torch
+import importlib.util
+from pathlib import Path
 
+_PATH = Path(__file__).parents[1] / "nn" / "conftest.py"
+_SPEC = importlib.util.spec_from_file_location("fixtures_of_layers", _PATH)
+_FIXTURES = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_FIXTURES)
 
-@pytest.fixture
-def seeded():
-    """Return a function that makes a generator of a seed."""
-
-    def make(seed=0):
-        return torch.Generator().manual_seed(seed)
-
-    return make
+seeded, same_bits = _FIXTURES.seeded, _FIXTURES.same_bits
+snapshot, unchanged = _FIXTURES.snapshot, _FIXTURES.unchanged

@@ -53,7 +53,7 @@ TELESCOPES = Statement(
     "residual, whatever was selected.",
     latex=r"r_0 = z,\; r_{s+1} = r_s - q_s \;\Rightarrow\; z - \textstyle\sum_{s<S} q_s = r_S",
     conclusion=(z(k) - total(S, lambda s: selected(s, k))).eq(residual(S, k)),
-    relied_on_by=("residual quantizers (none is built in yet)",),
+    relied_on_by=("certvq.nn.Residual",),
 )
 
 

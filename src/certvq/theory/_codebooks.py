@@ -71,7 +71,7 @@ PRODUCT = Statement(
     r"\textstyle\sum_b d(z^b, C^b_{i_b}) \le \sum_b d(z^b, C^b_{j_b})",
     hypotheses=(("hi", numbered(B)), ("hblock", forall_below(B, block_nearest))),
     conclusion=least(whole_distance),
-    relied_on_by=("product and grouped quantizers (none is built in yet)",),
+    relied_on_by=("certvq.nn.ProductQuantize", "certvq.nn.GroupedResidualVQ"),
 )
 
 

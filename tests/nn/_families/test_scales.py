@@ -8,11 +8,11 @@ from certvq.nn._families import scales
 
 
 def test_averages_leave_padding_out():
-    maps = torch.tensor([[[1.0, 5.0, 7.0, 0.0, 0.0, 0.0]]])
+    maps = torch.tensor([[[1.0, 5.0, 7.0, 99.0, -4.0, 3.0]]])
     mask = torch.tensor([[True, True, True, False, False, False]])
     assert scales.average(maps, mask, (3,)).tolist() == [[[3.0, 7.0, 0.0]]]
     assert scales.present(mask, (3,)).tolist() == [[True, True, False]]
-    assert scales.average(maps, None, (3,)).tolist() == [[[3.0, 3.5, 0.0]]]
+    assert scales.average(maps, None, (3,)).tolist() == [[[3.0, 53.0, -0.5]]]
     assert scales.present(None, (3,)) is None
 
 

@@ -16,6 +16,12 @@ from certvq.compat.vector_quantize_pytorch._residual_lfq import (
     GroupedResidualLFQ as GroupedResidualLFQ,
 )
 from certvq.compat.vector_quantize_pytorch._residual_lfq import ResidualLFQ as ResidualLFQ
+from certvq.compat.vector_quantize_pytorch._grouped_residual_vq import (
+    GroupedResidualVQ as GroupedResidualVQ,
+)
+from certvq.compat.vector_quantize_pytorch._hierarchical_vq import HierarchicalVQ as HierarchicalVQ
+from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown as LossBreakdown
+from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ as ResidualVQ
 from certvq.compat.vector_quantize_pytorch._sequential import Sequential as Sequential
 from certvq.compat.vector_quantize_pytorch._vector_quantize import VectorQuantize as VectorQuantize
 from certvq.compat.vector_quantize_pytorch._binary_mapper import BinaryMapper as BinaryMapper

@@ -171,7 +171,7 @@ class Residual(Quantizer):
                 elif self.shared:
                     found = part.choose_tokens(residual)
                 else:
-                    found = _after(part, total).quantize_tokens(residual)
+                    found = after(part, total).quantize_tokens(residual)
                 residual = residual - partly_detached(found.vectors, share)
                 vectors = found.vectors if each else found.vectors.detach()
                 total = vectors if total is None else total + vectors
@@ -202,7 +202,7 @@ class Residual(Quantizer):
         residual, total = tokens, None
         codes: list[torch.Tensor] = []
         for part in self.levels:
-            step = _after(part, total)
+            step = after(part, total)
             codes.append(step.encode_tokens(residual))
             vectors = step.decode_tokens(codes[-1])
             residual = residual - vectors
@@ -217,7 +217,7 @@ class Residual(Quantizer):
             dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
             if bool(dropped.all()):
                 break
-            vectors = _after(part, total).decode_tokens(codes[:, level].clamp(min=0))
+            vectors = after(part, total).decode_tokens(codes[:, level].clamp(min=0))
             total = torch.where(dropped[:, None], total, total + vectors)
         return total
 
@@ -283,7 +283,7 @@ class Residual(Quantizer):
         return estimator.estimate(tokens, total, places, self.generator)
 
 
-def _after(part: Quantizer, total: torch.Tensor | None) -> Any:
+def after(part: Quantizer, total: torch.Tensor | None) -> Any:
     """Return the part for tokens whose earlier levels' vectors have a sum, if that matters."""
     if isinstance(part, NeuralCodebook) and total is not None:
         return part.after(total)

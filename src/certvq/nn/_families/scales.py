@@ -105,7 +105,7 @@ def average(maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...
     """Average over the cells of a grid, in float32 or wider.
 
     Args:
-        maps: (b, D, ...), zero where there is padding.
+        maps: (b, D, ...).
         mask: bool (b, ...), True where there is a latent, or None.
         scale: sizes of the grid.
 
@@ -113,9 +113,9 @@ def average(maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...
         (b, D, *scale), averages of the latents of each cell; zero where it has none.
     """
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    pooled = _pool(wide, scale)
     if mask is None:
-        return pooled
+        return _pool(wide, scale)
+    pooled = _pool(wide.masked_fill(~mask[:, None], 0), scale)
     share = _pool(mask[:, None].to(wide.dtype), scale)
     return torch.where(share > 0, pooled / torch.where(share > 0, share, 1), 0)
 
