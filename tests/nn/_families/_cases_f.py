@@ -52,7 +52,7 @@ CASES = [
         grid(4, 4, 4, 4, preserve_symmetry=True, noise=NoiseDropout()),
         ["noisy"],
     ),
-    ("fsq-many", grid(64, 33, 4, 100)),
+    ("fsq-many", grid(64, 33, 4, 200)),
     ("lfq", signs()),
     ("lfq-spherical", signs(spherical=True, commitment_weight=0.25)),
     ("lfq-clamped", signs(scale=0.5, soft_clamp=2.0, entropy=Entropy(group_bits=3))),

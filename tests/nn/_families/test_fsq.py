@@ -216,7 +216,7 @@ def inverse(layer, vectors):
 def test_every_way_to_count_gives_the_same(options, count, seeded):
     """Small batches, many comparisons and bisection are three pieces of code."""
     tokens = torch.randn(1, count, 3, generator=seeded())
-    few, many = FSQ((8, 5, 30), **options), FSQ((8, 5, 100), **options)
+    few, many = FSQ((8, 5, 30), **options), FSQ((8, 5, 200), **options)
     whole, tall = few.encode(tokens), many.encode(tokens)
     for start in range(0, count, 997):
         part = tokens[:, start : start + 5]

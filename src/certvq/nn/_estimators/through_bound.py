@@ -41,7 +41,7 @@ class Bound:
         if self.hard:
             result = wide * ((moved >= -1.0) & (moved <= 1.0))
         else:
-            result = wide * (1.0 - torch.tanh(moved).square())
+            result = torch.ops.aten.tanh_backward(wide, torch.tanh(moved))
         if self.gain is not None:
             result = result * self.gain.to(result.dtype)
         return result.to(latents.dtype)

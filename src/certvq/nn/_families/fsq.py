@@ -130,14 +130,17 @@ class FSQ(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Round to the grid; see `Quantizer`."""
-        digits = self.digits(tokens)
+        latents = tokens.detach()
+        # In train mode `token_error` has been asked; a quotient that overflowed since is infinite,
+        # and its level the outermost one.
+        digits = self._count(latents) if self.training else self.digits(latents)
         vectors = self.points(digits)
         if torch.is_grad_enabled() and tokens.requires_grad:
             vectors = through_bound(tokens, vectors, self.bound)
         if self.training and self.noise is not None:
             vectors = self.noise.disturb(vectors, self.generator)
         zero = torch.zeros((), device=tokens.device)
-        lowest = (digits == 0).sum() / max(1, digits.numel())
+        lowest = (digits.numel() - torch.count_nonzero(digits)) / max(1, digits.numel())
         return Found(
             vectors.contiguous(), join_digits(digits, self.levels), zero, {"lowest_share": lowest}
         )
@@ -189,7 +192,9 @@ class FSQ(Quantizer):
         Raises:
             NonFiniteError: NaN or infinity.
         """
-        latents = require_finite_latents(tokens.detach())
+        return self._count(require_finite_latents(tokens.detach()))
+
+    def _count(self, latents: torch.Tensor) -> torch.Tensor:
         if latents.dtype == torch.float64:
             return count_below(latents.T.contiguous(), self._limits64.view(torch.float64))
         return count_below(latents.float().T.contiguous(), self._limits32.view(torch.float32))

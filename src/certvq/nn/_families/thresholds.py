@@ -25,7 +25,7 @@ _SMALL = 2**16
 """Comparisons that are better made in one call, with a bit of memory for each."""
 
 _FEW = 32
-"""Limits that are compared one after the other: no branch can be mispredicted."""
+"""Limits that are compared one after the other: no branch can be mispredicted; int8 counts them."""
 
 
 def below_fraction(number: Fraction) -> float:
@@ -106,7 +106,8 @@ def count_below(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         return (latents.unsqueeze(1) > limits.unsqueeze(2)).sum(1, dtype=torch.int16)
     if most > _FEW:
         return torch.searchsorted(limits, latents, out_int32=True)
-    count = (latents > limits[:, :1]).view(torch.int8)
+    beyond = latents > limits[:, :1]
+    count = beyond.to(torch.int8)
     for place in range(1, most):
-        count += (latents > limits[:, place : place + 1]).view(torch.int8)
+        count += torch.gt(latents, limits[:, place : place + 1], out=beyond).view(torch.int8)
     return count
