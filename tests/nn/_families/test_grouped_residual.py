@@ -19,6 +19,9 @@ def test_groups_are_their_parts(seeded):
 def test_one_depth_for_all(seeded):
     parts = [Residual([LFQ(2) for _ in range(5)]) for _ in range(2)]
     layer = GroupedResidual(parts, dropout=LevelDropout(), generator=seeded())
+    depths = set()
     for step in range(10):
         used = (layer(torch.randn(1, 4, 4, generator=seeded(step))).codes >= 0).sum(-1)
         assert len(used.unique()) == 1
+        depths.add(int(used.unique()))
+    assert len(depths) > 1
