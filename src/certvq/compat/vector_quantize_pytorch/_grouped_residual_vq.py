@@ -78,9 +78,9 @@ class GroupedResidualVQ(nn.Module):
         self,
         x: torch.Tensor,
         indices: torch.Tensor | None = None,
-        return_all_codes: bool = False,  # noqa: FBT001, FBT002 (the original's signature)
+        return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
-        freeze_codebook: bool = False,  # noqa: FBT001, FBT002
+        freeze_codebook: bool = False,
         mask: torch.Tensor | None = None,
     ) -> tuple[Any, ...]:
         """Return vectors as x, indices (groups, b, ..., q), losses (groups, q), and all vectors.

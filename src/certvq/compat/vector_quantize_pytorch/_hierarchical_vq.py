@@ -50,7 +50,7 @@ class HierarchicalVQ(nn.Module):
     Guarantee: each code is the nearest one to the average as computed.
     """
 
-    def __init__(  # noqa: PLR0913 (the original's keywords)
+    def __init__(
         self,
         *,
         dim: int,
@@ -102,7 +102,7 @@ class HierarchicalVQ(nn.Module):
         parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
         return parts * self.num_levels if self.shared_codebook else parts
 
-    def train(self, mode: bool = True) -> "HierarchicalVQ":  # noqa: FBT001, FBT002 (torch's)
+    def train(self, mode: bool = True) -> "HierarchicalVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
             for level in self.levels:
@@ -116,7 +116,7 @@ class HierarchicalVQ(nn.Module):
         mask: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
         sample_codebook_temp: float | None = None,
-        return_cutoff: bool = False,  # noqa: FBT001, FBT002 (the original's signature)
+        return_cutoff: bool = False,
     ) -> tuple[Any, ...]:
         """Return vectors as x, a tuple of indices (b, ...), the loss, and the cutoff if wanted.
 

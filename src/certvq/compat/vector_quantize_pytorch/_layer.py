@@ -134,7 +134,7 @@ class Layer(VectorQuantize):
 
     def keep(self, hit: Hit, options: "Keeping") -> None:
         """Keep the counts and sums of a batch for the next forward."""
-        self._observe(hit.points.detach(), hit.codes)
+        self.observe_now(hit.points.detach(), hit.codes)
         self.statistics.held = options.accumulate
         self.writes = options.writes
         if not options.accumulate and options.weight is not None:
@@ -154,7 +154,7 @@ class Layer(VectorQuantize):
         """Learn at once from tokens whose codes somebody else chose."""
         self.settle()
         self.writes = True
-        self._observe(self._points(tokens).detach(), codes)
+        self.observe_now(self._points(tokens).detach(), codes)
         self.settle()
 
     @torch.no_grad()

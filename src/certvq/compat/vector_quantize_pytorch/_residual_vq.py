@@ -69,7 +69,7 @@ class ResidualVQ(nn.Module):
     Guarantee: that of `certvq.nn.Residual`.
     """
 
-    def __init__(  # noqa: PLR0913 (the original's keywords)
+    def __init__(
         self,
         *,
         dim: int,
@@ -151,7 +151,7 @@ class ResidualVQ(nn.Module):
         books = tuple(_codebook(level).codebook for level in self.layers)
         return torch.stack(books) if len(set(self.codebook_sizes)) == 1 else books
 
-    def train(self, mode: bool = True) -> "ResidualVQ":  # noqa: FBT001, FBT002 (torch's signature)
+    def train(self, mode: bool = True) -> "ResidualVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
             for level in self.layers:
@@ -199,14 +199,14 @@ class ResidualVQ(nn.Module):
             total = total + vectors
         return self.project_out(total)
 
-    def forward(  # noqa: PLR0913, PLR0917 (the original's signature)
+    def forward(
         self,
         x: torch.Tensor,
         mask: torch.Tensor | None = None,
         indices: torch.Tensor | list[torch.Tensor] | None = None,
-        return_all_codes: bool = False,  # noqa: FBT001, FBT002 (the original's signature)
+        return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
-        freeze_codebook: bool = False,  # noqa: FBT001, FBT002
+        freeze_codebook: bool = False,
         beam_size: int | None = None,
         rand_quantize_dropout_fixed_seed: int | None = None,
     ) -> tuple[torch.Tensor, ...]:

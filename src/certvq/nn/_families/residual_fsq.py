@@ -91,13 +91,11 @@ class ResidualFSQ(Residual):
 
     def quantize_levels(self, tokens: torch.Tensor, depth: int) -> Found:
         """Quantize what the soft clamp leaves; see `Residual`."""
-        require_finite_latents(tokens.detach())
-        return super().quantize_levels(self.clamped(tokens), depth)
+        return super().quantize_levels(self.clamped(require_finite_latents(tokens)), depth)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of what the soft clamp leaves; see `Quantizer`."""
-        require_finite_latents(tokens)
-        return super().encode_tokens(self.clamped(tokens))
+        return super().encode_tokens(self.clamped(require_finite_latents(tokens)))
 
     def clamped(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return u, in float32 at least; differentiable.

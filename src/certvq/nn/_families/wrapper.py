@@ -64,8 +64,7 @@ class Wrapper(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the part's codes of the changed tokens; see `Quantizer`."""
-        require_finite_latents(tokens)
-        return self.part.encode_tokens(self.inward(tokens))
+        return self.part.encode_tokens(self.inward(require_finite_latents(tokens)))
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Change the part's vectors back; see `Quantizer`."""
@@ -85,6 +84,6 @@ class Wrapper(Quantizer):
 
     def _found(self, tokens: torch.Tensor, find: Callable[[torch.Tensor], Found]) -> Found:
         if not self.training:
-            require_finite_latents(tokens.detach())
+            tokens = require_finite_latents(tokens)
         found = find(self.inward(tokens))
         return found._replace(vectors=self.outward(found.vectors))
