@@ -75,3 +75,14 @@ def test_without_a_gradient_none_is_made(seeded):
     codes = torch.zeros(23, dtype=torch.int64)
     assert not cross_entropy(z, book, codes, "cosine").requires_grad
     assert not negative_entropy(z[None], book, 1.0, "cosine").requires_grad
+
+
+def test_rare_codes_have_the_gradient_of_the_clamped_logarithm(seeded):
+    """So cold that most mean probabilities are below 1e-5."""
+    z, book = pair(seeded)
+    value = negative_entropy(z[None], book, 60.0, "euclidean")
+    p = (60.0 * plain(z, book, "euclidean")).softmax(1).mean(0)
+    assert (p < 1e-5).any()
+    expected = (p * p.clamp(min=1e-5).log()).sum()
+    found = torch.autograd.grad(value, (z, book))
+    torch.testing.assert_close(found, torch.autograd.grad(expected, (z, book)))
