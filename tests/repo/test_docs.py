@@ -134,4 +134,13 @@ def check_audit_a_model(text):
     assert wrong[4][0] > 10
 
 
-CHECKS = {"wrong_codes.py": check_wrong_codes, "audit_a_model.py": check_audit_a_model}
+def check_train_a_quantizer(text):
+    """Five seconds of training are enough to tell photographs from grey."""
+    assert float(re.search(r"held-out PSNR ([\d.]+) dB", text)[1]) > 12
+
+
+CHECKS = {
+    "wrong_codes.py": check_wrong_codes,
+    "audit_a_model.py": check_audit_a_model,
+    "train_a_quantizer.py": check_train_a_quantizer,
+}

@@ -28,6 +28,10 @@ from certvq.nn._estimators.straight_through import straight_through as straight_
 from certvq.nn._families.beam import Beam as Beam
 from certvq.nn._families.binary_mapper import BinaryMapper as BinaryMapper
 from certvq.nn._families.bit_entropy import Entropy as Entropy
+from certvq.nn._families.evo_lfq import EvoLFQ as EvoLFQ
+from certvq.nn._families.evo_lfq import Generation as Generation
+from certvq.nn._families.evo_lfq import Reconstructed as Reconstructed
+from certvq.nn._families.evolution import Evolution as Evolution
 from certvq.nn._families.fsp import FSP as FSP
 from certvq.nn._families.fsq import FSQ as FSQ
 from certvq.nn._families.grouped_residual import GroupedResidual as GroupedResidual
