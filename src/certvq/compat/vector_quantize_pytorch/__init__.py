@@ -5,6 +5,7 @@ docs/migration.md. Must not import that library.
 """
 
 from certvq.compat.vector_quantize_pytorch._binary_mapper import BinaryMapper as BinaryMapper
+from certvq.compat.vector_quantize_pytorch._evo_lfq import EvoLFQ as EvoLFQ
 from certvq.compat.vector_quantize_pytorch._fsp import FSP as FSP
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ as FSQ
 from certvq.compat.vector_quantize_pytorch._grouped_residual_vq import (
