@@ -52,6 +52,16 @@ def test_distances_that_float64_cannot_tell_apart():
     assert nearest_of_own(tokens, vectors).tolist() == [1, 0]
 
 
+def test_ties_that_rounding_hides(seeded):
+    """The entries of one vector in other orders: equal distances, sums that round differently."""
+    entries = torch.randn(200, 1, 5, generator=seeded(), dtype=torch.float64)
+    vectors = torch.cat([entries.roll(shift, dims=2) for shift in range(5)], dim=1)
+    computed = vectors.square().sum(dim=2)
+    assert (computed[:, 0] > computed.amin(dim=1)).any()
+    tokens = torch.zeros(200, 5, dtype=torch.float64)
+    assert not nearest_of_own(tokens, vectors).any()
+
+
 def test_levels_are_nearest_to_their_residuals(seeded):
     layer = shaken(ResidualVQ(3, (5, 6, 4), neural=Neural(depth=2), generator=seeded()), seeded)
     latents = torch.randn(1, 40, 3, generator=seeded(1))

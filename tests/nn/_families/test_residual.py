@@ -197,12 +197,37 @@ def test_a_shared_codebook_learns_from_all_levels_at_once(seeded):
     assert set(layer.state_dict()) == {f"parts.0.{name}" for name in lone.state_dict()}
 
 
-def test_a_shared_codebook_revives_codes_from_residuals_of_all_levels(seeded):
-    layer = Residual([VectorQuantize(1, 64, generator=seeded())], levels=2, generator=seeded())
-    for step in range(6):
-        layer(10.0 + 0.01 * torch.randn(1, 200, 1, generator=seeded(step)))
-    assert (layer.parts[0].codebook.abs() < 1.0).any()
-    assert (layer.parts[0].codebook.abs() > 9.0).any()
+def test_a_shared_codebook_revives_codes_from_residuals_of_all_levels(seeded, monkeypatch):
+    """What new code vectors are picked from is what each level is given."""
+    pools = []
+    learn = VectorQuantize.learn_tokens
+
+    def spy(self, tokens, *, candidates=None):
+        pools.append(candidates())
+        learn(self, tokens, candidates=candidates)
+
+    monkeypatch.setattr(VectorQuantize, "learn_tokens", spy)
+    part = VectorQuantize(2, 16, generator=seeded())
+    layer = Residual([part], levels=3)
+    for step in range(3):
+        latents = torch.randn(1, 50, 2, generator=seeded(step))
+        before = part.codebook.clone()
+        layer(latents)
+        residual, expected = latents[0], [latents[0]]
+        for _ in range(2):
+            residual = residual - before[assign(residual, before).codes]
+            expected.append(residual)
+        assert torch.equal(pools[step], torch.cat(expected))
+
+
+def test_revived_codes_come_from_the_candidates(seeded):
+    """All codes but one are dead; their new vectors are among the candidates."""
+    part = VectorQuantize(1, 4, update=EMA(decay=0.0), start=Uniform(), generator=seeded())
+    part(torch.zeros(1, 9, 1))
+    pool = torch.arange(100.0, 104.0)[:, None]
+    part.learn_tokens(torch.zeros(9, 1), candidates=lambda: pool)
+    part.learn_tokens(torch.zeros(9, 1), candidates=lambda: pool)
+    assert (part.codebook >= 99.0).sum() == 3
 
 
 def test_nothing_is_learned_if_a_later_level_fails(seeded, snapshot, unchanged):

@@ -1,0 +1,55 @@
+"""Two processes train quantizers made of others: one state, one depth."""
+
+import subprocess
+import sys
+import textwrap
+
+WORKER = """
+    import sys, torch
+    from torch import distributed
+    from certvq.nn import GroupedResidualVQ, HierarchicalVQ, LevelDropout, Neural, ResidualVQ
+
+    rank, store = int(sys.argv[1]), sys.argv[2]
+    torch.set_num_threads(1)
+    drop = LevelDropout()
+    torch.manual_seed(0)
+    layers = [
+        ResidualVQ(4, 8, levels=3, dropout=drop),
+        ResidualVQ(4, 8, levels=3, dropout=drop, shared=True),
+        ResidualVQ(4, 8, levels=2, neural=Neural(depth=1)),
+        GroupedResidualVQ(4, 8, groups=2, levels=3, dropout=drop),
+        HierarchicalVQ(4, 8, [1, 3, 6], layout="b n d", dropout=drop, refine=None),
+    ]
+    torch.manual_seed(1 + rank)
+    distributed.init_process_group(
+        "gloo", init_method="file://" + store, rank=rank, world_size=2
+    )
+    for layer in layers:
+        depths = set()
+        for step in range(6):
+            layer(torch.randn(3, 6, 4) + 10 * rank)
+            depth = layer.metrics()["depth"] if "depth" in layer.latest else 0.0
+            depth = layer.metrics().get("group0/depth", depth)
+            depths.add(depth)
+            state = [t.detach().double().flatten() for t in layer.state_dict().values()]
+            mine = torch.cat([*state, torch.tensor([depth])])
+            first = mine.clone()
+            distributed.broadcast(first, src=0)
+            assert torch.equal(mine, first), f"{layer}: step {step}: differs on rank {rank}"
+        assert len(depths) > 1 or not getattr(layer, "dropout", None), depths
+    distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_keep_one_state_and_one_depth(tmp_path):
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WORKER), str(rank), str(tmp_path / "store")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    done = [worker.communicate(timeout=100) for worker in workers]
+    for worker, (_, errors) in zip(workers, done, strict=True):
+        assert worker.returncode == 0, errors
