@@ -239,6 +239,18 @@ def test_a_shared_codebook_has_one_state():
     assert ours.codebooks.shape == (3, 8, 4)
 
 
+def test_a_fresh_layer_averages_as_the_original():
+    """Averages begin with one token for each code, where no state was loaded."""
+    theirs, _ = pair(**keywords_of("plain"))
+    ours = ResidualVQ(**keywords_of("plain"))
+    for level, layer in zip(ours.layers, theirs.layers, strict=True):
+        level.codebook.copy_(layer._codebook.embed[0])
+    for step in range(2):
+        x = latents(2, 40, 4, seed=step)
+        assert torch.equal(ours(x)[1], theirs(x)[1])
+    torch.testing.assert_close(ours.eval().codebooks, theirs.eval().codebooks, **NEAR)
+
+
 def test_diveq_learns_from_what_follows():
     theirs, ours = pair(**keywords_of("plain"), diveq=True, threshold_ema_dead_code=0)
     x = latents(2, 40, 4)
