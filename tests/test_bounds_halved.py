@@ -142,6 +142,42 @@ def check_sqdist_limit(bound):
     assert Fraction(float(bound(3.0, DIM))) >= 9 * (1 + gamma(DIM + 2))
 
 
+def check_tensor_residual(bound):
+    """Measured as 3 in a unit of 4; entries are below 2**15, and each may be rounded before."""
+    assert Fraction(float(bound(9.0, 4.0))) >= 4 * (3 + 2 * U * 2**15)
+
+
+def check_tensor_relative_error(bound):
+    """The first product has all the magnitude, and every later instruction errs by what it may."""
+    names = Fraction(1, 2**20)
+    step = Fraction(2, 2**21)
+    accumulated = (1 + step) ** DIM - 1
+    needed = accumulated + (1 + accumulated) * (Fraction(2, 2**24) + names)
+    assert Fraction(bound(DIM, float(names))) >= needed
+
+
+def check_tensor_score_error(bound):
+    for unit in (1.0, 2.0**90):
+        needed = (3 * 4 + Fraction(4 * 4, 2)) / 2**10 + Fraction(DIM * 4, 2**126) * Fraction(unit)
+        assert Fraction(float(bound(3.0, 4.0, 2.0**-10, unit))) >= needed
+
+
+def check_tensor_distance(bound):
+    """A latent (6, 8) and a code (1, 0): |(6, 8) - (1, 0)|^2 = 89, the score is 5.5."""
+    for computed in (5.5 - 2.0, 5.5 + 2.0):
+        assert bound(100.0, computed, 2.0) ** 2 >= 89.0
+
+
+def check_tensor_reach(bound):
+    """On a line, as for `fixed_point_reach`; besides, the threshold is rounded to float32."""
+    rho, moved, error = 1000, 1, Fraction(3)
+    apart = Fraction((rho + 2 * moved) ** 2 - rho**2, 2) + 2 * error
+    for score in (0.0, 2.0**30):
+        rounding = (Fraction(score) + apart) / 2**24
+        value = bound(float(rho), float(moved), float(error), score, 1.0)
+        assert Fraction(float(value)) >= apart + rounding
+
+
 CHECKS = {
     name.removeprefix("check_"): check
     for name, check in list(globals().items())

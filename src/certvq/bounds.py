@@ -50,6 +50,19 @@ Each entry then fits 16 bits. Rounding adds at most ``sqrt(D) / 2 <= 512`` to a 
 partial sum of a score is below ``33213**2 + 33213**2 / 2 + 2**28 < 2**31``: nothing overflows
 a 32-bit accumulator (``int16_dot_exact``)."""
 
+TENSOR_CODE_NORM: Final = 256.0
+"""Norm that no code vector of the Triton filter exceeds, in the units of its float16 numbers."""
+
+TENSOR_LATENT_NORM: Final = 32768.0
+"""Norm that no latent of the Triton filter exceeds, in the unit of its row: entries fit float16."""
+
+TENSOR_SMALLEST: Final = 2.0**-14
+"""The least normal float16. The Triton filter rounds what is below to 0, and measures what that
+changes, so that it does not matter whether the device flushes subnormal operands."""
+
+TENSOR_DIM: Final = 1 << 17
+"""Dims up to which the bounds of the Triton filter are derived."""
+
 THEOREMS: Final[dict[str, tuple[str, ...]]] = {}
 """Name of each bound in this module, and the theorems that it rests on."""
 
@@ -423,3 +436,104 @@ def border_reach(nearer: float, radius: float, dim: int) -> float:
 def sqdist_limit(distance: float, dim: int) -> float:
     """Return what a computed squared distance must exceed to be at least `distance` for certain."""
     return sqdist_upper(distance * distance, dim) * (1.0 + 4.0 * gamma(dim + 8))
+
+
+@justified_by("quantized_score_gap_le")
+def tensor_residual(squared_residual: _Real, unit: _Real) -> _Real:
+    """Bound how far a vector is from the float16 numbers that it was rounded to, as measured.
+
+    Mathematics: ``|scale (x - m) - unit q|``, with entries of q below 2**15. The roundings of
+    the difference and of the squares and their sum, for dims up to `TENSOR_DIM`, are below 2**-34
+    of the residual and 2**-37 in q's units; 2**-30 and 2**-20 pay for them.
+
+    Args:
+        squared_residual: computed sum of the squares of ``fl(scale / unit * fl(x - m)) - q``.
+        unit: of q, a power of two.
+
+    Returns:
+        A bound in units of the codes.
+    """
+    root = np.sqrt(squared_residual)
+    return (root + root * 2.0**-30 + 2.0**-20) * unit  # pyright: ignore[reportReturnType]
+
+
+@justified_by("quantized_score_gap_le")
+def tensor_relative_error(dim: float, names: float) -> float:
+    """Bound the error of a score on tensor cores, beside the greatest magnitude of its parts.
+
+    Mathematics: by ``ax_tensor_core_accumulate`` an instruction that adds m products to an
+    accumulator A errs by at most ``(m + 1) 2**-21 (|A| + sum |products|)``. As ``m + 1 <= 2 m``,
+    all instructions of a score together err by at most ``g / (1 - g)`` of the sum of all absolute
+    products, ``g = dim 2**-20``, however the products are spread over them. Rounding the offset to
+    float32 and subtracting it add 2**-24 each, and the number of the group `names`.
+
+    Args:
+        dim: how many products, the zeros of the padding among them, at most `TENSOR_DIM`.
+        names: greatest relative change of a score by the number of its group in the low bits.
+
+    Returns:
+        A factor of ``|z'| |c'| + |c'|^2 / 2``.
+    """
+    accumulated = dim * 2.0**-20 / (1.0 - dim * 2.0**-20)
+    return (accumulated + (1.0 + accumulated) * (names + 2.0**-22)) * (1.0 + 2.0**-30)
+
+
+@justified_by("quantized_score_gap_le")
+def tensor_score_error(latent_norm: _Real, code_norm: _Real, relative: _Real, unit: _Real) -> _Real:
+    """Bound the error of the scores of a row as tensor cores compute them.
+
+    Args:
+        latent_norm: upper bound of ``|z'|``, in units of the codes.
+        code_norm: the greatest ``|c'|``.
+        relative: `tensor_relative_error`.
+        unit: of the latent; the scores are computed in it.
+
+    Returns:
+        w, in units of the codes. What is flushed or underflows, at most some 2**-126 for each
+        product in the unit of the latent, is paid for by 2**-100.
+    """
+    magnitude = latent_norm * code_norm + 0.5 * code_norm * code_norm
+    error = magnitude * relative + unit * 2.0**-100
+    return error + error * 2.0**-30
+
+
+@justified_by("quantized_score_gap_le")
+def tensor_distance(squared_norm: _Real, score: _Real, error: _Real) -> _Real:
+    """Bound the distance of a latent to the code of the best score, both as rounded to float16.
+
+    Mathematics: ``|z' - c'|^2 = |z'|^2 - 2 s``, with s at most `error` below the computed score.
+    As ``|c'| <= 257``, the roundings of all this are below ``2**-30 (|z'|^2 + 2**17)``.
+
+    Args:
+        squared_norm: ``|z'|^2`` as computed, in units of the codes.
+        score: the best one as computed.
+        error: `tensor_score_error`.
+
+    Returns:
+        An upper bound in units of the codes.
+    """
+    squared = squared_norm - 2.0 * (score - error)
+    root = np.sqrt(np.maximum(squared, 0.0) + (squared_norm + 2.0**17) * 2.0**-30)
+    return root + root * 2.0**-30  # pyright: ignore[reportReturnType]
+
+
+@justified_by("quantized_score_gap_le")
+def tensor_reach(distance: _Real, moved: _Real, error: _Real, score: _Real, unit: _Real) -> _Real:
+    """Bound how far below the best score that of a nearest code can be, as computed.
+
+    Mathematics: ``2 r e + 2 e^2 + 2 w``, where rounding moves latent and codes by e together. The
+    threshold is rounded to float32: 2**-22 of the score and 2**-20 of the bound pay for it.
+
+    Args:
+        distance: r as `tensor_distance` bounds it.
+        moved: e, the `tensor_residual` of the latent and the greatest one of the codes.
+        error: w, `tensor_score_error`.
+        score: the best one as computed.
+        unit: of the latent.
+
+    Returns:
+        A bound in units of the codes.
+    """
+    gap = 2.0 * (distance + moved) * moved + 2.0 * error
+    rounding = np.abs(score) * 2.0**-22 + unit * 2.0**-100
+    return gap + gap * 2.0**-20 + rounding  # pyright: ignore[reportReturnType]

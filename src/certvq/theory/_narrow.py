@@ -1,7 +1,7 @@
 """Axioms on narrow arithmetic: instructions that add products of bfloat16 or float16 in float32.
 
-Out: two axioms with their sources. Nothing at run time relies on them, and no theorem uses them;
-the first has the form that `dot_rounding_error_le` takes. Imports the rounding model.
+Out: two axioms with their sources. No theorem uses them; at run time the Triton backend relies on
+the second. The first has the form that `dot_rounding_error_le` takes. Imports the rounding model.
 """
 
 from fractions import Fraction
@@ -108,6 +108,6 @@ assumes(
     "products and the accumulator. Assumed, to be on the safe side, is only (m + 1) 2^-21 of the "
     "sum of all magnitudes, which allows for an instruction in several such steps, and besides "
     "(m + 1) 2^-126 for flushing; for m <= 16, short of overflow and of subnormal operands (of "
-    "float32 or bfloat16). Not tested on hardware here: no such device. Nothing at run time relies "
-    "on it.",
+    "float32 or bfloat16). Not tested on hardware here: no such device. The Triton backend relies "
+    "on it (certvq.bounds.tensor_relative_error); `make gpu-test` compares it with the device.",
 )
