@@ -1,7 +1,11 @@
 """Fixtures shared by all tests: one seed for random numbers, printed when a test fails."""
 
+import os
+
 import numpy as np
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class BackendUnavailableError(CertVQError, RuntimeError):
     """A backend is unknown, or what it needs is not installed."""
 
 
+class DeviceMemoryError(CertVQError, MemoryError):
+    """A device has too little memory, even for small blocks; the text says how much is needed."""
+
+
 class CertificateError(CertVQError, RuntimeError):
     """Codes were claimed to be the nearest ones and are not."""
 

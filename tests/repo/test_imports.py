@@ -15,7 +15,7 @@ LAYERS = [
     {"spec"},
     {"_checker"},
     {"bounds", "check"},
-    {"_native"},
+    {"_native", "_triton"},
     {"assign"},
     {"testing"},
     {"theory"},
@@ -38,6 +38,7 @@ SPECIAL = {
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},
+    "_triton": {"bounds", "errors", "_types"},
     "_lean": {"errors", "_atomic"},
     "data": {"errors", "_types"},
     "adapters": {"errors", "assign"},
@@ -114,6 +115,8 @@ def test_import_loads_neither_torch_nor_a_solver():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "torch",
+        "triton",
+        "jax",
         "z3",
         "cvc5",
         "sklearn",

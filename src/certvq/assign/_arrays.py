@@ -21,6 +21,12 @@ def is_torch(array: Array) -> bool:
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def is_traced(array: object) -> bool:
+    """Say whether JAX is tracing an array, without importing JAX."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.core.Tracer)
+
+
 def on_host(array: Array) -> bool:
     """Say whether the numbers of an array lie in this computer's main memory."""
     if is_torch(array):

@@ -4,10 +4,13 @@ In: latents and a codebook of any library. Out: an `Assignment`, certified, of t
 on the same device. Everything is validated before anything is computed.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from certvq._types import Array
-from certvq.assign._arrays import as_array, sender
+from certvq.assign._arrays import as_array, is_traced, sender, to_host
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
 from certvq.assign._prepare import as_prepared
@@ -31,6 +34,7 @@ def assign(
     Args:
         latents: (N, D) finite numbers, float64, float32, bfloat16 or float16; a NumPy array, a
             torch tensor, or an array of another library. Any strides; it is not copied whole.
+            Inside ``jax.jit`` a callback to the host finds the codes (docs/jax.md).
         codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. An array is not copied either, so
             neither may change before the call returns. Its type of number may differ from that of
             the latents: each number is read as the exact rational that it stands for.
@@ -50,13 +54,14 @@ def assign(
         BackendUnavailableError: unknown backend, or something that it needs is missing.
         OptionError: `second` with the backend ``"lean"``, which does not offer it.
         BackendError: a registered function returned something else than codes.
+        DeviceMemoryError: a GPU has too little memory, even for small blocks.
         CertificateError: a backend registered with ``on_violation="raise"`` proposed a wrong code.
         FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
             was changed.
 
     Guarantee: the codes are the lowest nearest ones over the real numbers, a function of the
-        numbers alone: by ``quantized_score_gap_le`` and ``refine_sound`` in the native backend, by
-        ``certified_assign`` in those of NumPy and torch.
+        numbers alone: by ``quantized_score_gap_le`` and ``refine_sound`` in the native and Triton
+        backends, by ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
     Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores. With `second`
         two to three times the time, more where N K D is not what takes it (docs/performance.md).
@@ -74,6 +79,11 @@ def assign(
         >>> certvq.assign(np.array([[1.0, -0.5], [0.5, 0.5]]), codebook, second=True).second
         array([1, 1])
     """
+    if is_traced(latents) or is_traced(codebook):
+        from certvq.assign._jax import assign_traced
+
+        on_host = partial(assign, backend=backend, exact_sqdist=exact_sqdist, second=second)
+        return assign_traced(latents, codebook, on_host, second=second)
     array = as_array(latents)
     prepared = as_prepared(codebook, copy=runs_foreign_code(backend))
     require_width(array, prepared.dim)
@@ -81,15 +91,22 @@ def assign(
     find = find_second(backend, array) if second else None
     decided = find_backend(backend, array)(array, prepared)
     distances = decided.sqdist
+    codes = decided.codes
+    host_codes = to_host(codes) if second or exact_sqdist or distances is None else codes
     if exact_sqdist:
-        distances = rounded_sqdist(array, prepared, decided.codes)
+        distances = rounded_sqdist(array, prepared, host_codes)
     elif distances is None:
-        distances = row_sqdist(array, prepared, decided.codes)
-    seconds = None if find is None else find(array, prepared, decided.codes)
+        distances = row_sqdist(array, prepared, host_codes)
+    seconds = None if find is None else find(array, prepared, host_codes)
     send = sender(array)
     return Assignment(
-        codes=send(np.ascontiguousarray(decided.codes)),
-        decided_by=send(decided.decided_by),
-        sqdist=send(distances),
-        second=None if seconds is None else send(np.ascontiguousarray(seconds)),
+        codes=_returned(codes, send),
+        decided_by=_returned(decided.decided_by, send),
+        sqdist=_returned(distances, send),
+        second=None if seconds is None else _returned(seconds, send),
     )
+
+
+def _returned(result: Array, send: Callable[[np.ndarray], Array]) -> Array:
+    """Send host arrays to where the latents are; tensors of a backend are there already."""
+    return send(np.ascontiguousarray(result)) if isinstance(result, np.ndarray) else result

@@ -62,11 +62,15 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Decided:
-    """Codes of the user's codebook and evidence, as a backend hands them over, on the host."""
+    """Codes of the user's codebook and evidence, as a backend hands them over.
 
-    codes: Int64Array
-    decided_by: UInt8Array
-    sqdist: Float64Array | None = None
+    NumPy arrays, or torch tensors where the latents are: a backend for GPUs spares them the way to
+    the host and back.
+    """
+
+    codes: Int64Array | Array
+    decided_by: UInt8Array | Array
+    sqdist: Float64Array | Array | None = None
     """Squared distances as in `Assignment`, from a backend that computes them anyway."""
 
 

@@ -68,6 +68,12 @@ def _torch(latents: Array, prepared: Prepared) -> Decided:
     return _engine.run(tensor, prepared, filter_, exponent)
 
 
+def _triton(latents: Array, prepared: Prepared) -> Decided:
+    from certvq.assign._triton import triton_codes
+
+    return triton_codes(latents, prepared)
+
+
 def _reference(latents: Array, prepared: Prepared) -> Decided:
     require_finite(latents, "latents")
     host = to_host(latents)
@@ -87,6 +93,7 @@ _BUILT_IN: Final[dict[str, Decide]] = {
     "reference": _reference,
     "numpy": _numpy,
     "torch": _torch,
+    "triton": _triton,
     "lean": _lean,
 }
 _registered: dict[str, Decide] = {}

@@ -1,0 +1,58 @@
+"""Devices that cannot run the kernels, or compute otherwise than the bounds assume, are refused."""
+
+import pytest
+import torch
+
+from certvq._triton import _device, require_device
+from certvq.errors import BackendUnavailableError, FloatEnvironmentError
+
+from ._on import DEVICE
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    _device._require_capability.cache_clear()
+    _device._require_subnormals.cache_clear()
+    yield
+    _device._require_capability.cache_clear()
+    _device._require_subnormals.cache_clear()
+
+
+def test_device_at_hand_is_accepted():
+    require_device(DEVICE)
+
+
+def test_other_kinds_of_devices_are_refused():
+    with pytest.raises(BackendUnavailableError, match="needs a CUDA device, got xpu:0; use"):
+        require_device(torch.device("xpu", 0))
+
+
+def test_old_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(BackendUnavailableError, match=r"capability 8\.0, got 7\.5 \(Tesla T4\)"):
+        require_device(CUDA)
+
+
+def test_gpus_of_other_makers_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with pytest.raises(BackendUnavailableError, match=r"needs a GPU of NVIDIA.*got ROCm 6\.4"):
+        require_device(CUDA)
+
+
+@pytest.mark.parametrize("flushed", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_devices_that_flush_subnormal_numbers_are_refused(monkeypatch, flushed):
+    class Flushing:
+        def __getitem__(self, grid):
+            def launch(narrow, widened, count, **_):
+                widened.copy_(torch.zeros(2) if narrow.dtype == flushed else narrow)
+
+            return launch
+
+    monkeypatch.setattr(_device, "widen", Flushing())
+    match = rf"\(IEEE 754\), but \w+(:0)? reads the {flushed} number \S+ as 0\.0; use"
+    with pytest.raises(FloatEnvironmentError, match=match):
+        require_device(DEVICE)
