@@ -12,7 +12,7 @@ SANITIZE     := address;undefined;float-cast-overflow
 FUZZ_SECONDS ?= 30
 NATIVE       := build/native
 
-.PHONY: demo test native-test native-test-arm fuzz check lint types format bench lean clean help
+.PHONY: demo test native-test native-test-arm fuzz check lint types format bench gpu-test gpu-bench lean clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -71,6 +71,15 @@ format: $(VENV)/.dev  ## format the code
 
 bench: $(VENV)/.bench  ## measure against the peers; writes bench/results
 	$(BIN)/certvq bench assign --out bench/results
+
+# These two need a GPU, a checkout, and a Python with torch, Triton, NumPy and pytest; nothing is built.
+GPU := PYTHONPATH=src TRITON_INTERPRET=0 $(PYTHON)
+
+gpu-test:        ## test the Triton backend compiled, on a GPU; writes bench/results/gpu-test.json
+	$(GPU) bench/gpu_suite.py --out bench/results/gpu-test.json
+
+gpu-bench:       ## time the Triton backend on a GPU; writes bench/results/gpu-bench.json
+	$(GPU) bench/gpu.py --out bench/results/gpu-bench.json
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); false)

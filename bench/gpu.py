@@ -1,0 +1,242 @@
+"""Time `backend="triton"` on a GPU against uncertified argmins of torch; count their wrong codes.
+
+In: cells NxKxD. Out: a table on stdout and, with ``--out``, a JSON file. Needs a checkout on
+PYTHONPATH, torch, Triton and NumPy; where there is no GPU, Triton's interpreter
+(TRITON_INTERPRET=1) runs tiny cells to test this file. Times are medians of rounds in which the
+contenders take turns.
+
+    PYTHONPATH=src python bench/gpu.py --out bench/results/gpu-bench.json
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+import triton
+
+import certvq
+from certvq import _triton
+
+CELLS: Final = tuple(
+    f"65536x{codes}x{dim}" for codes in (1024, 8192, 65536) for dim in (8, 32, 64, 256)
+)
+BLOCK: Final = 16384
+"""Rows that a peer compares at a time, so that its N x K matrix fits."""
+
+PEAKS: Final = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200": 989e12}
+"""Dense bfloat16 operations a second, as NVIDIA's data sheets give them (without sparsity)."""
+
+Contender = Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contender did in a cell.
+
+    Attributes:
+        cell: N, K, D.
+        contender: its name.
+        median_ms: of the rounds; None where it ran out of memory.
+        fastest_ms: likewise.
+        wrong_codes: rows whose code is not the certified one.
+        rate: ``2 N K D`` a second, by the median.
+        share_of_peak: of the data sheet's rate; None where the device is not listed.
+        share_of_matmul: of the rate of a large bfloat16 product of torch in the same run.
+    """
+
+    cell: str
+    contender: str
+    median_ms: float | None
+    fastest_ms: float | None
+    wrong_codes: int | None
+    rate: float | None
+    share_of_peak: float | None
+    share_of_matmul: float | None
+
+
+def contenders(latents: torch.Tensor, codebook: torch.Tensor) -> dict[str, Contender]:
+    """Return what is timed; what a training loop would keep is made before."""
+    prepared = certvq.prepare(codebook)
+    certvq.assign(latents[:1], prepared, backend="triton")  # lays the codebook out
+    narrow, narrow_book = latents.bfloat16(), codebook.bfloat16()
+    offsets = (-0.5 * (codebook * codebook).sum(dim=1)).bfloat16()
+    wide, wide_book = latents.float(), codebook.float()
+
+    def certified() -> torch.Tensor:
+        return certvq.assign(latents, prepared, backend="triton").codes
+
+    def cdist() -> torch.Tensor:
+        parts = [torch.cdist(part, wide_book).argmin(dim=1) for part in wide.split(BLOCK)]
+        return torch.cat(parts)
+
+    def expansion() -> torch.Tensor:
+        parts = [
+            torch.addmm(offsets, part, narrow_book.t()).max(dim=1).indices
+            for part in narrow.split(BLOCK)
+        ]
+        return torch.cat(parts)
+
+    return {"certvq triton": certified, "cdist float32": cdist, "addmm bfloat16": expansion}
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done all its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(run: Contender, device: torch.device) -> float:
+    """Return the seconds of one call, the wait for its result included."""
+    wait(device)
+    start = time.perf_counter()
+    run()
+    wait(device)
+    return time.perf_counter() - start
+
+
+def matmul_rate(device: torch.device, size: int, rounds: int) -> float:
+    """Return the operations a second of a square bfloat16 product."""
+    square = torch.randn(size, size, device=device).bfloat16()
+
+    def product() -> torch.Tensor:
+        return square @ square
+
+    product()
+    return 2 * size**3 / statistics.median(timed(product, device) for _ in range(rounds))
+
+
+def codes_or_none(run: Contender) -> torch.Tensor | None:
+    """Return the codes of a contender, None where the device has too little memory for it."""
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        return None
+
+
+def measure(cell: str, dtype: torch.dtype, device: torch.device, rounds: int) -> list[Result]:
+    """Time all contenders in turn, each after one call that is not counted."""
+    rows, codes, dim = (int(size) for size in cell.split("x"))
+    generator = torch.Generator(device).manual_seed(rows + codes + dim)
+    latents = torch.randn(rows, dim, device=device, generator=generator).to(dtype)
+    codebook = torch.randn(codes, dim, device=device, generator=generator).to(dtype)
+    racing = contenders(latents, codebook)
+    certified = racing["certvq triton"]()
+    times: dict[str, list[float]] = {name: [] for name in racing}
+    wrong: dict[str, int] = {}
+    for name, run in list(racing.items()):
+        codes = codes_or_none(run)
+        if codes is None:
+            del racing[name]
+        else:
+            wrong[name] = int((codes != certified).sum())
+    for _ in range(rounds):
+        for name, run in racing.items():
+            times[name].append(timed(run, device))
+    work = 2.0 * rows * codes * dim
+    return [result(cell, name, work, times[name], wrong.get(name)) for name in times]
+
+
+def result(cell: str, name: str, work: float, times: list[float], wrong: int | None) -> Result:
+    """Summarise the rounds of a contender."""
+    if not times:
+        return Result(cell, name, None, None, wrong, None, None, None)
+    middle = statistics.median(times)
+    return Result(cell, name, middle * 1e3, min(times) * 1e3, wrong, work / middle, None, None)
+
+
+def with_shares(found: Result, peak: float | None, matmul: float) -> Result:
+    """Add the shares of the chip's rate."""
+    if found.rate is None:
+        return found
+    shares = {
+        "share_of_peak": found.rate / peak if peak else None,
+        "share_of_matmul": found.rate / matmul,
+    }
+    return Result(**{**asdict(found), **shares})
+
+
+def peak_of(name: str) -> float | None:
+    """Return the data sheet's rate of a device by its name, the longest entry first."""
+    known = sorted(PEAKS, key=len, reverse=True)
+    return next((PEAKS[entry] for entry in known if entry in name), None)
+
+
+def device_at_hand() -> torch.device:
+    """Return the device that the kernels run on."""
+    return torch.device("cpu" if _triton.INTERPRETED else "cuda")
+
+
+def report(arguments: argparse.Namespace) -> dict[str, object]:
+    """Measure all cells and describe the machine."""
+    device = device_at_hand()
+    name = "interpreter" if _triton.INTERPRETED else torch.cuda.get_device_name(device)
+    matmul = matmul_rate(device, arguments.matmul, arguments.rounds)
+    dtype = getattr(torch, arguments.dtype)
+    results: list[Result] = []
+    for cell in arguments.cells:
+        for found in measure(cell, dtype, device, arguments.rounds):
+            results.append(with_shares(found, peak_of(name), matmul))
+            show(results[-1])
+    return {
+        "device": name,
+        "interpreted": _triton.INTERPRETED,
+        "versions": {
+            "certvq": certvq.__version__,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+            "python": platform.python_version(),
+        },
+        "dtype": arguments.dtype,
+        "rounds": arguments.rounds,
+        "peak": peak_of(name),
+        "matmul_rate": matmul,
+        "results": [asdict(found) for found in results],
+    }
+
+
+def show(found: Result) -> None:
+    """Print a line of the table."""
+    if found.median_ms is None:
+        print(f"{found.cell:>20} {found.contender:<16} out of memory", flush=True)
+        return
+    share = f"{found.share_of_matmul:7.1%}" if found.share_of_matmul is not None else ""
+    print(
+        f"{found.cell:>20} {found.contender:<16} {found.median_ms:10.3f} ms  {share} of matmul"
+        f"  {found.wrong_codes} wrong codes",
+        flush=True,
+    )
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), help="NxKxD")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--matmul", type=int, default=8192, help="size of the product for the rate")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    arguments = parser.parse_args(words)
+    if not (_triton.INTERPRETED or torch.cuda.is_available()):
+        print(
+            "bench/gpu.py needs a CUDA device, and torch finds none; to try the file itself set "
+            "TRITON_INTERPRET=1 and give tiny cells",
+            file=sys.stderr,
+        )
+        return 2
+    found = report(arguments)
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
