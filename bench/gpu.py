@@ -132,11 +132,11 @@ def measure(cell: str, dtype: torch.dtype, device: torch.device, rounds: int) ->
     times: dict[str, list[float]] = {name: [] for name in racing}
     wrong: dict[str, int] = {}
     for name, run in list(racing.items()):
-        codes = codes_or_none(run)
-        if codes is None:
+        proposed = codes_or_none(run)
+        if proposed is None:
             del racing[name]
         else:
-            wrong[name] = int((codes != certified).sum())
+            wrong[name] = int((proposed != certified).sum())
     for _ in range(rounds):
         for name, run in racing.items():
             times[name].append(timed(run, device))
