@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from certvq.nn import BaseQuantizer
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -98,6 +100,27 @@ def test_reference_is_fresh():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_quantizer_is_explained():
+    """In docs/quantizers.md what its codes are nearest to; in docs/migration.md what differs."""
+    quantizers = (ROOT / "docs" / "quantizers.md").read_text()
+    names = REFERENCE.public_names("certvq.nn")
+    families = [name for name, value in names.items() if is_family(value)]
+    assert {"VectorQuantize", "FSQ", "HierarchicalVQ"} <= set(families)
+    assert [name for name in families if f"`{name}`" not in quantizers] == []
+    migration = (ROOT / "docs" / "migration.md").read_text()
+    classes = REFERENCE.public_names("certvq.compat.vector_quantize_pytorch").keys()
+    unnamed = [name for name in classes if not re.search(rf"\b{name}\b", migration)]
+    assert unnamed == ["LossBreakdown"]
+
+
+def is_family(value):
+    return (
+        inspect.isclass(value)
+        and issubclass(value, BaseQuantizer)
+        and not inspect.isabstract(value)
+    )
 
 
 def test_links_of_the_pages_lead_somewhere():
