@@ -37,6 +37,7 @@ def blocks(language):
             yield pytest.param(page, code, id=page.name)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's compiler, of its own
 @pytest.mark.parametrize(("page", "code"), list(blocks("python")))
 def test_python_of_a_page_runs(page, code, tmp_path, monkeypatch):
     """The blocks of a page run one after another, prompts and their output included."""
