@@ -20,6 +20,7 @@ MODULES = (
     "certvq.adapters",
     "certvq.nn",
     "certvq.compat.vector_quantize_pytorch",
+    "certvq.stability",
     "certvq.models",
     "certvq.data",
     "certvq.export",

@@ -2,8 +2,8 @@
 
 In: latents and a codebook. Out: codes that satisfy `certvq.spec.is_nearest_code` over the real
 numbers, the lowest index among ties, with evidence. The torch parts (`certvq.nn`,
-`certvq.models`, ...) are imported by name, and those of `certvq.adapters` that stand here when they
-are first asked for; ``import certvq`` loads neither torch nor a solver.
+`certvq.models`, ...) are imported by name, and their functions that stand here when they are first
+asked for; ``import certvq`` loads neither torch nor a solver.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -32,16 +32,23 @@ if _TYPE_CHECKING:
     from certvq.adapters import audit_module as audit_module
     from certvq.adapters import patch_module as patch_module
     from certvq.adapters import unpatch_module as unpatch_module
+    from certvq.stability import stability_report as stability_report
 
-_FROM_ADAPTERS = ("audit_module", "patch_module", "unpatch_module")
+_LAZY = {
+    "audit_module": "adapters",
+    "patch_module": "adapters",
+    "stability_report": "stability",
+    "unpatch_module": "adapters",
+}
+"""Names that need torch, and the part of certvq that each is from."""
 
 
 def __getattr__(name: str) -> object:
     """Import what needs torch when it is first asked for."""
-    if name in _FROM_ADAPTERS:
-        from certvq import adapters
+    if name in _LAZY:
+        from importlib import import_module
 
-        return getattr(adapters, name)
+        return getattr(import_module(f"certvq.{_LAZY[name]}"), name)
     text = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(text)
 
@@ -50,5 +57,5 @@ def __dir__() -> list[str]:
     """Name what `__getattr__` would import, where torch is installed."""
     from importlib.util import find_spec
 
-    lazy = _FROM_ADAPTERS if find_spec("torch") else ()
+    lazy = _LAZY if find_spec("torch") else ()
     return sorted({*globals(), *lazy})

@@ -57,4 +57,4 @@ def test_kin_of_known_layers_are_not_called_unknown(layers):
             self.inner.add_module("vq", torch.nn.Linear(1, 1))
 
     model = torch.nn.ModuleDict({"r": ResidualQuantizer()})
-    assert unknown_names(model, find_layers(model)) == ()
+    assert unknown_names(model, [each.name for each in find_layers(model)]) == ()

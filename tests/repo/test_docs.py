@@ -164,8 +164,25 @@ def check_train_a_quantizer(text):
     assert float(re.search(r"held-out PSNR ([\d.]+) dB", text)[1]) > 12
 
 
+def check_which_tokens_can_flip(text):
+    """In bfloat16 some tokens flip, and fewer than could; of residual levels some come after it."""
+    tables = re.findall(r"^([\w-]+, \w+)\n(.*?)\n\n", text, flags=re.MULTILINE | re.DOTALL)
+    rows = {
+        name: [[int(word) for word in line.split()[-3:]] for line in table.splitlines()[2:-1]]
+        for name, table in tables
+    }
+    assert [len(each) for each in rows.values()] == [1, 1, 1, 4, 4, 4]
+    for name, table in rows.items():
+        for could_flip, flipped, _ in table:
+            assert flipped <= could_flip
+            assert "bfloat16" not in name or could_flip > 0
+    assert sum(flipped for _, flipped, _ in rows["residual, bfloat16"]) > 0
+    assert rows["residual, bfloat16"][-1][-1] > 0
+
+
 CHECKS = {
     "wrong_codes.py": check_wrong_codes,
     "audit_a_model.py": check_audit_a_model,
     "train_a_quantizer.py": check_train_a_quantizer,
+    "which_tokens_can_flip.py": check_which_tokens_can_flip,
 }

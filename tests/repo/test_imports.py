@@ -21,7 +21,7 @@ LAYERS = [
     {"theory"},
     {"adapters", "nn"},
     {"compat"},
-    {"models"},
+    {"models", "stability"},
     {"data", "export"},
     {"tokens", "train"},
     {"report"},
@@ -42,6 +42,7 @@ SPECIAL = {
     "_lean": {"errors", "_atomic"},
     "data": {"errors", "_types"},
     "adapters": {"errors", "assign"},
+    "stability": {"errors", "_types", "bounds", "assign", "adapters", "nn"},
     "theory": {"errors", "_types", "_atomic", "_lean", "spec", "bounds", "assign"},
 }
 """What the design allows some of them, where that is less than all layers before."""

@@ -5,8 +5,8 @@ flags, methods and the state of the quantizers are restored, after an exception 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import nn
 from certvq.adapters._adapter import Comparison
 from certvq.adapters._find import Layer, find_layers, unknown_names
 from certvq.adapters._report import LayerAudit, ModuleAudit
-from certvq.adapters._site import Observer, Site, install, site_of
+from certvq.adapters._running import batches, evaluating, run_model, unchanged, watching
+from certvq.adapters._site import install
 from certvq.assign import audit, stability_radius
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, OptionError, UnknownQuantizerError
@@ -81,14 +82,14 @@ def audit_module(
     _require_perturbation(perturbation)
     layers = find_layers(module)
     tallies = {layer.name: _LayerTally(layer, perturbation) for layer in layers}
-    run = _run if call is None else call
+    run = run_model if call is None else call
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(module))
+        stack.enter_context(evaluating(module))
         for layer in layers:
-            stack.enter_context(_unchanged(layer.module))
-            install(_watching(layer, tallies[layer.name].observe))
+            stack.enter_context(unchanged(layer.module))
+            install(watching(layer, tallies[layer.name].observe))
         stack.enter_context(torch.no_grad())
-        for batch in _batches(data):
+        for batch in batches(data):
             run(module, batch)
     audits = tuple(each for tally in tallies.values() for each in tally.audits())
     if not any(each.tokens for each in audits):
@@ -98,21 +99,7 @@ def audit_module(
             "give more data, or say how to call the model with call="
         )
         raise UnknownQuantizerError(text)
-    return ModuleAudit(audits, perturbation, unknown_names(module, layers))
-
-
-def _watching(layer: Layer, observe: Observer) -> Site:
-    """Return a site that watches a layer as it is, patched or not."""
-    patched = site_of(layer.module, layer.adapter)
-    inner = layer.module.__dict__.get(layer.adapter.method) if patched is None else patched.inner
-    return Site(
-        layer.name,
-        layer.module,
-        layer.adapter,
-        inner=inner,
-        certify=patched is not None,
-        observe=observe,
-    )
+    return ModuleAudit(audits, perturbation, unknown_names(module, tallies))
 
 
 def _require_perturbation(perturbation: float | None) -> None:
@@ -121,55 +108,6 @@ def _require_perturbation(perturbation: float | None) -> None:
             f"perturbation must be a finite distance of at least 0, or None, got {perturbation!r}"
         )
         raise OptionError(text)
-
-
-def _run(module: Any, batch: Any) -> object:
-    return module(**batch) if isinstance(batch, Mapping) else module(batch)
-
-
-def _batches(data: Any) -> Iterator[Any]:
-    if isinstance(data, torch.Tensor | Mapping):
-        yield data
-        return
-    if not isinstance(data, Iterable):
-        text = f"data must be a tensor or an iterable of batches, got {type(data).__name__}"
-        raise OptionError(text)
-    yield from data
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and each of its parts back into its own."""
-    flags = [(each, each.training) for each in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, training in flags:
-            each.training = training
-
-
-@contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Give a quantizer its methods and its numbers back; some change these in eval mode too."""
-    own = [(each, dict(each.__dict__)) for each in module.modules()]
-    tables = [names[kind] for _, names in own for kind in ("_buffers", "_parameters")]
-    kept = [
-        [(key, tensor, None if tensor is None else tensor.detach().clone()) for key, tensor in t]
-        for t in (table.items() for table in tables)
-    ]
-    try:
-        yield
-    finally:
-        for each, names in own:
-            each.__dict__.clear()
-            each.__dict__.update(names)
-        for table, values in zip(tables, kept, strict=True):
-            table.clear()
-            for key, tensor, numbers in values:
-                table[key] = tensor
-                if numbers is not None and not torch.equal(tensor, numbers):
-                    tensor.data.copy_(numbers)
 
 
 class _LayerTally:

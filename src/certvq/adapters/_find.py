@@ -4,6 +4,7 @@ In: a torch module. Out: its quantizers by name, each with its adapter. Must not
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
@@ -44,13 +45,23 @@ def find_layers(module: nn.Module) -> list[Layer]:
     Raises:
         UnknownQuantizerError: there is none; or one overrides the method that is to be read.
     """
+    layers = known_layers(module)
+    if not layers:
+        raise UnknownQuantizerError(none_found(module))
+    return layers
+
+
+def known_layers(module: nn.Module) -> list[Layer]:
+    """Return the same, or an empty list.
+
+    Raises:
+        UnknownQuantizerError: one overrides the method that is to be read.
+    """
     layers = [
         Layer(name, each, adapter)
         for name, each in module.named_modules()
         if (adapter := adapter_of(each)) is not None
     ]
-    if not layers:
-        raise UnknownQuantizerError(_none_found(module))
     for layer in layers:
         _require_readable(layer)
     return layers
@@ -61,9 +72,8 @@ def adapter_of(module: nn.Module) -> Adapter | None:
     return next((adapter for adapter in ADAPTERS if adapter.matches(module)), None)
 
 
-def unknown_names(module: nn.Module, layers: list[Layer]) -> tuple[str, ...]:
+def unknown_names(module: nn.Module, known: Collection[str]) -> tuple[str, ...]:
     """Name modules that look like quantizers, but neither are known nor hold or belong to one."""
-    known = [layer.name for layer in layers]
     return tuple(
         name
         for name, each in module.named_modules()
@@ -77,7 +87,8 @@ def _related(name: str, other: str) -> bool:
     return f"{other}.".startswith(f"{name}.") or f"{name}.".startswith(f"{other}.") or not name
 
 
-def _none_found(module: nn.Module) -> str:
+def none_found(module: nn.Module) -> str:
+    """Say that a module holds no quantizer that is known, and what is known."""
     known = "; ".join(f"{', '.join(adapter.classes)} of {adapter.library}" for adapter in ADAPTERS)
     similar = ", ".join(
         f"{name!r} ({type(each).__qualname__})"

@@ -6,7 +6,8 @@ know where the code vectors come from.
 
 import torch
 
-from certvq.assign import Assignment, DecidedBy, assign
+from certvq.assign import Assignment, DecidedBy
+from certvq.nn._core.operators import assign_operator
 
 
 def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
@@ -21,8 +22,7 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
 
     Guarantee: that of `certvq.assign`, also under autocast.
     """
-    with torch.autocast(tokens.device.type, enabled=False):
-        return assign(tokens.detach(), codebook.detach())
+    return Assignment(*assign_operator(tokens.detach(), codebook.detach()))
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
