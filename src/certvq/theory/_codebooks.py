@@ -152,7 +152,7 @@ COSINE = Statement(
     r"\forall j < K.\; z \cdot C_j \le z \cdot C_i)",
     hypotheses=(("hi", i < K), ("hunit", norms_are(one=True))),
     conclusion=near(i).eq(greatest_product()),
-    relied_on_by=("quantizers by cosine similarity (none is built in yet)",),
+    relied_on_by=("certvq.nn.VectorQuantize with metric='cosine', up to rounding of the norms",),
 )
 
 

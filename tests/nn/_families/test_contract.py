@@ -22,7 +22,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.errors import (
+    CodeRangeError,
+    DTypeError,
+    FloatEnvironmentError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
 from certvq.nn import PADDING, Quantized, Quantizer
 
 DIM = 4
@@ -378,3 +385,17 @@ def test_metrics_are_floats(make):
 def test_repr_names_the_class(make):
     layer = build(make)
     assert type(layer).__name__ in repr(layer)
+
+
+@every
+def test_flushed_subnormals_are_refused(make):
+    """Comparisons would see zeros where numbers were given."""
+    layer = build(make, steps=1)
+    latents = latents_of(seed=3)
+    torch.set_flush_denormal(True)
+    try:
+        for call in (layer.encode, layer.eval()):
+            with pytest.raises(FloatEnvironmentError, match="subnormal numbers must be kept"):
+                call(latents)
+    finally:
+        torch.set_flush_denormal(False)

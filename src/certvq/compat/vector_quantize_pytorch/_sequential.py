@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
-from certvq.nn import Quantizer
+from certvq.nn import BaseQuantizer
 
 
 class Sequential(nn.Module):
@@ -46,4 +46,4 @@ class Sequential(nn.Module):
 def _quantizes(module: nn.Module) -> bool:
     package = __name__.rpartition(".")[0]
     ours = type(module).__module__.startswith(f"{package}.") and not isinstance(module, Sequential)
-    return isinstance(module, Quantizer) or ours
+    return isinstance(module, BaseQuantizer) or ours

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from certvq.assign._validate import require_finite
+from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
 
 
@@ -21,8 +21,13 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
     Returns:
         The error, which names the first row and column, or None.
 
+    Raises:
+        FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
+            was changed: then comparisons see other numbers than those that were given.
+
     Cost: one pass, and no memory where all is well.
     """
+    require_ieee754()
     if not numbers.numel() or math.isfinite(largest(numbers)):
         return None
     try:

@@ -12,7 +12,7 @@ import torch
 class Estimator(abc.ABC):
     """How the gradient of the vectors reaches the latents in train mode.
 
-    In eval mode every quantizer uses `straight_through`.
+    In eval mode quantizers that take an estimator use `straight_through`.
 
     Attributes:
         exact: whether the value of `estimate` is the code vectors themselves, bit for bit.

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.quantizer import Found, Quantizer
 
 _MOST_BITS = 30
@@ -100,8 +100,7 @@ class BinaryMapper(Quantizer):
         if self.training:
             ones = draw_bits(tokens, self.temperature, self.generator)
         else:
-            require_finite(tokens.detach(), "latents")
-            ones = tokens.detach() > 0.0
+            ones = require_finite_latents(tokens.detach()) > 0.0
         codes = bits_to_codes(ones)
         vectors = one_hot(tokens, codes, self.unit.dtype)
         divergence = fair_coin_divergence(tokens)
@@ -111,8 +110,7 @@ class BinaryMapper(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the signs; see `Quantizer`."""
-        require_finite(tokens.detach(), "latents")
-        return bits_to_codes(tokens > 0.0)
+        return bits_to_codes(require_finite_latents(tokens.detach()) > 0.0)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return one-hot vectors (N, 2^bits); see `Quantizer`."""
@@ -123,11 +121,7 @@ class BinaryMapper(Quantizer):
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
-        try:
-            require_finite(tokens, "latents")
-        except NonFiniteError as error:
-            return error
-        return None
+        return finite_error(tokens)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.activations import find_activation
@@ -105,7 +105,7 @@ class FSP(Quantizer):
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Bin the entries, or in train mode shake some of them; see `Quantizer`."""
         if not self.training:
-            require_finite(tokens.detach(), "latents")
+            tokens = require_finite_latents(tokens)
         with torch.autocast(tokens.device.type, enabled=False):
             shares = self._shares(tokens)
             bins = self._bins(shares.detach())
@@ -122,7 +122,7 @@ class FSP(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Bin the entries; see `Quantizer`."""
-        require_finite(tokens.detach(), "latents")
+        tokens = require_finite_latents(tokens)
         with torch.autocast(tokens.device.type, enabled=False):
             bins = self._bins(self._shares(tokens.detach()))
         return join_digits(bins.T, self.levels)
@@ -133,11 +133,7 @@ class FSP(Quantizer):
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
-        try:
-            require_finite(tokens, "latents")
-        except NonFiniteError as error:
-            return error
-        return None
+        return finite_error(tokens)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional
 
 from certvq.assign import Assignment
-from certvq.assign._validate import require_finite
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.straight_through import straight_through
@@ -193,7 +193,7 @@ class RandomProjectionQuantizer(Quantizer):
 
     def _directions(self, tokens: torch.Tensor) -> torch.Tensor:
         """Project and scale to norm 1, (N, H, E)."""
-        require_finite(tokens.detach(), "latents")
+        tokens = require_finite_latents(tokens)
         kind = torch.promote_types(tokens.dtype, torch.float32)
         with torch.autocast(tokens.device.type, enabled=False):
             wide = tokens.double()

@@ -57,7 +57,9 @@ def below_half_logarithm(ratio: Fraction) -> float:
         return 0.0
     exact = _half_logarithm(ratio)
     near = float(exact)
-    assert abs(Decimal(near) - exact) > _UNCERTAIN, ratio
+    if abs(Decimal(near) - exact) <= _UNCERTAIN:
+        text = f"70 digits do not tell on which side of {near} ln({ratio}) / 2 lies; use more"
+        raise ArithmeticError(text)
     return near if Decimal(near) < exact else math.nextafter(near, -math.inf)
 
 
