@@ -18,6 +18,7 @@
 
 #include "assign.h"
 #include "bounds.h"
+#include "cells.h"
 #include "isa.h"
 #include "packed.h"
 #include "rounded.h"
@@ -199,6 +200,42 @@ nb::object second(const certvq::Packed &packed, const AnyRows &latents, bool bra
   return nb::cast(column(std::move(seconds), rows));
 }
 
+template <class Rank>
+using Out = nb::ndarray<Rank, nb::c_contig, nb::device::cpu>;
+using Contiguous = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+std::int64_t round_to_grid(const AnyRows &latents, const Contiguous &limits,
+                           const Contiguous &entries, const std::vector<std::int64_t> &levels,
+                           const Out<nb::ndim<2>> &vectors, const Out<nb::ndim<1>> &codes,
+                           int threads) {
+  const certvq::Matrix points = matrix(latents, false);
+  const auto rows = latents.shape(0), columns = latents.shape(1);
+  const std::size_t bytes = entries.itemsize();
+  if (latents.itemsize() < 4 || limits.dtype() != latents.dtype() ||
+      entries.dtype() != vectors.dtype() || (bytes != 2 && bytes != 4 && bytes != 8) ||
+      codes.dtype() != nb::dtype<std::int64_t>()) {
+    throw nb::type_error("latents and limits of one type, float64 or float32, entries and vectors "
+                         "of one type of 2, 4 or 8 bytes, and int64 codes expected");
+  }
+  if (limits.shape(0) != columns || entries.shape(0) != columns || levels.size() != columns ||
+      entries.shape(1) != limits.shape(1) + 1 || vectors.shape(0) != rows ||
+      vectors.shape(1) != columns || codes.shape(0) != rows || columns < 1 || threads < 1) {
+    throw std::invalid_argument("limits (D, M), entries (D, M + 1), D levels, vectors (N, D), codes "
+                                "(N,) and at least one thread expected, for latents (" +
+                                std::to_string(rows) + ", " + std::to_string(columns) + ")");
+  }
+  const certvq::Axes axes{limits.data(), static_cast<std::int64_t>(limits.shape(1)),
+                          entries.data(), static_cast<std::int64_t>(bytes), levels};
+  std::int64_t lowest = 0;
+  {
+    nb::gil_scoped_release release;
+    const certvq::Rounded results{vectors.data(), static_cast<std::int64_t *>(codes.data())};
+    certvq::round_to_grid(axes, points, threads, results, lowest, interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  return lowest;
+}
+
 std::vector<std::string> isas() {
   std::vector<std::string> names;
   for (int isa = 0; isa < certvq::kIsaCount; ++isa) {
@@ -255,6 +292,11 @@ NB_MODULE(_kernel, module) {
   module.def("rounded_sqdist", &rounded_sqdist, "latents"_a.noconvert(), "brain_latents"_a,
              "codebook"_a.noconvert(), "brain_codebook"_a, "codes"_a.noconvert(), "threads"_a,
              "isa"_a, "Round the squared distance of each latent to the vector of its code once.");
+
+  module.def("round_to_grid", &round_to_grid, "latents"_a.noconvert(), "limits"_a.noconvert(),
+             "entries"_a.noconvert(), "levels"_a, "vectors"_a.noconvert(), "codes"_a.noconvert(),
+             "threads"_a,
+             "Write the entries and the code of each latent's cells; count the digits that are 0.");
 
   nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
       .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })

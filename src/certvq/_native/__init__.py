@@ -194,6 +194,35 @@ def rounded_sqdist(
     )
 
 
+def round_to_grid(
+    latents: np.ndarray,
+    limits: np.ndarray,
+    entries: np.ndarray,
+    levels: tuple[int, ...],
+    out: tuple[np.ndarray, Int64Array],
+    threads: int,
+) -> int:
+    """Find for every feature of every latent how many of its limits are less than it: its digit.
+
+    Args:
+        latents: (N, D), float64 or float32, native byte order, any strides in whole entries.
+        limits: (D, M) of the same type, contiguous, increasing; +inf fills the end of short rows.
+        entries: (D, M + 1), contiguous, of any type of 2, 4 or 8 bytes: what a digit stands for.
+        levels: number of values of each digit, at least 1; their product is at most 2^63.
+        out: vectors (N, D) of the type of the entries and codes (N,), contiguous; written are the
+            entries of the digits and the digits as one integer, ``i_1 + L_1 (i_2 + L_2 (...))``.
+        threads: at least 1.
+
+    Returns:
+        How many digits are 0.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    return _kernel.round_to_grid(latents, limits, entries, levels, *out, threads)
+
+
 def ieee754() -> bool | None:
     """Say whether this thread rounds to nearest and keeps subnormals; None without the kernel."""
     return None if _kernel is None else _kernel.ieee754()

@@ -1,5 +1,6 @@
 """Compiled kernels of certvq."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -46,6 +47,17 @@ def rounded_sqdist(
     isa: str,
 ) -> NDArray[np.float64]:
     """Round the squared distance of each latent to the vector of its code once."""
+
+def round_to_grid(
+    latents: NDArray[Any],
+    limits: NDArray[Any],
+    entries: NDArray[Any],
+    levels: Sequence[int],
+    vectors: NDArray[Any],
+    codes: NDArray[np.int64],
+    threads: int,
+) -> int:
+    """Write the entries and the code of each latent's cells; count the digits that are 0."""
 
 @overload
 def pack(codebook: NDArray[Any], isa: str) -> Packed: ...

@@ -21,6 +21,7 @@ from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
 from certvq.nn._families.rotated import Rotated, multiply
@@ -198,7 +199,7 @@ class FSQ(nn.Module):
         if self.orthogonal_rotation:
             wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
             rows = multiply(wide, self.orthogonal_rot)
-        codes, digits = self._found(rows)
+        codes, indices = self._found(rows)
         noise = self.quantizer.noise
         if self.training and noise is not None:
             codes = noise.disturb(codes, None)
@@ -208,13 +209,12 @@ class FSQ(nn.Module):
         if not self.return_indices:
             return quantized, None
         kept = (*grid, self.num_codebooks) if self.keep_num_codebooks_dim else grid
-        return quantized, self._indices(digits).reshape(kept)
+        return quantized, indices.to(index_type(self.codebook_size)).reshape(kept)
 
     def _found(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        digits = self.quantizer.digits(rows)
         dtype = torch.promote_types(rows.dtype, torch.float32)
-        points = self.quantizer.points(digits, dtype=dtype)
-        return through_bound(rows, points, self.quantizer.bound), digits
+        found = self.quantizer.cells(require_finite_latents(rows), dtype=dtype)
+        return through_bound(rows, found.entries, self.quantizer.bound), found.codes
 
     def _points(self, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return self.quantizer.points(split_codes(indices, self.quantizer.levels), dtype=dtype)

@@ -9,6 +9,7 @@ import torch
 
 from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
+from certvq.nn._core.eager import holds_numbers
 
 
 def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError | None:
@@ -40,6 +41,8 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
 def largest(numbers: torch.Tensor) -> float:
     """Return the greatest magnitude; NaN if there is one."""
     low, high = torch.aminmax(numbers)
+    if numbers.device.type == "cpu":
+        return max(abs(low.item()), abs(high.item()))  # if one is NaN, both are
     ends = torch.stack([low, high]).double().abs()
     return float(ends.max())
 
@@ -58,7 +61,12 @@ def require_finite_latents(tokens: torch.Tensor) -> torch.Tensor:
     """
     if torch.compiler.is_compiling():
         return tokens + finite_operator(tokens.detach())
-    finite_operator(tokens.detach())
+    if not holds_numbers(tokens):
+        finite_operator(tokens.detach())
+        return tokens
+    error = finite_error(tokens.detach())  # to call an operator costs more than the look itself
+    if error is not None:
+        raise error
     return tokens
 
 

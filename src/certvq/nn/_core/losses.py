@@ -20,7 +20,7 @@ def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         >>> mean_square(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
         tensor(2.)
     """
-    wide = _wide(left, right)
+    wide = wide_of(left, right)
     difference = left.to(wide) - right.to(wide)
     return difference.square().sum() / max(1, difference.numel())
 
@@ -33,7 +33,8 @@ def known_mean_square(
     Args:
         left: (N, D), any float type.
         right: (N, D), any float type.
-        sqdist: float64 (N,), squared distances of the rows, as `certvq.assign` returns them.
+        sqdist: squared distances of the rows, as `certvq.assign` returns them, float64 (N,); or
+            their sum.
 
     Returns:
         The mean, in float32 or wider, with the gradients of `mean_square`.
@@ -56,7 +57,7 @@ class _KnownMeanSquare(torch.autograd.Function):
 
     @staticmethod
     def forward(left: torch.Tensor, right: torch.Tensor, sqdist: torch.Tensor) -> torch.Tensor:
-        return (sqdist.sum() / max(1, left.numel())).to(_wide(left, right))
+        return (sqdist.sum() / max(1, left.numel())).to(wide_of(left, right))
 
     @staticmethod
     def setup_context(
@@ -68,7 +69,7 @@ class _KnownMeanSquare(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         left, right = ctx.saved_tensors
-        wide = _wide(left, right)
+        wide = wide_of(left, right)
         difference = left.to(wide) - right.to(wide)
         scale = cotangents[0] * (2.0 / max(1, left.numel()))
         slope = difference * scale if torch.is_grad_enabled() else difference.mul_(scale)
@@ -80,5 +81,6 @@ class _KnownMeanSquare(torch.autograd.Function):
         )
 
 
-def _wide(left: torch.Tensor, right: torch.Tensor) -> torch.dtype:
+def wide_of(left: torch.Tensor, right: torch.Tensor) -> torch.dtype:
+    """Return the type of number that both are compared in, float32 or wider."""
     return torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)

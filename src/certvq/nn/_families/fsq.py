@@ -14,9 +14,10 @@ from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.noise_dropout import NoiseDropout
 from certvq.nn._estimators.through_bound import Bound, through_bound
+from certvq.nn._families.cells import Cells, find_cells
 from certvq.nn._families.grid import axis_of
-from certvq.nn._families.radix import join_digits, require_levels, split_codes
-from certvq.nn._families.thresholds import below_float32, count_below
+from certvq.nn._families.radix import require_levels, split_codes
+from certvq.nn._families.thresholds import below_float32
 
 _MOST_LEVELS = 4096
 """Most levels of one feature; each has an exact threshold of its own."""
@@ -106,12 +107,18 @@ class FSQ(Quantizer):
         for row, axis in zip(limits, axes, strict=True):
             row[: len(axis.limits)] = torch.tensor(axis.limits, dtype=torch.float64)
         curve = torch.tensor([(a.gain, a.shift, a.bias) for a in axes])
+        numbers = torch.tensor([(a.step, -a.origin, a.width) for a in axes], dtype=torch.float64)
+        step, origin, width = numbers.T.unsqueeze(2)
+        places = torch.arange(max(levels), dtype=torch.float64)
+        points = (step * places + origin) / width  # of integers: rounded once, by the division
+        points32 = (step * places + origin).float() / width.float()
         # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
         tables = {
             "_limits64": limits.view(torch.int64),
             "_limits32": below_float32(limits).view(torch.int32),
             "_curve": curve.float().T.contiguous().view(torch.int32),
-            "_numbers": torch.tensor([(-a.origin, a.width) for a in axes], dtype=torch.int32),
+            "_points64": points.view(torch.int64),
+            "_points32": points32.view(torch.int32),
             "_like": torch.zeros(()),
         }
         for name, table in tables.items():
@@ -120,7 +127,8 @@ class FSQ(Quantizer):
     _limits64: torch.Tensor
     _limits32: torch.Tensor
     _curve: torch.Tensor
-    _numbers: torch.Tensor
+    _points64: torch.Tensor
+    _points32: torch.Tensor
     _like: torch.Tensor
 
     @property
@@ -130,24 +138,20 @@ class FSQ(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Round to the grid; see `Quantizer`."""
-        latents = tokens.detach()
         # In train mode `token_error` has been asked; a quotient that overflowed since is infinite,
         # and its level the outermost one.
-        digits = self._count(latents) if self.training else self.digits(latents)
-        vectors = self.points(digits)
+        found = self.cells(tokens if self.training else require_finite_latents(tokens))
+        vectors = found.entries
         if torch.is_grad_enabled() and tokens.requires_grad:
             vectors = through_bound(tokens, vectors, self.bound)
         if self.training and self.noise is not None:
             vectors = self.noise.disturb(vectors, self.generator)
         zero = torch.zeros((), device=tokens.device)
-        lowest = (digits.numel() - torch.count_nonzero(digits)) / max(1, digits.numel())
-        return Found(
-            vectors.contiguous(), join_digits(digits, self.levels), zero, {"lowest_share": lowest}
-        )
+        return Found(vectors, found.codes, zero, {"lowest_share": found.lowest_share})
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the nearest points of the grid; see `Quantizer`."""
-        return join_digits(self.digits(tokens), self.levels)
+        return self.cells(require_finite_latents(tokens)).codes
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return points of the grid; see `Quantizer`."""
@@ -180,27 +184,23 @@ class FSQ(Quantizer):
         require_range(codes, self.codebook_size)
         return split_codes(codes.long(), self.levels).movedim(0, -1)
 
-    def digits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the places of the nearest levels.
+    def cells(self, tokens: torch.Tensor, *, dtype: torch.dtype | None = None) -> Cells:
+        """Find the nearest points of the grid.
 
         Args:
-            tokens: (N, D), any float type.
+            tokens: (N, D), any float type, finite.
+            dtype: type of number of the points; None is that of the layer.
 
         Returns:
-            Integers (D, N), one feature a row.
-
-        Raises:
-            NonFiniteError: NaN or infinity.
+            The points, their codes, and the share of outermost lower levels.
         """
-        return self._count(require_finite_latents(tokens.detach()))
-
-    def _count(self, latents: torch.Tensor) -> torch.Tensor:
+        latents, table = tokens.detach(), self._points(dtype)
         if latents.dtype == torch.float64:
-            return count_below(latents.T.contiguous(), self._limits64.view(torch.float64))
-        return count_below(latents.float().T.contiguous(), self._limits32.view(torch.float32))
+            return find_cells(latents, self._limits64.view(torch.float64), table, self.levels)
+        return find_cells(latents.float(), self._limits32.view(torch.float32), table, self.levels)
 
     def points(self, digits: torch.Tensor, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Return the points of the grid at some places, ``(step * digit - origin) / width``.
+        """Return the points of the grid at some places.
 
         Args:
             digits: integers (D, N), in range.
@@ -209,11 +209,14 @@ class FSQ(Quantizer):
         Returns:
             (N, D), a view.
         """
+        return self._points(dtype).gather(1, digits.long()).T
+
+    def _points(self, dtype: torch.dtype | None) -> torch.Tensor:
+        """Return the levels of all features, (D, max L); what exceeds a feature's is not used."""
         narrow = dtype or self._like.dtype
-        wide = torch.promote_types(narrow, torch.float32)
-        origin, width = self._numbers.to(wide).T.unsqueeze(2)
-        step = 2 if self.preserve_symmetry else 1
-        return torch.add(origin, digits.to(wide), alpha=step).div_(width).to(narrow).T
+        if narrow == torch.float64:
+            return self._points64.view(torch.float64)
+        return self._points32.view(torch.float32).to(narrow)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""

@@ -14,9 +14,10 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.losses import mean_square
+from certvq.nn._core.losses import known_mean_square, wide_of
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
+from certvq.nn._families.cells import find_cells
 from certvq.nn._families.midpoints import midpoints
 from certvq.nn._families.radix import join_digits, require_levels, split_codes
 from certvq.nn._families.thresholds import count_below
@@ -108,26 +109,28 @@ class LatentQuantize(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Take the nearest values; see `Quantizer`."""
-        digits = self._digits(tokens.detach())
-        chosen = self._chosen(digits)
-        commitment = mean_square(tokens, chosen.detach())
+        places, codes = self._places(tokens)
+        chosen = self.values[places]
+        difference = tokens.detach().to(wide_of(tokens, chosen)) - chosen.detach()
+        total = difference.square().sum()
+        commitment = known_mean_square(tokens, chosen.detach(), total)
         loss = self.commitment_weight * commitment
         if self.values.requires_grad and torch.is_grad_enabled():
-            loss = loss + self.quantization_weight * mean_square(tokens.detach(), chosen)
+            taught = known_mean_square(tokens.detach(), chosen, total)
+            loss = loss + self.quantization_weight * taught
         else:
             loss = loss + self.quantization_weight * commitment.detach()
         value = commitment.detach()
         figures = {"quantization_loss": value, "commitment_loss": value}
-        vectors = exchange(tokens, chosen.detach().contiguous())
-        return Found(vectors, join_digits(digits, self.levels), loss, figures)
+        return Found(exchange(tokens, chosen.detach()), codes, loss, figures)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the nearest values; see `Quantizer`."""
-        return join_digits(self._digits(tokens), self.levels)
+        return self._places(tokens)[1]
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look values up; see `Quantizer`."""
-        return self._chosen(split_codes(codes, self.levels)).contiguous()
+        return self.values[split_codes(codes, self.levels).T + self._index[:, 0]]
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse latents or values whose losses could overflow; see `Quantizer`."""
@@ -161,17 +164,21 @@ class LatentQuantize(Quantizer):
         values = self.values.detach()
         return torch.cat([values, values.new_full((1,), math.inf)])[self._index]
 
-    def _digits(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the places of the nearest values, (D, N)."""
-        latents = latents.detach()
-        require_finite_latents(latents)
+    def _places(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
+        latents = require_finite_latents(tokens.detach())
         _require_finite_values(self.values.detach())
         wide = torch.promote_types(latents.dtype, torch.float32)
         borders = midpoints(self._table().double(), wide)
         if borders is None or max(self.levels) == 1:
-            return self._assigned(latents)
-        cells = count_below(latents.to(wide).T.contiguous(), borders.limits)
-        return cells if borders.plain else borders.order.gather(1, cells.long())
+            digits = self._assigned(latents)
+        elif borders.plain:
+            found = find_cells(latents.to(wide), borders.limits, self._index, self.levels)
+            return found.entries, found.codes
+        else:
+            cells = count_below(latents.to(wide).T.contiguous(), borders.limits)
+            digits = borders.order.gather(1, cells.long())
+        return digits.T + self._index[:, 0], join_digits(digits, self.levels)
 
     def _assigned(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the same, for numbers of any size."""
@@ -179,10 +186,6 @@ class LatentQuantize(Quantizer):
         with torch.autocast(latents.device.type, enabled=False):
             codes = [assign(latents[:, d, None], v[:, None]).codes for d, v in enumerate(parts)]
         return torch.stack(codes)
-
-    def _chosen(self, digits: torch.Tensor) -> torch.Tensor:
-        """Return the values at places (D, N), as a view (N, D); differentiable in the values."""
-        return self.values[digits + self._index[:, :1]].T
 
 
 def _even_values(count: int) -> torch.Tensor:
