@@ -539,3 +539,5 @@ std::int64_t wrapped(const std::int64_t *row, const std::int64_t *transposed, st
   for (int lane = 1; lane < kPad; ++lane) result = least[lane] < result ? least[lane] : result;
   return result;
 }
+
+#include "near-inl.h"

@@ -38,6 +38,23 @@ struct Scan {
   std::int64_t begin = 0;        // the panel that is compared first
 };
 
+/// What parts of a codebook remember of a block of rows, each its own best groups.
+struct Memory {
+  std::int32_t *best;   // (parts, block, 2, lanes)
+  std::int64_t parts;   // at most 32
+  std::int64_t stride;  // entries of a part
+  std::int64_t part_panels;  // if parts are panels in a row, else 0
+};
+
+/// Of each row: squared distances to its own code, to the nearest other one of two groups and to the
+/// next, and which the nearest is.
+struct Guess {
+  double *own;
+  double *least;
+  double *next;
+  std::int32_t *code;
+};
+
 /// The box around each panel's code vectors, to leave out panels that are too far from a tile.
 struct Boxes {
   const double *lower;  // (dim, stride)
@@ -138,6 +155,38 @@ struct Isa {
   std::int64_t (*wrapped)(const std::int64_t *row, const std::int64_t *transposed, std::int64_t dim,
                           const double *sqdist, double limit, std::uint64_t base,
                           std::uint64_t *out);
+
+  // The codes near to a row besides its own; see near-inl.h. Rows `first` to `first + count` of a block.
+
+  /// Find the best group of each row besides that of its own code (none if that is negative); take
+  /// both out of what is remembered. Returns the first code of the group, -1 if there is none.
+  void (*rivals)(const Memory &memory, std::int64_t first, std::int64_t count, const Panels &panels,
+                 const std::int32_t *own, std::int32_t *out);
+  /// List the groups that reach the threshold of their row, by their first code. Of parts that may
+  /// hold more than they remember none is listed, but their bit is set in `crowded`.
+  void (*passing)(const Memory &memory, std::int64_t rows, const Panels &panels,
+                  const std::int32_t *thresholds, Pairs &groups, std::uint32_t *crowded);
+  /// Squared distances of pairs of a row and a group, infinite for what is no code.
+  void (*group_sqdists)(const Exact &exact, bool grouped, const Pairs &groups, double *out);
+  /// Squared distances of pairs of two codes.
+  void (*apart)(const void *vectors, bool wide, std::int64_t stride, const Pairs &pairs, double *out);
+  /// Choose among the groups of a row's own code and of its rival, whose squared distances lie side
+  /// by side; those to the own code and to the nearest other one are made infinite.
+  void (*choose)(std::int64_t first, std::int64_t count, bool grouped, const std::int32_t *own,
+                 const std::int32_t *rival, double *sqdist, const Guess &guess);
+  /// Keep the pairs of a row and a code of a group whose squared distance is at most the row's limit;
+  /// `kept` has room for all of them.
+  void (*keep_within)(const Pairs &groups, std::int64_t width, const double *sqdist,
+                      const double *limit, Pairs &kept, double *out);
+  /// bounds::border_distance_of_sqdist of many pairs.
+  void (*borders)(std::int64_t count, const double *farther, const double *nearer,
+                  const double *between, double dim, double *out);
+  /// bounds::border_reach of many rows, and the bounds::sqdist_limit of it.
+  void (*reaches)(std::int64_t count, const double *nearer, const double *radius, double dim,
+                  double *reach, double *limit);
+  /// The score that every code within `reach` of its row exceeds, for whole tiles of rows.
+  void (*score_limits)(const Quantized &quantized, std::int64_t rows, double names,
+                       const double *reach, std::int32_t *out);
 
   // Packing, all of whose vectors are floats, or doubles if `wide`, `stride` apart.
 

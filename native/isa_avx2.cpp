@@ -71,6 +71,7 @@ bool supported() {
 extern const Isa kAvx2;
 const Isa kAvx2 = {"avx2", kLanes,     supported, read_rows, squares,   quantize,
                    scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
+                   rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
                    take, measure, write_panel};
 
 }  // namespace certvq

@@ -63,6 +63,7 @@ bool supported() {
 extern const Isa kAvx512;
 const Isa kAvx512 = {"avx512",   kLanes,  supported, read_rows, squares,   quantize,
                      scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
+                     rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
                      take, measure, write_panel};
 
 }  // namespace certvq

@@ -62,6 +62,7 @@ bool supported() { return true; }
 extern const Isa kNeon;
 const Isa kNeon = {"neon", kLanes,     supported, read_rows, squares,   quantize,
                    scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
+                   rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
                    take, measure, write_panel};
 
 }  // namespace certvq

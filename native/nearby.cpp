@@ -2,155 +2,286 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "bounds.h"
+#include <numeric>
+#include <utility>
 
 namespace certvq {
 namespace {
 
-constexpr std::int64_t kSlots = 128;            // lanes of all segments: few candidates share one
+constexpr std::int64_t kSlots = 128;            // lanes of all parts: few candidates share one
+constexpr std::int64_t kPartGroups = 4;         // of a lane and part, at least: parts take time
+constexpr std::int64_t kNearParts = 2;          // a power of two, if panels are left out
 constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a block passes
-
-std::int32_t greatest(const std::int32_t *scores, int lanes) {
-  std::int32_t result = kNothing;
-  for (int lane = 0; lane < lanes; ++lane) result = std::max(result, scores[lane]);
-  return result;
-}
-
-/// The threshold as an integer; what is no number lets everything pass.
-std::int32_t whole(double threshold) {
-  if (!(threshold > kNothing)) return kNothing;
-  return threshold < INT32_MAX ? static_cast<std::int32_t>(threshold) : INT32_MAX;
-}
+constexpr std::int64_t kSortedRows = 1 << 16;   // rows whose neighbours are brought together
+constexpr std::int64_t kMostDims = 8;           // of a codebook that is sorted
+constexpr double kWorthSorting = 0.6;           // share of the panels, as in worker.cpp
 
 }  // namespace
 
-Nearby::Nearby(const Packed &packed)
+std::int64_t Nearby::share_rows(const Packed &packed) {
+  return packed.sorted ? kSortedRows : Block::most_rows(packed);
+}
+
+Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Progress &progress,
+               std::function<void()> poll)
     : packed_(packed),
       isa_(*packed.isa),
+      places_(places),
+      progress_(progress),
+      poll_(std::move(poll)),
       lanes_(packed.isa->lanes),
       rows_(Block::most_rows(packed)),
+      width_(packed.panels.grouped ? kBlocks : 1),
       dim_(static_cast<double>(packed.dim)),
       block_(packed),
-      zeros_(kCapacity),
-      candidates_(kCapacity) {
-  split();
-  peaks_.resize(segments_.size());
-  best_ = Aligned<std::int32_t>(static_cast<std::int64_t>(segments_.size()) * rows_ * 2 * lanes_);
-  std::fill_n(zeros_.data(), kCapacity, 0);
-}
-
-void Nearby::split() {
-  const Panels &all = packed_.panels;
-  const std::int64_t panel_codes = kBlocks * lanes_;
+      numbers_(rows_),
+      own_(rows_),
+      rival_(rows_),
+      own_sqdist_(rows_),
+      least_(rows_),
+      next_(rows_),
+      nearest_(rows_),
+      guess_{own_sqdist_.data(), least_.data(), next_.data(), nearest_.data()},
+      reach_(rows_),
+      limit_(rows_),
+      thresholds_(rows_),
+      crowded_(static_cast<std::size_t>(rows_)),
+      guess_rows_(2 * rows_),
+      guess_codes_(2 * rows_),
+      guessed_sqdist_(2 * rows_ * width_),
+      pair_rows_(kCapacity),
+      pair_codes_(kCapacity),
+      collected_sqdist_(kCapacity) {
+  const std::int64_t panels = packed.panels.count;
   const std::int64_t most = std::max<std::int64_t>(1, kSlots / lanes_);
-  segment_panels_ = (all.count + most - 1) / most;
-  for (std::int64_t first = 0; first < all.count; first += segment_panels_) {
-    Panels panels = all;
-    panels.integers += first * all.pairs * panel_codes * 2;
-    panels.offsets += first * panel_codes;
-    panels.count = std::min(segment_panels_, all.count - first);
-    segments_.push_back({panels, first * panel_codes, packed_.distinct - first * panel_codes});
+  const std::int64_t groups = packed.panels.grouped ? panels : panels * kBlocks;  // of a lane
+  const std::int64_t parts = std::clamp<std::int64_t>(groups / kPartGroups, 1, std::min(most, panels));
+  part_panels_ = (panels + parts - 1) / parts;
+  for (std::int64_t first = 0; first < panels; first += part_panels_) {
+    parts_.push_back({first, std::min(first + part_panels_, panels)});
+  }
+  near_parts_ = std::min(most, static_cast<std::int64_t>(kNearParts));
+  const std::int64_t slots =
+      std::max(static_cast<std::int64_t>(parts_.size()), near_parts_) * rows_ * lanes_;
+  best_ = Aligned<std::int32_t>(2 * slots);
+  group_rows_ = Aligned<std::int32_t>(slots);
+  group_codes_ = Aligned<std::int32_t>(slots);
+  group_sqdist_ = Aligned<double>(slots * width_);
+  std::fill_n(reach_.data(), rows_, 0.0);
+  if (packed.sorted) {
+    scratch_ = Aligned<std::int32_t>(near_parts_ * rows_ * 2 * lanes_);
+    gaps_ = Aligned<double>(packed.boxes.stride);
   }
 }
 
-void Nearby::read(const Matrix &latents, std::int64_t first, std::int64_t last, Progress &progress,
-                  const std::function<void()> &poll) {
-  const Refusal refusal = block_.read(latents, first, last - first);
-  if (refusal != Refusal::kNone) return progress.refuse(refusal);
-  if (packed_.distinct > 1) {
-    block_.quantize();
-    scan(progress, poll);
-  }
-}
-
-void Nearby::scan(Progress &progress, const std::function<void()> &poll) {
-  const std::int64_t panel_bytes = packed_.panels.pairs * kBlocks * lanes_ * 4;
-  const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
-  for (std::size_t segment = 0; segment < segments_.size(); ++segment) {
-    const Panels &panels = segments_[segment].panels;
-    const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best(segment, 0)};
-    for (std::int64_t first = 0; first < panels.count; first += step) {
-      isa_.scan(scan, panels, first, std::min(first + step, panels.count));
-      poll();
-      if (progress.stopped()) return;
+void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::int64_t first,
+                        std::int64_t last, const Reach &reach, const std::function<void()> &use) {
+  near_ = packed_.sorted && sorting_pays_;
+  if (near_) order(codes, first, last);
+  tiles_ = scanned_ = 0;
+  for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += rows_) {
+    const std::int64_t count = std::min(rows_, last - begin);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const std::int64_t place = begin + row;
+      const std::int64_t number = near_ ? order_[static_cast<std::size_t>(place - first)] : place;
+      numbers_.data()[row] = number;
+      own_.data()[row] = static_cast<std::int32_t>(places_[static_cast<std::size_t>(codes[number])]);
     }
-  }
-}
-
-void Nearby::guess(std::int64_t row, std::int64_t own) {
-  const std::int64_t panel_codes = kBlocks * lanes_;
-  const std::int64_t panel = own / panel_codes;
-  const auto lane = static_cast<int>(own % panel_codes / kBlocks);
-  const auto segment = static_cast<std::size_t>(panel / segment_panels_);
-  const Panels &panels = packed_.panels;
-  std::int64_t group = panel % segment_panels_;
-  if (!panels.grouped) group = group * kBlocks + own % kBlocks;
-  count_ = 0;
-  append(segments_[segment], static_cast<std::int32_t>(group), lane);
-  std::int32_t *state = best(segment, row);
-  const std::int32_t names = (1 << panels.group_bits) - 1;
-  if ((state[lane] & names) == group) state[lane] = state[lanes_ + lane];
-  std::size_t rival = 0;
-  for (std::size_t place = 0; place < segments_.size(); ++place) {
-    peaks_[place] = greatest(best(place, row), lanes_);
-    if (peaks_[place] > peaks_[rival]) rival = place;
-  }
-  const std::int32_t score = peaks_[rival];
-  if (score == kNothing) return;
-  state = best(rival, row);
-  const auto found = static_cast<int>(std::find(state, state + lanes_, score) - state);
-  append(segments_[rival], score, found);
-  state[found] = state[lanes_ + found];
-  peaks_[rival] = greatest(state, lanes_);
-}
-
-bool Nearby::find(std::int64_t row, double reach) {
-  const double scale = block_.scale(row);
-  const double inverse = 1.0 / scale;
-  const double moved = bounds::fixed_point_residual(block_.residual(row), dim_) +
-                       packed_.code_residual * inverse;
-  const std::int32_t threshold = whole(bounds::fixed_point_score_of_distance(
-      block_.norm(row), reach * packed_.scale * inverse, moved * packed_.widen, scale,
-      static_cast<double>((1 << packed_.panels.group_bits) - 1)));
-  for (std::size_t place = 0; place < segments_.size(); ++place) {
-    const Segment &segment = segments_[place];
-    const std::int32_t *state = best(place, row);
-    if (peaks_[place] < threshold) continue;
-    if (greatest(state + lanes_, lanes_) < threshold) {
-      if (count_ + kBlocks * lanes_ > kCapacity) return false;
-      for (int lane = 0; lane < lanes_; ++lane) {
-        if (state[lane] >= threshold) append(segment, state[lane], lane);
+    const Refusal refusal = near_ ? block_.gather(latents, numbers_.data(), count)
+                                  : block_.read(latents, begin, count);
+    if (refusal != Refusal::kNone) return progress_.refuse(refusal);
+    if (packed_.distinct > 1) {
+      block_.quantize();
+      if (near_) {
+        scan_near(count, reach);
+      } else {
+        scan();
       }
+      if (progress_.stopped()) return;
+      make_guess(memory(), 0, count);
+      reach(0, count);
+      find(count);
+    }
+    use();
+  }
+  const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
+  if (near_) sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
+}
+
+/// Bring rows of the same code together, so that a tile needs few panels.
+void Nearby::order(const std::int64_t *codes, std::int64_t first, std::int64_t last) {
+  std::vector<std::int32_t> starts(static_cast<std::size_t>(packed_.distinct) + 1, 0);
+  const auto key = [&](std::int64_t row) {
+    return static_cast<std::size_t>(
+        std::max<std::int64_t>(places_[static_cast<std::size_t>(codes[row])], 0));
+  };
+  for (std::int64_t row = first; row < last; ++row) ++starts[key(row) + 1];
+  std::partial_sum(starts.begin(), starts.end(), starts.begin());
+  order_.resize(static_cast<std::size_t>(last - first));
+  for (std::int64_t row = first; row < last; ++row) {
+    order_[static_cast<std::size_t>(starts[key(row)]++)] = row;
+  }
+}
+
+Memory Nearby::memory() {
+  if (near_) return {best_.data(), near_parts_, rows_ * 2 * lanes_, 0};
+  return {best_.data(), static_cast<std::int64_t>(parts_.size()), rows_ * 2 * lanes_, part_panels_};
+}
+
+void Nearby::scan() {
+  const Panels &panels = packed_.panels;
+  const std::int64_t panel_bytes = panels.pairs * kBlocks * lanes_ * 4;
+  const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
+  std::int32_t *best = best_.data();
+  for (const Run &part : parts_) {
+    Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best, part.first};
+    for (std::int64_t first = part.first; first < part.last; first += step) {
+      isa_.scan(scan, panels, first, std::min(first + step, part.last));
+      poll_();
+      if (progress_.stopped()) return;
+    }
+    best += rows_ * 2 * lanes_;
+  }
+}
+
+/// Compare each tile with the panels whose boxes are near enough: first those that its own box
+/// meets, or the nearest one, then those within the reach that these suggest.
+void Nearby::scan_near(std::int64_t count, const Reach &reach) {
+  const std::int64_t panels = packed_.panels.count;
+  const std::int64_t row_size = 2 * lanes_;
+  runs_.clear();
+  runs_begin_.clear();
+  for (std::int64_t tile = 0; tile < count; tile += kTileRows) {
+    const std::int64_t rows = std::min<std::int64_t>(kTileRows, count - tile);
+    double lower[kMostDims];
+    double upper[kMostDims];
+    const double *x = block_.exact(tile);
+    for (std::int64_t d = 0; d < packed_.dim; ++d) {
+      lower[d] = upper[d] = x[d];
+      for (std::int64_t row = 1; row < rows; ++row) {
+        lower[d] = std::min(lower[d], x[row * packed_.stride + d]);
+        upper[d] = std::max(upper[d], x[row * packed_.stride + d]);
+      }
+    }
+    double *gaps = gaps_.data();
+    isa_.gaps(packed_.boxes, packed_.dim, lower, upper, gaps);
+    const double nearest = *std::min_element(gaps, gaps + panels);
+    runs_begin_.push_back(runs_.size());
+    const auto place = [&](std::int64_t part) { return (part * rows_ + tile) * row_size; };
+    for (std::int64_t part = 0; part < near_parts_; ++part) {
+      std::fill_n(best_.data() + place(part), kTileRows * row_size, kNothing);
+    }
+    scan_within(tile, -1.0, nearest);
+    for (std::int64_t part = 0; part < near_parts_; ++part) {
+      std::copy_n(best_.data() + place(part), kTileRows * row_size, scratch_.data() + place(part));
+    }
+    make_guess({scratch_.data(), near_parts_, rows_ * row_size, 0}, tile, rows);
+    reach(tile, rows);
+    // Gaps are computed like squared distances, and rounded like them.
+    const double limit = *std::max_element(limit_.data() + tile, limit_.data() + tile + rows);
+    scan_within(tile, nearest, limit);
+    ++tiles_;
+    poll_();
+    if (progress_.stopped()) return;
+  }
+  runs_begin_.push_back(runs_.size());
+}
+
+/// Compare a tile with the panels whose gap is above `from` and at most `to`, run by run; parts take
+/// turns in remembering, as neighbours have most candidates.
+void Nearby::scan_within(std::int64_t tile, double from, double to) {
+  const double *gaps = gaps_.data();
+  Scan scan{block_.integers(tile), block_.shifts() + tile, kTileRows, nullptr, -1};
+  for (std::int64_t panel = 0; panel < packed_.panels.count;) {
+    if (!(gaps[panel] > from && gaps[panel] <= to)) {
+      ++panel;
       continue;
     }
-    Pairs pairs{zeros_.data(), candidates_.data(), count_, kCapacity};
-    if (!isa_.collect(block_.integers(row), block_.shifts()[row], threshold, segment.panels,
-                      segment.codes, 0, pairs)) {
-      return false;
+    const std::int64_t first = panel;
+    while (panel < packed_.panels.count && gaps[panel] > from && gaps[panel] <= to) ++panel;
+    const auto part = static_cast<std::int64_t>(runs_.size()) & (near_parts_ - 1);
+    scan.best = best_.data() + (part * rows_ + tile) * 2 * lanes_;
+    isa_.scan(scan, packed_.panels, first, panel);
+    scanned_ += panel - first;
+    runs_.push_back({first, panel});
+  }
+}
+
+Exact Nearby::described() const {
+  return {block_.exact(0), packed_.vectors(), packed_.wide, packed_.distinct, packed_.stride, 0.0, 0.0};
+}
+
+/// Measure the groups of the own codes and of the best ones besides, and take both out of what is
+/// remembered.
+void Nearby::make_guess(const Memory &memory, std::int64_t first, std::int64_t count) {
+  const Panels &panels = packed_.panels;
+  isa_.rivals(memory, first, count, panels, own_.data(), rival_.data());
+  std::int32_t *rows = guess_rows_.data();
+  std::int32_t *codes = guess_codes_.data();
+  const std::int32_t groups = ~static_cast<std::int32_t>(width_ - 1);  // width is a power of two
+  for (std::int64_t row = 0; row < count; ++row) {
+    rows[2 * row] = rows[2 * row + 1] = static_cast<std::int32_t>(first + row);
+    codes[2 * row] = std::max(own(first + row), 0) & groups;
+    codes[2 * row + 1] = rival_.data()[first + row];
+  }
+  guessed_ = {rows, codes, 2 * count, 2 * rows_};
+  double *sqdist = guessed_sqdist_.data();
+  isa_.group_sqdists(described(), panels.grouped, guessed_, sqdist + first * 2 * width_);
+  isa_.choose(first, count, panels.grouped, own_.data(), rival_.data(), sqdist, guess_);
+}
+
+void Nearby::find(std::int64_t count) {
+  const Panels &panels = packed_.panels;
+  const Quantized quantized{block_.norms(), block_.residuals(),    block_.scales(), packed_.scale,
+                            packed_.code_residual, dim_, packed_.widen};
+  isa_.score_limits(quantized, block_.tiled(), static_cast<double>((1 << panels.group_bits) - 1),
+                    reach_.data(), thresholds_.data());
+  groups_ = {group_rows_.data(), group_codes_.data(), 0, rows_ * lanes_ * memory().parts};
+  isa_.passing(memory(), count, panels, thresholds_.data(), groups_, crowded_.data());
+  isa_.group_sqdists(described(), panels.grouped, groups_, group_sqdist_.data());
+}
+
+bool Nearby::collect(std::int64_t row) {
+  collected_ = {pair_rows_.data(), pair_codes_.data(), 0, kCapacity};
+  const std::uint32_t full = crowded_[static_cast<std::size_t>(row)];
+  if (near_) {
+    const auto tile = static_cast<std::size_t>(row / kTileRows);
+    const auto parts = static_cast<std::size_t>(near_parts_);
+    for (std::size_t run = runs_begin_[tile]; run < runs_begin_[tile + 1]; ++run) {
+      if ((full >> (run & (parts - 1)) & 1) != 0 && !collect(row, runs_[run])) return false;
     }
-    for (; count_ < pairs.count; ++count_) {
-      candidates_.data()[count_] += static_cast<std::int32_t>(segment.first_code);
+  } else {
+    for (std::uint32_t left = full; left != 0; left &= left - 1) {
+      if (!collect(row, parts_[static_cast<std::size_t>(__builtin_ctz(left))])) return false;
     }
   }
+  isa_.sqdist(block_.exact(0), packed_.vectors(), packed_.wide, packed_.stride, collected_,
+              collected_sqdist_.data());
   return true;
 }
 
-/// Append the codes of a group, but for the padding.
-void Nearby::append(const Segment &segment, std::int32_t score, int lane) {
-  const Panels &panels = segment.panels;
-  const std::int64_t group = score & ((1 << panels.group_bits) - 1);
-  std::int64_t code = (panels.grouped ? group : group / kBlocks) * kBlocks * lanes_ + lane * kBlocks;
-  if (!panels.grouped) code += group % kBlocks;
-  const std::int64_t end = std::min(code + (panels.grouped ? kBlocks : 1), segment.codes);
-  for (; code < end; ++code) {
-    candidates_.data()[count_++] = static_cast<std::int32_t>(segment.first_code + code);
+bool Nearby::collect(std::int64_t row, const Run &run) {
+  const std::int64_t panel_codes = kBlocks * lanes_;
+  const std::int64_t code = run.first * panel_codes;
+  Panels panels = packed_.panels;
+  panels.integers += run.first * panels.pairs * panel_codes * 2;
+  panels.offsets += code;
+  panels.count = run.last - run.first;
+  std::int64_t seen = collected_.count;
+  if (!isa_.collect(block_.integers(row), block_.shifts()[row], thresholds_.data()[row], panels,
+                    packed_.distinct - code, static_cast<std::int32_t>(row), collected_)) {
+    return false;
   }
+  for (; seen < collected_.count; ++seen) collected_.codes[seen] += static_cast<std::int32_t>(code);
+  return true;
 }
 
-void Nearby::sqdist(const double *vector, std::int64_t first, std::int64_t count, double *out) {
-  const Pairs all{zeros_.data(), candidates_.data() + first, count, kCapacity};
-  isa_.sqdist(vector, packed_.vectors(), packed_.wide, packed_.stride, all, out);
+void Nearby::list(std::int64_t row, std::int64_t first, std::int64_t count) {
+  collected_ = {pair_rows_.data(), pair_codes_.data(), count, kCapacity};
+  std::fill_n(collected_.rows, count, static_cast<std::int32_t>(row));
+  std::iota(collected_.codes, collected_.codes + count, static_cast<std::int32_t>(first));
+  isa_.sqdist(block_.exact(0), packed_.vectors(), packed_.wide, packed_.stride, collected_,
+              collected_sqdist_.data());
 }
 
 std::vector<std::int64_t> places_of_codes(const Packed &packed) {

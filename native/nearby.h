@@ -1,11 +1,14 @@
-/// The codes near to each row of a block, besides a given one: guessed, then all within some reach.
+/// The codes near to each row of a block, besides its own: guessed, then all within some reach.
 ///
-/// In: a packed codebook and latents. Out: candidates of one row after the other. The filter's scores
-/// are kept for several parts of the codebook, so that few candidates share what is remembered.
+/// In: a packed codebook, latents and their codes. Out: block by block, for each row the nearest
+/// code of two groups, and further groups that may be as near as the caller needs. The filter's
+/// scores are kept for several parts of the codebook, so that few candidates share what is
+/// remembered; of a sorted codebook the panels that are too far from a tile are left out.
 /// Theorems: int16_dot_exact, by way of bounds::fixed_point_score_of_distance.
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -18,58 +21,114 @@ namespace certvq {
 
 class Nearby {
  public:
-  static constexpr std::int64_t kCapacity = 1024;  // candidates of a row
+  static constexpr std::int64_t kCapacity = 1024;  // codes that `collect` lists
 
-  explicit Nearby(const Packed &packed);
+  /// `poll` is called every now and then and may refuse the progress.
+  Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Progress &progress,
+         std::function<void()> poll);
 
-  /// Read rows [first, last), at most Block::most_rows of them, and score all codes.
-  void read(const Matrix &latents, std::int64_t first, std::int64_t last, Progress &progress,
-            const std::function<void()> &poll);
+  /// Rows that one call of `each_block` should have.
+  static std::int64_t share_rows(const Packed &packed);
 
-  /// Make candidates of the group of the given code and of the best one besides it, and take both
-  /// out of the scores of the row: to be called once for each row.
-  void guess(std::int64_t row, std::int64_t own);
+  /// Fill `reach` and `limit` of rows [first, first + count) of the block, whose guess is made.
+  using Reach = std::function<void(std::int64_t first, std::int64_t count)>;
 
-  /// Append all codes whose distance to the row is at most `reach`, but for the groups that were
-  /// guessed; others may come along, and a code twice. False if they are too many.
-  bool find(std::int64_t row, double reach);
+  /// Read rows [first, last) block by block, find what is near and let `use` look at each block.
+  /// With one code vector only, nothing is found.
+  void each_block(const Matrix &latents, const std::int64_t *codes, std::int64_t first,
+                  std::int64_t last, const Reach &reach, const std::function<void()> &use);
 
-  /// Squared distances of candidates [first, first + count) to any vector of `packed.stride` doubles.
-  void sqdist(const double *vector, std::int64_t first, std::int64_t count, double *out);
-
+  // Of the block at hand, whose rows need not follow each other in the latents.
   const Block &block() const { return block_; }
-  std::int32_t *codes() { return candidates_.data(); }
-  std::int64_t count() const { return count_; }
-  void resize(std::int64_t count) { count_ = count; }
+  std::int64_t number(std::int64_t row) const { return numbers_.data()[row]; }
+  std::int32_t own(std::int64_t row) const { return own_.data()[row]; }  // -1 if an equal is lower
+  const Guess &guess() const { return guess_; }
+  /// How far codes matter, and the computed squared distance beyond which they do not.
+  double *reach() { return reach_.data(); }
+  double *limit() { return limit_.data(); }
+
+  /// Groups are `width` codes, named by the first of them. Padding is infinitely far, and so are, of
+  /// the guess, the row's own code and the nearest other one.
+  std::int64_t width() const { return width_; }
+  /// The groups of which the guess was made, two for each row, and their squared distances.
+  const Pairs &guessed() const { return guessed_; }
+  const double *guessed_sqdist() const { return guessed_sqdist_.data(); }
+  /// Further groups within reach, in the order of rows.
+  const Pairs &groups() const { return groups_; }
+  const double *group_sqdist() const { return group_sqdist_.data(); }
+  /// Whether `collect` has to be asked too; what it lists may include codes that were seen already.
+  bool crowded(std::int64_t row) const { return crowded_[static_cast<std::size_t>(row)] != 0; }
+  /// List all further codes of a crowded row in `collected`; false if there are too many.
+  bool collect(std::int64_t row);
+  /// List the codes [first, first + count), at most kCapacity, as `collect` does.
+  void list(std::int64_t row, std::int64_t first, std::int64_t count);
+  const Pairs &collected() const { return collected_; }
+  const double *collected_sqdist() const { return collected_sqdist_.data(); }
 
  private:
-  /// Panels whose lanes remember their own two best groups.
-  struct Segment {
-    Panels panels;
-    std::int64_t first_code;
-    std::int64_t codes;  // from the first to the end of the codebook
+  /// Panels that were compared, from the first to the last.
+  struct Run {
+    std::int64_t first;
+    std::int64_t last;
   };
 
-  void split();
-  void scan(Progress &progress, const std::function<void()> &poll);
-  void append(const Segment &segment, std::int32_t score, int lane);
-  std::int32_t *best(std::size_t segment, std::int64_t row) {
-    return best_.data() + (static_cast<std::int64_t>(segment) * rows_ + row) * 2 * lanes_;
-  }
+  void order(const std::int64_t *codes, std::int64_t first, std::int64_t last);
+  void scan();
+  void scan_near(std::int64_t count, const Reach &reach);
+  void scan_within(std::int64_t tile, double from, double to);
+  void make_guess(const Memory &memory, std::int64_t first, std::int64_t count);
+  void find(std::int64_t count);
+  Memory memory();
+  bool collect(std::int64_t row, const Run &run);
+  Exact described() const;
 
   const Packed &packed_;
   const Isa &isa_;
+  const std::vector<std::int64_t> &places_;  // of the user's codes; -1 if an equal one is lower
+  Progress &progress_;
+  std::function<void()> poll_;
   int lanes_;
-  std::int64_t rows_;  // of a block, at most
+  std::int64_t rows_;   // of a block, at most
+  std::int64_t width_;  // codes of a group
   double dim_;
   Block block_;
-  std::vector<Segment> segments_;
-  std::int64_t segment_panels_ = 0;
-  std::vector<std::int32_t> peaks_;  // the greatest score of each segment, of the row at hand
-  Aligned<std::int32_t> best_;       // (segments, block, 2, lanes)
-  Aligned<std::int32_t> zeros_;      // (kCapacity,), the rows of the pairs
-  Aligned<std::int32_t> candidates_;
-  std::int64_t count_ = 0;  // of candidates
+  bool near_ = false;         // whether the block at hand has neighbours together
+  bool sorting_pays_ = true;
+  std::int64_t tiles_ = 0;    // of the rows at hand,
+  std::int64_t scanned_ = 0;  // and the panels that they were compared with
+  std::int64_t part_panels_;
+  std::int64_t near_parts_;
+  std::vector<Run> parts_;
+  std::vector<Run> runs_;                 // of all tiles of a block, if `near_`
+  std::vector<std::size_t> runs_begin_;   // of each tile
+  std::vector<std::int64_t> order_;
+  Aligned<std::int32_t> best_;     // (parts, block, 2, lanes)
+  Aligned<std::int32_t> scratch_;  // as best_, if sorted
+  Aligned<double> gaps_;           // (panels,), if sorted
+  Aligned<std::int64_t> numbers_;  // (block,), as the following
+  Aligned<std::int32_t> own_;
+  Aligned<std::int32_t> rival_;  // first code of a group, or -1
+  Aligned<double> own_sqdist_;
+  Aligned<double> least_;
+  Aligned<double> next_;
+  Aligned<std::int32_t> nearest_;
+  Guess guess_{};
+  Aligned<double> reach_;
+  Aligned<double> limit_;
+  Aligned<std::int32_t> thresholds_;
+  std::vector<std::uint32_t> crowded_;
+  Aligned<std::int32_t> guess_rows_;   // (block, 2), pairs of which the guess is made
+  Aligned<std::int32_t> guess_codes_;
+  Aligned<double> guessed_sqdist_;     // (block, 2, width)
+  Pairs guessed_{};
+  Aligned<std::int32_t> group_rows_;   // (block * parts * lanes,)
+  Aligned<std::int32_t> group_codes_;
+  Aligned<double> group_sqdist_;       // (block * parts * lanes, width)
+  Pairs groups_{};
+  Aligned<std::int32_t> pair_rows_;    // (kCapacity,)
+  Aligned<std::int32_t> pair_codes_;
+  Aligned<double> collected_sqdist_;
+  Pairs collected_{};
 };
 
 /// For each of the user's codes its place in the packed codebook; -1 if an equal one is lower.

@@ -32,20 +32,28 @@ class Seconder {
         progress_(progress),
         poll_(std::move(poll)),
         dim_(static_cast<double>(packed.dim)),
-        nearby_(packed),
-        sqdist_(Nearby::kCapacity),
+        nearby_(packed, places, progress, poll_),
+        zeros_(static_cast<std::size_t>(Block::most_rows(packed)), 0.0),
         vector_(packed.stride) {}
 
-  /// Decide rows [first, last), at most Block::most_rows of them, or put some aside.
+  /// Decide rows [first, last), at most Nearby::share_rows of them, or put some aside.
   void decide(std::int64_t first, std::int64_t last);
 
   /// Decide the rows that were put aside.
   void finish();
 
  private:
-  bool decide_row(std::int64_t row, std::int64_t own, std::int64_t &result, double &reached);
-  std::int64_t nearest(std::int64_t own);
-  bool among_ties(std::int64_t row, std::int64_t own, std::int64_t nearest, std::int64_t &result);
+  struct Candidate {
+    std::int32_t code;
+    double sqdist;
+  };
+
+  void decide_block();
+  bool decide_row(std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t &result);
+  void add_groups(std::int64_t row, const Pairs &groups, const double *sqdist, std::int64_t begin,
+                  std::int64_t end);
+  void add(std::int64_t row, std::int32_t code, double sqdist);
+  bool among_ties(std::int64_t row, const Candidate &nearest, std::int64_t &result);
 
   const Packed &packed_;
   const Matrix &latents_;
@@ -57,75 +65,102 @@ class Seconder {
   Pace pace_;
   double dim_;
   Nearby nearby_;
-  Aligned<double> sqdist_;  // of the candidates to the row
+  std::vector<double> zeros_;          // (block,)
+  std::vector<Candidate> candidates_;  // of the row at hand
+  std::vector<std::int32_t> ties_;
   Aligned<double> vector_;  // (stride,)
   std::vector<std::int64_t> aside_;    // rows with very many candidates
   std::vector<double> aside_reached_;  // see Dense::decide
   std::unique_ptr<Dense> dense_;       // made when a row needs it
 };
 
+/// The filter needs a distance to say which codes are not farther: a few near codes give one.
 void Seconder::decide(std::int64_t first, std::int64_t last) {
-  nearby_.read(latents_, first, last, progress_, poll_);
-  for (std::int64_t row = 0; row < last - first && !progress_.stopped(); ++row) {
-    std::int64_t result = -1;
-    double reached = HUGE_VAL;
-    const std::int64_t own = places_[static_cast<std::size_t>(codes_[first + row])];
-    if (packed_.distinct > 1 && !decide_row(row, own, result, reached)) {
-      aside_.push_back(first + row);
-      aside_reached_.push_back(reached);
-    }
-    seconds_[first + row] = result;
-  }
+  const auto reach = [this](std::int64_t begin, std::int64_t count) {
+    packed_.isa->reaches(count, nearby_.guess().least + begin, zeros_.data(), dim_,
+                         nearby_.reach() + begin, nearby_.limit() + begin);
+  };
+  nearby_.each_block(latents_, codes_, first, last, reach, [this] { decide_block(); });
   if (static_cast<std::int64_t>(aside_.size()) >= Block::most_rows(packed_)) finish();
 }
 
-/// The filter needs a distance to say which codes are not farther: a few near codes give one, which
-/// is `reached`. False if there are too many candidates.
-bool Seconder::decide_row(std::int64_t row, std::int64_t own, std::int64_t &result,
-                          double &reached) {
-  const double *x = nearby_.block().exact(row);
-  nearby_.guess(row, own);
-  const std::int64_t guessed = nearby_.count();
-  nearby_.sqdist(x, 0, guessed, sqdist_.data());
-  std::int64_t found = nearest(own);
-  if (found >= 0) reached = sqdist_.data()[found];
-  if (!nearby_.find(row, bounds::border_reach(reached, 0.0, dim_))) return false;
-  nearby_.sqdist(x, guessed, nearby_.count() - guessed, sqdist_.data() + guessed);
-  found = nearest(own);
-  return found >= 0 && among_ties(row, own, found, result);
+void Seconder::decide_block() {
+  const std::int64_t rows = nearby_.block().rows();
+  if (packed_.distinct == 1) {
+    for (std::int64_t row = 0; row < rows; ++row) seconds_[nearby_.number(row)] = -1;
+    return;
+  }
+  const Pairs &groups = nearby_.groups();
+  const Guess &guess = nearby_.guess();
+  const double relative = bounds::farther_factor(dim_);
+  const double slack = bounds::farther_slack(dim_);
+  std::int64_t end = 0;
+  for (std::int64_t row = 0; row < rows && !progress_.stopped(); ++row) {
+    const std::int64_t begin = end;
+    while (end < groups.count && groups.rows[end] == row) ++end;
+    const double least = guess.least[row];
+    std::int64_t &result = seconds_[nearby_.number(row)];
+    if (begin == end && !nearby_.crowded(row) && guess.next[row] > least * relative + slack) {
+      result = packed_.index(guess.code[row]);
+    } else if (!decide_row(row, begin, end, result)) {
+      aside_.push_back(nearby_.number(row));
+      aside_reached_.push_back(least);
+    }
+  }
 }
 
-/// The candidate that is computed to be the nearest besides the given code, -1 if there is none.
-std::int64_t Seconder::nearest(std::int64_t own) {
-  std::int64_t result = -1;
-  for (std::int64_t pair = 0; pair < nearby_.count(); ++pair) {
-    if (nearby_.codes()[pair] == own) continue;
-    if (result < 0 || sqdist_.data()[pair] < sqdist_.data()[result]) result = pair;
+/// Decide a row among the guessed groups, groups [begin, end) and the codes that it collects. False
+/// if there are too many.
+bool Seconder::decide_row(std::int64_t row, std::int64_t begin, std::int64_t end,
+                          std::int64_t &result) {
+  candidates_.clear();
+  add(row, nearby_.guess().code[row], nearby_.guess().least[row]);
+  add_groups(row, nearby_.guessed(), nearby_.guessed_sqdist(), 2 * row, 2 * row + 2);
+  add_groups(row, nearby_.groups(), nearby_.group_sqdist(), begin, end);
+  if (nearby_.crowded(row)) {
+    if (!nearby_.collect(row)) return false;
+    const Pairs &collected = nearby_.collected();
+    for (std::int64_t pair = 0; pair < collected.count; ++pair) {
+      add(row, collected.codes[pair], nearby_.collected_sqdist()[pair]);
+    }
   }
-  return result;
+  if (candidates_.empty()) return false;
+  const auto nearest =
+      std::min_element(candidates_.begin(), candidates_.end(),
+                       [](const Candidate &a, const Candidate &b) { return a.sqdist < b.sqdist; });
+  return among_ties(row, *nearest, result);
+}
+
+void Seconder::add_groups(std::int64_t row, const Pairs &groups, const double *sqdist,
+                          std::int64_t begin, std::int64_t end) {
+  const std::int64_t width = nearby_.width();
+  for (std::int64_t group = begin; group < end; ++group) {
+    for (std::int32_t member = 0; member < width; ++member) {
+      add(row, groups.codes[group] + member, sqdist[group * width + member]);
+    }
+  }
+}
+
+void Seconder::add(std::int64_t row, std::int32_t code, double sqdist) {
+  if (code != nearby_.own(row) && sqdist < HUGE_VAL) candidates_.push_back({code, sqdist});
 }
 
 /// Decide by integers among what float64 cannot tell from the nearest; false if that is too much.
-bool Seconder::among_ties(std::int64_t row, std::int64_t own, std::int64_t nearest,
-                          std::int64_t &result) {
-  std::int32_t *codes = nearby_.codes();
-  const std::int32_t code = codes[nearest];
-  const double upper = bounds::sqdist_upper(sqdist_.data()[nearest], dim_);
-  std::int64_t ties = 0;
-  for (std::int64_t pair = 0; pair < nearby_.count(); ++pair) {
-    const std::int32_t other = codes[pair];
-    if (other == own || other == code) continue;
-    if (bounds::sqdist_lower(sqdist_.data()[pair], dim_) > upper) continue;
-    codes[ties++] = other;
+bool Seconder::among_ties(std::int64_t row, const Candidate &nearest, std::int64_t &result) {
+  const double upper = bounds::sqdist_upper(nearest.sqdist, dim_);
+  ties_.clear();
+  for (const Candidate &other : candidates_) {
+    if (other.code == nearest.code || bounds::sqdist_lower(other.sqdist, dim_) > upper) continue;
+    ties_.push_back(other.code);
   }
-  result = packed_.index(code);
-  if (ties == 0) return true;
-  if (ties > kFewTies) return false;
+  result = packed_.index(nearest.code);
+  if (ties_.empty()) return true;
+  if (static_cast<std::int64_t>(ties_.size()) > kFewTies) return false;
   ExactRow among(nearby_.block().exact(row), packed_.dim);
-  codes[ties++] = code;
-  for (std::int64_t tie = 0; tie < ties; ++tie) {
-    packed_.read_vector(codes[tie], vector_.data());
-    among.consider(vector_.data(), codes[tie], packed_.index(codes[tie]));
+  ties_.push_back(nearest.code);
+  for (const std::int32_t code : ties_) {
+    packed_.read_vector(code, vector_.data());
+    among.consider(vector_.data(), code, packed_.index(code));
     if (pace_.due(packed_.dim * Pace::kExactDim)) poll_();
     if (progress_.stopped()) return true;
   }
@@ -168,7 +203,7 @@ void Seconder::finish() {
 
 Refusal second(const Packed &packed, const Matrix &latents, const std::int64_t *codes, int threads,
                std::int64_t *seconds, const std::function<bool()> &interrupted) {
-  const Work work{latents.rows, Block::most_rows(packed),
+  const Work work{latents.rows, Nearby::share_rows(packed),
                   static_cast<double>(latents.rows) * static_cast<double>(packed.distinct) *
                       static_cast<double>(packed.dim)};
   const std::vector<std::int64_t> places = places_of_codes(packed);

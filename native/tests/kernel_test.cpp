@@ -244,6 +244,43 @@ void judge_infinitesimal(Test &test, Random &random) {
   }
 }
 
+const Isa &best_isa() {
+  for (int isa = 0; isa < kIsaCount; ++isa) {
+    if (kIsas[isa]->supported()) return *kIsas[isa];
+  }
+  throw std::logic_error("no instruction set runs here");
+}
+
+/// Codebooks that are sorted, so that panels too far from a tile are left out; with ties, equal
+/// vectors, and latents far from all of them.
+void judge_sorted(Test &test, Random &random, std::int64_t rows) {
+  for (const std::int64_t dim : {1, 2, 3}) {
+    for (const double grid : {0.0, std::ldexp(1.0, static_cast<int>(12 / dim))}) {
+      Values latents = cases::draw(random, rows, dim, 1.0);
+      Values codebook = cases::draw(random, 9000, dim, 1.0);
+      for (std::int64_t row = 0; row < rows; ++row) {  // by the dozen, some of them far away
+        const std::int64_t first = row / kTileRows * kTileRows;
+        for (std::int64_t d = 0; d < dim; ++d) {
+          double &value = latents.at(row, d);
+          value = row == first ? value * (row % 5 == 4 ? 50.0 : 1.0) : latents.at(first, d) + value / 64;
+        }
+      }
+      for (Values *values : {&latents, &codebook}) {
+        for (double &value : values->entries) {
+          if (grid != 0.0) value = std::nearbyint(value * grid) / grid;
+        }
+      }
+      const Given given{"sorted, dim " + std::to_string(dim) + (grid != 0.0 ? ", on a grid" : ""),
+                        cases::store(latents, Number::kFloat32, Layout::kRows),
+                        cases::store(codebook, Number::kFloat32, Layout::kRows)};
+      test.expect(best_isa(), pack(given.codebook.matrix, best_isa())->sorted, given.name);
+      const Answer expected = reference::nearest(given.latents.values, given.codebook.values);
+      test.judge(given, 2, expected);
+      test.follow_up(given, 2, expected);
+    }
+  }
+}
+
 /// What packing makes of a codebook, on every instruction set.
 void judge_packing(Test &test, const std::string &name, const Stored &codebook) {
   std::unique_ptr<Packed> first;
@@ -424,13 +461,6 @@ void judge_choice(Test &test, const Isa &best) {
   test.expect(best, ieee754(), "IEEE 754 mode");
 }
 
-const Isa &best_isa() {
-  for (int isa = 0; isa < kIsaCount; ++isa) {
-    if (kIsas[isa]->supported()) return *kIsas[isa];
-  }
-  throw std::logic_error("no instruction set runs here");
-}
-
 int test_all(int count, std::int64_t work, std::uint64_t seed) {
   Random random(seed);
   Test test(false);
@@ -440,6 +470,7 @@ int test_all(int count, std::int64_t work, std::uint64_t seed) {
     judge_packing(test, given.name, given.codebook);
   }
   judge_infinitesimal(test, random);
+  judge_sorted(test, random, std::min<std::int64_t>(work / 9000, 100));
   for (int isa = 0; isa < kIsaCount; ++isa) {
     if (!kIsas[isa]->supported()) continue;
     judge_refusals(test, random, *kIsas[isa]);
