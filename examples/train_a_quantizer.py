@@ -9,6 +9,7 @@ how close the held-out photographs come back.
 
 import argparse
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,16 +44,25 @@ FAMILIES: dict[str, Make] = {
     "grouped_residual": lambda g: vq.GroupedResidualVQ(
         32, 4, groups=2, levels=2, layout=LAYOUT, generator=g
     ),
+    "hierarchical": lambda g: vq.HierarchicalVQ(32, 256, [4, 8, 16], layout=LAYOUT, generator=g),
     "sim_vq": lambda g: vq.SimVQ(32, 256, layout=LAYOUT, generator=g),
     "residual_sim_vq": lambda g: vq.ResidualSimVQ(32, 16, levels=2, layout=LAYOUT, generator=g),
     "fsq": lambda g: vq.FSQ([8, 8, 4], layout=LAYOUT, generator=g),
+    "residual_fsq": lambda g: vq.ResidualFSQ([4, 4], 2, layout=LAYOUT, generator=g),
+    "grouped_residual_fsq": lambda g: vq.GroupedResidualFSQ(
+        [4], 2, groups=2, layout=LAYOUT, generator=g
+    ),
     "fsp": lambda g: vq.FSP([8, 8, 4], layout=LAYOUT, generator=g),
     "latent": lambda g: vq.LatentQuantize([8, 8, 4], layout=LAYOUT),  # noqa: ARG005 (draws nothing)
     "lfq": lambda g: vq.LFQ(8, layout=LAYOUT),  # noqa: ARG005 (likewise)
     "lfq_spherical": lambda g: vq.LFQ(8, spherical=True, layout=LAYOUT),  # noqa: ARG005 (likewise)
+    "residual_lfq": lambda g: vq.ResidualLFQ(4, 2, layout=LAYOUT, generator=g),
+    "grouped_residual_lfq": lambda g: vq.GroupedResidualLFQ(
+        4, 2, groups=2, layout=LAYOUT, generator=g
+    ),
     "binary_mapper": lambda g: vq.BinaryMapper(8, layout=LAYOUT, generator=g),
 }
-"""Each spends eight bits on each token of 4 x 4 pixels."""
+"""Each spends eight bits on a token of 4 x 4 pixels, or (`hierarchical`) on a cell of a scale."""
 
 
 class Autoencoder(nn.Module):
@@ -154,7 +164,7 @@ def measure(
         reconstruction, codes, _ = model(images)
         levels = (reconstruction.clamp(0, 1) * 255).round().to(torch.uint8)
         pairs.append((pixels, levels[0].permute(1, 2, 0).numpy()))
-        seen.append(codes.reshape(height // STRIDE * (width // STRIDE), -1))
+        seen.append(codes.reshape(-1, math.prod(codes.shape[3:])))
     places = torch.cat(seen).unbind(1)
     sizes = codebook_size if isinstance(codebook_size, tuple) else (codebook_size,) * len(places)
     counts = [

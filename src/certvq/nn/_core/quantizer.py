@@ -82,6 +82,11 @@ class BaseQuantizer(nn.Module, abc.ABC):
     def codebook_size(self) -> Sizes:
         """K, how many values a code has; a tuple where the places of the last axis differ."""
 
+    @property
+    def width(self) -> int:
+        """Number of features of the vectors: D, unless the family documents another."""
+        return self.dim
+
     @abc.abstractmethod
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
         """Quantize latents; in train mode, learn from them."""
@@ -136,11 +141,6 @@ class Quantizer(BaseQuantizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.handle = register(self)
-
-    @property
-    def width(self) -> int:
-        """Number of features of the vectors: D, unless the family documents another."""
-        return self.dim
 
     @abc.abstractmethod
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
