@@ -1,11 +1,14 @@
 """Fixtures shared by all tests: one seed for random numbers, printed when a test fails."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

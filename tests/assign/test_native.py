@@ -336,7 +336,10 @@ def test_signal_stops_a_long_call():
         time.sleep(0.5)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        try:
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
         took = time.monotonic() - sent
     assert "KeyboardInterrupt" in errors
     assert (
