@@ -17,7 +17,16 @@ from certvq.errors import (
     OptionError,
     ShapeError,
 )
-from certvq.nn import EMA, Gradient, KMeans, Quantized, Revive, Uniform, VectorQuantize
+from certvq.nn import (
+    EMA,
+    Gradient,
+    KMeans,
+    Quantized,
+    Revive,
+    RotationTrick,
+    Uniform,
+    VectorQuantize,
+)
 
 UPDATES = [EMA(), EMA(decay=0.5), Gradient()]
 LAYOUTS = {
@@ -359,3 +368,19 @@ def test_repr_shows_the_options():
     layer = VectorQuantize(4, 2, start=KMeans(iterations=3), revive=Revive(threshold=0.5))
     for part in ("dim=4", "codebook_size=2", "EMA(decay=0.99", "KMeans(iterations=3)", "0.5"):
         assert part in repr(layer)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"update": EMA}, "update must be an object of EMA, Gradient, Online, got <class"),
+        ({"update": "ema"}, "got 'ema'; write it with brackets"),
+        ({"start": None}, "start must be an object of KMeans, Uniform, got None"),
+        ({"revive": True}, "revive must be an object of Revive, None, got True"),
+        ({"estimator": RotationTrick}, "estimator must be an object of Estimator"),
+    ],
+)
+def test_strategies_are_objects(options, message):
+    """A class in the place of an object would leave the codebook as it is, without a word."""
+    with pytest.raises(OptionError, match=message):
+        VectorQuantize(2, 4, **options)

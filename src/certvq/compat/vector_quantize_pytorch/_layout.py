@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from certvq.errors import ShapeError
+from certvq.nn._core.layout import require_floats
 
 
 class Switches(Protocol):
@@ -39,7 +40,9 @@ class Grid:
 
         Raises:
             ShapeError: a feature axis of another size.
+            DTypeError: numbers that are not floats.
         """
+        require_floats(latents)
         if latents.shape[self.axis] != dim:
             text = (
                 f"latents must have dim={dim} at axis {self.axis}, got shape "

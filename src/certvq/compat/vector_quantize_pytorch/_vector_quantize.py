@@ -21,7 +21,7 @@ from certvq.compat.vector_quantize_pytorch._view import CodebookView
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Gradient, Gumbel, Reparam, RotationTrick, straight_through
 from certvq.nn._core.batch import finite_error
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 
 _NAMES = frozenset(field.name for field in fields(Options))
@@ -254,6 +254,7 @@ class VectorQuantize(Losses):
         raise_together(
             finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
         )
+        wanted = None if indices is None else self._wanted(indices, len(rows), kept)
         inside = self.project_in(rows if kept is None else rows[kept])
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
@@ -267,9 +268,7 @@ class VectorQuantize(Losses):
             self._keep(hits, Keeping(averages, accum_ema_update, ema_update_weight))
         vectors = self._together([self._estimate(hit, x, temperature) for hit in hits])
         codes = self._codes(hits)
-        if indices is not None:
-            flat = indices.reshape(len(rows), -1)
-            wanted = flat if kept is None else flat[kept]
+        if wanted is not None:
             quantized = self._restored(vectors, x, grid, shape, kept)
             return quantized, self._cross_entropy(hits, wanted)
         terms = self._losses(hits, codes, shape, kept, frozen=frozen)
@@ -283,6 +282,19 @@ class VectorQuantize(Losses):
         found = _among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
         result = (quantized, found, loss)
         return (*result, terms) if return_loss_breakdown else result
+
+    def _wanted(self, indices: torch.Tensor, count: int, kept: torch.Tensor | None) -> torch.Tensor:
+        """Read the codes that a cross entropy is wanted of, (N, h), before anything is learned."""
+        if indices.numel() != count * self.heads:
+            text = (
+                f"indices must hold {self.heads} for each of {count} latents, got shape "
+                f"{tuple(indices.shape)}"
+            )
+            raise ShapeError(text)
+        wide = require_codes(indices, indices.ndim)
+        require_range(wide.masked_fill(wide == PADDING, 0), self.codebook_size)
+        flat = wide.reshape(count, self.heads)
+        return flat if kept is None else flat[kept]
 
     def _count(self, topk: int | None) -> int | None:
         if topk is None:
@@ -394,9 +406,10 @@ class VectorQuantize(Losses):
 
     def _parts(self, inside: torch.Tensor) -> list[torch.Tensor]:
         """Cut tokens (N, h d) into those of each codebook."""
+        width = inside.shape[1] // self.heads
         if self.separate_codebook_per_head:
-            return list(inside.reshape(len(inside), self.heads, -1).unbind(dim=1))
-        return [inside.reshape(len(inside) * self.heads, -1)]
+            return list(inside.unflatten(1, (self.heads, width)).unbind(dim=1))
+        return [inside.reshape(len(inside) * self.heads, width)]
 
     def _codes(self, hits: list[Hit]) -> torch.Tensor:
         """Return codes (N,), (N, h), or (N, count)."""
@@ -409,7 +422,11 @@ class VectorQuantize(Losses):
         if self.separate_codebook_per_head:
             return torch.cat(vectors, dim=-1)
         one = vectors[0]
-        return one if self.heads == 1 else one.reshape(len(one) // self.heads, -1)
+        return (
+            one
+            if self.heads == 1
+            else one.reshape(len(one) // self.heads, self.heads * one.shape[1])
+        )
 
     def _rows(self, indices: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
         """Return indices (N, h), and the shape without the axis of the heads."""

@@ -13,6 +13,20 @@ from certvq.errors import DTypeError, OptionError, ShapeError
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
+def require_floats(latents: torch.Tensor) -> None:
+    """Require latents of a type of number that codes can be certified for.
+
+    Raises:
+        DTypeError: not float64, float32, bfloat16 or float16.
+    """
+    if latents.dtype not in _FLOATS:
+        text = (
+            "latents must be float64, float32, bfloat16 or float16, got "
+            f"{str(latents.dtype).removeprefix('torch.')}; convert them"
+        )
+        raise DTypeError(text)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Names of the axes of a tensor of latents; ``d`` or ``c`` is the feature axis.
@@ -52,12 +66,7 @@ class Layout:
                 "layout"
             )
             raise ShapeError(text)
-        if latents.dtype not in _FLOATS:
-            text = (
-                "latents must be float64, float32, bfloat16 or float16, got "
-                f"{str(latents.dtype).removeprefix('torch.')}; convert them"
-            )
-            raise DTypeError(text)
+        require_floats(latents)
         return latents.movedim(self.feature_axis, -1).reshape(-1, dim)
 
     def grid(self, latents: torch.Tensor) -> tuple[int, ...]:

@@ -137,6 +137,7 @@ class VectorQuantize(Quantizer):
     ) -> None:
         super().__init__(dim, layout=layout)
         _require_options(codebook_size, commitment_weight, metric)
+        _require_strategies(update=update, start=start, revive=revive, estimator=estimator)
         _require_agreement(metric, update, affine, regularizers)
         self._codebook_size = codebook_size
         self.metric = metric
@@ -485,6 +486,20 @@ def _require_options(codebook_size: int, commitment_weight: float, metric: str) 
     if metric not in METRICS:
         text = f"metric must be 'euclidean' or 'cosine', got {metric!r}"
         raise OptionError(text)
+
+
+def _require_strategies(**given: object) -> None:
+    kinds = {
+        "update": (EMA, Gradient, Online),
+        "start": (KMeans, Uniform),
+        "revive": (Revive, type(None)),
+        "estimator": (Estimator,),
+    }
+    for name, value in given.items():
+        if not isinstance(value, kinds[name]):
+            known = ", ".join(kind.__name__.replace("NoneType", "None") for kind in kinds[name])
+            text = f"{name} must be an object of {known}, got {value!r}; write it with brackets"
+            raise OptionError(text)
 
 
 def _require_agreement(
