@@ -103,3 +103,10 @@ def test_what_is_not_installed_is_named(missing, model, tmp_path, monkeypatch):
     use = partial(export_onnx, model) if missing == "onnxscript" else onnx_session
     with pytest.raises(BackendUnavailableError, match=rf"{missing}.*pip install 'certvq\[onnx\]'"):
         use(tmp_path)
+
+
+def test_the_search_is_declared_to_onnx_once(model, folder, tmp_path):
+    del folder  # declared by now
+    _onnx._operators.cache_clear()
+    export_onnx(model, tmp_path)
+    assert onnx.defs.has("CertVQAssign", 1, "ai.onnx.contrib")

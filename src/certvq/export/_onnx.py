@@ -114,20 +114,8 @@ def _operators() -> dict[Any, Callable[..., Any]]:
             "pip install 'certvq[onnx]'"
         )
         raise BackendUnavailableError(text) from error
-    field = onnx.defs.OpSchema.FormalParameter
-    onnx.defs.register_schema(
-        onnx.defs.OpSchema(
-            ASSIGN,
-            DOMAIN,
-            1,
-            inputs=[field("latents", "tensor(float)"), field("codebook", "tensor(float)")],
-            outputs=[
-                field("codes", "tensor(int64)"),
-                field("decided_by", "tensor(uint8)"),
-                field("sqdist", "tensor(double)"),
-            ],
-        )
-    )
+    if not onnx.defs.has(ASSIGN, 1, DOMAIN):
+        onnx.defs.register_schema(_schema(onnx))
     domain = Opset(DOMAIN, 1)
 
     def search(latents: Any, codebook: Any) -> Any:
@@ -143,6 +131,21 @@ def _operators() -> dict[Any, Callable[..., Any]]:
         torch.ops.certvq.assign.default: search,
         torch.ops.certvq.in_range.default: in_range,
     }
+
+
+def _schema(onnx: Any) -> Any:
+    field = onnx.defs.OpSchema.FormalParameter
+    return onnx.defs.OpSchema(
+        ASSIGN,
+        DOMAIN,
+        1,
+        inputs=[field("latents", "tensor(float)"), field("codebook", "tensor(float)")],
+        outputs=[
+            field("codes", "tensor(int64)"),
+            field("decided_by", "tensor(uint8)"),
+            field("sqdist", "tensor(double)"),
+        ],
+    )
 
 
 @contextmanager
