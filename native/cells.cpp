@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "share.h"
@@ -26,7 +26,7 @@ class Cells {
     const auto *limits = static_cast<const Number *>(axes.limits);
     for (std::int64_t d = 0; d < latents.columns; ++d, limits += axes.most) {
       std::int64_t size = axes.most;
-      while (size > 0 && std::isinf(limits[size - 1])) --size;
+      while (size > 0 && limits[size - 1] == std::numeric_limits<Number>::infinity()) --size;
       sizes_.push_back(size);
     }
   }
@@ -118,7 +118,7 @@ Refusal round_all(const Axes &axes, const Matrix &latents, int threads, const Ro
   std::atomic<std::int64_t> total{0};
   const auto make = [&](Progress &, const std::function<void()> &poll) {
     const auto own = std::make_shared<Cells<Number, Count>>(axes, latents, results);
-    const auto block = [own, poll, &total](std::int64_t first, std::int64_t last) {
+    const auto block = [own, poll, &total](std::int64_t first, std::int64_t last, std::int64_t) {
       total += own->round(first, last);
       poll();
     };

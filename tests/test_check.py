@@ -214,3 +214,83 @@ def test_evidence_must_be_integers(problem):
     latents, codebook, assignment = problem
     with pytest.raises(DTypeError, match="decided_by must be integers, got float64"):
         check.verify(replace(assignment, decided_by=assignment.decided_by * 1.5), latents, codebook)
+
+
+def with_second(latents, codebook):
+    return certvq.assign(latents, codebook, second=True)
+
+
+def test_right_second_codes_pass(problem):
+    latents, codebook, _ = problem
+    report = check.verify(with_second(latents, codebook), latents, codebook)
+    assert report == check.CheckReport(300, 300 * (19 + 18), 0)
+
+
+def test_every_wrong_second_code_is_found(problem):
+    latents, codebook, _ = problem
+    assignment = with_second(latents, codebook)
+    for row in range(0, 300, 7):
+        for wrong in set(range(20)) - {assignment.codes[row], assignment.second[row]}:
+            second = assignment.second.copy()
+            second[row] = wrong
+            text = rf"row {row} has {wrong} where {assignment.second[row]} is right"
+            with pytest.raises(CertificateError, match=text):
+                check.verify(replace(assignment, second=second), latents, codebook)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+def test_second_codes_among_ties_and_equal_vectors(rng, dtype):
+    """Small integers: of the second lowest squared distances the lowest index, but for the code."""
+    for _ in range(40):
+        codes, dim = int(rng.integers(2, 12)), int(rng.integers(1, 4))
+        latents = rng.integers(-1, 2, (25, dim)) / 2
+        codebook = rng.integers(-1, 2, (codes, dim)) * rng.choice([-1.0, 1.0], (codes, dim))
+        sqdist = ((latents[:, None] - codebook) ** 2).sum(2)
+        nearest = sqdist.argmin(1)
+        np.put_along_axis(sqdist, nearest[:, None], np.inf, axis=1)
+        right = sqdist.argmin(1)
+        z, c = latents.astype(dtype), codebook.astype(dtype)
+        assignment = with_second(z, c)
+        check.verify(replace(assignment, second=right), z, c)
+        for row in range(25):
+            for wrong in range(codes):
+                if wrong in {right[row], nearest[row]}:
+                    continue
+                second = right.copy()
+                second[row] = wrong
+                with pytest.raises(CertificateError, match=f"{wrong} where {right[row]} is right"):
+                    check.verify(replace(assignment, second=second), z, c)
+
+
+def test_second_codes_of_one_code(rng):
+    z, c = rng.standard_normal((5, 3)), rng.standard_normal((1, 3))
+    assignment = with_second(z, c)
+    check.verify(assignment, z, c)
+    with pytest.raises(CodeRangeError, match="second must be -1 where there is one code, got 0 at"):
+        check.verify(replace(assignment, second=np.zeros(5, int)), z, c)
+
+
+def test_senseless_second_codes_are_refused(problem):
+    latents, codebook, _ = problem
+    assignment = with_second(latents, codebook)
+
+    def spoilt(row, value):
+        second = assignment.second.copy()
+        second[row] = value
+        return replace(assignment, second=second)
+
+    for value in (-1, 20):
+        text = rf"second must lie in range\(20\), got {value} at row 7"
+        with pytest.raises(CodeRangeError, match=text):
+            check.verify(spoilt(7, value), latents, codebook)
+    own = assignment.codes[9]
+    with pytest.raises(CertificateError, match=f"must differ from the code, got {own} for both at"):
+        check.verify(spoilt(9, own), latents, codebook)
+    for second in (assignment.second[1:], assignment.second.astype(float)):
+        with pytest.raises(ShapeError, match="second must be 300 integers, got"):
+            check.verify(replace(assignment, second=second), latents, codebook)
+
+
+def test_verify_reads_second_codes_of_torch(problem):
+    latents, codebook = (torch.from_numpy(a) for a in problem[:2])
+    check.verify(with_second(latents, codebook), latents, codebook)

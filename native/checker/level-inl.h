@@ -44,8 +44,11 @@ void weigh(Block &block, const Matrix &latents, std::int64_t first, const std::i
 
 /// Look again at the scores of a row that reaches its limit: mostly it is the given code that does.
 inline void again(Block &block, int row, std::int64_t first, float *scores) {
-  const std::int64_t own = block.codes[row < block.count ? row : 0] - first;
+  const int known = row < block.count ? row : 0;
+  const std::int64_t own = block.codes[known] - first;
   if (own >= 0 && own < kWidth) scores[own] = kExcluded;
+  const std::int64_t other = block.besides == nullptr ? -1 : block.besides[known] - first;
+  if (other >= 0 && other < kWidth) scores[other] = kExcluded;
   Floats greatest = reinterpret_cast<const Floats *>(scores)[0];
 #pragma GCC unroll 8
   for (int v = 1; v < Ops::kVectors; ++v) {

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -61,13 +63,16 @@ bool interrupted() {
 
 nb::object rivals(const Rows &latents, bool brain_latents, const Rows &codebook,
                   bool brain_codebook, const Codes &codes, int threads, const std::string &level,
-                  double widen) {
+                  double widen, const std::optional<Codes> &besides) {
   const certvq_checker::Matrix points = matrix(latents, brain_latents);
   const certvq_checker::Matrix vectors = matrix(codebook, brain_codebook);
   const auto rows = static_cast<std::size_t>(points.rows);
   if (points.columns != vectors.columns || vectors.rows < 1 || vectors.columns < 1 ||
       codes.shape(0) != rows || threads < 1) {
     throw std::invalid_argument("latents (N, D), codebook (K, D) and codes (N,) do not fit");
+  }
+  if (besides && besides->shape(0) != rows) {
+    throw std::invalid_argument("as many codes besides as codes expected");
   }
   for (std::size_t row = 0; row < rows; ++row) {
     if (codes.data()[row] < 0 || codes.data()[row] >= vectors.rows) {
@@ -79,7 +84,8 @@ nb::object rivals(const Rows &latents, bool brain_latents, const Rows &codebook,
   bool decided;
   {
     nb::gil_scoped_release release;
-    decided = find_rivals(points, vectors, codes.data(), threads, chosen, widen, interrupted, found);
+    decided = find_rivals(points, vectors, codes.data(), besides ? besides->data() : nullptr, threads,
+                          chosen, widen, interrupted, found);
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   if (!decided) return nb::none();
@@ -102,6 +108,6 @@ NB_MODULE(_rivals, module) {
   module.def("levels", &levels, "Name the instruction sets that run here, the best first.");
   module.def("rivals", &rivals, "latents"_a.noconvert(), "brain_latents"_a,
              "codebook"_a.noconvert(), "brain_codebook"_a, "codes"_a.noconvert(), "threads"_a,
-             "level"_a = "", "widen"_a = 1.0,
+             "level"_a = "", "widen"_a = 1.0, "besides"_a = nb::none(),
              "Return rows, rivals, rows given up and squared distances, or None if nothing is decided.");
 }

@@ -19,7 +19,8 @@
 /// So t_k < T_i - E proves that k is farther than i. Where a t_j shows that j is nearer than i by
 /// far, t_k < t_j - 2 E proves that k is farther than j. Besides, a code that equals one of lower
 /// index is excluded. So no code that is excluded is the lowest nearest one: that is the given code
-/// or among its rivals.
+/// or among its rivals. The same holds among all codes but one, which is then neither i nor j nor k,
+/// if no other equals it.
 ///
 /// No sum overflows, so that no score is NaN: |A| <= 2^50 and R <= 2^8, as D <= 2^16. Whatever is
 /// NaN by mistake is no less than any limit, and so excludes nothing where it is compared.
@@ -134,8 +135,9 @@ Block::Block(const Book &book_, const Level &level_, double widen_, int rows_)
       noted(static_cast<std::size_t>(rows_)),
       lost(static_cast<std::size_t>(rows_)) {}
 
-void Block::reset(const std::int64_t *codes_, int count_) {
+void Block::reset(const std::int64_t *codes_, const std::int64_t *besides_, int count_) {
   codes = codes_;
+  besides = besides_;
   count = count_;
   rivals.clear();
   for (int row = 0; row < capacity; ++row) limit[row] = std::numeric_limits<float>::infinity();
@@ -162,8 +164,8 @@ void note(Block &block, int row, std::int64_t first, const float *scores, int co
 }
 
 bool find_rivals(const Matrix &latents, const Matrix &codebook, const std::int64_t *codes,
-                 int threads, const Level &level, double widen, bool (*interrupted)(),
-                 Found &found) {
+                 const std::int64_t *besides, int threads, const Level &level, double widen,
+                 bool (*interrupted)(), Found &found) {
   const Book book(codebook);
   if (!book.usable) return false;
   found.sqdist.reset(new double[static_cast<std::size_t>(latents.rows)]);
@@ -184,7 +186,8 @@ bool find_rivals(const Matrix &latents, const Matrix &codebook, const std::int64
       Block block(book, level, widen, step);
       for (std::int64_t b = next++; b < blocks; b = next++) {
         const std::int64_t first = b * step, left = latents.rows - first;
-        block.reset(codes + first, static_cast<int>(std::min<std::int64_t>(step, left)));
+        block.reset(codes + first, besides == nullptr ? nullptr : besides + first,
+                    static_cast<int>(std::min<std::int64_t>(step, left)));
         level.weigh(block, latents, first, block.codes);
         set_limits(block);
         for (std::int64_t panel = 0; panel < panels; ++panel) {

@@ -102,13 +102,14 @@ struct Rival {
 /// Rows that pass over the panels together, and what was found about them.
 struct Block {
   Block(const Book &book, const Level &level, double widen, int rows);
-  void reset(const std::int64_t *codes, int count);
+  void reset(const std::int64_t *codes, const std::int64_t *besides, int count);
 
   const Book &book;
   const Level &level;
   double widen;
   int capacity, count = 0;
   const std::int64_t *codes = nullptr;
+  const std::int64_t *besides = nullptr;  ///< codes that are no rivals; none if null
   Aligned<double> entry;     ///< (padded,): one row
   Aligned<float> rows;       ///< (tile, D, rows of a tile): A = scale (x - centre), rounded
   Aligned<double> squares;   ///< |A|^2
@@ -122,18 +123,20 @@ struct Block {
 };
 
 /// Take down the rivals among `count` codes from `first` on, and raise the limit of the row. The
-/// score of the given code must be `kExcluded`.
+/// score of the given code must be `kExcluded`, and that of the one besides.
 void note(Block &block, int row, std::int64_t first, const float *scores, int count);
 
-/// Find the rivals of each code.
+/// Find the rivals of each code, among all codes or those besides one a row.
 ///
 /// Precondition: `codes` (N,) lie in [0, K); latents and codebook have the same number of columns.
+/// `besides` is null, or one code a row, unlike its code. Of equal code vectors all but the first are
+/// left out, also where the first is that code.
 /// `widen` multiplies the radius: 1, but for tests of the tests. `interrupted` is called some times
 /// a second in the calling thread; when it returns true, the result is of no use.
 /// Returns false where the codebook is not finite or extreme: nothing was decided then.
 bool find_rivals(const Matrix &latents, const Matrix &codebook, const std::int64_t *codes,
-                 int threads, const Level &level, double widen, bool (*interrupted)(),
-                 Found &found);
+                 const std::int64_t *besides, int threads, const Level &level, double widen,
+                 bool (*interrupted)(), Found &found);
 
 /// Read one row; `out` gets `columns` doubles, exact, not finite where the entry is not.
 void read_row(const Matrix &matrix, std::int64_t row, double *out);

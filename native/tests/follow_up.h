@@ -56,6 +56,13 @@ struct FollowUp {
   const Answer &nearest;
   Answer second;
   std::vector<long double> border;
+  const Values &vectors;  // the codebook's
+
+  bool equal(std::int64_t code, std::int64_t other) const {
+    const double *first = vectors.entries.data();
+    return std::equal(first + code * vectors.columns, first + (code + 1) * vectors.columns,
+                      first + other * vectors.columns);
+  }
 
   std::vector<std::string> broken(const Isa &isa, int threads) const {
     std::vector<std::string> claims;
@@ -79,8 +86,19 @@ struct FollowUp {
     return claims;
   }
 
-  /// Given wrong codes, the filter of the checker keeps the right one among its rivals.
   std::vector<std::string> broken_by_checker(int threads) const {
+    std::vector<std::string> claims = kept_by_checker(threads, nearest.codes, nullptr);
+    if (codebook.rows < 2) return claims;
+    for (std::string &claim : kept_by_checker(threads, second.codes, nearest.codes.data())) {
+      claims.push_back("second " + claim);
+    }
+    return claims;
+  }
+
+  /// Given wrong codes, the filter of the checker keeps the right one among its rivals. With codes
+  /// besides, right are the nearest ones whose vectors are unlike theirs.
+  std::vector<std::string> kept_by_checker(int threads, const std::vector<std::int64_t> &right,
+                                           const std::int64_t *besides) const {
     namespace checker = certvq_checker;
     const auto translated = [](const Matrix &matrix) {
       const checker::Number numbers[] = {checker::Number::kFloat64, checker::Number::kFloat32,
@@ -89,14 +107,18 @@ struct FollowUp {
                              matrix.columns, matrix.row_stride, matrix.column_stride};
     };
     std::vector<std::string> claims;
-    std::vector<std::int64_t> codes = nearest.codes;
+    std::vector<std::int64_t> codes = right;
     for (std::size_t row = 0; row < codes.size(); row += 2) {
       codes[row] = static_cast<std::int64_t>(row) * 7 % codebook.rows;
+    }
+    for (std::size_t row = 0; besides != nullptr && row < codes.size(); ++row) {
+      if (right[row] < 0) codes[row] = (besides[row] + 1) % codebook.rows;  // all are equal
+      else if (equal(codes[row], besides[row])) codes[row] = right[row];
     }
     for (int level = 0; level < checker::kLevelCount; ++level) {
       if (!checker::kLevels[level]->supported()) continue;
       checker::Found found;
-      if (!checker::find_rivals(translated(latents), translated(codebook), codes.data(), threads,
+      if (!checker::find_rivals(translated(latents), translated(codebook), codes.data(), besides, threads,
                                 *checker::kLevels[level], 1.0, [] { return false; }, found)) {
         continue;  // extreme numbers: all of it is left to finer arithmetic
       }
@@ -107,8 +129,8 @@ struct FollowUp {
       }
       for (std::size_t row = 0; row < codes.size(); ++row) {
         const auto place = static_cast<std::int64_t>(row);
-        if (codes[row] == nearest.codes[row] || given_up.count(place) != 0 ||
-            pairs.count({place, nearest.codes[row]}) != 0) {
+        if (right[row] < 0 || codes[row] == right[row] || given_up.count(place) != 0 ||
+            pairs.count({place, right[row]}) != 0) {
           continue;
         }
         claims.push_back(std::string("rival of row ") + std::to_string(row) + " at level " +

@@ -252,6 +252,43 @@ def check_norms(rows: np.ndarray) -> None:
     assert np.allclose(norms, expected, rtol=1e-13, atol=1e-300, equal_nan=True)
 
 
+@atheris.instrument_func
+def check_grid(fuzz: atheris.FuzzedDataProvider, latents: np.ndarray, threads: int) -> None:
+    """Digits are those that NumPy counts, or the arrays were refused."""
+    most = fuzz.ConsumeIntInRange(0, 40)
+    dim = latents.shape[1] if latents.ndim == 2 else 1
+    often = fuzz.ConsumeIntInRange(0, 7) > 0
+    dtype = latents.dtype if often else np.dtype(fuzz.PickValueInList(TYPES))
+    limits = entries(fuzz, dim * most, np.dtype("f4")).reshape(dim, most)
+    limits = np.sort(np.where(np.isnan(limits), np.inf, limits))
+    limits = limits.astype(dtype if dtype.kind == "f" else "f4")
+    stands_for = np.arange(dim * (most + 1), dtype=fuzz.PickValueInList(["u2", "f4", "i8", "u1"]))
+    stands_for = stands_for.reshape(dim, most + 1)
+    levels = [2] * (dim - 1) + [3] if often else [most + 1] * fuzz.ConsumeIntInRange(0, 9)
+    vectors = np.zeros((len(latents) if latents.ndim else 1, dim), stands_for.dtype)
+    codes = np.zeros(len(vectors), np.int64)
+    zeros = outcome(
+        lambda: _native._kernel.round_to_grid(
+            latents, limits, stands_for, levels, vectors, codes, threads
+        ),
+        (TypeError, ValueError),
+    )
+    if isinstance(zeros, type):
+        seen[f"round_to_grid: {zeros.__name__}"] += 1
+        known = latents.dtype.name in {"float32", "float64"} and latents.dtype.isnative
+        fits = latents.ndim == 2 and dim > 0 and len(levels) == dim and threads > 0
+        whole = known and not odd(latents) and stands_for.itemsize > 1
+        assert not (whole and fits and limits.dtype == latents.dtype), (latents.dtype, levels)
+        return
+    seen["round_to_grid: codes"] += 1
+    digits = (limits[None] < latents[:, :, None]).sum(2)
+    assert (vectors == stands_for[np.arange(dim), digits]).all(), (limits, latents, vectors)
+    places = np.cumprod([1, *levels[:-1]], dtype=np.uint64)
+    joined = (digits.astype(np.uint64) * places).sum(1, dtype=np.uint64)
+    assert (codes.view(np.uint64) == joined).all(), (codes, digits)
+    assert zeros == (digits == 0).sum(), (zeros, digits)
+
+
 def fuzz_one(data: bytes) -> None:
     """Check one input of the fuzzer."""
     fuzz = atheris.FuzzedDataProvider(data)
@@ -267,6 +304,7 @@ def fuzz_one(data: bytes) -> None:
         for bits in (lambda a: a, lambda a: a.view("u2") if a.dtype == np.float16 else a):
             check_kernel(bits(latents), bits(codebook), isa, threads)
         check_public(latents, codebook)
+        check_grid(fuzz, latents, threads)
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:

@@ -16,6 +16,7 @@
 #include "../row_norms.h"
 #include "cases.h"
 #include "follow_up.h"
+#include "grids.h"
 #include "packing.h"
 
 namespace certvq {
@@ -80,7 +81,7 @@ class Test {
   void follow_up(const Given &given, int threads, const Answer &expected) {
     const Values &z = given.latents.values, &y = given.codebook.values;
     const cases::FollowUp all{given.latents.matrix, given.codebook.matrix, expected,
-                              reference::nearest(z, y, &expected.codes), cases::borders(z, y, expected)};
+                              reference::nearest(z, y, &expected.codes), cases::borders(z, y, expected), y};
     for (int isa = 0; isa < kIsaCount; ++isa) {
       if (!kIsas[isa]->supported()) continue;
       for (const std::string &claim : all.broken(*kIsas[isa], threads)) {
@@ -450,6 +451,16 @@ void judge_row_norms(Test &test, Random &random, const Isa &isa) {
   }
 }
 
+void judge_grids(Test &test, Random &random, int count, const Isa &isa) {
+  for (int index = 0; index < count; ++index) {
+    const std::string wrong = grids::wrong(random, index);
+    test.expect(isa, wrong.empty(), "round_to_grid: " + wrong);
+  }
+  bool noticed = false;
+  for (int index = 0; index < 8; ++index) noticed |= !grids::wrong(random, index, true).empty();
+  test.expect(isa, noticed, "spoilt limits are not noticed");
+}
+
 void judge_choice(Test &test, const Isa &best) {
   bool refused = false;
   try {
@@ -480,6 +491,7 @@ int test_all(int count, std::int64_t work, std::uint64_t seed) {
   judge_patience(test, random, best_isa());
   judge_exact(test, random, best_isa());
   judge_row_norms(test, random, best_isa());
+  judge_grids(test, random, count, best_isa());
   judge_choice(test, best_isa());
   return test.finish() ? 0 : 1;
 }

@@ -18,7 +18,7 @@ float32 is derived in ``native/checker/rivals.cpp`` from the same theorem.
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -86,7 +86,8 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
     """Check each code of an assignment against the specification.
 
     Args:
-        assignment: anything with ``codes`` (N,), ``decided_by`` (N,) and ``sqdist`` (N,).
+        assignment: anything with ``codes`` (N,), ``decided_by`` (N,) and ``sqdist`` (N,); if it has
+            ``second`` (N,) and that is not None, these codes are checked, too.
         latents: (N, D) finite floats.
         codebook: (K, D) finite floats.
 
@@ -94,8 +95,9 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
         A `CheckReport`.
 
     Raises:
-        CertificateError: a code is not the lowest nearest one, a row has no valid evidence, or a
-            squared distance is not the one to the chosen code vector; the first row is named.
+        CertificateError: a code is not the lowest nearest one, a row has no valid evidence, a
+            squared distance is not the one to the chosen code vector, or a second code is not the
+            lowest nearest one besides the chosen one (-1 where K = 1); the first row is named.
         ShapeError, DTypeError, CodeRangeError, NonFiniteError: the arrays do not fit together.
         FloatEnvironmentError: subnormal numbers are flushed to zero in this thread.
 
@@ -115,8 +117,12 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
         )
         raise CertificateError(text)
     _verify_evidence(assignment, problem)
-    rows = len(problem.codes)
-    return CheckReport(rows, rows * (len(problem.vectors) - 1), counter.exact)
+    rows, codes = len(problem.codes), len(problem.vectors)
+    comparisons = rows * (codes - 1)
+    if (second := getattr(assignment, "second", None)) is not None:
+        _verify_second(problem, _host(second), counter)
+        comparisons += rows * max(codes - 2, 0)
+    return CheckReport(rows, comparisons, counter.exact)
 
 
 class _Counter:
@@ -128,12 +134,16 @@ class _Counter:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Finite latents, a finite codebook, codes in range, and what the compiled filter left."""
+    """Finite latents, a finite codebook, codes in range, and what the compiled filter left.
+
+    If there are codes besides, one a row, the others are to be the nearest ones but for these.
+    """
 
     points: Matrix
     vectors: NDArray[np.float64]
     codes: NDArray[np.int64]
     found: _checker.Found | None
+    besides: NDArray[np.int64] | None = None
 
 
 def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violation]:
@@ -169,15 +179,23 @@ def _pairs_of(problem: _Problem, rows: NDArray[np.int64]) -> Iterator[_Pairs]:
     step = max(1, _BLOCK // max(problem.vectors.shape))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        rivals = _undecided(problem.points.float64(part), transposed, problem.codes[part])
+        besides = None if problem.besides is None else problem.besides[part]
+        rivals = _undecided(problem.points.float64(part), transposed, problem.codes[part], besides)
         row, rival = np.nonzero(rivals)
         yield part[row], rival
 
 
 def _undecided(
-    block: NDArray[np.float64], transposed: NDArray[np.float64], own: NDArray[np.int64]
+    block: NDArray[np.float64],
+    transposed: NDArray[np.float64],
+    own: NDArray[np.int64],
+    besides: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
-    """Mark the rivals (B, K) that float64 cannot prove to be farther than the best code."""
+    """Mark the rivals (B, K) that float64 cannot prove to be farther than the best code.
+
+    The codes besides are no rivals, and not the best code.
+    """
+    rows = np.arange(len(block))
     dim = len(transposed)
     total = np.zeros((len(block), transposed.shape[1]))
     difference = np.empty_like(total)
@@ -186,8 +204,12 @@ def _undecided(
             np.subtract(block[:, d, None], transposed[d], out=difference)
             np.multiply(difference, difference, out=difference)
             total += difference
+        if besides is not None:
+            total[rows, besides] = np.inf
         rivals = ~_is_farther(total, total.min(axis=1, keepdims=True), dim)
-    rivals[np.arange(len(block)), own] = False
+    rivals[rows, own] = False
+    if besides is not None:
+        rivals[rows, besides] = False
     return rivals
 
 
@@ -261,6 +283,63 @@ def _to_integers(rows: list[list[float]]) -> tuple[list[tuple[int, ...]], int]:
 
 def _margin(dim: int) -> tuple[float, float]:
     return 4.0 * (dim + 2) * 2.0**-53, 4.0 * (dim + 2) * 2.0**-1074
+
+
+def _verify_second(problem: _Problem, second: NDArray[Any], counter: _Counter) -> None:
+    """Check the nearest codes besides those of the problem, which are right."""
+    rows, codes = problem.codes.shape, len(problem.vectors)
+    if second.shape != rows or (second.size and second.dtype.kind not in "iu"):
+        text = f"second must be {rows[0]} integers, got {second.dtype} of shape {second.shape}"
+        raise ShapeError(text)
+    fits = (second >= 0) & (second < codes) if codes > 1 else second == -1
+    bad = np.flatnonzero(~fits)
+    if bad.size:
+        allowed = f"lie in range({codes})" if codes > 1 else "be -1 where there is one code"
+        text = f"second must {allowed}, got {second[bad[0]]} at row {bad[0]}"
+        raise CodeRangeError(text)
+    bad = np.flatnonzero(second == problem.codes)
+    if bad.size:
+        text = f"second must differ from the code, got {second[bad[0]]} for both at row {bad[0]}"
+        raise CertificateError(text)
+    if codes < 2:
+        return
+    own = second.astype(np.int64)
+    found = _checker.find_rivals(
+        problem.points, Matrix(problem.vectors), own, besides=problem.codes
+    )
+    if found is not None:
+        found = _with_equals(problem, own, found)
+    besides = _Problem(problem.points, problem.vectors, own, found, problem.codes)
+    for violation in _violations(besides, counter):
+        text = (
+            f"second must be the lowest nearest code but for the first, but row {violation.row} "
+            f"has {violation.code} where {violation.nearest} is right "
+            f"(excess squared distance {float(violation.excess):.6g})"
+        )
+        raise CertificateError(text)
+
+
+def _with_equals(
+    problem: _Problem, second: NDArray[np.int64], found: _checker.Found
+) -> _checker.Found:
+    """Add what the filter left out: the next vector that equals that of the code besides.
+
+    The code besides is the lowest nearest one, and therefore the first of the vectors that equal
+    its own.
+    """
+    _, first, kind = np.unique(
+        problem.vectors + 0.0, axis=0, return_index=True, return_inverse=True
+    )
+    later = np.setdiff1d(np.arange(len(problem.vectors)), first)[::-1]
+    following = np.full(len(first), -1)
+    following[kind.reshape(-1)[later]] = later  # the lowest index is written last
+    rivals = following[kind.reshape(-1)[problem.codes]]
+    rows = np.flatnonzero((rivals >= 0) & (rivals != second))
+    rows = np.setdiff1d(rows, found.given_up)
+    all_rows = np.concatenate([found.rows, rows])
+    order = np.argsort(all_rows, kind="stable")
+    all_rivals = np.concatenate([found.rivals, rivals[rows]])
+    return replace(found, rows=all_rows[order], rivals=all_rivals[order])
 
 
 def _verify_evidence(assignment: Any, problem: _Problem) -> None:

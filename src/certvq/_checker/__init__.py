@@ -45,8 +45,8 @@ class Matrix:
 class Found:
     """What the filter leaves to be decided.
 
-    The lowest nearest code is the given one of its row or among its rivals; of the rows in
-    `given_up` nothing is known.
+    The lowest nearest code, among all but the one besides, is the given one of its row or among its
+    rivals; of the rows in `given_up` nothing is known.
 
     Attributes:
         rows: int64 (P,), not decreasing; with `rivals` the pairs that float32 cannot decide.
@@ -91,6 +91,7 @@ def find_rivals(
     codebook: Matrix,
     codes: NDArray[np.int64],
     *,
+    besides: NDArray[np.int64] | None = None,
     threads: int | None = None,
     level: str = "",
     widen: float = 1.0,
@@ -101,6 +102,8 @@ def find_rivals(
         latents: (N, D), any floats.
         codebook: (K, D), K and D at least 1.
         codes: (N,), in ``range(K)``.
+        besides: (N,), one code a row that is no rival and unlike its code. Later code vectors
+            that equal its own are left out, too.
         threads: at least 1; by default as `thread_count` says.
         level: an instruction set out of `levels`, the best by default.
         widen: factor of the radius; anything but 1 is for tests of the tests.
@@ -126,6 +129,7 @@ def find_rivals(
         thread_count() if threads is None else threads,
         level,
         widen,
+        None if besides is None else np.ascontiguousarray(besides, dtype=np.int64),
     )
     if found is None:
         return None

@@ -17,5 +17,6 @@ def rivals(
     threads: int,
     level: str = "",
     widen: float = 1.0,
+    besides: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
     """Return rows, rivals, rows given up and squared distances, or None if nothing is decided."""
