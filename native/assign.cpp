@@ -24,7 +24,9 @@ Refusal assign(const Packed &packed, const Matrix &latents, int threads, const R
                       static_cast<double>(packed.dim)};
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
     const auto worker = std::make_shared<Worker>(packed, latents, results, progress, poll);
-    return Share{[worker](std::int64_t first, std::int64_t last) { worker->decide(first, last); },
+    return Share{[worker](std::int64_t first, std::int64_t last, std::int64_t then) {
+                   worker->decide(first, last, then);
+                 },
                  [worker] { worker->finish(); }};
   };
   return share(work, threads, make, interrupted);

@@ -184,7 +184,7 @@ Refusal rounded_sqdists(const Isa &isa, const Matrix &latents, const Matrix &cod
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
     const auto own =
         std::make_shared<Rounder>(isa, latents, codebook, codes, sqdist, progress, poll);
-    return Share{[own](std::int64_t first, std::int64_t last) { own->round(first, last); }, [] {}};
+    return Share{[own](std::int64_t first, std::int64_t last, std::int64_t) { own->round(first, last); }, [] {}};
   };
   return share(work, threads, make, interrupted);
 }

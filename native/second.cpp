@@ -215,7 +215,7 @@ Refusal second(const Packed &packed, const Matrix &latents, const std::int64_t *
   }
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
     const auto own = std::make_shared<Seconder>(packed, latents, codes, places, seconds, progress, poll);
-    return Share{[own](std::int64_t first, std::int64_t last) { own->decide(first, last); },
+    return Share{[own](std::int64_t first, std::int64_t last, std::int64_t) { own->decide(first, last); },
                  [own] { own->finish(); }};
   };
   return share(work, threads, make, interrupted);

@@ -111,6 +111,9 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
   if (work.products < kWorthThreads) threads = 1;
   const std::int64_t block =
       shared_block(std::max<std::int64_t>(work.rows, 1), work.block_rows, threads);
+  const std::int64_t shares = (work.rows + block - 1) / block;
+  const std::int64_t wanted = std::min<std::int64_t>(threads, shares) - 1;
+  const std::int64_t others_rows = std::max<std::int64_t>(wanted, 0) * block;
   std::atomic<std::int64_t> next{0};
   std::exception_ptr failure;
   std::atomic<bool> failed{false};
@@ -121,7 +124,8 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
       while (!progress.stopped()) {
         const std::int64_t first = next.fetch_add(block);
         if (first >= work.rows) break;
-        own.block(first, std::min(first + block, work.rows));
+        const std::int64_t then = next.load(std::memory_order_relaxed) + others_rows;
+        own.block(first, std::min(first + block, work.rows), then);
       }
       if (!progress.stopped()) own.finish();
     } catch (...) {
@@ -143,8 +147,6 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
 
   const int here = processor();
   std::vector<std::unique_ptr<Thread>> others;
-  const std::int64_t shares = (work.rows + block - 1) / block;
-  const std::int64_t wanted = std::min<std::int64_t>(threads, shares) - 1;
   others.reserve(static_cast<std::size_t>(std::max<std::int64_t>(wanted, 0)));
   const auto other_run = [&] {
     run([] {});

@@ -15,7 +15,8 @@ namespace certvq {
 
 /// What one thread does; it owns the buffers.
 struct Share {
-  std::function<void(std::int64_t first, std::int64_t last)> block;
+  /// Rows [first, last); the thread's next ones will probably begin at `then`.
+  std::function<void(std::int64_t first, std::int64_t last, std::int64_t then)> block;
   std::function<void()> finish;
 };
 

@@ -200,7 +200,7 @@ Refusal stability(const Packed &packed, const Matrix &latents, const std::int64_
   const std::vector<std::int64_t> places = places_of_codes(packed);
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
     const auto own = std::make_shared<Bounder>(packed, latents, codes, places, radii, progress, poll);
-    return Share{[own](std::int64_t first, std::int64_t last) { own->bound(first, last); }, [] {}};
+    return Share{[own](std::int64_t first, std::int64_t last, std::int64_t) { own->bound(first, last); }, [] {}};
   };
   return share(work, threads, make, interrupted);
 }

@@ -54,14 +54,14 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   }
 }
 
-void Worker::decide(std::int64_t first, std::int64_t last) {
+void Worker::decide(std::int64_t first, std::int64_t last, std::int64_t then) {
   if (packed_.sorted && sorting_pays_) return decide_sorted(first, last);
   const std::int64_t block = Block::most_rows(packed_);
   for (; first < last && !progress_.stopped(); first += block) {
     const std::int64_t count = std::min(block, last - first);
     std::iota(rows_.data(), rows_.data() + count, first);
     isa_.read(latents_, first, count, packed_.stride, block_.entries(0));
-    decide_block(count, false);
+    decide_block(count, false, first + count < last ? first + count : then);
   }
 }
 
@@ -83,7 +83,7 @@ void Worker::decide_sorted(std::int64_t first, std::int64_t last) {
       rows_.data()[row] = first + place;
       std::copy_n(share_.data() + place * stride, stride, block_.entries(row));
     }
-    decide_block(rows, true);
+    decide_block(rows, true, latents_.rows);
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
   sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
@@ -129,14 +129,14 @@ void Worker::sort_rows(std::int64_t count) {
 }
 
 /// Decide the first rows of the block; `near` says that neighbours are together.
-void Worker::decide_block(std::int64_t count, bool near) {
+void Worker::decide_block(std::int64_t count, bool near, std::int64_t then) {
   const Refusal refusal = block_.examine(count);
   if (refusal != Refusal::kNone) return progress_.refuse(refusal);
   block_.quantize();
   if (near) {
     scan_near(count);
   } else {
-    scan();
+    scan(then);
   }
   if (progress_.stopped()) return;
   certify();
@@ -151,12 +151,17 @@ void Worker::certify() {
   isa_.certify(scan, packed_.panels, quantized, thresholds_.data(), clear_.data());
 }
 
-void Worker::scan() {
+/// Meanwhile fetch the rows from `then` on, as many as a block has: a few with each group of panels.
+void Worker::scan(std::int64_t then) {
   const Panels &panels = packed_.panels;
   const std::int64_t panel_bytes = panels.pairs * kBlocks * isa_.lanes * 4;
   const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
   const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best_.data()};
+  const std::int64_t steps = (panels.count + step - 1) / step;
+  const std::int64_t end = std::min(then + block_.rows(), latents_.rows);
   for (std::int64_t first = 0; first < panels.count; first += step) {
+    const std::int64_t some = std::min(end, then + (block_.rows() + steps - 1) / steps);
+    for (; then < some; ++then) fetch_row(latents_, then);
     isa_.scan(scan, panels, first, std::min(first + step, panels.count));
     poll_();
     if (progress_.stopped()) return;

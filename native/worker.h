@@ -49,17 +49,18 @@ class Worker {
   /// Rows that one call of `decide` should have.
   static std::int64_t share_rows(const Packed &packed);
 
-  /// Decide rows [first, last), at most share_rows of them, or put some aside.
-  void decide(std::int64_t first, std::int64_t last);
+  /// Decide rows [first, last), at most share_rows of them, or put some aside. What is read next
+  /// probably begins at row `then`.
+  void decide(std::int64_t first, std::int64_t last, std::int64_t then);
 
   /// Decide the rows that were put aside.
   void finish();
 
  private:
   void decide_sorted(std::int64_t first, std::int64_t last);
-  void decide_block(std::int64_t count, bool near);
+  void decide_block(std::int64_t count, bool near, std::int64_t then);
   void sort_rows(std::int64_t count);
-  void scan();
+  void scan(std::int64_t then);
   void scan_near(std::int64_t count);
   void scan_within(const Scan &scan, double from, double to);
   Exact described() const;
