@@ -190,6 +190,29 @@ def test_a_bad_batch_changes_nothing(make, steps, bad, snapshot, unchanged):
 
 
 @every
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_step_that_is_cut_short_changes_nothing(make, steps, snapshot, unchanged, monkeypatch):
+    """Whatever raises: the next steps are those of a layer that never saw the batch."""
+    layer, twin = build(make, steps=steps), build(make, steps=steps)
+    before, random = snapshot(layer), layer_random(layer)
+    quantize = layer.quantize_tokens
+
+    def cut_short(tokens):
+        quantize(tokens)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "quantize_tokens", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            layer(5.0 * latents_of(seed=9))
+    assert unchanged(layer, before)
+    assert same_random(layer, random)
+    for step in range(5, 8):
+        assert torch.equal(layer(latents_of(seed=step)).codes, twin(latents_of(seed=step)).codes)
+    assert unchanged(layer, snapshot(twin))
+
+
+@every
 def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
     layer = build(make)
     before = snapshot(layer)

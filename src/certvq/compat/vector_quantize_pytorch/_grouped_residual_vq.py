@@ -105,7 +105,7 @@ class GroupedResidualVQ(nn.Module):
                 raise_together(rvq.batch_error(piece, mask), x.device)
         seed = shared_seed(x.device) if self.training else None
         given = [None] * self.groups if indices is None else list(self._given(indices))
-        with all_or_nothing(self, x, self.groups * self._parts()[0].num_quantizers):
+        with all_or_nothing(self, x):
             results = [
                 rvq(
                     piece,

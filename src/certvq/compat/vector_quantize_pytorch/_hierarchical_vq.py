@@ -139,7 +139,7 @@ class HierarchicalVQ(nn.Module):
         tokens = tokens.reshape(-1, self.dim) if mask is None else tokens[mask]
         if self.training:
             raise_together(self._error(tokens), x.device)
-        with all_or_nothing(self, tokens, self.num_levels):
+        with all_or_nothing(self, tokens):
             partial, codes, losses = self._descend(maps, mask, sample_codebook_temp)
         cutoff = self._cutoff(x.device)
         used = self.num_levels if cutoff is None else cutoff + 1

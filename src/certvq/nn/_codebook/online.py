@@ -3,6 +3,7 @@
 In: nothing. Out: the option, and the module that keeps the optimiser. Must not search for codes.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -77,6 +78,19 @@ class InnerOptimizer(nn.Module):
         self.optimizer.step()
         self.optimizer.zero_grad()
         codebook.copy_(self.vectors)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts optimiser, copy and gradient back as they are now."""
+        state, vectors = copy.deepcopy(self.optimizer.state_dict()), self.vectors.detach().clone()
+        slope = None if self.vectors.grad is None else self.vectors.grad.clone()
+
+        def restore() -> None:
+            self.vectors.grad = None
+            self.vectors.data = vectors
+            self.vectors.grad = slope
+            self.optimizer.load_state_dict(state)
+
+        return restore
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the state of the optimiser, and its copy of the codebook."""

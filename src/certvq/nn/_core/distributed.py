@@ -43,6 +43,15 @@ def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
         distributed.broadcast(raw.view(torch.uint8) if raw.dtype == torch.bool else raw, src=0)
 
 
+def any_process(flag: bool, device: torch.device) -> bool:  # noqa: FBT001 (what is asked about)
+    """Say whether a flag is set on one of the processes at least."""
+    if not together():
+        return flag
+    seen = torch.tensor(float(flag), device=device)
+    distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)
+    return bool(seen)
+
+
 def raise_together(error: NonFiniteError | None, device: torch.device) -> None:
     """Raise on every process if one of them has an error.
 
@@ -52,9 +61,8 @@ def raise_together(error: NonFiniteError | None, device: torch.device) -> None:
         NonFiniteError: `error` itself, or that of another process.
     """
     if together():
-        flag = torch.tensor(float(error is not None), device=device)
-        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-        if error is None and bool(flag):
+        flag = any_process(error is not None, device)
+        if error is None and flag:
             text = (
                 "latents must be finite in every process, but those of another process are not; "
                 "its own error names the row and column"

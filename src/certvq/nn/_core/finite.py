@@ -4,6 +4,7 @@ In: tokens. Out: the same, or a named error. Must not know of quantizers.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 
@@ -45,6 +46,15 @@ def largest(numbers: torch.Tensor) -> float:
         return max(abs(low.item()), abs(high.item()))  # if one is NaN, both are
     ends = torch.stack([low, high]).double().abs()
     return float(ends.max())
+
+
+def largest_of(tensors: Iterable[torch.Tensor]) -> float:
+    """Return the greatest magnitude in several tensors; 0 for none, NaN if there is one.
+
+    Cost: one pass over each, and one wait for the device.
+    """
+    ends = [torch.stack(torch.aminmax(t.detach())).double() for t in tensors if t.numel()]
+    return float(torch.stack(ends).abs().max()) if ends else 0.0
 
 
 def require_finite_latents(tokens: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch import nn
 
 from certvq.errors import NonFiniteError
 from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.transaction import all_or_nothing
 
 _numbers = itertools.count()
 _modules: weakref.WeakValueDictionary[int, nn.Module] = weakref.WeakValueDictionary()
@@ -99,7 +100,8 @@ def _(tokens: torch.Tensor, handle: int) -> torch.Tensor:
 def _learn(tokens: torch.Tensor, state: list[torch.Tensor], handle: int) -> None:
     """Let a module learn; `state` is its own, or the copy of it that a compiler works on."""
     module = _modules[handle]
-    cast("Learner", module).learn_now(tokens)
+    with all_or_nothing(module, tokens):
+        cast("Learner", module).learn_now(tokens)
     _hand_over(module, state)
 
 

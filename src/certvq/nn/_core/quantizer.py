@@ -6,6 +6,7 @@ any family.
 """
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse, register
+from certvq.nn._core.transaction import all_or_nothing
 
 
 class Quantized(NamedTuple):
@@ -184,6 +186,22 @@ class Quantizer(BaseQuantizer):
         del tokens
         return None
 
+    def reach(self, largest: float) -> float:
+        """Bound the vectors of tokens that are at most `largest` in magnitude, in train mode.
+
+        Where the bound is far from overflow, residual quantizers need not ask `token_error` of what
+        they give to later levels.
+
+        Args:
+            largest: a bound on the magnitudes of the tokens, at least 0.
+
+        Returns:
+            A bound on those of the vectors; infinity where there is none, or where `token_error`
+            has to be asked.
+        """
+        del largest
+        return math.inf
+
     def learn_tokens(
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
@@ -241,7 +259,8 @@ class Quantizer(BaseQuantizer):
             DTypeError: latents that are not floats, or a mask that is not bool.
             NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
                 process; in train mode also latents so large that sums over the batch could
-                overflow. No state has changed then.
+                overflow. No state has changed then, nor after any other exception: see
+                `certvq.nn._core.transaction.all_or_nothing`.
         """
         tokens = self._layout.tokens(x, self.dim)
         grid = self._layout.grid(x)
@@ -251,7 +270,8 @@ class Quantizer(BaseQuantizer):
             tokens = tokens[kept]
         if self.training:
             tokens = refuse(self, tokens)
-        found = self.quantize_tokens(tokens)
+        with all_or_nothing(self, tokens):
+            found = self.quantize_tokens(tokens)
         self.latest = found.figures
         vectors = among_padding(found.vectors, kept, count, 0)
         codes = among_padding(found.codes, kept, count, PADDING)

@@ -1,66 +1,127 @@
-"""Training steps of several parts that happen as a whole or not at all.
+"""Training steps that happen as a whole or not at all.
 
-In: a module and the tokens that it is about to learn from. Out: the same module, with its old state
-if the step failed. Must not know of any family.
+In: a module that is about to learn. Out: the same module, with its old state if the step failed.
+Must not know of any family.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from certvq.errors import CertVQError
+from certvq.nn._core.eager import holds_numbers
 
-_SAFE_STATE = 2.0**30
-_SAFE_TOKENS = 2.0**40
+_Undo = Callable[[], None]
+
+
+_LISTS = (nn.ParameterList, nn.ParameterDict)
+
+
+class _Running(threading.local):
+    """Which modules a step of this thread will put back anyway."""
+
+    modules: frozenset[int] = frozenset()
+
+
+_running = _Running()
 
 
 @contextmanager
-def all_or_nothing(module: nn.Module, tokens: torch.Tensor, levels: int) -> Iterator[bool]:
-    """Restore a module's parameters and buffers if the body raises an error of certvq.
+def all_or_nothing(
+    module: nn.Module, tokens: torch.Tensor, *, learns: bool | None = None
+) -> Iterator[None]:
+    """Put a module back as it was if the body raises anything, Ctrl-C included.
 
     What a later level of a residual quantizer is given depends on what earlier levels have learned,
-    so that not all can be asked beforehand. Only numbers that are close to overflow can stop a
-    later level; while the state is below 2^30, the tokens are below ``2^(40 - levels)`` and nothing
-    is float16, no copy is made: residuals at most double from level to level, and up to 2^40 the
-    sums of squares of 2^40 numbers are finite in float32. Compiled programs do not look: in
-    them a step that fails at a later level, by numbers that close to overflow, leaves the earlier
-    levels changed.
-
-    Yields:
-        Whether numbers are that close to overflow, so that each level has to be asked.
+    and an optimiser, an estimator or a regularizer may be the user's own, so that not all refusals
+    can be asked for beforehand. Put back are parameters and buffers of the state dict, the state of
+    inner optimisers (as far as their state dicts go), and random generators: the modules' own, and
+    torch's default ones where a module has none. A module with other state has a method `remember`
+    that returns what puts it back. A step within a step of a module that contains it
+    is part of that one. Compiled programs do not look: in them a step that fails halfway leaves
+    what it has learned.
 
     Args:
-        module: what learns; nothing is done in eval mode.
-        tokens: (N, D), finite.
-        levels: how many parts learn one after the other.
+        module: what learns.
+        tokens: (N, D), what it learns from; nothing is done where they hold no numbers.
+        learns: whether the body changes the module at all; None is whether it is in train mode.
+
+    Cost: a copy of what the module can change.
     """
     if (
         torch.compiler.is_compiling()
-        or not module.training
-        or not _close_to_overflow(module, tokens, levels)
+        or not (module.training if learns is None else learns)
+        or id(module) in _running.modules
+        or not holds_numbers(tokens)
     ):
-        yield False
+        yield
         return
-    state = [*module.parameters(), *module.buffers()]
-    kept = [tensor.detach().clone() for tensor in state]
+    parts = list(module.modules())
+    undo = [*_tensors(parts), *_generators(parts, tokens.device)]
+    undo += [part.remember() for part in parts if hasattr(type(part), "remember")]
+    outer = _running.modules
+    _running.modules = outer | {id(part) for part in parts}
     try:
-        yield True
-    except CertVQError:
-        with torch.no_grad():
-            for tensor, old in zip(state, kept, strict=True):
-                tensor.copy_(old)
+        yield
+    except BaseException:
+        for step in undo:
+            step()
         raise
+    finally:
+        _running.modules = outer
 
 
-def _close_to_overflow(module: nn.Module, tokens: torch.Tensor, levels: int) -> bool:
-    state = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
-    if any(tensor.dtype == torch.float16 for tensor in state):
-        return True
-    tops = [tensor.detach().abs().amax().double() for tensor in state if tensor.numel()]
-    if tops and not bool(torch.stack(tops).max() <= _SAFE_STATE):
-        return True
-    if not tokens.numel():
-        return False
-    return not float(tokens.detach().abs().amax()) <= _SAFE_TOKENS / 2.0**levels
+def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
+    """Copy buffers, and parameters but for those of torch's own maps, which do not change them.
+
+    Buffers outside the state dict are constants.
+    """
+    seen: set[int] = set()
+    for part in parts:
+        kind = type(part)
+        fixed = kind.__module__.startswith("torch.nn.modules.") and kind not in _LISTS
+        constants = part._non_persistent_buffers_set  # noqa: SLF001 (torch's only name)
+        own = [] if fixed else list(part._parameters.values())  # noqa: SLF001 (cheap to look at)
+        own += [b for name, b in part._buffers.items() if name not in constants]  # noqa: SLF001
+        for tensor in own:
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield _tensor(tensor)
+
+
+def _tensor(tensor: torch.Tensor) -> _Undo:
+    old, version = tensor.detach().clone(), _version(tensor)
+
+    @torch.no_grad()
+    def undo() -> None:
+        # What was not written to is left alone: backward passes through it stay valid.
+        if version is None or version != _version(tensor) or not torch.equal(tensor, old):
+            tensor.copy_(old)
+
+    return undo
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version  # noqa: SLF001 (torch's only name)
+
+
+def _generators(parts: list[nn.Module], device: torch.device) -> Iterator[_Undo]:
+    found = [vars(part)["generator"] for part in parts if "generator" in vars(part)]
+    own = {id(one): one for one in found if isinstance(one, torch.Generator)}
+    for generator in own.values():
+        yield _generator(generator)
+    if any(one is None for one in found):
+        yield _generator(torch.default_generator)
+        if device.type == "cuda":
+            yield _generator(torch.cuda.default_generators[device.index or 0])
+
+
+def _generator(generator: torch.Generator) -> _Undo:
+    state = generator.get_state()
+
+    def undo() -> None:
+        generator.set_state(state)
+
+    return undo

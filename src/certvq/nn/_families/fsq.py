@@ -161,6 +161,11 @@ class FSQ(Quantizer):
         """Look for NaN and infinity; see `Quantizer`."""
         return finite_error(tokens)
 
+    def reach(self, largest: float) -> float:
+        """Return 1, also where latents overflowed; see `Quantizer`."""
+        del largest
+        return 1.0
+
     @property
     def bound(self) -> Bound:
         """The bounding function, for latents (..., D); no code is made from what it computes."""

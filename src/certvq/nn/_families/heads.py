@@ -99,6 +99,10 @@ class Heads(Quantizer):
         """Ask the part; see `Quantizer`. Numbers that are too large are named by slice."""
         return finite_error(tokens, "latents") or self.quantizer.token_error(self._slices(tokens))
 
+    def reach(self, largest: float) -> float:
+        """Return the part's; see `Quantizer`."""
+        return self.quantizer.reach(largest)
+
     def _slices(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens.reshape(-1, self.quantizer.dim)
 

@@ -20,6 +20,7 @@ from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
+from certvq.nn._core.opaque import refuse
 from certvq.nn._core.quantizer import BaseQuantizer, Found, Quantized
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.estimator import Estimator
@@ -167,7 +168,8 @@ class HierarchicalVQ(BaseQuantizer):
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask, or an empty axis.
             DTypeError: latents that are not floats, or a mask that is not bool.
-            NonFiniteError: as for `Quantizer`. No state has changed then.
+            NonFiniteError: as for `Quantizer`. No state has changed then, nor after any other
+                exception.
         """
         maps, kept = self._read(x, mask)
         grid = self._layout.grid(x)
@@ -179,7 +181,7 @@ class HierarchicalVQ(BaseQuantizer):
         depth = len(self.scales)
         if self.training and self.dropout is not None:
             depth = self.dropout.depth(depth, self.generator, tokens.device)
-        with all_or_nothing(self, tokens, depth):
+        with all_or_nothing(self, tokens):
             if self.training and self.shared:
                 self._learn_shared(maps.detach(), mask, depth)
             steps = self._descend(maps, mask, depth, self._quantize)
@@ -348,6 +350,8 @@ class HierarchicalVQ(BaseQuantizer):
         return steps
 
     def _quantize(self, part: VectorQuantize, tokens: torch.Tensor) -> Found:
+        if self.training:
+            tokens = refuse(part, tokens)
         return part.choose_tokens(tokens) if self.shared else part.quantize_tokens(tokens)
 
     @staticmethod

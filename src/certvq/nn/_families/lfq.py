@@ -21,6 +21,9 @@ from certvq.nn._families.bit_entropy import Entropy, batch_entropy, sample_entro
 _MOST_DIM = 63
 """Bits of a code that is not negative as an int64."""
 
+_SAFE = 2.0**40
+"""Up to here the sums of squares of 2^40 numbers are finite in float32."""
+
 _ENTROPY = Entropy()
 
 
@@ -142,6 +145,10 @@ class LFQ(Quantizer):
         """Refuse latents whose losses could overflow; see `Quantizer`."""
         wide = torch.promote_types(tokens.dtype, torch.float32)
         return check_batch(tokens, self._like.to(wide).reshape(1, 1), wide)
+
+    def reach(self, largest: float) -> float:
+        """Return `scale`, where the losses are far from overflow; see `Quantizer`."""
+        return self.scale if largest <= _SAFE else math.inf
 
     def latents(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the latents as they enter the losses, clamped and normalised; differentiable.

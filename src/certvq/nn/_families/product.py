@@ -86,7 +86,7 @@ class ProductQuantize(Quantizer):
             quantize: how a part finds the codes of its slice, (N, D_g).
         """
         pieces = self._slices(tokens)
-        with all_or_nothing(self, tokens, self.code_shape[-1]):
+        with all_or_nothing(self, tokens):
             founds = [
                 quantize(part, piece) for part, piece in zip(self.groups, pieces, strict=True)
             ]
@@ -137,6 +137,10 @@ class ProductQuantize(Quantizer):
             if error is not None:
                 return NonFiniteError(f"group {group} of {len(self.groups)}: {error}")
         return None
+
+    def reach(self, largest: float) -> float:
+        """Return the greatest of the parts'; see `Quantizer`."""
+        return max(part.reach(largest) for part in self.groups)
 
     def _slices(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tokens.split(self.widths, dim=1)

@@ -12,6 +12,8 @@ from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_range, spread_sizes
+from certvq.nn._core.distributed import any_process, raise_together
+from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
@@ -26,6 +28,8 @@ from certvq.nn._families.neural_codebook import NeuralCodebook
 from certvq.nn._families.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
+
+_SAFE = 2.0**40
 
 
 class Residual(Quantizer):
@@ -157,15 +161,14 @@ class Residual(Quantizer):
         each = isinstance(self.estimator, EachLevel)
         residual, total = tokens, None
         founds: list[Found] = []
-        with all_or_nothing(self, tokens, depth) as risky:
+        with all_or_nothing(self, tokens):
+            risky = self._may_overflow(tokens.detach(), depth)
             if self.training and self.shared:
                 self._learn_shared(tokens.detach(), depth)
-            chosen = self._search(tokens.detach(), depth, beam)
+            chosen = self._search(tokens.detach(), depth, beam, risky=risky)
             for level, part in enumerate(self.levels[:depth]):
-                error = part.token_error(residual.detach()) if risky and level else None
-                if error is not None:
-                    text = f"level {level} of {depth}: {error}"
-                    raise NonFiniteError(text)
+                if risky and level:
+                    self._ask(part, residual.detach(), f"level {level} of {depth}")
                 if isinstance(part, VectorQuantize) and chosen is not None:
                     found = part.choose_tokens(residual, codes=chosen[:, level])
                 elif self.shared:
@@ -178,7 +181,40 @@ class Residual(Quantizer):
                 founds.append(found)
         return founds
 
-    def _search(self, latents: torch.Tensor, depth: int, beam: Beam | None) -> torch.Tensor | None:
+    def reach(self, largest: float) -> float:
+        """Add up the levels' bounds; see `Quantizer`."""
+        return sum(self._reaches(largest, self.levels))
+
+    @staticmethod
+    def _reaches(largest: float, levels: Sequence[Quantizer]) -> list[float]:
+        """Bound the vectors of each level."""
+        reaches: list[float] = []
+        for part in levels:
+            reaches.append(part.reach(largest))
+            largest += reaches[-1]
+        return reaches
+
+    def _may_overflow(self, latents: torch.Tensor, depth: int) -> bool:
+        """Say whether later levels have to be asked about what they are given.
+
+        Up to 2^40 the sums of squares of 2^40 numbers are finite in float32. Compiled programs do
+        not look.
+        """
+        if torch.compiler.is_compiling() or not self.training or depth < 2:
+            return False
+        largest = largest_of([latents])
+        far = largest + sum(self._reaches(largest, self.levels[:depth])) <= _SAFE
+        return any_process(not far, latents.device)
+
+    @staticmethod
+    def _ask(part: Quantizer, residual: torch.Tensor, name: str) -> None:
+        error = part.token_error(residual)
+        named = None if error is None else NonFiniteError(f"{name}: {error}")
+        raise_together(named, residual.device)
+
+    def _search(
+        self, latents: torch.Tensor, depth: int, beam: Beam | None, *, risky: bool
+    ) -> torch.Tensor | None:
         """Choose the codes of the first levels together, where a beam says so."""
         width = 1 if beam is None else beam.width_in(training=self.training)
         if beam is None or width == 1 or not len(latents):
@@ -186,8 +222,11 @@ class Residual(Quantizer):
         levels = cast("tuple[VectorQuantize, ...]", self.levels[:depth])
 
         def learn(level: int, residuals: torch.Tensor) -> None:
-            if self.training and not self.shared:
-                levels[level].learn_tokens(residuals)
+            if not self.training or self.shared:
+                return
+            if risky and level:
+                self._ask(levels[level], residuals, f"level {level} of {depth}")
+            levels[level].learn_tokens(residuals)
 
         return search(latents, levels, beam, width=width, learn=learn)
 

@@ -68,6 +68,10 @@ class Rotated(Wrapper):
         wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         return multiply(wide, self.rotation.T).to(vectors.dtype)
 
+    def reach(self, largest: float) -> float:
+        """Multiply by the number of features, which bounds sums of entries; see `Quantizer`."""
+        return self.dim * self.part.reach(self.dim * largest)
+
 
 def multiply(tokens: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Multiply rows by a matrix, adding in the order of the columns of `tokens`.

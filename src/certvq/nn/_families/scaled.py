@@ -75,6 +75,11 @@ class Scaled(Wrapper):
         """Multiply by the scale; see `Wrapper`."""
         return (vectors * self.scale).to(vectors.dtype)
 
+    def reach(self, largest: float) -> float:
+        """Scale the part's bound; see `Quantizer`."""
+        least, most = (float(end) for end in self.scale.aminmax())
+        return most * self.part.reach(largest / least)
+
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
         return f"scale={self.scale.tolist()}, layout={self._layout.name!r}"

@@ -26,12 +26,13 @@ from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.batch import check_batch, finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import copy_from_first, is_first
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.finite import largest_of, require_finite_latents
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import learn, observe
 from certvq.nn._core.operators import assign_operator
 from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._core.unit import unit_rows
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
@@ -43,6 +44,9 @@ Start: TypeAlias = KMeans | Uniform
 METRICS = ("euclidean", "cosine")
 
 _AVERAGE, _CLUSTER, _REVIVE, _STRAIGHT = EMA(), KMeans(), Revive(), StraightThrough()
+
+_SAFE = 2.0**40
+"""Up to here the sums of squares of 2^40 numbers are finite in float32."""
 
 _USAGE_DECAY = 0.99
 """Decay of the running counts where no `EMA` option gives one."""
@@ -261,6 +265,18 @@ class VectorQuantize(Quantizer):
             return finite_error(codebook, "codebook") or finite_error(tokens, "latents")
         return check_batch(tokens, self.codebook.detach(), self.statistics.counts.dtype)
 
+    def reach(self, largest: float) -> float:
+        """Bound the code vectors by all that they are made of; see `Quantizer`.
+
+        Averages exceed what was averaged by rounding, and k-means adds noise of a hundredth of a
+        deviation. What an affine map or an optimiser do is not known.
+        """
+        free = self.affine is not None or isinstance(self.update, Online)
+        if free or not self.estimator.exact or self.codebook.dtype == torch.float16:
+            return math.inf
+        own = largest_of([*self.parameters(), *self.buffers()])
+        return 1.125 * max(own, largest) if max(own, largest) <= _SAFE else math.inf
+
     @torch.no_grad()
     def nearest(
         self, x: torch.Tensor, count: int, mask: torch.Tensor | None = None
@@ -331,8 +347,13 @@ class VectorQuantize(Quantizer):
     def settle(self) -> None:
         """Take in now what waits of the latest training batch; `forward` does so by itself.
 
-        Codes that were returned before may then be decoded to other code vectors.
+        Codes that were returned before may then be decoded to other code vectors. An inner
+        optimiser that raises leaves everything as it was.
         """
+        with all_or_nothing(self, self.codebook, learns=True):
+            self._settle()
+
+    def _settle(self) -> None:
         if isinstance(self.update, Online) and not self.update.immediate:
             waits = bool(self.statistics.pending_counts.any()) and not self.statistics.held
             if waits and self.inner_optimizer is not None:
