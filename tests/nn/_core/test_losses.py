@@ -1,8 +1,9 @@
 """The mean of squares, wide enough and also of nothing."""
 
+import pytest
 import torch
 
-from certvq.nn._core.losses import known_mean_square, mean_square
+from certvq.nn._core.losses import known_mean_square, mean_square, saturated
 
 
 def test_half_precision_does_not_overflow():
@@ -48,3 +49,15 @@ def test_known_distances_of_mixed_types():
     assert (left.grad.dtype, right.grad.dtype) == (torch.float16, torch.float32)
     assert left.grad.unique().tolist() == [75.0]
     assert right.grad.unique().tolist() == [-75.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_means_beyond_the_greatest_number_are_that_number(dtype):
+    """Infinity times a weight of 0 would be NaN."""
+    most = torch.finfo(dtype).max
+    left, right = torch.full((2, 3), most, dtype=dtype), torch.full((2, 3), -most, dtype=dtype)
+    assert mean_square(left, right) == most
+    sqdist = torch.full((2,), torch.inf, dtype=torch.float64)
+    assert known_mean_square(left, right, sqdist) == most
+    assert saturated(torch.tensor(torch.inf, dtype=dtype)) == most
+    assert saturated(torch.tensor(-2.0, dtype=dtype)) == -2.0

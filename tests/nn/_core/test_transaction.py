@@ -40,14 +40,16 @@ def state_of(module):
     return [[t.tolist() for t in tensors], torch.signbit(module.counts).tolist(), module.beside]
 
 
-def fail(module, error=NonFiniteError, tokens=None, **options):
-    """Change everything, then raise; return what was drawn."""
-    with (
-        pytest.raises(error),
-        all_or_nothing(module, torch.ones(1, 1) if tokens is None else tokens, **options),
-    ):
-        module.change()
-        raise error
+def fail(module, error=NonFiniteError, tokens=None, step=None, **options):
+    """Change everything, or do what `step` does, and then raise."""
+
+    def body():
+        with all_or_nothing(module, torch.ones(1, 1) if tokens is None else tokens, **options):
+            (step or module.change)()
+            raise error
+
+    with pytest.raises(error):
+        body()
 
 
 @pytest.mark.parametrize("error", [NonFiniteError, RuntimeError, KeyboardInterrupt])
@@ -79,12 +81,7 @@ def test_the_default_generator_is_left_alone_where_none_draws_from_it(seeded):
     module = Learner(seeded())
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
-        with (
-            pytest.raises(NonFiniteError),
-            all_or_nothing(module, torch.ones(1, 1)),
-        ):
-            torch.rand(1)
-            raise NonFiniteError
+        fail(module, step=lambda: torch.rand(1))
         assert not torch.equal(torch.get_rng_state(), before)
 
 
@@ -107,18 +104,15 @@ def test_a_step_within_a_step_is_part_of_it(seeded):
     """The inner one makes no copy; what it did before it succeeded is put back, too."""
     outer = nn.ModuleList([Learner(seeded()), Learner(seeded(1))])
     before = [state_of(part) for part in outer]
-    for first in (False, True):
-        with (
-            pytest.raises(NonFiniteError),
-            all_or_nothing(outer, torch.ones(1, 1)),
-        ):
-            if first:
-                with all_or_nothing(outer[0], torch.ones(1, 1)):
-                    outer[0].change()
-            fail(outer[1])
-            assert outer[1].beside == 7
-            raise NonFiniteError
-        assert [state_of(part) for part in outer] == before
+
+    def step():
+        with all_or_nothing(outer[0], torch.ones(1, 1)):
+            outer[0].change()
+        fail(outer[1])
+        assert outer[1].beside == 7
+
+    fail(outer, step=step)
+    assert [state_of(part) for part in outer] == before
     fail(outer[1])  # the outer step is over
     assert state_of(outer[1]) == before[1]
 
@@ -126,11 +120,7 @@ def test_a_step_within_a_step_is_part_of_it(seeded):
 def test_backward_passes_through_what_was_not_written_stay_valid():
     module = Learner()
     loss = (module.weight * module.weight).sum()
-    with (
-        pytest.raises(NonFiniteError),
-        all_or_nothing(module, torch.ones(1, 1)),
-    ):
-        module.counts.fill_(3)
-        raise NonFiniteError
+    fail(module, step=lambda: module.counts.fill_(3))
+    assert module.counts.tolist() == [1.0, 0.0]
     loss.backward()
     assert module.weight.grad.tolist() == [2.0]

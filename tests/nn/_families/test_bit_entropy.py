@@ -124,3 +124,8 @@ def test_processes_share_one_mean(monkeypatch, seeded):
 def test_wrong_options_are_named(options, text):
     with pytest.raises(OptionError, match=text):
         Entropy(**options)
+
+
+def test_infinite_logits_have_no_entropy():
+    logits = torch.tensor([[math.inf, -math.inf, 0.0]])
+    assert sample_entropy(logits).item() == pytest.approx(math.log(2.0))

@@ -280,6 +280,71 @@ def test_wrong_input_is_named(make):
             method(torch.zeros(2, 8, DIM), torch.ones(2, 8))
 
 
+NOT_DENSE = [
+    pytest.param(lambda t: t.tolist(), "must be a torch.Tensor, got list; use", id="list"),
+    pytest.param(lambda t: t.numpy(), "must be a torch.Tensor, got ndarray; use", id="array"),
+    pytest.param(lambda _: None, "must be a torch.Tensor, got NoneType; use", id="none"),
+    pytest.param(lambda t: t.to_sparse(), "layout sparse_coo; use .to_dense", id="sparse"),
+    pytest.param(lambda t: t.to("meta"), r"shape \(2, 8.* on the device meta", id="meta"),
+    pytest.param(lambda t: torch.nested.nested_tensor(list(t)), "got a nested one", id="nested"),
+]
+other_than_dense = pytest.mark.parametrize(("change", "match"), NOT_DENSE)
+
+
+@every
+@other_than_dense
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_what_is_no_dense_tensor_is_named(make, change, match, snapshot, unchanged):
+    layer = build(make, steps=1)
+    before, codes = snapshot(layer), layer.encode(latents_of())
+    for mode in (True, False):
+        layer.train(mode)
+        for method in (layer, layer.encode):
+            with pytest.raises(DTypeError, match=f"latents.*{match}"):
+                method(change(latents_of()))
+        with pytest.raises(DTypeError, match=f"codes.*{match}"):
+            layer.decode(change(codes))
+        mask = change(torch.ones(2, 8, dtype=torch.bool))
+        if mask is not None:
+            for method, given in ((layer, latents_of()), (layer.encode, latents_of())):
+                with pytest.raises(DTypeError, match=f"mask.*{match}"):
+                    method(given, mask)
+            with pytest.raises(DTypeError, match=f"mask.*{match}"):
+                layer.decode(codes, mask)
+    assert unchanged(layer, before)
+
+
+@every
+@pytest.mark.parametrize("bad", [torch.complex64, torch.bool], ids=str)
+def test_other_kinds_of_number_are_named(make, bad):
+    """Also for codes of fewer levels, which residual quantizers complete."""
+    layer = build(make, steps=1)
+    name = str(bad).removeprefix("torch.")
+    for method in (layer, layer.encode):
+        with pytest.raises(DTypeError, match=f"latents must be float64, .*got {name}; convert"):
+            method(latents_of().to(bad))
+    codes = layer.encode(latents_of()).to(bad)
+    for given in (codes, codes[..., :1]):
+        with pytest.raises(DTypeError, match=f"codes must be integers, got {name}; convert"):
+            layer.decode(given)
+
+
+@every
+def test_losses_of_huge_latents_are_finite_or_refused(make):
+    """Squares of these overflow, which times a weight of 0 would be NaN."""
+    layer = build(make, steps=2)
+    huge = latents_of(seed=3).sign() * 3e38
+    for mode in (True, False):
+        try:
+            result = layer.train(mode)(huge)
+        except NonFiniteError:
+            continue
+        assert torch.isfinite(result.loss), mode
+        assert all(math.isfinite(value) for value in layer.metrics().values()), mode
+        if not mode:
+            assert torch.equal(result.codes, layer.encode(huge))
+
+
 @every
 def test_wrong_codes_are_named(make):
     layer = build(make, steps=1)

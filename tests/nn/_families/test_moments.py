@@ -63,3 +63,12 @@ def test_wrong_options_are_named():
         Moments(targets=(float("nan"), 1.0, 0.0, 0.0))
     with pytest.raises(OptionError, match=r"weights must be .* got \(-1"):
         Moments(weights=(-1.0, 0.0, 0.0, 0.0))
+
+
+def test_huge_latents_have_a_finite_loss():
+    latents = torch.tensor([[3e38, -3e38], [-3e38, 1.0], [0.0, 1.0]])
+    loss = Moments()(latents)
+    assert torch.isfinite(loss)
+    most = torch.finfo(torch.float32).max ** 0.25 / 4
+    assert torch.equal(loss, Moments()(latents.clamp(-most, most)))
+    assert loss > Moments()(latents.clamp(-most / 2, most / 2))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from certvq import spec
-from certvq.errors import CodeRangeError, NonFiniteError, OptionError, ShapeError
+from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, RandomProjectionQuantizer
 
 
@@ -139,6 +139,8 @@ def test_cross_entropy_refuses_other_codes():
     with pytest.raises(ShapeError, match=r"\(2, 5, 2\).*got \(2, 5\)"):
         layer.cross_entropy(latents, torch.zeros(2, 5, dtype=torch.int64))
     codes = torch.zeros(2, 5, 2, dtype=torch.int64)
+    with pytest.raises(DTypeError, match="codes must be integers, got float32"):
+        layer.cross_entropy(latents, codes.float())
     codes[1, 0, 1] = 16
     with pytest.raises(CodeRangeError, match=r"range\(16\), got 16"):
         layer.cross_entropy(latents, codes)

@@ -1,5 +1,6 @@
 """The layer's further options: cosine, several nearest codes, cross entropy, weights, counts."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -249,3 +250,26 @@ def test_training_with_the_rotation_trick_lowers_the_error(seeded):
         optimizer.step()
         errors.append(error.item())
     assert sum(errors[-5:]) < 0.8 * sum(errors[:5])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 3e38])
+def test_cross_entropy_names_latents_that_it_cannot_use(metric, bad, seeded):
+    layer = VectorQuantize(3, 4, metric=metric, generator=seeded())
+    x = torch.zeros(1, 2, 3)
+    x[0, 1, 2] = bad
+    codes = torch.zeros(1, 2, dtype=torch.int64)
+    if metric == "cosine" and bad == 3e38:
+        assert torch.isfinite(layer.cross_entropy(x, codes))
+        return
+    with pytest.raises(NonFiniteError, match=rf"latents .* got ({bad}|3e\+38) at row 1, column 2"):
+        layer.cross_entropy(x, codes)
+    mask = torch.tensor([[True, False]])
+    assert torch.isfinite(layer.cross_entropy(x, codes, mask))
+
+
+def test_cross_entropy_names_a_codebook_that_it_cannot_use(seeded):
+    layer = VectorQuantize(3, 4, generator=seeded())
+    layer.codebook[1, 2] = math.nan
+    with pytest.raises(NonFiniteError, match="codebook must be finite, got nan at row 1, column 2"):
+        layer.cross_entropy(torch.zeros(1, 2, 3), torch.zeros(1, 2, dtype=torch.int64))

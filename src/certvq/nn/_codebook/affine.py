@@ -10,12 +10,14 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.options import checked
 from certvq.nn._core.wide import WideBuffers
 
 _LEAST_VARIANCE = 1e-5
 """Variances below count as this."""
 
 
+@checked
 @dataclass(frozen=True)
 class Affine:
     """Shift and scale all code vectors to the running mean and deviation of the latents.

@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class EMA:
     """Move each code vector to the exponential moving average of its tokens.

@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class Gradient:
     """Learn the codebook by gradient of the codebook loss ``mse(sg[z], c)``.

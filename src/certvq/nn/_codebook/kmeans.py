@@ -12,12 +12,14 @@ from certvq.assign import assign
 from certvq.errors import OptionError
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 from certvq.nn._core.unit import unit_rows
 
 _NOISE = 0.01
 """Spread of surplus codes around tokens, in standard deviations of each feature."""
 
 
+@checked
 @dataclass(frozen=True)
 class KMeans:
     """Start from k-means of the first training batch.

@@ -14,10 +14,12 @@ from torch.optim import Optimizer
 
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.options import checked
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[torch.Tensor]], Optimizer]
 
 
+@checked
 @dataclass(frozen=True)
 class Online:
     """Learn the codebook by an inner optimiser's steps on the codebook loss ``mse(sg[z], c)``.

@@ -12,11 +12,13 @@ import torch
 from certvq.errors import OptionError
 from certvq.nn._codebook.statistics import RunningStatistics
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 
 _REVIVED_SHARE = 0.5
 """Running count of a revived code, in units of the mean count."""
 
 
+@checked
 @dataclass(frozen=True)
 class Revive:
     """Replace codes that are chosen too rarely by random tokens of the training batch.

@@ -10,8 +10,10 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class Uniform:
     """Start from uniform numbers around zero, drawn when the layer is built.

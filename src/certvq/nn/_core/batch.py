@@ -12,7 +12,11 @@ from certvq.nn._core.finite import finite_error, largest
 
 
 def check_batch(
-    tokens: torch.Tensor, codebook: torch.Tensor, statistics: torch.dtype
+    tokens: torch.Tensor,
+    codebook: torch.Tensor,
+    statistics: torch.dtype,
+    *,
+    where: str = "training",
 ) -> NonFiniteError | None:
     """Look for numbers that training cannot use.
 
@@ -23,7 +27,8 @@ def check_batch(
     Args:
         tokens: (N, D).
         codebook: (K, D).
-        statistics: type of number of the running averages.
+        statistics: type of number of the running averages, or of the sums.
+        where: what cannot use them, for the error.
 
     Returns:
         The error, or None.
@@ -39,7 +44,7 @@ def check_batch(
         return None
     row, column = torch.nonzero(tokens.abs().double() > limit)[0].tolist()
     return NonFiniteError(
-        f"latents in training must be at most {limit:.3g} in magnitude, so that sums over the "
+        f"latents in {where} must be at most {limit:.3g} in magnitude, so that sums over the "
         f"batch stay finite, got {float(tokens[row, column]):.3g} at row {row}, column {column}; "
         "scale them down, or use .double()"
     )

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
+from certvq.nn._core.dense import require_dense
 from certvq.nn._core.mask import PADDING
 
 Sizes: TypeAlias = "int | tuple[Sizes, ...]"
@@ -26,6 +27,19 @@ _INTEGERS = (
 )
 
 
+def require_integers(codes: torch.Tensor) -> None:
+    """Require a tensor of integers of any width.
+
+    Raises:
+        DTypeError: no dense tensor, or no integers.
+    """
+    require_dense(codes, "codes")
+    if codes.dtype not in _INTEGERS:
+        got = str(codes.dtype).removeprefix("torch.")
+        text = f"codes must be integers, got {got}; convert them, for example with .long()"
+        raise DTypeError(text)
+
+
 def require_codes(
     codes: torch.Tensor, rank: int, *, code_shape: tuple[int, ...] = ()
 ) -> torch.Tensor:
@@ -40,13 +54,10 @@ def require_codes(
         The codes, int64.
 
     Raises:
-        DTypeError: not integers.
+        DTypeError: no dense tensor, or no integers.
         ShapeError: another number of axes, or other sizes of the last ones.
     """
-    if codes.dtype not in _INTEGERS:
-        got = str(codes.dtype).removeprefix("torch.")
-        text = f"codes must be integers, got {got}; convert them, for example with .long()"
-        raise DTypeError(text)
+    require_integers(codes)
     shape = tuple(codes.shape)
     if len(shape) != rank + len(code_shape) or shape[rank:] != code_shape:
         last = f", the last of sizes {code_shape}" if code_shape else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
+from certvq.nn._core.dense import require_dense
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -56,8 +57,9 @@ class Layout:
 
         Raises:
             ShapeError: wrong rank, or a feature axis of another size.
-            DTypeError: numbers that are not float64, float32, bfloat16 or float16.
+            DTypeError: no dense tensor of float64, float32, bfloat16 or float16.
         """
+        require_dense(latents, "latents")
         shape = tuple(latents.shape)
         if len(shape) != self.rank or shape[self.feature_axis] != dim:
             text = (

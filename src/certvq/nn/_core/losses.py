@@ -9,8 +9,21 @@ from typing import Any
 import torch
 
 
+def saturated(loss: torch.Tensor) -> torch.Tensor:
+    """Return the loss, or the greatest number of its type where it is beyond that.
+
+    Example:
+        >>> saturated(torch.tensor(torch.inf)) == torch.finfo(torch.float32).max
+        tensor(True)
+    """
+    return loss.clamp(max=torch.finfo(loss.dtype).max)
+
+
 def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Return the mean of the squared differences, in float32 or wider; 0 for empty tensors.
+
+    Squares and sums that overflow give the greatest number of that type, and not infinity, whose
+    product with a weight of 0 is NaN.
 
     Args:
         left: any shape and float type.
@@ -22,7 +35,7 @@ def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """
     wide = wide_of(left, right)
     difference = left.to(wide) - right.to(wide)
-    return difference.square().sum() / max(1, difference.numel())
+    return saturated(difference.square().sum() / max(1, difference.numel()))
 
 
 def known_mean_square(
@@ -57,7 +70,9 @@ class _KnownMeanSquare(torch.autograd.Function):
 
     @staticmethod
     def forward(left: torch.Tensor, right: torch.Tensor, sqdist: torch.Tensor) -> torch.Tensor:
-        return (sqdist.sum() / max(1, left.numel())).to(wide_of(left, right))
+        wide = wide_of(left, right)
+        mean = sqdist.sum() / max(1, left.numel())
+        return mean.clamp(max=torch.finfo(wide).max).to(wide)
 
     @staticmethod
     def setup_context(

@@ -7,6 +7,7 @@ not know of codebooks.
 import torch
 
 from certvq.errors import DTypeError, ShapeError
+from certvq.nn._core.dense import require_dense
 
 PADDING = -1
 """The code of a place that holds no latent; no quantizer has a code vector for it."""
@@ -23,11 +24,12 @@ def kept_rows(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor 
         int64 (M,), increasing; None where all are kept.
 
     Raises:
-        DTypeError: not bool.
+        DTypeError: no dense tensor of bool.
         ShapeError: another shape.
     """
     if mask is None:
         return None
+    require_dense(mask, "mask")
     if mask.dtype != torch.bool:
         got = str(mask.dtype).removeprefix("torch.")
         text = (

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.codes import Sizes, require_codes, require_range
+from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
 from certvq.nn._core.layout import find_layout
+from certvq.nn._core.losses import saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse, register
+from certvq.nn._core.options import checked
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -29,7 +31,9 @@ class Quantized(NamedTuple):
             codebook's type of number; zero where a mask says padding.
         codes: int64, the latents' shape without the feature axis, followed by the axes of the codes
             of one token if it has several; `PADDING` where a mask says so.
-        loss: scalar; what training adds to the reconstruction loss.
+        loss: scalar; what training adds to the reconstruction loss. In eval mode it is finite for
+            all finite latents and weights: a mean or a sum beyond the greatest number of its type
+            counts as that number.
     """
 
     quantized: torch.Tensor
@@ -53,6 +57,7 @@ class Found(NamedTuple):
     figures: dict[str, torch.Tensor]
 
 
+@checked
 class BaseQuantizer(nn.Module, abc.ABC):
     """A layer that replaces latents by code vectors, whatever the tokens know of each other.
 
@@ -111,6 +116,7 @@ class BaseQuantizer(nn.Module, abc.ABC):
         return {name: float(value) for name, value in self.latest.items()}
 
 
+@checked
 class Quantizer(BaseQuantizer):
     """A layer that replaces each token by a code vector of its own.
 
@@ -227,7 +233,7 @@ class Quantizer(BaseQuantizer):
         """Return codes with all places of `code_shape`, where some may be left out.
 
         Args:
-            codes: as a caller of `decode` gives them, not yet checked.
+            codes: integers, as a caller of `decode` gives them; their shape is not yet checked.
         """
         return codes
 
@@ -256,7 +262,7 @@ class Quantizer(BaseQuantizer):
 
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask.
-            DTypeError: latents that are not floats, or a mask that is not bool.
+            DTypeError: latents that are no dense tensor of floats, or a mask that is none of bool.
             NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
                 process; in train mode also latents so large that sums over the batch could
                 overflow. No state has changed then, nor after any other exception: see
@@ -278,7 +284,7 @@ class Quantizer(BaseQuantizer):
         return Quantized(
             self._layout.restore(vectors, grid),
             codes.reshape(*grid, *self.code_shape),
-            found.loss,
+            found.loss if self.training else saturated(found.loss),
         )
 
     @torch.no_grad()
@@ -294,7 +300,7 @@ class Quantizer(BaseQuantizer):
 
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask.
-            DTypeError: latents that are not floats, or a mask that is not bool.
+            DTypeError: latents that are no dense tensor of floats, or a mask that is none of bool.
             NonFiniteError: NaN or infinity in the latents or the codebook.
         """
         tokens = self._layout.tokens(x, self.dim)
@@ -315,11 +321,12 @@ class Quantizer(BaseQuantizer):
             Vectors in the layer's layout; bit for bit those that `forward` returned.
 
         Raises:
-            DTypeError: codes that are not integers, or a mask that is not bool.
+            DTypeError: codes that are no dense tensor of integers, or a mask that is none of bool.
             ShapeError: wrong number of axes, or shape of the mask.
             CodeRangeError: a code outside ``range(K)``; names the first place.
         """
         rank = self._layout.rank - 1
+        require_integers(codes)
         wide = require_codes(self.complete_codes(codes), rank, code_shape=self.code_shape)
         grid = tuple(wide.shape[:rank])
         kept = kept_rows(mask, grid)

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class EachLevel:
     """Add the gradients that the levels' own estimators send to the latents.

@@ -13,11 +13,13 @@ from torch.nn import functional
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 from certvq.nn._core.similarity import chunks, similarity
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import straight_through
 
 
+@checked
 @dataclass(frozen=True)
 class Gumbel(Estimator):
     """Draw the codes of train mode with probabilities ``softmax(s / temperature)``.

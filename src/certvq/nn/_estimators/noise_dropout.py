@@ -9,8 +9,10 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class NoiseDropout:
     """Move each entry of a code vector by uniform noise, with a given probability.

@@ -13,12 +13,14 @@ from torch.nn import functional
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 from certvq.nn._estimators.estimator import Estimator
 
 _SHORTEST = 1e-6
 """Directions shorter than this are divided by it instead of their length."""
 
 
+@checked
 @dataclass(frozen=True)
 class Reparam(Estimator):
     """Add to the latent a vector of the error's length, in the error's direction plus noise.

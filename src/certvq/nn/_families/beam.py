@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._families.vector_quantize import VectorQuantize
 
 
+@checked
 @dataclass(frozen=True)
 class Beam:
     """Keep the best partial sums of each token, instead of the best one, from level to level.

@@ -13,12 +13,14 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
 _MOST_BITS = 30
 """A vector of more entries than 2^30 does not fit into the memory of most machines."""
 
 
+@checked
 class BinaryMapper(Quantizer):
     """Turn logits of bits into one of 2^bits one-hot vectors.
 

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import add_over_processes, together
+from certvq.nn._core.options import checked
 
 MOST_BITS = 20
 """Bits whose joint distribution is held at once: 2^20 numbers."""
@@ -22,6 +23,7 @@ _CHUNK = 2**22
 """Numbers in the table of half of the bits that are held at once."""
 
 
+@checked
 @dataclass(frozen=True)
 class Entropy:
     """Push each latent to one code, and a batch to all codes.
@@ -86,7 +88,7 @@ def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
     ``ln(1 + exp(-|a|)) + |a| / (1 + exp(|a|))``; a latent has the sum of those of its bits.
 
     Args:
-        logits: (N, D), finite, float32 or float64.
+        logits: (N, D), float32 or float64; infinite ones have entropy 0.
 
     Returns:
         Scalar; 0 where N is 0.
@@ -95,7 +97,7 @@ def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
         >>> round(float(sample_entropy(torch.zeros(5, 3))) / math.log(2), 4)
         3.0
     """
-    size = logits.abs()
+    size = logits.abs().clamp_(max=torch.finfo(logits.dtype).max)  # infinity times 0 is NaN
     bits = functional.softplus(-size) + size * torch.sigmoid(-size)
     return bits.sum() / max(1, len(logits))
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.nn._core.options import checked
 from certvq.nn._families.evolution import Evolution
 from certvq.nn._families.lfq import LFQ
 
@@ -45,6 +46,7 @@ class Generation(NamedTuple):
     fitness: float
 
 
+@checked
 class EvoLFQ(nn.Module):
     """Encode data to bits, decode bits, and search for bits whose data are fit.
 

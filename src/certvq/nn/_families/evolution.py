@@ -11,8 +11,10 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class Evolution:
     """Keep the fittest; let the winners of small tournaments have children, some bits flipped.

@@ -13,6 +13,7 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.activations import find_activation
@@ -26,6 +27,7 @@ _SPREAD = math.sqrt(12.0)
 _TANH_MOMENTS = Moments.spread(math.pi**2 / 12)
 
 
+@checked
 class FSP(Quantizer):
     """Bring each feature into [0, 1] and replace it by the midpoint of its bin.
 

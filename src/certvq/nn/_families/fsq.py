@@ -11,6 +11,7 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.noise_dropout import NoiseDropout
 from certvq.nn._estimators.through_bound import Bound, through_bound
@@ -23,6 +24,7 @@ _MOST_LEVELS = 4096
 """Most levels of one feature; each has an exact threshold of its own."""
 
 
+@checked
 class FSQ(Quantizer):
     """Bound each feature and round it to the nearest of its levels.
 

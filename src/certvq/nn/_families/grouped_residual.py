@@ -9,12 +9,14 @@ from typing import cast
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
 from certvq.nn._families.product import ProductQuantize
 from certvq.nn._families.residual import Residual
 
 
+@checked
 class GroupedResidual(ProductQuantize):
     """Cut the features into slices, each with a residual quantizer of its own.
 

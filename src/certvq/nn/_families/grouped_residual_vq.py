@@ -10,12 +10,14 @@ from typing import Any, cast
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout
 from certvq.nn._families.product import ProductQuantize
 from certvq.nn._families.residual_vq import ResidualVQ
 
 
+@checked
 class GroupedResidualVQ(ProductQuantize):
     """Cut the features into slices of one size, each with a residual quantizer of its own.
 

@@ -11,9 +11,11 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import Sizes
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
 
+@checked
 class Heads(Quantizer):
     """Cut each latent into slices and quantize all of them by one and the same quantizer.
 

@@ -18,9 +18,10 @@ from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.losses import mean_square
+from certvq.nn._core.losses import mean_square, saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import BaseQuantizer, Found, Quantized
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.estimator import Estimator
@@ -50,6 +51,7 @@ class _Step:
     found: Found
 
 
+@checked
 class HierarchicalVQ(BaseQuantizer):
     """Quantize a coarse picture of the latents, then what it leaves over on finer and finer grids.
 
@@ -194,7 +196,7 @@ class HierarchicalVQ(BaseQuantizer):
         places = torch.arange(len(tokens), device=tokens.device)
         vectors = estimator.estimate(tokens, self._tokens(total, kept), places, self.generator)
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
-        return Quantized(self._layout.restore(rows, grid), codes, loss)
+        return Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
 
     @torch.no_grad()
     def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -15,6 +15,7 @@ from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import known_mean_square, wide_of
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.cells import find_cells
@@ -23,6 +24,7 @@ from certvq.nn._families.radix import join_digits, require_levels, split_codes
 from certvq.nn._families.thresholds import count_below
 
 
+@checked
 class LatentQuantize(Quantizer):
     """Replace each feature by the nearest of its own learned values.
 

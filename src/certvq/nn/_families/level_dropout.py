@@ -11,8 +11,10 @@ import torch
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.distributed import copy_from_first
+from certvq.nn._core.options import checked
 
 
+@checked
 @dataclass(frozen=True)
 class LevelDropout:
     """Use only the first levels in train mode, a random number of them.

@@ -14,6 +14,7 @@ from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.bit_entropy import Entropy, batch_entropy, sample_entropy
@@ -27,6 +28,7 @@ _SAFE = 2.0**40
 _ENTROPY = Entropy()
 
 
+@checked
 class LFQ(Quantizer):
     """Replace each feature by plus or minus a constant, after its sign.
 
@@ -162,6 +164,8 @@ class LFQ(Quantizer):
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         if self.soft_clamp is not None:
             wide = torch.tanh(wide / self.soft_clamp) * self.soft_clamp
+        if self.spherical and not self.training:  # train mode refuses what overflows here
+            wide = wide / wide.detach().abs().amax(dim=-1, keepdim=True).clamp(min=1.0)
         return functional.normalize(wide, dim=-1) * self.scale if self.spherical else wide
 
     def entropies(

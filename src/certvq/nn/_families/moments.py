@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 
 _LEAST_SPREAD = 1e-8
 """Standard deviations below this count as this, so that a constant feature has finite moments."""
 
 
+@checked
 @dataclass(frozen=True)
 class Moments:
     """Draw mean, variance, skewness and excess kurtosis of each feature towards targets.
@@ -21,7 +23,8 @@ class Moments:
     Mathematics, over a batch and each feature: ``m`` the mean, ``v`` the variance with ``N - 1``
     in the denominator, ``y = (z - m) / sqrt(v)``, ``s = mean y^3``, ``k = mean y^4 - 3``;
     the loss is the sum of ``weight * mean over features of (moment - target)^2``. A batch of fewer
-    than two tokens has no variance, and loss 0.
+    than two tokens has no variance, and loss 0. So that fourth powers stay finite, latents beyond a
+    quarter of the fourth root of the greatest number of their type, 1e9 in float32, count as that.
 
     Attributes:
         targets: of m, v, s and k; finite.
@@ -62,6 +65,8 @@ class Moments:
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the loss of tokens (N, D), a scalar in float32 or wider."""
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+        most = torch.finfo(wide.dtype).max ** 0.25 / 4.0
+        wide = wide.clamp(-most, most)
         if len(wide) < 2:
             return wide.sum() * 0.0
         variance, mean = torch.var_mean(wide, dim=0)

@@ -19,6 +19,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._core import random as _random
 from certvq.nn._core.losses import mean_square
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.vector_quantize import VectorQuantize
@@ -29,6 +30,7 @@ _BLOCK = 2**22
 """Numbers of transformed code vectors that are held at a time."""
 
 
+@checked
 @dataclass(frozen=True)
 class Neural:
     """Adapt the codebooks of all levels but the first to each token's partial sum.
@@ -118,6 +120,7 @@ def _linear(
     return layer
 
 
+@checked
 class NeuralCodebook(Quantizer):
     """Quantize by code vectors that depend on the sum of earlier levels' vectors.
 

@@ -13,10 +13,12 @@ from torch import nn
 from certvq.errors import CodeRangeError, NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, spread_sizes
 from certvq.nn._core.losses import mean_square
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._core.transaction import all_or_nothing
 
 
+@checked
 class ProductQuantize(Quantizer):
     """Cut the features into slices and quantize each by a quantizer of its own.
 

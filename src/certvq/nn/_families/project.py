@@ -13,9 +13,11 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import Sizes
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
 
+@checked
 class Project(Quantizer):
     """Map latents to fewer features, quantize there, and map back.
 

@@ -12,9 +12,10 @@ from torch.nn import functional
 from certvq.assign import Assignment
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core import random as _random
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.mask import PADDING
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.straight_through import straight_through
 from certvq.nn._families.search import decisions, search
@@ -23,6 +24,7 @@ _EPS = 1e-5
 """What is added to the variance of a latent's entries."""
 
 
+@checked
 class RandomProjectionQuantizer(Quantizer):
     """Give each latent the codes that frozen random projections of it are nearest to.
 
@@ -170,12 +172,14 @@ class RandomProjectionQuantizer(Quantizer):
             Scalar, the mean over latents and codebooks; 0 where all is padding.
 
         Raises:
-            ShapeError: wrong latents, or codes of another shape.
+            ShapeError, DTypeError: wrong latents, or codes of another shape or no integers.
+            NonFiniteError: NaN or infinity in the latents.
             CodeRangeError: a code outside ``range(K)`` that is not padding.
 
         Cost: O(N H K) time, O(N K) memory.
         """
         tokens = self._layout.tokens(x, self.dim)
+        require_integers(codes)
         grid = (*self._layout.grid(x), *self.code_shape)
         if tuple(codes.shape) != grid:
             text = f"codes must have the shape {grid}, as of `encode`, got {tuple(codes.shape)}"

@@ -12,10 +12,12 @@ from torch import nn
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+@checked
 @dataclass(frozen=True)
 class Refine:
     """Mix each spread map with a convolution of it: ``(1 - ratio) x + ratio conv(x)``.

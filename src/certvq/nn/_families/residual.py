@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.codes import Sizes, require_range, spread_sizes
+from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
 from certvq.nn._core.distributed import any_process, raise_together
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.mask import PADDING
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
@@ -32,6 +33,7 @@ _STRAIGHT = StraightThrough()
 _SAFE = 2.0**40
 
 
+@checked
 class Residual(Quantizer):
     """Quantize latents, then what is left over, and so on.
 
@@ -262,8 +264,9 @@ class Residual(Quantizer):
 
     def complete_codes(self, codes: torch.Tensor) -> torch.Tensor:
         """Fill levels that are left out at the end with `PADDING`; see `Quantizer`."""
+        require_integers(codes)
         axis = codes.ndim - len(self.code_shape)
-        if axis < 0 or codes.is_floating_point() or not 0 < codes.shape[axis] < self.code_shape[0]:
+        if axis < 0 or not 0 < codes.shape[axis] < self.code_shape[0]:
             return codes
         shape = list(codes.shape)
         shape[axis] = self.code_shape[0] - shape[axis]

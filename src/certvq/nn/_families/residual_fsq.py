@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
@@ -24,6 +25,7 @@ from certvq.nn._families.scaled import Scaled
 _STRAIGHT = StraightThrough()
 
 
+@checked
 class ResidualFSQ(Residual):
     """Round to a grid, and what is left over to finer and finer grids.
 
@@ -110,6 +112,7 @@ class ResidualFSQ(Residual):
         return torch.tanh(wide / reach) * reach
 
 
+@checked
 class GroupedResidualFSQ(GroupedResidual):
     """Cut the features into slices of one size, each with a `ResidualFSQ` of its own.
 

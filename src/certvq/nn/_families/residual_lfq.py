@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
@@ -19,6 +20,7 @@ from certvq.nn._families.residual import Residual
 _STRAIGHT = StraightThrough()
 
 
+@checked
 class ResidualLFQ(Residual):
     """Take signs, and then the signs of what is left over, at half the scale.
 
@@ -86,6 +88,7 @@ class ResidualLFQ(Residual):
         )
 
 
+@checked
 class GroupedResidualLFQ(GroupedResidual):
     """Cut the features into slices of one size, each with a `ResidualLFQ` of its own.
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
@@ -19,6 +20,7 @@ from certvq.nn._families.sim_vq import SimVQ
 _STRAIGHT = StraightThrough()
 
 
+@checked
 class ResidualSimVQ(Residual):
     """Quantize by one mapped codebook what the codebooks before it left over.
 

@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.gradient import Gradient
+from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
@@ -23,6 +24,7 @@ from certvq.nn._families.vector_quantize import VectorQuantize
 _STRAIGHT = StraightThrough()
 
 
+@checked
 class ResidualVQ(Residual):
     """Quantize by one codebook what the codebooks before it left over.
 

@@ -7,10 +7,12 @@ found.
 import torch
 
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
 
 
+@checked
 class Rotated(Wrapper):
     """Quantize latents after a fixed random rotation, and rotate the vectors back.
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
 
 
+@checked
 class Scaled(Wrapper):
     """Quantize latents divided by a scale, and multiply the vectors by it.
 

@@ -15,6 +15,7 @@ from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.losses import mean_square
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough, straight_through
@@ -28,6 +29,7 @@ _UNSTEADY = (
 )
 
 
+@checked
 class SimVQ(Quantizer):
     """Replace each latent by the provably nearest of the mapped code vectors.
 

@@ -31,6 +31,7 @@ from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import learn, observe
 from certvq.nn._core.operators import assign_operator
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._core.unit import unit_rows
@@ -52,6 +53,7 @@ _USAGE_DECAY = 0.99
 """Decay of the running counts where no `EMA` option gives one."""
 
 
+@checked
 class VectorQuantize(Quantizer):
     """Replace each latent by the provably nearest code vector.
 
@@ -141,7 +143,6 @@ class VectorQuantize(Quantizer):
     ) -> None:
         super().__init__(dim, layout=layout)
         _require_options(codebook_size, commitment_weight, metric)
-        _require_strategies(update=update, start=start, revive=revive, estimator=estimator)
         _require_agreement(metric, update, affine, regularizers)
         self._codebook_size = codebook_size
         self.metric = metric
@@ -325,6 +326,8 @@ class VectorQuantize(Quantizer):
         Raises:
             ShapeError, DTypeError: wrong latents, codes or mask.
             CodeRangeError: a code outside ``range(K)``.
+            NonFiniteError: NaN or infinity in the latents or the codebook, or latents so large that
+                sums over the batch could overflow.
 
         Cost: O(N K D) time, one chunk of memory.
         """
@@ -339,9 +342,14 @@ class VectorQuantize(Quantizer):
         if kept is not None:
             tokens, wanted = tokens[kept], wanted[kept]
         require_range(wanted, self.codebook_size)
-        return _similarity.cross_entropy(
-            self._points(tokens), self.code_vectors(), wanted, self.metric
-        )
+        vectors = self.code_vectors()
+        wide = torch.promote_types(torch.promote_types(tokens.dtype, vectors.dtype), torch.float32)
+        error = check_batch(tokens.detach(), vectors.detach(), wide, where="cross_entropy")
+        if error is not None and self.metric == "cosine":
+            error = finite_error(vectors.detach(), "codebook") or finite_error(tokens.detach())
+        if error is not None:
+            raise error
+        return _similarity.cross_entropy(self._points(tokens), vectors, wanted, self.metric)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -507,20 +515,6 @@ def _require_options(codebook_size: int, commitment_weight: float, metric: str) 
     if metric not in METRICS:
         text = f"metric must be 'euclidean' or 'cosine', got {metric!r}"
         raise OptionError(text)
-
-
-def _require_strategies(**given: object) -> None:
-    kinds = {
-        "update": (EMA, Gradient, Online),
-        "start": (KMeans, Uniform),
-        "revive": (Revive, type(None)),
-        "estimator": (Estimator,),
-    }
-    for name, value in given.items():
-        if not isinstance(value, kinds[name]):
-            known = ", ".join(kind.__name__.replace("NoneType", "None") for kind in kinds[name])
-            text = f"{name} must be an object of {known}, got {value!r}; write it with brackets"
-            raise OptionError(text)
 
 
 def _require_agreement(

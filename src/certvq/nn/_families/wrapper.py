@@ -12,9 +12,11 @@ import torch
 from certvq.errors import NonFiniteError
 from certvq.nn._core.codes import Sizes
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
 
+@checked
 class Wrapper(Quantizer):
     """A quantizer of one part, whose latents are changed, and whose vectors are changed back.
 

@@ -10,10 +10,12 @@ from typing import ClassVar
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.options import checked
 from certvq.nn._core.similarity import negative_entropy
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 
 
+@checked
 @dataclass(frozen=True)
 class Diversity(Regularizer):
     """Reward a high entropy of the soft use of the codes over the batch.

@@ -11,10 +11,12 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.options import checked
 from certvq.nn._core.unit import unit_rows
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 
 
+@checked
 @dataclass(frozen=True)
 class Orthogonal(Regularizer):
     """Push code vectors towards being orthogonal.
