@@ -374,7 +374,7 @@ def test_repr_shows_the_options():
     ("options", "message"),
     [
         ({"update": EMA}, "update must be an object of EMA, Gradient, Online, got <class"),
-        ({"update": "ema"}, "got 'ema'; write it with brackets"),
+        ({"update": "ema"}, "got 'ema' for VectorQuantize; write it with brackets"),
         ({"start": None}, "start must be an object of KMeans, Uniform, got None"),
         ({"revive": True}, "revive must be an object of Revive, None, got True"),
         ({"estimator": RotationTrick}, "estimator must be an object of Estimator"),

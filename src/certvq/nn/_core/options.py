@@ -71,7 +71,7 @@ def checked(cls: _Class) -> _Class:
             if name in hints and not _is(value, hints[name]):
                 text = (
                     f"{name} must be {_describe(hints[name])}, got {_shown(value)} for "
-                    f"{cls.__name__}; {_remedy(value)}"
+                    f"{cls.__name__}; {_remedy(value, hints[name])}"
                 )
                 raise OptionError(text)
         plain(self, *args, **kwargs)
@@ -142,7 +142,7 @@ def _describe(hint: Any) -> str:
 
 
 def _is_object(hint: Any) -> bool:
-    return typing.get_origin(hint) is None and hint not in _NAMES
+    return isinstance(hint, type) and typing.get_origin(hint) is None and hint not in _NAMES
 
 
 def _shown(value: Any) -> str:
@@ -151,8 +151,9 @@ def _shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-def _remedy(value: Any) -> str:
-    if isinstance(value, type):
+def _remedy(value: Any, hint: Any) -> str:
+    objects = any(map(_is_object, (hint, *typing.get_args(hint))))
+    if objects and isinstance(value, type | str):
         return "write it with brackets"
     if isinstance(value, torch.Tensor | np.ndarray):
         return "use .item() or .tolist()"

@@ -7,6 +7,7 @@ Must not know of any family.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def all_or_nothing(
         return
     parts = list(module.modules())
     undo = [*_tensors(parts), *_generators(parts, tokens.device)]
-    undo += [part.remember() for part in parts if hasattr(type(part), "remember")]
+    undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
     outer = _running.modules
     _running.modules = outer | {id(part) for part in parts}
     try:
