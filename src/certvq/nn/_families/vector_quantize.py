@@ -88,7 +88,8 @@ class VectorQuantize(RankedCodebook):
     rounded. An estimator that samples (`Gumbel`) replaces the codes of train mode.
     ``quantized == decode(codes)`` bit for bit, in eval mode, and in train mode with every estimator
     but `Reparam`. With several processes (`torch.distributed`) the codebook is the same on all of
-    them.
+    them. Averages, moments and inner steps are those of one process with all latents, but for the
+    order of additions; k-means and revived codes look at the latents of the first process alone.
     Ties: the lowest index.
 
     Example:
