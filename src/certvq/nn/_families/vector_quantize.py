@@ -93,6 +93,7 @@ class VectorQuantize(RankedCodebook):
     Ties: the lowest index.
 
     Example:
+        >>> from certvq.nn import Uniform
         >>> layer = VectorQuantize(2, 3, start=Uniform()).eval()
         >>> _ = layer.codebook.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, 0.5]]))
         >>> quantized, codes, loss = layer(torch.tensor([[[1.0, -0.5], [0.9, 0.8]]]))
