@@ -123,3 +123,18 @@ def test_wrong_input_is_named():
         ours.get_codes_from_indices(torch.zeros(3, 1, 1, 3, dtype=torch.int64))
     with pytest.raises(CodeRangeError, match="got 9"):
         ours.get_output_from_indices(torch.full((2, 1, 1, 3), 9))
+
+
+def test_volumes_are_cut_along_the_channels():
+    """The original fails."""
+    options = {"dim": 4, "groups": 2, "num_quantizers": 2, "codebook_size": 8}
+    ours = GroupedResidualVQ(**options, accept_3d_fmap=True).eval()
+    flat = GroupedResidualVQ(**options).eval()
+    flat.load_state_dict(ours.state_dict())
+    x = latents(2, 12, 4)
+    volume = x.movedim(-1, 1).unflatten(-1, (2, 3, 2))
+    quantized, indices, _ = ours(volume)
+    expected, codes, _ = flat(x)
+    assert torch.equal(quantized.flatten(2).movedim(1, -1), expected)
+    assert torch.equal(indices.flatten(2, 4), codes)
+    assert torch.equal(ours.get_output_from_indices(indices), quantized)

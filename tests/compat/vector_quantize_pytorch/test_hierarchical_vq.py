@@ -140,8 +140,12 @@ def test_bad_batches_change_nothing(snapshot, unchanged):
         ours(latents((2, 5, 9)))
     with pytest.raises(DTypeError, match="x must be floats, got int64"):
         ours(torch.zeros(2, 4, 9, dtype=torch.int64))
-    with pytest.raises(ShapeError, match=r"mask must be bool of shape \(2, 9\)"):
+    with pytest.raises(ShapeError, match=r"mask must have the shape .*\(2, 9\), got \(2, 8\)"):
         ours(latents((2, 4, 9)), mask=torch.ones(2, 8, dtype=torch.bool))
+    with pytest.raises(DTypeError, match="mask must be bool.*got float32"):
+        ours(latents((2, 4, 9)), mask=torch.ones(2, 9))
+    with pytest.raises(ShapeError, match="lens must lie in 0 to 9, got 10 at position 1"):
+        ours(latents((2, 4, 9)), lens=torch.tensor([1, 10]))
     with pytest.raises(OptionError, match="decoded by get_output_from_indices"):
         ours(latents((2, 4, 9)), indices=torch.zeros(1))
     mask = torch.ones(2, 9, dtype=torch.bool)
@@ -165,8 +169,8 @@ def test_bad_indices_are_named():
     ("keywords", "text"),
     [
         ({"accept_image_fmap": True, "accept_3d_fmap": True}, "at most one of"),
-        ({"nested_dropout": 1.5}, "got 1.5 and 1"),
-        ({"nested_dropout_min_levels": 0}, "got 0.0 and 0"),
+        ({"nested_dropout": 1.5}, r"nested_dropout must lie in \[0, 1\], got 1.5"),
+        ({"nested_dropout_min_levels": 0}, "min_levels must be at least 1, got 0"),
         ({"codebook_size": (8, 9, 8)}, "do not share a codebook, got"),
         ({"scales": [3, 1]}, "from coarse to fine"),
     ],

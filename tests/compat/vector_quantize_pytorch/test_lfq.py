@@ -7,7 +7,7 @@ import torch
 
 from certvq.compat.vector_quantize_pytorch import LFQ
 from certvq.compat.vector_quantize_pytorch._lfq import LossBreakdown, Return
-from certvq.errors import CodeRangeError, OptionError, ShapeError
+from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch")
 
@@ -177,7 +177,31 @@ def test_wrong_input_is_named():
     ours = LFQ(dim=4)
     with pytest.raises(ShapeError, match=r"dim=4 features, got shape \(1, 2, 5\)"):
         ours(torch.zeros(1, 2, 5))
-    with pytest.raises(ShapeError, match=r"mask must have shape \(1, 2\), got \(1, 3\)"):
+    with pytest.raises(ShapeError, match=r"mask must have the shape .*\(1, 2\), got \(1, 3\)"):
         ours(torch.zeros(1, 2, 4), mask=torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(DTypeError, match="mask must be bool.*got float32"):
+        ours(torch.zeros(1, 2, 4), mask=torch.ones(1, 2))
     with pytest.raises(CodeRangeError, match=r"range\(16\), got 16"):
         ours.indices_to_codes(torch.tensor([[16]]))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"spherical": True}, {"commitment_loss_weight": 1.0}], ids=str
+)
+def test_losses_are_finite_or_refused(options):
+    """The original's are NaN or infinite."""
+    layer = LFQ(dim=4, **options)
+    with pytest.raises(NonFiniteError, match=r"at most .* in magnitude.*got 3e\+38 at row 1, col"):
+        layer(torch.tensor([[[1.0, 2.0, 3.0, 4.0], [1.0, 3e38, -3e38, 0.0]]]))
+    for size in (1e5, 1e10, 1e17, 2e18):
+        latents = (size * torch.tensor([[[1.0, -1.0, 0.5, 1e-9]]])).requires_grad_()
+        result, terms = layer(latents, return_loss_breakdown=True)
+        assert all(torch.isfinite(each).all() for each in (*result, *terms))
+        (result.quantized.sum() + result.entropy_aux_loss).backward()
+        assert torch.isfinite(latents.grad).all()
+        assert result.indices.tolist() == [[0b1011]]
+    latents = torch.tensor([[[1.0, 3e38, -3e38, 0.0]]])
+    assert layer.eval()(latents).indices.tolist() == [[0b1100]]
+    padded = torch.tensor([[[1.0, -2.0, 3.0, 4.0], [1.0, 3e38, -3e38, 0.0]]])
+    result = layer.train()(padded, mask=torch.tensor([[True, False]]))
+    assert torch.isfinite(result.entropy_aux_loss)

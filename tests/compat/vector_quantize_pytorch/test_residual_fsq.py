@@ -173,3 +173,24 @@ def test_wrong_input_is_named():
         ours.get_codes_from_indices(torch.tensor([[[-1, 0]]]))
     with pytest.raises(ShapeError, match="dim=4"):
         GroupedResidualFSQ(dim=4, groups=2, levels=[4, 4], num_quantizers=2)(torch.zeros(1, 2, 3))
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_groups_agree_on_the_axis_of_features(image):
+    options = {"dim": 6, "groups": 2, "levels": [5, 5, 3], "num_quantizers": 2}
+    with pytest.raises(OptionError, match="must agree on whether features are on axis 1"):
+        GroupedResidualFSQ(**options, accept_image_fmap=image, is_channel_first=not image)
+
+
+def test_groups_of_images_decode_what_forward_gave():
+    """The original puts the groups side by side along the height."""
+    layer = GroupedResidualFSQ(
+        dim=4,
+        groups=2,
+        levels=[5, 3],
+        num_quantizers=2,
+        accept_image_fmap=True,
+        is_channel_first=True,
+    )
+    quantized, indices = layer.eval()(torch.randn(2, 4, 5, 3))
+    assert torch.equal(layer.get_output_from_indices(indices.movedim(2, -1)), quantized)

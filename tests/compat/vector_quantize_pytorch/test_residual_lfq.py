@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.compat.vector_quantize_pytorch import GroupedResidualLFQ, ResidualLFQ
-from certvq.errors import OptionError, ShapeError
+from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch")
 
@@ -143,3 +143,60 @@ def test_wrong_input_is_named():
         ResidualLFQ(dim=2, **options)(torch.zeros(1, 2, 4))
     with pytest.raises(ShapeError, match="dim=4"):
         GroupedResidualLFQ(dim=4, groups=2, **options)(torch.zeros(1, 2, 3))
+
+
+def test_losses_are_finite_or_refused():
+    layer = ResidualLFQ(dim=4, codebook_size=16, num_quantizers=3)
+    with pytest.raises(NonFiniteError, match=r"at most .* in magnitude.*got 3e\+38 at row 1, col"):
+        layer(torch.tensor([[[1.0, 2.0, 3.0, 4.0], [1.0, 3e38, -3e38, 0.0]]]))
+    assert all(torch.isfinite(each).all() for each in layer(torch.full((1, 2, 4), 1e17)))
+    assert torch.isfinite(layer.eval()(torch.full((1, 2, 4), 3e38))[0]).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_images_are_the_originals(groups, training):
+    """Features on axis 1 with four axes and more, as levels without a map take them."""
+    options = {"codebook_size": 16, "num_quantizers": 3}
+    torch.manual_seed(0)
+    if groups == 1:
+        ours, theirs = (each(dim=4, **options) for each in (ResidualLFQ, original.ResidualLFQ))
+    else:
+        options |= {"dim": 8, "groups": 2, "accept_image_fmap": True}
+        ours, theirs = (
+            each(**options) for each in (GroupedResidualLFQ, original.GroupedResidualLFQ)
+        )
+    ours, theirs = ours.train(training), theirs.train(training)
+    x = torch.randn(2, 4 * groups, 5, 3)
+    found, expected = ours(x), theirs(x)
+    assert torch.equal(found[1], expected[1])
+    for mine, other in zip(found, expected, strict=True):
+        assert mine.shape == other.shape
+        torch.testing.assert_close(mine.float(), other.float(), rtol=1e-4, atol=1e-4)
+    back = ours.get_output_from_indices(found[1])
+    assert torch.equal(back if groups > 1 else back.movedim(-1, 1), found[0])
+
+
+def test_images_with_a_map():
+    """Features stay on axis 1; the original fails."""
+    ours = ResidualLFQ(dim=6, codebook_size=16, num_quantizers=2)
+    flat = torch.randn(2, 15, 6)
+    image = flat.movedim(-1, 1).unflatten(-1, (5, 3))
+    found, expected = ours(image), ours(flat)
+    assert torch.equal(found[0].flatten(2).movedim(1, -1), expected[0])
+    assert torch.equal(found[1].flatten(1, 2), expected[1])
+    with pytest.raises(Exception):  # noqa: B017 (whatever it is)
+        original.ResidualLFQ(dim=6, codebook_size=16, num_quantizers=2)(image)
+    mask = torch.ones(2, 5, 3, dtype=torch.bool)
+    assert torch.equal(ours(image, mask=mask)[2], found[2])
+    with pytest.raises(DTypeError, match="mask must be bool"):
+        ours(image, mask=mask.float())
+    with pytest.raises(OptionError, match="excludes channel_first=False"):
+        GroupedResidualLFQ(
+            dim=8,
+            groups=2,
+            codebook_size=16,
+            num_quantizers=2,
+            accept_image_fmap=True,
+            channel_first=False,
+        )

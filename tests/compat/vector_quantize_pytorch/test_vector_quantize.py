@@ -240,7 +240,9 @@ def test_several_nearest_codes(training, options, layout):
     theirs, ours = (m.train(training) for m in pair({**options, **arranged}))
     x = draw(shape, 1).requires_grad_()
     same(ours(x, topk=3), theirs(x, topk=3))
-    assert ours(x, topk=99)[1].shape[-1] == 11
+    assert ours(x, topk=11)[1].shape[-1] == 11
+    with pytest.raises(OptionError, match="topk must be at most codebook_size=11, got 12"):
+        ours(x, topk=12)
 
 
 @pytest.mark.parametrize(
@@ -487,7 +489,6 @@ def test_float64_stays_exact():
             {"vq_bridge": torch.nn.Identity(), **STILL, "learnable_codebook": False},
             "vq_bridge needs",
         ),
-        ({"codebook": 3}, "has no keyword 'codebook'"),
     ],
     ids=str,
 )
@@ -509,7 +510,7 @@ def test_wrong_arguments_are_named():
         layer(x, mask=torch.ones(2, dtype=torch.bool))
     with pytest.raises(OptionError, match="mask and lens say the same"):
         layer(x, mask=torch.ones(2, 3, dtype=torch.bool), lens=torch.tensor([1, 2]))
-    with pytest.raises(OptionError, match="topk=0 must be at least 1"):
+    with pytest.raises(OptionError, match="topk must be at least 1, got 0"):
         layer(x, topk=0)
     with pytest.raises(CodeRangeError, match=r"range\(11\), got -1"):
         layer.get_codes_from_indices(torch.tensor([[-1]]))
@@ -530,3 +531,26 @@ def test_codes_are_certified_where_the_originals_are_wrong():
     exact = certvq.assign(x.reshape(-1, 6), ours.codebook).codes
     assert torch.equal(codes.flatten(), exact)
     assert float((theirs(x)[1] != codes).float().mean()) > 0.1
+
+
+def test_shapes_that_would_be_broadcast_are_named():
+    layer = VectorQuantize(6, 11)
+    before = layer.codebook.clone()
+    with pytest.raises(ShapeError, match=r"codebook must have shape \(11, 6\), got \(1, 6\)"):
+        layer.codebook = torch.zeros(1, 6)
+    with pytest.raises(ShapeError, match=r"ema_update_weight must be .*\(11,\).*got \(1,\)"):
+        layer(draw((2, 3, 6), 1), ema_update_weight=torch.ones(1))
+    layer.eval()
+    assert torch.equal(layer.codebook, before)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'codebook'"):
+        VectorQuantize(6, 11, codebook=3)
+
+
+def test_arguments_may_come_without_names():
+    """As the original takes them."""
+    given = (6, 11, 4, 2, True, 0.7, 1e-4, True, False, 5, True, True)
+    layer, theirs = VectorQuantize(*given), Original(*given)
+    assert layer.codebook.shape == theirs.codebook.shape == (2, 11, 4)
+    assert (layer.options.decay, layer.options.eps) == (0.7, 1e-4)
+    assert layer.freeze_codebook
+    assert layer.options.use_cosine_sim

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._families.binary_mapper import (
     BinaryMapper as Mapper,
 )
@@ -43,6 +45,7 @@ class BinaryMapper(nn.Module):
         Fleuret, "The Free Transformer", 2025, arXiv 2510.17558.
     """
 
+    @checked()
     def __init__(
         self,
         bits: int = 1,
@@ -87,6 +90,7 @@ class BinaryMapper(nn.Module):
 
         Raises:
             OptionError: neither or both are given.
+            DTypeError, CodeRangeError: indices that are not integers, or out of range.
         """
         if (indices is None) == (one_hot is None):
             text = "log_prob needs either indices or one_hot, got " + (
@@ -96,7 +100,8 @@ class BinaryMapper(nn.Module):
         if one_hot is not None:
             indices = one_hot.argmax(dim=-1)
         assert indices is not None
-        each = code_log_probability(logits, indices.long())
+        codes = require_range(require_codes(indices, indices.ndim), self.num_codes)
+        each = code_log_probability(logits, codes)
         return each.sum(dim=-1) if sum_bits else each
 
     def forward(
@@ -118,6 +123,7 @@ class BinaryMapper(nn.Module):
         if logits.shape[-1] != self.bits:
             text = f"logits must have {self.bits} entries in the last axis, got {logits.shape[-1]}"
             raise ShapeError(text)
+        require(temperature=temperature)
         rows = logits.reshape(-1, self.bits)
         error = self.quantizer.token_error(rows.detach())
         if error is not None:

@@ -4,52 +4,49 @@ In: a seed or none. Out: how many levels are used, the same on all processes. Mu
 quantizers.
 """
 
-import math
 import random
-from dataclasses import dataclass
 
 import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import add_over_processes
 
+_SEEDS = 10_000
+
 
 def shared_seed(device: torch.device) -> int:
     """Draw a seed that all processes have, from torch's default generator."""
-    drawn = torch.randint(0, 10_000, (), device=device)
+    drawn = torch.randint(0, _SEEDS, (), device=device)
     return int(add_over_processes(drawn))
 
 
-@dataclass(frozen=True)
-class QuantizeDropout:
-    """Use the first levels only, a random number of them.
+class Depth:
+    """How many levels a training step uses, drawn as the original draws it.
 
-    Attributes:
+    Args:
         levels: how many there are.
-        cutoff_index: the last level that is always used.
-        multiple_of: numbers of levels are rounded up to a multiple of this.
+        dropout: whether levels are dropped at all.
+        cutoff: place of the last level that is always used.
+        multiple_of: depths are multiples of this, or all levels.
 
     Raises:
         OptionError: an option out of its range.
     """
 
-    levels: int
-    cutoff_index: int
-    multiple_of: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.cutoff_index < self.levels:
-            text = (
-                f"quantize_dropout_cutoff_index must lie in range({self.levels}), got "
-                f"{self.cutoff_index}"
-            )
+    def __init__(self, levels: int, *, dropout: bool, cutoff: int, multiple_of: int) -> None:
+        if not 0 <= cutoff < levels:
+            text = f"quantize_dropout_cutoff_index must lie in range({levels}), got {cutoff}"
             raise OptionError(text)
-        if self.multiple_of < 1:
-            text = f"quantize_dropout_multiple_of must be at least 1, got {self.multiple_of}"
-            raise OptionError(text)
+        self.levels = levels
+        self.dropout = dropout and levels > 1
+        self.cutoff = cutoff
+        self.multiple_of = multiple_of
 
-    def depth(self, seed: int) -> int:
+    def draw(self, seed: int | None, device: torch.device, *, training: bool) -> int:
         """Return how many levels are used."""
-        draw = random.Random(seed)  # noqa: S311 (a depth, no secret; the original's sequence)
-        last = draw.randrange(self.cutoff_index, self.levels)
-        return min(self.levels, math.ceil((last + 1) / self.multiple_of) * self.multiple_of)
+        if not (training and self.dropout):
+            return self.levels
+        chosen = shared_seed(device) if seed is None else seed
+        last = random.Random(chosen).randrange(self.cutoff, self.levels)  # noqa: S311 (no secret)
+        whole = -(-(last + 1) // self.multiple_of) * self.multiple_of
+        return min(self.levels, whole)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ
 from certvq.errors import OptionError, ShapeError
 
@@ -56,6 +57,7 @@ class EvoLFQ(nn.Module):
     generator the populations are those of the original.
     """
 
+    @checked()
     def __init__(
         self,
         encoder: nn.Module,
@@ -169,6 +171,7 @@ class EvoLFQ(nn.Module):
         self, population: torch.Tensor, mutation_rate: float | None = None, is_sign: bool = False
     ) -> torch.Tensor:
         """Flip some bits."""
+        require(mutation_rate=mutation_rate)
         rate = self.mutation_rate if mutation_rate is None else mutation_rate
         flips = torch.rand_like(population.float()) < rate
         return torch.where(flips, -population if is_sign else 1.0 - population, population)
@@ -197,6 +200,12 @@ class EvoLFQ(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the next population and how fit this one is."""
         del kwargs
+        require(
+            tournament_size=tournament_size,
+            mutation_rate=mutation_rate,
+            elitism_count=elitism_count,
+            batch_size=batch_size,
+        )
         size = self.tournament_size if tournament_size is None else tournament_size
         elites = self.elitism_count if elitism_count is None else elitism_count
         parts = pop_bits.split(len(pop_bits) if batch_size is None else batch_size)
@@ -225,6 +234,7 @@ class EvoLFQ(nn.Module):
         Raises:
             OptionError: neither `pop_bits` nor `shape` is given.
         """
+        require(pop_size=pop_size, generations=generations)
         if pop_bits is None:
             if shape is None:
                 text = "evolve needs pop_bits or shape, got neither"

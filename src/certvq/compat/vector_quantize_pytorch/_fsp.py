@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from certvq import nn as families
+from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked, require
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._families.radix import join_digits, split_codes
 
 _PRESETS: dict[str, families.Moments | None] = {
@@ -45,6 +47,7 @@ class FSP(nn.Module):
     Guarantee: that of `certvq.nn.FSP`, for the latents as projected.
     """
 
+    @checked(channel_first=FLAG)
     def __init__(
         self,
         levels: Sequence[int],
@@ -83,13 +86,24 @@ class FSP(nn.Module):
             self.project_out = nn.Linear(self.codebook_dim, self.dim, bias=projection_has_bias)
 
     def level_indices_to_indices(self, level_indices: torch.Tensor) -> torch.Tensor:
-        """Return the indices (...) of bins (..., codebook_dim)."""
-        bins = level_indices.long().movedim(-1, 0)
+        """Return the indices (...) of bins (..., codebook_dim).
+
+        Raises:
+            ShapeError: another number of features.
+            CodeRangeError: a bin that there is not.
+        """
+        if level_indices.shape[-1] != self.codebook_dim:
+            text = (
+                f"level_indices must have {self.codebook_dim} features, got shape "
+                f"{tuple(level_indices.shape)}"
+            )
+            raise ShapeError(text)
+        bins = require_range(level_indices.long(), self.quantizer.levels).movedim(-1, 0)
         return self._narrow(join_digits(bins, self.quantizer.levels))
 
     def indices_to_level_indices(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the bins (..., codebook_dim) of indices (...)."""
-        bins = split_codes(indices.long(), self.quantizer.levels)
+        bins = split_codes(require_codes(indices, indices.ndim), self.quantizer.levels)
         return self._narrow(bins.movedim(0, -1))
 
     def indices_to_act_value(self, indices: torch.Tensor) -> torch.Tensor:
@@ -139,6 +153,7 @@ class FSP(nn.Module):
         return codes.to(torch.int32) if self.codebook_size <= 1 << 31 else codes
 
     def _require_eps(self, eps: float | None) -> None:
+        require(eps=eps)
         least = 1 / (2 * max(self.quantizer.levels))
         if eps is not None and eps >= least:
             text = (

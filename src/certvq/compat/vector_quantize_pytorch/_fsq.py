@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
@@ -20,7 +21,7 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
@@ -57,6 +58,7 @@ class FSQ(nn.Module):
 
     orthogonal_rot: torch.Tensor
 
+    @checked(channel_first=FLAG)
     def __init__(
         self,
         levels: Sequence[int],
@@ -167,7 +169,7 @@ class FSQ(nn.Module):
         Raises:
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(indices.long(), self.codebook_size)
+        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
         dtype = self._dtype()
         codes = self.turned_back(self._points(wide.reshape(-1), dtype))
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape

@@ -17,11 +17,8 @@ def keep_codebooks(keep: bool | None, num_codebooks: int) -> bool:
     """Say whether indices have an axis for the codebooks.
 
     Raises:
-        OptionError: several codebooks without an axis, or none at all.
+        OptionError: several codebooks without an axis.
     """
-    if num_codebooks < 1:
-        text = f"num_codebooks must be at least 1, got {num_codebooks}"
-        raise OptionError(text)
     if keep is None:
         return num_codebooks > 1
     if num_codebooks > 1 and not keep:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError, ShapeError
@@ -31,6 +32,7 @@ class GroupedResidualVQ(nn.Module):
     Guarantee: that of `ResidualVQ` in each group.
     """
 
+    @checked(codebook_size=SIZES)
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **kwargs: Any
     ) -> None:
@@ -54,7 +56,7 @@ class GroupedResidualVQ(nn.Module):
     @property
     def split_dim(self) -> int:
         """The feature axis."""
-        return 1 if self.accept_image_fmap else -1
+        return 1 if self._parts()[0].channel_first else -1
 
     def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors of each group and level, (groups, q, b, ..., d).

@@ -11,14 +11,17 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
+from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer, VectorQuantize
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.mask import among_padding
+from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._families import scales as _scales
 from certvq.nn._families.refine import Refine, Refinement
@@ -50,6 +53,7 @@ class HierarchicalVQ(nn.Module):
     Guarantee: each code is the nearest one to the average as computed.
     """
 
+    @checked(codebook_size=SIZES, channel_first=FLAG)
     def __init__(
         self,
         *,
@@ -67,17 +71,13 @@ class HierarchicalVQ(nn.Module):
         **keywords: Any,
     ) -> None:
         super().__init__()
-        if accept_image_fmap and accept_3d_fmap:
-            text = "at most one of accept_image_fmap and accept_3d_fmap may be set"
-            raise OptionError(text)
-        if not 0.0 <= nested_dropout <= 1.0 or nested_dropout_min_levels < 1:
-            text = (
-                "nested_dropout must lie in [0, 1] and nested_dropout_min_levels be at least 1, "
-                f"got {nested_dropout} and {nested_dropout_min_levels}"
-            )
-            raise OptionError(text)
+        require_one_layout(accept_image_fmap=accept_image_fmap, accept_3d_fmap=accept_3d_fmap)
         axes = 2 if accept_image_fmap else 3 if accept_3d_fmap else 1
-        self.keywords = LevelKeywords.read(_DEFAULTS | keywords)
+        unknown = sorted(keywords.keys() - _KEYWORDS)
+        if unknown:
+            text = f"unexpected keyword arguments {unknown}"
+            raise TypeError(text)
+        self.keywords = LevelKeywords(**_DEFAULTS | keywords)
         self.dim = dim
         self.spatial_dims = axes
         self.channel_first = channel_first
@@ -101,6 +101,25 @@ class HierarchicalVQ(nn.Module):
         """The quantizer of each scale."""
         parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
         return parts * self.num_levels if self.shared_codebook else parts
+
+    def get_vq(self, level_index: int) -> VectorQuantize:
+        """Return the quantizer of a scale, one of `levels`."""
+        return self.levels[level_index]
+
+    def pool_residual(
+        self, t: torch.Tensor, level_shape: Sequence[int], mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the averages (b, c, ...) of latents (b, c, ...), and which of them there are."""
+        kept_rows(mask, (len(t), *t.shape[2:]))
+        scale = tuple(level_shape)
+        return _scales.average(t, mask, scale), _scales.present(mask, scale)
+
+    def upsample_to_full(
+        self, q: torch.Tensor, full_shape: Sequence[int], level_index: int
+    ) -> torch.Tensor:
+        """Return vectors (b, c, ...) of a scale on the whole grid, refined."""
+        with torch.autocast(q.device.type, enabled=False):
+            return self.refinement(_scales.spread(q, tuple(full_shape)), level_index)
 
     def train(self, mode: bool = True) -> "HierarchicalVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
@@ -131,6 +150,7 @@ class HierarchicalVQ(nn.Module):
         Raises:
             ShapeError, DTypeError, NonFiniteError: as for `certvq.nn.HierarchicalVQ`.
         """
+        require(sample_codebook_temp=sample_codebook_temp)
         if indices is not None:
             text = "indices are decoded by get_output_from_indices, not by forward"
             raise OptionError(text)
@@ -141,7 +161,7 @@ class HierarchicalVQ(nn.Module):
             raise_together(self._error(tokens), x.device)
         with all_or_nothing(self, tokens):
             partial, codes, losses = self._descend(maps, mask, sample_codebook_temp)
-        cutoff = self._cutoff(x.device)
+        cutoff = self.sample_nested_cutoff(x.device)
         used = self.num_levels if cutoff is None else cutoff + 1
         total, loss = partial[used - 1], torch.stack(losses[:used]).mean()
         if mask is not None:
@@ -173,8 +193,9 @@ class HierarchicalVQ(nn.Module):
         full = _scales.full_size(self.level_shapes, None, size)
         total = None
         for level, each in enumerate(indices):
-            absent = each == PADDING
-            rows = each.long().masked_fill(absent, 0)
+            wide = require_codes(each, each.ndim)
+            absent = wide == PADDING
+            rows = wide.masked_fill(absent, 0)
             require_range(rows, self.codebook_sizes[level])
             vectors = self.levels[level].decode_tokens(rows.reshape(-1))
             vectors = vectors.masked_fill(absent.reshape(-1, 1), 0.0)
@@ -197,19 +218,15 @@ class HierarchicalVQ(nn.Module):
         if not x.is_floating_point():
             text = f"x must be floats, got {str(x.dtype).removeprefix('torch.')}"
             raise DTypeError(text)
+        grid = (len(maps), *maps.shape[2:])
         if lens is not None:
             if mask is not None or self.spatial_dims != 1:
                 text = "lens goes with one axis and no mask"
                 raise OptionError(text)
-            mask = torch.arange(maps.shape[2], device=x.device) < lens.to(x.device)[:, None]
+            mask = mask_of_lengths(lens.to(x.device), grid)
         if mask is None:
             return maps, None
-        if tuple(mask.shape) != (len(maps), *maps.shape[2:]) or mask.dtype != torch.bool:
-            text = (
-                f"mask must be bool of shape {(len(maps), *maps.shape[2:])}, got {mask.dtype} of "
-                f"shape {tuple(mask.shape)}"
-            )
-            raise ShapeError(text)
+        kept_rows(mask, grid)
         mask = mask.to(x.device)
         return maps.masked_fill(~mask[:, None], 0.0), mask
 
@@ -265,10 +282,9 @@ class HierarchicalVQ(nn.Module):
 
     def _spread(self, vectors: torch.Tensor, level: int, full: tuple[int, ...]) -> torch.Tensor:
         maps = vectors.reshape(-1, *self.level_shapes[level], self.dim).movedim(-1, 1)
-        with torch.autocast(maps.device.type, enabled=False):
-            return self.refinement(_scales.spread(maps, full), level)
+        return self.upsample_to_full(maps, full, level)
 
-    def _cutoff(self, device: torch.device) -> int | None:
+    def sample_nested_cutoff(self, device: torch.device) -> int | None:
         """Draw the last scale that is used, as the original does from a seed."""
         least = self.nested_dropout_min_levels
         if not self.training or self.nested_dropout <= 0.0 or least >= self.num_levels:
@@ -283,7 +299,7 @@ class HierarchicalVQ(nn.Module):
     ) -> None:
         for level, part in enumerate(self.levels[: len(self.parts)]):
             old = "vq." if self.shared_codebook else f"vqs.{level}."
-            take_layer_state(state_dict, f"{prefix}{old}", f"{prefix}parts.{level}.", part)
+            take_layer_state(state_dict, f"{prefix}{old}", {f"{prefix}parts.{level}.": part})
         for name in [name for name in state_dict if name.startswith(f"{prefix}phi_")]:
             place, _, kind = name.removeprefix(f"{prefix}phi_").partition(".conv.")
             number = place.partition(".")[2] or "0"
@@ -298,6 +314,15 @@ _DEFAULTS: dict[str, Any] = {
     "threshold_ema_dead_code": 2,
     "sample_codebook_temp": 0.1,
     "orthogonal_reg_max_codes": 128,
+}
+
+_KEYWORDS = _DEFAULTS.keys() | {
+    "sync_codebook",
+    "commitment_weight",
+    "kmeans_iters",
+    "stochastic_sample_codes",
+    "orthogonal_reg_weight",
+    "orthogonal_reg_active_codes_only",
 }
 
 

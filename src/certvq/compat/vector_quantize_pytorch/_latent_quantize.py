@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from certvq.compat.vector_quantize_pytorch._checks import SIZES, WEIGHT, checked, integer, optional
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
@@ -21,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
 
 
 class LatentQuantize(nn.Module):
@@ -47,6 +48,12 @@ class LatentQuantize(nn.Module):
     they were found with.
     """
 
+    @checked(
+        levels=SIZES,
+        codebook_dim=integer(),
+        commitment_loss_weight=optional(WEIGHT),
+        quantization_loss_weight=optional(WEIGHT),
+    )
     def __init__(
         self,
         levels: Sequence[int] | int,
@@ -143,7 +150,7 @@ class LatentQuantize(nn.Module):
         Raises:
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(indices.long(), self.codebook_size)
+        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         codes = self.quantizer.decode_tokens(wide.reshape(-1))
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
@@ -216,7 +223,7 @@ def _require_levels(levels: Sequence[int] | int, codebook_dim: int) -> tuple[int
             text = f"codebook_dim must be at least 1 where levels is one number, got {codebook_dim}"
             raise OptionError(text)
         return (levels,) * codebook_dim
-    if codebook_dim > 0 and codebook_dim != len(levels):
+    if codebook_dim not in (-1, len(levels)):
         text = f"codebook_dim must be the number of levels, {len(levels)}, got {codebook_dim}"
         raise OptionError(text)
     return tuple(levels)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from certvq.errors import ShapeError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.layout import require_floats
 
 
@@ -73,3 +73,17 @@ def find_grid(switches: Switches, rank: int) -> Grid:
         raise ShapeError(text)
     first = wanted > 3 or not switches.channel_last
     return Grid(1 if first or rank == 2 else 2)
+
+
+def require_one_layout(*, accept_image_fmap: bool, accept_3d_fmap: bool) -> None:
+    """Refuse images and volumes at once.
+
+    Raises:
+        OptionError: both are asked for.
+    """
+    if accept_image_fmap and accept_3d_fmap:
+        text = (
+            "at most one of accept_image_fmap and accept_3d_fmap may be True, got both; latents "
+            "are (b, c, h, w) or (b, c, d, h, w)"
+        )
+        raise OptionError(text)

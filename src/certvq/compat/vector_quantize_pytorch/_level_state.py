@@ -1,34 +1,39 @@
-"""The original's state of one level put where certvq's level expects it.
+"""The original's state of one layer put where certvq's layers expect it.
 
 In: a state dict of the original. Out: the same dict with certvq's names. Must not know of classes
-that hold levels.
+that hold layers.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from certvq.compat.vector_quantize_pytorch._state import has_layer, layer_state
+from certvq.compat.vector_quantize_pytorch._state import BUFFERS, MOMENTS, has_layer, layer_state
 from certvq.nn import VectorQuantize
 
+_KNOWN = {*BUFFERS, *MOMENTS}
 
-def take_layer_state(state: dict[str, Any], old: str, new: str, level: VectorQuantize) -> None:
-    """Replace, in place, the original's entries of one codebook by certvq's, if they are there.
+
+def take_layer_state(state: dict[str, Any], old: str, layers: Mapping[str, VectorQuantize]) -> None:
+    """Replace, in place, the original's entries of one layer by certvq's, if they are there.
 
     Args:
         state: a state dict.
         old: where the original keeps the layer, up to the dot before ``_codebook``.
-        new: where certvq keeps it, up to the dot.
-        level: what shall load it; where it sums no tokens, sums are left out, and what the original
-            does not have stays as it is.
+        layers: what shall load each of its codebooks, by where certvq keeps it, up to the dot. One
+            that sums no tokens gets no sums, and what the original does not have stays as it is.
 
     Raises:
         FileFormatError: a part of the original's state is missing.
     """
     if not has_layer(state, old):
         return
-    found: dict[str, Any] = dict(layer_state(state, old))
-    for name in ("statistics.sums", "statistics.pending_sums"):
-        found[name] = found[name][:, : level.statistics.sums.shape[1]]
-    for name in [name for name in state if name.startswith(f"{old}_codebook.")]:
-        del state[name]
-    for name, value in level.state_dict().items():
-        state[f"{new}{name}"] = found.get(name, value)
+    for head, (new, level) in enumerate(layers.items()):
+        found: dict[str, Any] = dict(layer_state(state, old, head=head))
+        for name in ("statistics.sums", "statistics.pending_sums"):
+            found[name] = found[name][:, : level.statistics.sums.shape[1]]
+        for name, value in level.state_dict().items():
+            state[f"{new}{name}"] = found.get(name, value)
+    start = f"{old}_codebook."
+    for name in [name for name in state if name.startswith(start)]:
+        if name.removeprefix(start).removesuffix("_needs_init") in _KNOWN:
+            del state[name]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
@@ -21,7 +22,8 @@ from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
 from certvq.nn import exchange
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._families.rotated import Rotated, multiply
 
@@ -101,6 +103,7 @@ class LFQ(Renamed):
     renames: ClassVar[dict[str, str | None]] = {"mask": None}
     orthogonal_rot: torch.Tensor
 
+    @checked()
     def __init__(
         self,
         *,
@@ -128,7 +131,7 @@ class LFQ(Renamed):
     ) -> None:
         super().__init__()
         bits = _require_bits(dim, codebook_size)
-        _require_options(frac_per_sample_entropy, soft_clamp_input_value, codebook_scale)
+        _require_clamp(soft_clamp_input_value, codebook_scale)
         self.keep_num_codebooks_dim = keep_codebooks(keep_num_codebooks_dim, num_codebooks)
         self.quantizer = Mapped(bits, scale=codebook_scale, spherical=spherical, entropy=None)
         self.codebook_size = 2**bits
@@ -189,7 +192,7 @@ class LFQ(Renamed):
         Raises:
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(indices.long(), self.codebook_size)
+        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
         codes = self.corners(wide.reshape(-1))
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.codebook_dim * self.num_codebooks)
@@ -219,16 +222,17 @@ class LFQ(Renamed):
 
         Raises:
             ShapeError: another size of the feature axis, or of the mask.
-            NonFiniteError: NaN or infinity.
+            DTypeError: a mask that is not bool.
+            NonFiniteError: NaN or infinity; in train mode also latents so large that a loss could
+                overflow.
         """
         first = x.ndim >= 4 if self.channel_first is None else self.channel_first
         tokens, grid = as_tokens(x, channel_first=first)
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        if mask is not None and tuple(mask.shape) != grid:
-            text = f"mask must have shape {grid}, got {tuple(mask.shape)}"
-            raise ShapeError(text)
+        kept = kept_rows(mask, grid)
+        require(inv_temperature=inv_temperature)
         latents = self.project_in(tokens)[0]
         if self.soft_clamp_input_value is not None:
             limit = self.soft_clamp_input_value
@@ -237,10 +241,11 @@ class LFQ(Renamed):
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         if self.orthogonal_rotation:
             rows = multiply(rows, self.orthogonal_rot)
+        self._require_losses(rows.detach(), kept)
         indices = self.quantizer.encode_tokens(rows.detach())
         corners = self.quantizer.decode_tokens(indices)
         scaled = self.quantizer.latents(rows)
-        breakdown = self._terms(scaled, corners, inv_temperature, mask)
+        breakdown = self._terms(scaled, corners, inv_temperature, kept)
         codes = exchange(self.activation(scaled) if self.training else scaled, corners)
         codes = self._turned_back(codes).to(latents.dtype)
         out = self.project_out(codes.reshape(1, -1, self.codebook_dim * self.num_codebooks))
@@ -253,20 +258,30 @@ class LFQ(Renamed):
         )
         return (result, breakdown) if return_loss_breakdown else result
 
+    def _require_losses(self, rows: torch.Tensor, kept: torch.Tensor | None) -> None:
+        """Refuse latents of which a loss in train mode could overflow; see `certvq.nn.LFQ`."""
+        if not self.training:
+            return
+        if kept is not None:
+            rows = rows.unflatten(0, (-1, self.num_codebooks))[kept].flatten(0, 1)
+        error = self.quantizer.token_error(rows)
+        if error is not None:
+            raise error
+
     def _terms(
         self,
         scaled: torch.Tensor,
         corners: torch.Tensor,
         inv_temperature: float,
-        mask: torch.Tensor | None,
+        kept: torch.Tensor | None,
     ) -> LossBreakdown:
         zero = torch.zeros((), device=scaled.device)
         if not self.training:
             return LossBreakdown(zero, zero, zero)
         shape = (-1, self.num_codebooks, self.codebook_dim)
         scaled, corners = scaled.reshape(shape), corners.reshape(shape)
-        if mask is not None:
-            scaled, corners = scaled[mask.reshape(-1)], corners[mask.reshape(-1)]
+        if kept is not None:
+            scaled, corners = scaled[kept], corners[kept]
         commitment = zero
         if self.commitment_loss_weight > 0.0:
             commitment = functional.mse_loss(scaled, corners.to(scaled.dtype))
@@ -304,10 +319,7 @@ def _require_bits(dim: int | None, codebook_size: int | None) -> int:
     return codebook_size.bit_length() - 1
 
 
-def _require_options(fraction: float, soft_clamp: float | None, scale: float) -> None:
-    if not 0.0 < fraction <= 1.0:
-        text = f"frac_per_sample_entropy must lie above 0 and at most at 1, got {fraction}"
-        raise OptionError(text)
+def _require_clamp(soft_clamp: float | None, scale: float) -> None:
     if soft_clamp is not None and soft_clamp < scale:
         text = f"soft_clamp_input_value must be at least codebook_scale={scale}, got {soft_clamp}"
         raise OptionError(text)

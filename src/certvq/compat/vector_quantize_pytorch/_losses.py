@@ -8,6 +8,7 @@ from collections import namedtuple
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._heads import Heads
 from certvq.compat.vector_quantize_pytorch._layer import Hit, Layer
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.nn import PADDING
@@ -26,9 +27,10 @@ class Losses(nn.Module):
     """What `VectorQuantize` knows about losses; its attributes are keywords of the original."""
 
     layers: nn.ModuleList
+    _heads: Heads
     codebook_size: int
     options: Options
-    separate_codebook_per_head: bool
+    heads: int
     learnable_codebook: bool
     has_commitment_loss: bool
     commitment_weight: float
@@ -41,10 +43,6 @@ class Losses(nn.Module):
 
     def _each(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
-
-    def _own(self, codes: torch.Tensor) -> list[torch.Tensor]:
-        """Cut codes (N, h) into those of each codebook."""
-        return list(codes.unbind(dim=1)) if self.separate_codebook_per_head else [codes.reshape(-1)]
 
     def _losses(
         self,
@@ -94,7 +92,7 @@ class Losses(nn.Module):
         """Return the mean cross entropy against codes (N, h); -1 is left out."""
         metric = "cosine" if self.options.use_cosine_sim else "euclidean"
         total, count = hits[0].points.new_zeros((), dtype=torch.float32), 0
-        for hit, own in zip(hits, self._own(wanted), strict=True):
+        for hit, own in zip(hits, self._heads.own(wanted), strict=True):
             given = own != PADDING
             require_range(own[given], self.codebook_size)
             number = int(given.sum())

@@ -1,4 +1,4 @@
-"""The original's keywords of one `VectorQuantize`, as certvq's strategies.
+"""The original's keywords of how a codebook learns, as certvq's strategies.
 
 In: keywords. Out: options of `certvq.nn.VectorQuantize`, or a named error where they contradict
 each other. Must not hold state.
@@ -18,7 +18,11 @@ from certvq.nn import EMA, Affine, Gradient, KMeans, Online, Revive, Uniform
 
 @dataclass(frozen=True)
 class Options:
-    """Keywords of the original that are about how a codebook learns; its names and defaults."""
+    """Keywords of the original that are about how a codebook learns; its names and defaults.
+
+    Raises:
+        OptionError: keywords that contradict each other.
+    """
 
     decay: float = 0.8
     eps: float = 1e-5
@@ -38,6 +42,9 @@ class Options:
     affine_param_codebook_decay: float = 0.9
     sync_update_v: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._require_agreement()
+
     @property
     def averages(self) -> bool:
         """Whether the codebook is a moving average."""
@@ -56,23 +63,21 @@ class Options:
         other = self.directional_reparam or self.straight_through
         return not other if self.rotation_trick is None else self.rotation_trick
 
-    def layer(self, dim: int, codebook_size: int) -> dict[str, Any]:
-        """Return what a layer of certvq is built with.
-
-        Raises:
-            OptionError: keywords that contradict each other, or are out of range.
-        """
-        self._require_agreement()
-        update: EMA | Gradient | Online = EMA(self.decay, self.eps, debias=False)
+    def update(self) -> EMA | Gradient | Online:
+        """Return how the codebook learns."""
         if self.in_place_codebook_optimizer is not None:
-            update = Online(self.in_place_codebook_optimizer, immediate=True)
-        elif self.learns:
-            update = Gradient()
+            return Online(self.in_place_codebook_optimizer, immediate=True)
+        if self.learns:
+            return Gradient()
+        return EMA(self.decay, self.eps, debias=False)
+
+    def layer(self, dim: int, codebook_size: int) -> dict[str, Any]:
+        """Return what a layer of certvq is built with."""
         bound = math.sqrt(6.0 / (codebook_size * dim))
         threshold = self.threshold_ema_dead_code
         return {
             "metric": "cosine" if self.use_cosine_sim else "euclidean",
-            "update": update,
+            "update": self.update(),
             "start": KMeans(self.kmeans_iters) if self.kmeans_init else Uniform(bound),
             "revive": Revive(threshold, unit="tokens") if threshold > 0 else None,
             "affine": (
@@ -108,9 +113,6 @@ class Options:
             ),
             "in_place_codebook_optimizer needs learnable_codebook=True and ema_update=False": (
                 self.in_place_codebook_optimizer is not None and not self.learns
-            ),
-            f"sync_update_v must lie in [0, 1], got {self.sync_update_v}": (
-                not 0.0 <= self.sync_update_v <= 1.0
             ),
             "sync_update_v > 0 needs learnable_codebook=True": (
                 self.sync_update_v > 0.0 and not self.learns

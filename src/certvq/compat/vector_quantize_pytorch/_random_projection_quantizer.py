@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from certvq.assign._validate import require_finite
+from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
+from certvq.nn._core.codes import require_codes
 from certvq.nn._families.random_projection import cross_entropy_each, search_each, unit
 
 _WITHOUT_EFFECT = frozenset(
@@ -76,6 +78,7 @@ class RandomProjectionQuantizer(Renamed):
         "vq.project_out.": None,
     }
 
+    @checked(codebook_dim=SIZE)
     def __init__(
         self,
         *,
@@ -128,7 +131,7 @@ class RandomProjectionQuantizer(Renamed):
         if tuple(indices.shape) != grid:
             text = f"indices must have the shape {grid}, got {tuple(indices.shape)}"
             raise ShapeError(text)
-        wanted = indices.reshape(-1, self.num_codebooks).long()
+        wanted = require_codes(indices, indices.ndim).reshape(-1, self.num_codebooks)
         return cross_entropy_each(directions, self.codebooks, wanted)
 
     def _directions(self, tokens: torch.Tensor) -> torch.Tensor:

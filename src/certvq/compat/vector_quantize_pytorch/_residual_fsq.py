@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
+from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
-from certvq.compat.vector_quantize_pytorch._layers import Depth, draw_seed, vectors_of
+from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._families.grouped_residual import slice_width
@@ -45,6 +47,7 @@ class ResidualFSQ(nn.Module):
     scales: torch.Tensor
     soft_clamp_input_value: torch.Tensor | None
 
+    @checked(num_quantizers=SIZE)
     def __init__(
         self,
         *,
@@ -161,7 +164,9 @@ class ResidualFSQ(nn.Module):
         if self.soft_clamp_input_value is not None:
             limit = self.soft_clamp_input_value
             residual = (residual / limit).tanh() * limit
-        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
+        require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
+        learns = self.training and torch.is_grad_enabled()
+        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=learns)
         total, indices = residual.new_zeros(()), []
         for level in range(depth):
             vectors, found = self._fsq(level)(residual / self.scales[level])
@@ -194,10 +199,18 @@ class GroupedResidualFSQ(nn.Module):
         OptionError: an option out of its range.
     """
 
+    @checked()
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **options: Any
     ) -> None:
         super().__init__()
+        first = bool(options.get("is_channel_first"))
+        if accept_image_fmap != first:
+            text = (
+                "accept_image_fmap and is_channel_first must agree on whether features are on axis "
+                f"1, got {accept_image_fmap} and {first}"
+            )
+            raise OptionError(text)
         width = slice_width(dim, groups)
         self.dim = dim
         self.groups = groups
@@ -221,10 +234,10 @@ class GroupedResidualFSQ(nn.Module):
         return torch.stack([self._group(g).get_codes_from_indices(part) for g, part in parts])
 
     def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (b, ..., d) for indices (g, b, ..., q)."""
+        """Return (b, ..., d) for indices (g, b, ..., q), or with the features on `split_dim`."""
         parts = zip(range(self.groups), indices, strict=True)
         outputs = [self._group(g).get_output_from_indices(part) for g, part in parts]
-        return torch.cat(outputs, dim=self.split_dim)
+        return torch.cat(outputs, dim=-1).movedim(-1, self.split_dim)
 
     def forward(self, x: torch.Tensor, return_all_codes: bool = False) -> tuple[Any, ...]:
         """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes.
@@ -236,7 +249,7 @@ class GroupedResidualFSQ(nn.Module):
         if x.shape[self.split_dim] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        seed = draw_seed(x.device) if self.training else None
+        seed = shared_seed(x.device) if self.training else None
         pieces = x.chunk(self.groups, dim=self.split_dim)
         results = [self._group(g)(piece, return_all_codes, seed) for g, piece in enumerate(pieces)]
         quantized, indices, *codes = zip(*results, strict=True)

@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
+from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
+from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
-from certvq.compat.vector_quantize_pytorch._layers import Depth, draw_seed, vectors_of
+from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.grouped_residual import slice_width
 
 
@@ -27,6 +31,7 @@ class ResidualLFQ(nn.Module):
         quantize_dropout_cutoff_index: place of the last level that is always used.
         quantize_dropout_multiple_of: numbers of levels are multiples of this.
         soft_clamp_input_value: of the first level; halved from level to level.
+        channel_first: whether latents are (b, d, ...); None for where they have four axes or more.
         options: of every level's `LFQ`.
 
     Raises:
@@ -37,6 +42,7 @@ class ResidualLFQ(nn.Module):
     is no map.
     """
 
+    @checked(num_quantizers=SIZE)
     def __init__(
         self,
         *,
@@ -47,6 +53,7 @@ class ResidualLFQ(nn.Module):
         quantize_dropout_cutoff_index: int = 0,
         quantize_dropout_multiple_of: int = 1,
         soft_clamp_input_value: float | None = None,
+        channel_first: bool | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -70,6 +77,7 @@ class ResidualLFQ(nn.Module):
             for level in range(num_quantizers)
         )
         self.dim = dim
+        self.channel_first = channel_first
         self.codebook_size = codebook_size
         self.num_quantizers = num_quantizers
         inner = self._lfq(0).codebook_dim
@@ -121,28 +129,34 @@ class ResidualLFQ(nn.Module):
         """Quantize.
 
         Args:
-            x: (b, n, d).
-            mask: bool (b, n), True for the tokens that losses are about.
+            x: (b, n, d), or (b, d, ...) with four axes and more or with `channel_first`.
+            mask: bool (b, ...), True for the tokens that losses are about.
             return_all_codes: whether the levels' vectors are returned as well.
             rand_quantize_dropout_fixed_seed: decides how many levels are used.
 
         Returns:
-            Vectors as x, indices (b, n, q) with -1 for levels left out, losses (q,), and if asked
-            for, the levels' vectors (q, b, n, d).
+            Vectors as x, indices (b, ..., q) with -1 for levels left out, losses (q,), and if asked
+            for, the levels' vectors (q, b, ..., d).
 
         Raises:
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
-        if x.shape[-1] != self.dim:
+        first = x.ndim >= 4 if self.channel_first is None else self.channel_first
+        tokens, grid = as_tokens(x, channel_first=first)
+        if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        rows = self.project_in(x)
+        kept_rows(mask, grid)
+        among = None if mask is None else mask.reshape(1, -1)
+        rows = self.project_in(tokens)
         residual = rows.to(torch.promote_types(rows.dtype, torch.float32))
-        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
+        require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
+        learns = self.training and torch.is_grad_enabled()
+        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=learns)
         total, indices, losses = residual.new_zeros(()), [], []
         for level in range(depth):
-            found = self._lfq(level)(residual, mask=mask)
+            found = self._lfq(level)(residual, mask=among)
             assert isinstance(found, Return)
             residual = residual - found.quantized.detach()
             total = total + found.quantized
@@ -151,8 +165,8 @@ class ResidualLFQ(nn.Module):
         missing = self.num_quantizers - depth
         indices += [torch.full_like(indices[0], -1)] * missing
         losses += [torch.zeros_like(losses[0])] * missing
-        codes = torch.stack(indices, dim=-1)
-        out = self.project_out(total.to(rows.dtype))
+        codes = torch.stack(indices, dim=-1).reshape(*grid, -1)
+        out = as_features(self.project_out(total.to(rows.dtype)), grid, channel_first=first)
         result = (out, codes, torch.stack(losses, dim=-1))
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
 
@@ -175,10 +189,14 @@ class GroupedResidualLFQ(nn.Module):
         OptionError: an option out of its range.
     """
 
+    @checked()
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **options: Any
     ) -> None:
         super().__init__()
+        if accept_image_fmap and options.get("channel_first") is False:
+            text = "accept_image_fmap=True excludes channel_first=False; features are on axis 1"
+            raise OptionError(text)
         width = slice_width(dim, groups)
         self.dim = dim
         self.groups = groups
@@ -201,10 +219,10 @@ class GroupedResidualLFQ(nn.Module):
         return torch.stack([self._group(g).get_codes_from_indices(part) for g, part in parts])
 
     def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (b, n, d) for indices (g, b, n, q)."""
+        """Return (b, n, d) for indices (g, b, n, q), or with the features on `split_dim`."""
         parts = zip(range(self.groups), indices, strict=True)
         outputs = [self._group(g).get_output_from_indices(part) for g, part in parts]
-        return torch.cat(outputs, dim=self.split_dim)
+        return torch.cat(outputs, dim=-1).movedim(-1, self.split_dim)
 
     def forward(
         self,
@@ -221,7 +239,7 @@ class GroupedResidualLFQ(nn.Module):
         if x.shape[self.split_dim] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        seed = draw_seed(x.device) if self.training else None
+        seed = shared_seed(x.device) if self.training else None
         pieces = x.chunk(self.groups, dim=self.split_dim)
         results = [
             self._group(g)(piece, mask, return_all_codes, seed) for g, piece in enumerate(pieces)

@@ -4,17 +4,17 @@ In: latents (b, ..., d) or (b, d, ...). Out: sums of vectors, indices and losses
 not search by itself.
 """
 
-import math
-import random
 from typing import Any
 
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked, require
+from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
-from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.codes import require_codes
 
 
 class ResidualSimVQ(nn.Module):
@@ -38,6 +38,7 @@ class ResidualSimVQ(nn.Module):
     Guarantee: each level's code is the nearest one to the residual as computed.
     """
 
+    @checked(num_quantizers=SIZE, channel_first=FLAG)
     def __init__(
         self,
         *,
@@ -56,18 +57,12 @@ class ResidualSimVQ(nn.Module):
         if heads != 1:
             text = f"ResidualSimVQ has one head, got heads={heads}; see docs/migration.md"
             raise OptionError(text)
-        if not 0 <= quantize_dropout_cutoff_index < num_quantizers:
-            text = (
-                f"quantize_dropout_cutoff_index must lie in range({num_quantizers}), got "
-                f"{quantize_dropout_cutoff_index}"
-            )
-            raise OptionError(text)
-        if quantize_dropout_multiple_of < 1:
-            text = (
-                "quantize_dropout_multiple_of must be at least 1, got "
-                f"{quantize_dropout_multiple_of}"
-            )
-            raise OptionError(text)
+        self.depth = Depth(
+            num_quantizers,
+            dropout=quantize_dropout,
+            cutoff=quantize_dropout_cutoff_index,
+            multiple_of=quantize_dropout_multiple_of,
+        )
         self.channel_first = channel_first
         self.num_quantizers = num_quantizers
         self.layers = nn.ModuleList(
@@ -81,7 +76,8 @@ class ResidualSimVQ(nn.Module):
             for _ in range(num_quantizers)
         )
         self.codebook_size = codebook_size
-        self.quantize_dropout = quantize_dropout and num_quantizers > 1
+        self.codebook_dim = dim
+        self.quantize_dropout = self.depth.dropout
         self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
         self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
 
@@ -108,7 +104,8 @@ class ResidualSimVQ(nn.Module):
             )
             raise ShapeError(text)
         missing = self.num_quantizers - indices.shape[-1]
-        padded = nn.functional.pad(indices, (0, missing), value=PADDING)
+        wide = require_codes(indices, indices.ndim)
+        padded = nn.functional.pad(wide, (0, missing), value=PADDING)
         each = []
         for layer, level in zip(self._levels(), padded.unbind(-1), strict=True):
             dropped = level == PADDING
@@ -128,7 +125,8 @@ class ResidualSimVQ(nn.Module):
         rand_quantize_dropout_fixed_seed: int | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Return vectors as x, indices (b, ..., q), losses (q,), and all vectors if wanted."""
-        depth = self._depth(x.device, rand_quantize_dropout_fixed_seed)
+        require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
+        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
         residual, vectors, indices, losses = x, [], [], []
         for layer in self._levels()[:depth]:
             quantized, codes, loss = layer(residual)
@@ -154,16 +152,3 @@ class ResidualSimVQ(nn.Module):
         for each in vectors[1:]:
             total = total + each
         return total
-
-    def _depth(self, device: torch.device, seed: int | None) -> int:
-        """Draw the number of levels used, as the original does from the same seed."""
-        if not (self.training and self.quantize_dropout):
-            return self.num_quantizers
-        if seed is None:
-            drawn = torch.randint(0, 10_000, (), device=device)
-            seed = int(add_over_processes(drawn))
-        last = random.Random(seed).randrange(  # noqa: S311 (a depth, no secret)
-            self.quantize_dropout_cutoff_index, self.num_quantizers
-        )
-        whole = self.quantize_dropout_multiple_of
-        return min(self.num_quantizers, math.ceil((last + 1) / whole) * whole)

@@ -10,8 +10,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._depth import QuantizeDropout, shared_seed
-from certvq.compat.vector_quantize_pytorch._level_keywords import Level, LevelKeywords, Unrouted
+from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked, require
+from certvq.compat.vector_quantize_pytorch._depth import Depth
+from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
+from certvq.compat.vector_quantize_pytorch._level import Level, Unrouted
+from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from certvq.nn import (
@@ -25,7 +28,7 @@ from certvq.nn import (
     Residual,
     VectorQuantize,
 )
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.similarity import cross_entropy
@@ -69,6 +72,7 @@ class ResidualVQ(nn.Module):
     Guarantee: that of `certvq.nn.Residual`.
     """
 
+    @checked(codebook_size=SIZES)
     def __init__(
         self,
         *,
@@ -97,6 +101,10 @@ class ResidualVQ(nn.Module):
             text = f"ResidualVQ has one head, got heads={heads}; see docs/migration.md"
             raise OptionError(text)
         sizes = _sizes(codebook_size, num_quantizers)
+        require_one_layout(
+            accept_image_fmap=accept_image_fmap,
+            accept_3d_fmap=vq_kwargs.get("accept_3d_fmap", False),
+        )
         self.keywords = _keywords(vq_kwargs, diveq=diveq, neural=implicit_neural_codebook)
         self.dim = dim
         self.codebook_dim = dim if codebook_dim is None else codebook_dim
@@ -112,10 +120,13 @@ class ResidualVQ(nn.Module):
         self.has_projections = self.codebook_dim != dim
         self.project_in = _linear(dim, self.codebook_dim)
         self.project_out = _linear(self.codebook_dim, dim)
-        self.quantize_dropout = quantize_dropout and self.num_quantizers > 1
-        self.dropout = QuantizeDropout(
-            self.num_quantizers, quantize_dropout_cutoff_index, quantize_dropout_multiple_of
+        self.depth = Depth(
+            self.num_quantizers,
+            dropout=quantize_dropout,
+            cutoff=quantize_dropout_cutoff_index,
+            multiple_of=quantize_dropout_multiple_of,
         )
+        self.quantize_dropout = self.depth.dropout
         if eval_beam_size is not None and beam_size is None:
             text = f"eval_beam_size={eval_beam_size} needs beam_size"
             raise OptionError(text)
@@ -176,7 +187,8 @@ class ResidualVQ(nn.Module):
             )
             raise ShapeError(text)
         missing = self.num_quantizers - indices.shape[-1]
-        codes = nn.functional.pad(indices.long(), (0, missing), value=PADDING)
+        wide = require_codes(indices, indices.ndim)
+        codes = nn.functional.pad(wide, (0, missing), value=PADDING)
         dropped = codes == PADDING
         codes = codes.masked_fill(dropped, 0)
         require_range(codes, self.codebook_sizes)
@@ -215,8 +227,8 @@ class ResidualVQ(nn.Module):
         Args:
             x: (b, ..., dim), or channel first.
             mask: bool (b, ...), True where there is a latent.
-            indices: (b, ..., q); with them only vectors and the cross entropy of these are
-                returned.
+            indices: (b, ..., q), none of them -1; with them only vectors and the cross entropy of
+                these are returned.
             return_all_codes: whether `get_codes_from_indices` is returned too.
             sample_codebook_temp: of codes that are drawn, in place of the constructor's.
             freeze_codebook: whether nothing is learned from this batch.
@@ -225,7 +237,15 @@ class ResidualVQ(nn.Module):
 
         Raises:
             ShapeError, DTypeError, NonFiniteError: as `certvq.nn.Residual`; nothing has changed.
+            CodeRangeError: `indices` out of range, -1 among them.
+            OptionError: an argument out of its range.
         """
+        require(
+            sample_codebook_temp=sample_codebook_temp,
+            freeze_codebook=freeze_codebook,
+            beam_size=beam_size,
+            rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed,
+        )
         whole, kept, grid = self._read(x, mask)
         tokens = self.project_in(whole if kept is None else whole[kept])
         if self.training:
@@ -242,10 +262,10 @@ class ResidualVQ(nn.Module):
 
         if indices is not None:
             given = torch.stack(indices) if isinstance(indices, list) else indices
-            rows = given.reshape(-1, self.num_quantizers)
+            rows = self._given(given, len(whole))
             total, entropy = self._against(tokens, rows if kept is None else rows[kept])
             return back(total), entropy
-        depth = self._depth(x.device, rand_quantize_dropout_fixed_seed)
+        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
         total, codes, losses = self._quantize(
             tokens,
             depth,
@@ -316,11 +336,6 @@ class ResidualVQ(nn.Module):
             )
         return parts
 
-    def _depth(self, device: torch.device, seed: int | None) -> int:
-        if not (self.training and self.quantize_dropout):
-            return self.num_quantizers
-        return self.dropout.depth(shared_seed(device) if seed is None else seed)
-
     def _beam(self, size: int | None) -> Beam | None:
         usual = self.beam_size if self.training else self.eval_beam_size
         width = usual if size is None else size
@@ -374,6 +389,16 @@ class ResidualVQ(nn.Module):
             total = Reparam().estimate(tokens, total, places, None)
         return total, codes, losses
 
+    def _given(self, indices: torch.Tensor, count: int) -> torch.Tensor:
+        """Read the indices that a cross entropy is wanted of, (N, q)."""
+        if indices.numel() != count * self.num_quantizers:
+            text = (
+                f"indices must hold num_quantizers={self.num_quantizers} for each of {count} "
+                f"latents, got shape {tuple(indices.shape)}"
+            )
+            raise ShapeError(text)
+        return require_codes(indices, indices.ndim).reshape(count, self.num_quantizers)
+
     def _against(
         self, tokens: torch.Tensor, codes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -400,7 +425,7 @@ class ResidualVQ(nn.Module):
             place = 0 if self.shared_codebook else level
             inner = "base." if isinstance(part, NeuralCodebook) else ""
             new = f"{prefix}residual.parts.{place}.{inner}"
-            take_layer_state(state_dict, f"{prefix}layers.{level}.", new, _codebook(part))
+            take_layer_state(state_dict, f"{prefix}layers.{level}.", {new: _codebook(part)})
             old = f"{prefix}mlps.{level - 1}."
             for name in [name for name in state_dict if name.startswith(old)]:
                 renamed = f"{prefix}residual.parts.{level}.transform.{name.removeprefix(old)}"
@@ -418,7 +443,7 @@ def _codebook(level: Quantizer) -> VectorQuantize:
 
 def _sizes(codebook_size: int | tuple[int, ...], levels: int | None) -> tuple[int, ...]:
     if isinstance(codebook_size, int):
-        if levels is None or levels < 1:
+        if levels is None:
             text = f"num_quantizers must be at least 1 for one codebook_size, got {levels}"
             raise OptionError(text)
         return (codebook_size,) * levels
@@ -437,6 +462,7 @@ def _network(mlp_kwargs: dict[str, Any] | None) -> dict[str, Any]:
     if unknown:
         text = f"mlp_kwargs may hold {sorted(_MLP)}, got {sorted(unknown)}"
         raise OptionError(text)
+    require(**given)
     return {"depth": given.get("depth", 4), "hidden": given.get("dim_hidden"), "skip": False}
 
 

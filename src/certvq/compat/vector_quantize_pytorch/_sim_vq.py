@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.nn import RotationTrick, StraightThrough
@@ -41,6 +42,7 @@ class SimVQ(Renamed):
         "code_transform.": "quantizer.transform.",
     }
 
+    @checked(channel_first=FLAG)
     def __init__(
         self,
         dim: int,

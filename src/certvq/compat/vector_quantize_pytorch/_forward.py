@@ -1,0 +1,226 @@
+"""What the original's `VectorQuantize` does with a batch.
+
+In: latents (b, n, d), or in the original's other layouts. Out: what the original returns, with
+certified codes. Must not search by itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from certvq.compat.vector_quantize_pytorch._checks import require
+from certvq.compat.vector_quantize_pytorch._gradients import Gradients
+from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
+from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
+from certvq.compat.vector_quantize_pytorch._losses import Losses
+from certvq.compat.vector_quantize_pytorch._padding import among, counted
+from certvq.errors import OptionError, ShapeError
+from certvq.nn import PADDING, Gumbel
+from certvq.nn._core.batch import finite_error
+from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.distributed import raise_together
+
+
+class Forward(Losses):
+    """The forward pass of `VectorQuantize`; its attributes are keywords of the original."""
+
+    dim: int
+    channel_last: bool
+    accept_image_fmap: bool
+    accept_3d_fmap: bool
+    freeze_codebook: bool
+    stochastic_sample_codes: bool
+    sample_codebook_temp: float
+    directional_reparam_variance: float
+    return_zeros_for_masked_padding: bool
+    route_gradients_to_input: bool
+    project_in: nn.Module
+    project_out: nn.Module
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        indices: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+        topk: int | None = None,
+        sample_codebook_temp: float | None = None,
+        freeze_codebook: bool | None = None,
+        return_loss_breakdown: bool = False,
+        codebook_transform_fn: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        ema_update_weight: torch.Tensor | Callable[..., torch.Tensor] | None = None,
+        accum_ema_update: bool = False,
+        ema_update: bool | None = None,
+    ) -> Any:
+        """Quantize as the original's `forward` does; see docs/migration.md for what differs.
+
+        Raises:
+            ShapeError: wrong latents or mask.
+            OptionError: arguments that contradict each other, or are out of range.
+            NonFiniteError: NaN or infinity; no state has changed then.
+        """
+        require(
+            topk=topk,
+            sample_codebook_temp=sample_codebook_temp,
+            freeze_codebook=freeze_codebook,
+            codebook_transform_fn=codebook_transform_fn,
+            accum_ema_update=accum_ema_update,
+            ema_update=ema_update,
+        )
+        frozen = self.freeze_codebook if freeze_codebook is None else freeze_codebook
+        count = self._count(topk)
+        grid = find_grid(self, x.ndim)
+        rows = grid.tokens(x, self.dim)
+        shape = grid.of(x)
+        kept = counted(mask, lens, shape)
+        raise_together(
+            finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
+        )
+        wanted = None if indices is None else self._wanted(indices, len(rows), kept)
+        self._require_weight(ema_update_weight)
+        inside = self.project_in(rows if kept is None else rows[kept])
+        temperature = (
+            self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
+        )
+        search = Search(
+            count, self._sample(temperature), self._transform(codebook_transform_fn, kept)
+        )
+        hits = self._search(inside, search, frozen=frozen)
+        averages = self.options.averages if ema_update is None else ema_update
+        if self.training and not frozen and count is None:
+            self._keep(hits, Keeping(averages, accum_ema_update, ema_update_weight))
+        gradients = self._gradients(x, temperature)
+        vectors = self._heads.together([gradients.of(hit, training=self.training) for hit in hits])
+        codes = self._heads.codes([hit.codes for hit in hits])
+        if wanted is not None:
+            quantized = self._restored(vectors, x, grid, shape, kept)
+            return quantized, self._cross_entropy(hits, wanted)
+        terms = self._losses(hits, codes, shape, kept, frozen=frozen)
+        loss = self._total(terms, x)
+        quantized = self._restored(vectors, x, grid, shape, kept)
+        if count is not None and terms.commitment.ndim:
+            loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
+        extra = () if count is None else (count,)
+        if self.heads > 1:
+            extra = (self.heads,)
+        found = among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
+        result = (quantized, found, loss)
+        return (*result, terms) if return_loss_breakdown else result
+
+    def _wanted(self, indices: torch.Tensor, count: int, kept: torch.Tensor | None) -> torch.Tensor:
+        """Read the codes that a cross entropy is wanted of, (N, h), before anything is learned."""
+        if indices.numel() != count * self.heads:
+            text = (
+                f"indices must hold {self.heads} for each of {count} latents, got shape "
+                f"{tuple(indices.shape)}"
+            )
+            raise ShapeError(text)
+        wide = require_codes(indices, indices.ndim)
+        require_range(wide.masked_fill(wide == PADDING, 0), self.codebook_size)
+        flat = wide.reshape(count, self.heads)
+        return flat if kept is None else flat[kept]
+
+    def _count(self, topk: int | None) -> int | None:
+        if topk is None:
+            return None
+        losing = self.training and (
+            self.commitment_use_cross_entropy_loss
+            or self.options.in_place_codebook_optimizer is not None
+        )
+        if self.heads > 1 or losing:
+            text = (
+                f"topk={topk} needs heads=1 (got {self.heads}) and in train mode neither cross "
+                "entropy commitment nor an in-place optimizer"
+            )
+            raise OptionError(text)
+        if topk > self.codebook_size:
+            text = f"topk must be at most codebook_size={self.codebook_size}, got {topk}"
+            raise OptionError(text)
+        return int(topk)
+
+    def _require_weight(self, weight: object) -> None:
+        if weight is None or callable(weight):
+            return
+        size = self.codebook_size
+        shapes = [(size,), (1, size)]
+        if self._heads.separate:
+            shapes.append((self.heads, size))
+        got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+        if got not in shapes:
+            text = f"ema_update_weight must be callable or of a shape in {shapes}, got {got}"
+            raise ShapeError(text)
+
+    def _gradients(self, x: torch.Tensor, temperature: float) -> Gradients:
+        return Gradients(
+            self.options,
+            variance=self.directional_reparam_variance,
+            routed=x.requires_grad and self.route_gradients_to_input,
+            learns=isinstance(self._each()[0].codebook, nn.Parameter),
+            temperature=temperature,
+        )
+
+    def _sample(self, temperature: float) -> Gumbel | None:
+        if not (self.training and self.stochastic_sample_codes and temperature > 0.0):
+            return None
+        return Gumbel(temperature, cosine=self.options.use_cosine_sim)
+
+    def _transform(
+        self,
+        given: Callable[[torch.Tensor], torch.Tensor] | None,
+        kept: torch.Tensor | None,
+    ) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        if given is None:
+            return None
+        if self.heads > 1:
+            text = f"codebook_transform_fn needs heads=1, got {self.heads}; see docs/migration.md"
+            raise OptionError(text)
+
+        def own(book: torch.Tensor) -> torch.Tensor:
+            books = given(book[None])
+            flat = books.reshape(-1, *books.shape[-2:])
+            return flat if kept is None else flat[kept]
+
+        return own
+
+    def _search(self, inside: torch.Tensor, search: Search, *, frozen: bool) -> list[Hit]:
+        layers, parts = self._each(), self._heads.parts(inside)
+        if self.training:
+            errors = [
+                layer.token_error(part.detach()) for layer, part in zip(layers, parts, strict=True)
+            ]
+            first = next((error for error in errors if error is not None), None)
+            raise_together(first, inside.device)
+            for layer, part in zip(layers, parts, strict=True):
+                layer.refresh(part.detach(), frozen=frozen)
+        return [layer.find(part, search) for layer, part in zip(layers, parts, strict=True)]
+
+    def _keep(self, hits: list[Hit], keeping: Keeping) -> None:
+        if not keeping.writes and self.options.threshold_ema_dead_code <= 0:
+            return
+        for place, (layer, hit) in enumerate(zip(self._each(), hits, strict=True)):
+            weight = keeping.weight
+            if isinstance(weight, torch.Tensor) and weight.ndim == 2 and len(weight) > 1:
+                weight = weight[place]
+            layer.keep(hit, Keeping(keeping.writes, keeping.accumulate, weight))
+
+    def _restored(
+        self,
+        vectors: torch.Tensor,
+        x: torch.Tensor,
+        grid: Grid,
+        shape: tuple[int, ...],
+        kept: torch.Tensor | None,
+    ) -> torch.Tensor:
+        outside = self.project_out(vectors).to(x.dtype)
+        if kept is not None:
+            count = grid.tokens(x, self.dim).shape[0]
+            if self.return_zeros_for_masked_padding:
+                whole = outside.new_zeros(count, *outside.shape[1:])
+            else:
+                whole = grid.tokens(x, self.dim)
+                if outside.ndim == 3:
+                    whole = whole[:, None].expand(-1, *outside.shape[1:])
+            outside = whole.index_copy(0, kept, outside)
+        return grid.restore(outside, shape)

@@ -1,0 +1,43 @@
+"""Indices of all levels, for residual quantizers without a codebook.
+
+In: indices as users have them. Out: those of each level, and where a level was left out. Must not
+quantize.
+"""
+
+import torch
+
+from certvq.errors import CodeRangeError, ShapeError
+from certvq.nn._core.codes import require_codes, require_range
+
+
+def vectors_of(
+    indices: torch.Tensor, *, levels: int, codebook_size: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Read the indices of each level, -1 where it was not used.
+
+    Args:
+        indices: (b, ..., q) with q up to the number of levels.
+        levels: how many there are.
+        codebook_size: K of every level.
+
+    Returns:
+        For each level of `indices`: (b, ...) in ``range(K)``, and where they stand for -1.
+
+    Raises:
+        ShapeError: more levels than there are.
+        DTypeError: indices that are not integers.
+        CodeRangeError: an index outside ``range(K)`` that is not -1, or one that follows -1.
+    """
+    if not 1 <= indices.shape[-1] <= levels:
+        text = (
+            f"indices must have 1 to {levels} levels on their last axis, got shape "
+            f"{tuple(indices.shape)}"
+        )
+        raise ShapeError(text)
+    wide = require_codes(indices, indices.ndim)
+    dropped = wide == -1
+    if bool((dropped[..., :-1] & ~dropped[..., 1:]).any()):
+        text = "indices must not follow -1, which says that a level and all after it were left out"
+        raise CodeRangeError(text)
+    whole = require_range(wide.masked_fill(dropped, 0), codebook_size)
+    return list(zip(whole.unbind(-1), dropped.unbind(-1), strict=True))

@@ -1,0 +1,66 @@
+"""Masks and lengths, as the original takes them.
+
+In: a mask, or the length of each sequence. Out: the rows that count, and the way back. Must not
+know of codebooks.
+"""
+
+import torch
+
+from certvq.errors import DTypeError, OptionError, ShapeError
+from certvq.nn._core.mask import kept_rows
+
+
+def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    """Return the mask (b, n) of sequences of different lengths.
+
+    Args:
+        lens: integers (b,), 0 to n.
+        grid: (b, n).
+
+    Raises:
+        ShapeError: latents of other axes, another number of lengths, or one that is out of range.
+        DTypeError: lengths that are not integers.
+    """
+    if len(grid) != 2 or tuple(lens.shape) != grid[:1]:
+        text = (
+            "lens must be one length for each sequence of latents (b, n, d), got shape "
+            f"{tuple(lens.shape)} for indices of shape {grid}"
+        )
+        raise ShapeError(text)
+    if lens.is_floating_point() or lens.is_complex() or lens.dtype == torch.bool:
+        text = f"lens must be integers, got {str(lens.dtype).removeprefix('torch.')}"
+        raise DTypeError(text)
+    bad = torch.nonzero((lens < 0) | (lens > grid[1])).flatten().tolist()
+    if bad:
+        text = f"lens must lie in 0 to {grid[1]}, got {int(lens[bad[0]])} at position {bad[0]}"
+        raise ShapeError(text)
+    return torch.arange(grid[1], device=lens.device) < lens[:, None]
+
+
+def counted(
+    mask: torch.Tensor | None, lens: torch.Tensor | None, grid: tuple[int, ...]
+) -> torch.Tensor | None:
+    """Return the rows that a mask, or lengths, keep; None for all.
+
+    Raises:
+        OptionError: both are given.
+        ShapeError, DTypeError: as `kept_rows` and `mask_of_lengths`; masks go with (b, n, d) only.
+    """
+    if mask is not None and lens is not None:
+        text = "mask and lens say the same thing; give one of them"
+        raise OptionError(text)
+    if lens is not None:
+        mask = mask_of_lengths(lens, grid)
+    if mask is not None and (len(grid) != 2 or tuple(mask.shape) != grid):
+        text = f"mask must have the shape (b, n) of the latents, {grid}, got {tuple(mask.shape)}"
+        raise ShapeError(text)
+    return kept_rows(mask, grid)
+
+
+def among(
+    rows: torch.Tensor, kept: torch.Tensor | None, count: int, padding: float
+) -> torch.Tensor:
+    """Put rows back among `count` ones, the others of which hold `padding`."""
+    if kept is None:
+        return rows
+    return rows.new_full((count, *rows.shape[1:]), padding).index_copy(0, kept, rows)
