@@ -327,13 +327,16 @@ def _with_equals(
     The code besides is the lowest nearest one, and therefore the first of the vectors that equal
     its own.
     """
-    _, first, kind = np.unique(
+    first: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    _, first, kinds = np.unique(
         problem.vectors + 0.0, axis=0, return_index=True, return_inverse=True
     )
+    kinds = np.ravel(kinds)
     later = np.setdiff1d(np.arange(len(problem.vectors)), first)[::-1]
     following = np.full(len(first), -1)
-    following[kind.reshape(-1)[later]] = later  # the lowest index is written last
-    rivals = following[kind.reshape(-1)[problem.codes]]
+    following[kinds[later]] = later  # the lowest index is written last
+    rivals = following[kinds[problem.codes]]
     rows = np.flatnonzero((rivals >= 0) & (rivals != second))
     rows = np.setdiff1d(rows, found.given_up)
     all_rows = np.concatenate([found.rows, rows])

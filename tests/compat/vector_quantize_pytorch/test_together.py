@@ -86,6 +86,8 @@ WORKER = """
         first = mine.clone()
         distributed.broadcast(first, src=0)
         assert torch.equal(mine, first), f"DistributedDataParallel, step {step}"
+    del wrapped  # its reducer has threads, and must go before the group
+    distributed.barrier()
     distributed.destroy_process_group()
 """
 
