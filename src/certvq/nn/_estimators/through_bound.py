@@ -53,10 +53,17 @@ class Bound:
 
 class _ThroughBound(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, latents: torch.Tensor, vectors: torch.Tensor, bound: Bound) -> Any:
-        ctx.save_for_backward(latents)
-        ctx.bound = bound
+    def forward(latents: torch.Tensor, vectors: torch.Tensor, bound: Bound) -> torch.Tensor:
+        del latents, bound
         return vectors.contiguous() if not vectors.is_contiguous() else vectors.clone()
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, Bound], output: torch.Tensor
+    ) -> None:
+        del output
+        ctx.save_for_backward(inputs[0])
+        ctx.bound = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:

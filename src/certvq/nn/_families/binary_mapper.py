@@ -228,11 +228,17 @@ def one_hot(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> tor
 
 class _OneHot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> Any:
-        ctx.save_for_backward(logits)
+    def forward(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
         size = 1 << logits.shape[1]
         vectors = torch.zeros(len(codes), size, dtype=kind, device=logits.device)
         return vectors.scatter_(1, codes[:, None], 1.0)
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.dtype], output: torch.Tensor
+    ) -> None:
+        del output
+        ctx.save_for_backward(inputs[0])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:

@@ -11,7 +11,7 @@ import torch
 
 from certvq import _native
 from certvq.assign._threads import thread_count
-from certvq.nn._core.eager import holds_numbers
+from certvq.nn._core.eager import has_memory
 from certvq.nn._families.radix import join_digits
 from certvq.nn._families.thresholds import count_below
 
@@ -54,7 +54,7 @@ def find_cells(
         >>> found.entries.tolist(), found.codes.tolist()
         ([[0.0, 1.0], [1.0, -1.0]], [4, 2])
     """
-    if _native.AVAILABLE and latents.device.type == "cpu" and holds_numbers(latents):
+    if _native.AVAILABLE and latents.device.type == "cpu" and has_memory(latents):
         return _by_kernel(latents, limits, entries, levels)
     return _by_torch(latents, limits, entries, levels)
 
