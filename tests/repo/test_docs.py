@@ -164,6 +164,21 @@ def check_train_a_quantizer(text):
     assert float(re.search(r"held-out PSNR ([\d.]+) dB", text)[1]) > 12
 
 
+def check_predict_masked_patches(text):
+    """How much is learned in ten seconds is the machine's; what is asked for is not."""
+    found = re.search(r"([\d.]+)% of (\d+) hidden patches .*, ([\d.]+)% by the most", text)
+    named, patches, most_frequent = (float(each) for each in found.groups())
+    assert patches > 10_000
+    assert 10 < most_frequent < 30
+    assert 10 < named < 100
+
+
+def check_search_the_bits(text):
+    """The search starts from the encoder's bits, so that it cannot end below them."""
+    encoded, found = (float(each) for each in re.findall(r"(-?[\d.]+) dB", text))
+    assert found > encoded > 5
+
+
 def check_which_tokens_can_flip(text):
     """In bfloat16 some tokens flip, and fewer than could; of residual levels some come after it."""
     tables = re.findall(r"^([\w-]+, \w+)\n(.*?)\n\n", text, flags=re.MULTILINE | re.DOTALL)
@@ -183,6 +198,8 @@ def check_which_tokens_can_flip(text):
 CHECKS = {
     "wrong_codes.py": check_wrong_codes,
     "audit_a_model.py": check_audit_a_model,
+    "predict_masked_patches.py": check_predict_masked_patches,
+    "search_the_bits.py": check_search_the_bits,
     "train_a_quantizer.py": check_train_a_quantizer,
     "which_tokens_can_flip.py": check_which_tokens_can_flip,
 }
