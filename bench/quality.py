@@ -8,7 +8,11 @@ initialisation and the crops.
     python bench/quality.py --steps 800 --seeds 5 --out bench/results/quality.json
     python bench/quality.py --update docs/quality.md     # write the table, too
 
-Cells that the JSON already holds for the same number of steps are not trained again.
+Cells that the JSON already holds for the same number of steps are not trained again, unless
+`--again` asks for it. The table has every family of which the JSON holds all the seeds, so that one
+family alone can be trained anew:
+
+    python bench/quality.py --families "VectorQuantize, cosine" --again --update docs/quality.md
 """
 
 import argparse
@@ -67,6 +71,19 @@ def wanted(names: Iterable[str], seeds: int, steps: int) -> Iterable[tuple[str, 
 def key(one: Mapping[str, Any]) -> tuple[str, str, int, int]:
     """Return what tells a cell from others."""
     return one["family"], one["side"], one["seed"], one["steps"]
+
+
+def complete(
+    cells: list[dict[str, Any]], names: Iterable[str], seeds: int, steps: int
+) -> list[dict[str, Any]]:
+    """Choose the cells of the families that have them all, family by family."""
+    by_key = {key(one): one for one in cells}
+    chosen = []
+    for name in names:
+        keys = list(wanted([name], seeds, steps))
+        if all(each in by_key for each in keys):
+            chosen += [by_key[each] for each in keys]
+    return chosen
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -150,12 +167,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("bench/results/quality.json"))
+    parser.add_argument("--again", action="store_true", help="train what the JSON holds, too")
     parser.add_argument("--update", type=Path, help="page to write the table into")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    cells = load(options.out)
-    have = {key(one) for one in cells}
     cases = list(wanted(options.families, options.seeds, options.steps))
+    old = set(cases) if options.again else set()
+    cells = [one for one in load(options.out) if key(one) not in old]
+    have = {key(one) for one in cells}
     missing = [case for case in cases if case not in have]
     photographs = example.photographs()
     for number, (name, side, seed, steps) in enumerate(missing, 1):
@@ -167,8 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"usage {one['usage']:.1%}",
             file=sys.stderr,
         )
-    shown = [one for one in cells if key(one) in set(cases)]
-    text = table(shown)
+    text = table(complete(cells, known, options.seeds, options.steps))
     print(text)
     if options.update:
         update_block(options.update, text)

@@ -58,6 +58,32 @@ def test_a_run_trains_saves_and_goes_on(quality, tmp_path, capsys):
     assert "| FSQ | " in captured.out
 
 
+def test_a_family_is_trained_anew_among_the_others(quality, tmp_path, capsys, monkeypatch):
+    """Its row changes, the other rows stay, and a family without all seeds has none."""
+    out, trained = tmp_path / "quality.json", []
+
+    def cell(pair, side, *, seed, steps, photographs):
+        trained.append((pair.name, side, seed))
+        return made(pair.name, side, seed, 30.0)
+
+    def made(family, side, seed, psnr):
+        known = {"family": family, "side": side, "seed": seed, "steps": 7}
+        return {**known, "psnr": psnr, "usage": 0.5}
+
+    sides = [(seed, side) for seed in range(2) for side in quality.SIDES]
+    cells = [made(name, side, seed, 20.0) for name in ("LFQ", "FSQ") for seed, side in sides]
+    quality.save(out, [*cells, made("FSP", "certvq", 0, 10.0)])
+    monkeypatch.setattr(quality, "cell", cell)
+    arguments = ["--families", "FSQ", "--steps", "7", "--seeds", "2", "--out", str(out)]
+    assert quality.main(arguments) == 0
+    assert trained == []
+    assert quality.main([*arguments, "--again"]) == 0
+    assert trained == [("FSQ", side, seed) for seed, side in sides]
+    rows = [line for line in capsys.readouterr().out.splitlines() if "±" in line]
+    lines = [f"| {name} | {psnr} ± 0.00" for name, psnr in (("FSQ", "30.00"), ("LFQ", "20.00"))]
+    assert [row[: len(line)] for row, line in zip(rows[2:], lines, strict=True)] == lines
+
+
 def test_both_sides_start_alike(quality):
     """FSQ has no state and draws nothing: after one step both sides give the same picture."""
     photographs = quality.example.photographs()
