@@ -373,7 +373,7 @@ def test_repr_shows_the_options():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"update": EMA}, "update must be an object of EMA, Gradient, Online, got <class"),
+        ({"update": EMA}, "update must be an object of EMA, Gradient, Online, None, got <class"),
         ({"update": "ema"}, "got 'ema' for VectorQuantize; write it with brackets"),
         ({"start": None}, "start must be an object of KMeans, Uniform, got None"),
         ({"revive": True}, "revive must be an object of Revive, None, got True"),

@@ -55,6 +55,25 @@ def test_cosine_codes_are_nearest_to_the_rounded_direction(update, dtype, seeded
     assert ((lengths - 1.0).abs() < 4 * torch.finfo(dtype).eps).all()
 
 
+@pytest.mark.parametrize(("metric", "decay"), [("euclidean", 0.99), ("cosine", 0.95)])
+def test_the_metric_decides_how_long_the_default_average_is(metric, decay, seeded):
+    """What is left out, and None, learn to the bit what the named option learns."""
+    options = [{}, {"update": None}, {"update": EMA(decay=decay)}]
+    layers = [trained(seeded, metric=metric, **each) for each in options]
+    assert {layer.update for layer in layers} == {EMA(decay=decay)}
+    assert f"EMA(decay={decay}," in repr(layers[0])
+    other = trained(seeded, metric=metric, update=EMA(decay=0.5))
+    for layer in (*layers, other):
+        layer.settle()
+    assert all(torch.equal(layer.codebook, layers[-1].codebook) for layer in layers)
+    assert not torch.equal(other.codebook, layers[-1].codebook)
+
+
+def test_a_given_update_stays_with_cosine():
+    for update in (EMA(), EMA(decay=0.99, debias=False), Gradient()):
+        assert VectorQuantize(3, 4, metric="cosine", update=update).update is update
+
+
 def test_cosine_codes_do_not_depend_on_length(seeded):
     """Powers of two scale latents without any rounding."""
     layer = trained(seeded, metric="cosine").eval()

@@ -30,7 +30,10 @@ from certvq.nn._families.ranked_codebook import RankedCodebook
 from certvq.nn._families.vector_options import require_agreement, require_options
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 
-_AVERAGE, _CLUSTER, _REVIVE, _STRAIGHT = EMA(), KMeans(), Revive(), StraightThrough()
+_AVERAGE = {"euclidean": EMA(), "cosine": EMA(decay=0.95)}
+"""How the codebook learns where no option says so: docs/quality.md has what was measured."""
+
+_CLUSTER, _REVIVE, _STRAIGHT = KMeans(), Revive(), StraightThrough()
 
 _SAFE = 2.0**40
 """Up to here the sums of squares of 2^40 numbers are finite in float32."""
@@ -59,7 +62,8 @@ class VectorQuantize(RankedCodebook):
         codebook_size: K, >= 1.
         metric: ``"euclidean"`` or ``"cosine"``.
         commitment_weight: beta, finite and >= 0.
-        update: how the codebook learns, `EMA`, `Gradient` or `Online`.
+        update: how the codebook learns, `EMA`, `Gradient` or `Online`. None is ``EMA()``, of decay
+            0.99, and with ``metric="cosine"`` it is ``EMA(decay=0.95)``.
         start: where it starts, `KMeans` of the first training batch or `Uniform`.
         revive: when codes are replaced, or None for never.
         affine: an `Affine` map of the code vectors that follows the latents, or None.
@@ -73,6 +77,7 @@ class VectorQuantize(RankedCodebook):
         codebook: (K, D) as stored, an ``nn.Parameter`` with `Gradient` and a buffer otherwise, in
             torch's default type of number unless the module is converted. `code_vectors` returns
             those in use.
+        update: the object in use, also where the option was None.
         latest: what `metrics` reports, as scalar tensors on the latents' device.
 
     Raises:
@@ -114,7 +119,7 @@ class VectorQuantize(RankedCodebook):
         *,
         metric: str = "euclidean",
         commitment_weight: float = 0.25,
-        update: Update = _AVERAGE,
+        update: Update | None = None,
         start: Start = _CLUSTER,
         revive: Revive | None = _REVIVE,
         affine: Affine | None = None,
@@ -124,6 +129,7 @@ class VectorQuantize(RankedCodebook):
         generator: torch.Generator | None = None,
     ) -> None:
         require_options(codebook_size, commitment_weight, metric)
+        update = _AVERAGE[metric] if update is None else update
         require_agreement(metric, update, affine, regularizers)
         super().__init__(
             dim,
