@@ -57,6 +57,20 @@ def test_the_piece_is_held_out(example):
     assert heldout[0].key not in {photograph.key for photograph in train}
 
 
+def test_nothing_held_out_is_trained_on(example, monkeypatch):
+    seen = []
+
+    def fit(model, train, **options):
+        seen.extend(photograph.key for photograph in train)
+        return 0
+
+    monkeypatch.setattr(example.example, "fit", fit)
+    example.train_model(seed=0, seconds=0.0)
+    train, heldout = example.example.photographs()
+    assert seen == [photograph.key for photograph in train]
+    assert not {photograph.key for photograph in heldout} & set(seen)
+
+
 def test_the_command_prints_both_figures(example, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["x", "--steps", "1", "--generations", "1"])
     example.main()

@@ -124,7 +124,7 @@ def test_whatever_is_given_is_taken_or_named(name, given, parameter):
         (lambda: nn.VectorQuantize(True, 3), "dim must be a whole number, got True for Vector"),
         (
             lambda: nn.VectorQuantize(2, 3, update=nn.EMA),
-            "update must be an object of EMA, Gradient, Online, None, got <class .*; write it with bra",
+            "update must be an object of EMA, Gradient, Online, None, got <class .*; write it with",
         ),
         (
             lambda: nn.VectorQuantize(2, 3, revive=0.5),
