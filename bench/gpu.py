@@ -1,6 +1,7 @@
 """Time `backend="triton"` on a GPU against uncertified argmins of torch; count their wrong codes.
 
-In: cells NxKxD. Out: a table on stdout and, with ``--out``, a JSON file. Needs a checkout on
+In: cells NxKxD. Out: a table on stdout and, with ``--out``, a JSON file, written anew after
+each cell; the exit status is 1 if a cell failed. Needs a checkout on
 PYTHONPATH, torch, Triton and NumPy; where there is no GPU, Triton's interpreter
 (TRITON_INTERPRET=1) runs tiny cells to test this file. Times are medians of rounds in which the
 contenders take turns.
@@ -174,18 +175,25 @@ def device_at_hand() -> torch.device:
     return torch.device("cpu" if _triton.INTERPRETED else "cuda")
 
 
+def write(found: dict[str, object], out: Path | None) -> None:
+    """Write what was found so far, whole or not at all."""
+    if out is None:
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    partial.replace(out)
+
+
 def report(arguments: argparse.Namespace) -> dict[str, object]:
-    """Measure all cells and describe the machine."""
+    """Measure all cells; write after each, and go on after one that fails."""
     device = device_at_hand()
     name = "interpreter" if _triton.INTERPRETED else torch.cuda.get_device_name(device)
     matmul = matmul_rate(device, arguments.matmul, arguments.rounds)
     dtype = getattr(torch, arguments.dtype)
-    results: list[Result] = []
-    for cell in arguments.cells:
-        for found in measure(cell, dtype, device, arguments.rounds):
-            results.append(with_shares(found, peak_of(name), matmul))
-            show(results[-1])
-    return {
+    results: list[dict[str, object]] = []
+    failures: dict[str, str] = {}
+    found: dict[str, object] = {
         "device": name,
         "interpreted": _triton.INTERPRETED,
         "versions": {
@@ -198,8 +206,22 @@ def report(arguments: argparse.Namespace) -> dict[str, object]:
         "rounds": arguments.rounds,
         "peak": peak_of(name),
         "matmul_rate": matmul,
-        "results": [asdict(found) for found in results],
+        "results": results,
+        "failures": failures,
     }
+    for cell in arguments.cells:
+        try:
+            measured = measure(cell, dtype, device, arguments.rounds)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other cells are measured)
+            failures[cell] = f"{type(error).__name__}: {error}"
+            print(f"{cell:>20} failed: {failures[cell]}", file=sys.stderr, flush=True)
+            measured = []
+        for one in measured:
+            shared = with_shares(one, peak_of(name), matmul)
+            results.append(asdict(shared))
+            show(shared)
+        write(found, arguments.out)
+    return found
 
 
 def show(found: Result) -> None:
@@ -231,11 +253,7 @@ def main(words: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    found = report(arguments)
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+    return 1 if report(arguments)["failures"] else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 In: nothing but a checkout on PYTHONPATH and a CUDA device; needs torch, Triton, NumPy and pytest.
 Out: a JSON file with each test's outcome and, for the tests of the axiom of tensor cores, the
-greatest share of the bound that an error took. The exit status is pytest's.
+greatest share of the bound that an error took. Each test is also appended, when it ends, to a file
+of the same name with an l at its end, so that a run that is cut off leaves what it found. The exit
+status is pytest's.
 
     PYTHONPATH=src TRITON_INTERPRET=0 python bench/gpu_suite.py --out bench/results/gpu-test.json
 """
@@ -22,8 +24,11 @@ TESTS = ("tests/_triton", "tests/assign/test_triton.py")
 class Recorder:
     """A plugin of pytest that keeps the outcome and the properties of each test."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: Path) -> None:
         self.tests: list[dict[str, object]] = []
+        self._lines = out.with_name(out.name + "l")
+        self._lines.parent.mkdir(parents=True, exist_ok=True)
+        self._lines.write_text("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the call of a test, and what went wrong before or after it."""
@@ -37,6 +42,8 @@ class Recorder:
             if report.outcome == "failed":
                 found["text"] = report.longreprtext
             self.tests.append(found)
+            with self._lines.open("a") as lines:
+                lines.write(json.dumps(found) + "\n")
 
 
 def machine() -> dict[str, object]:
@@ -57,7 +64,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("tests", nargs="*", default=list(TESTS))
     arguments = parser.parse_args(words)
-    recorder, start = Recorder(), time.perf_counter()
+    recorder, start = Recorder(arguments.out), time.perf_counter()
     options = ["-q", "-W", "default", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
     tests = [str(ROOT / test) for test in arguments.tests]
     status = int(pytest.main([*options, *tests], plugins=[recorder]))
@@ -71,7 +78,6 @@ def main(words: list[str] | None = None) -> int:
         "greatest share of the axiom's bound": max(shares, default=None),
         "tests": recorder.tests,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
     return status
 

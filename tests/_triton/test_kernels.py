@@ -13,7 +13,7 @@ import triton
 
 from certvq import bounds
 from certvq._triton import INTERPRETED, _kernels, _launch, decide, make_tables
-from certvq._triton._plan import LISTED
+from certvq._triton._plan import COLUMNS, MOST
 
 from ._on import DEVICE, fractions, to_device
 
@@ -37,6 +37,7 @@ def read(latents, tables):
         tables.constants,
         narrow,
         *notes,
+        torch.zeros(2, dtype=torch.int32, device=DEVICE),
         rows,
         tables.dim,
         PADDED=shapes.padded,
@@ -150,44 +151,65 @@ def test_latents_far_from_all_codes_are_scaled_with_their_offsets(rng):
     assert np.array_equal(found.codes.cpu().numpy()[decided], expected[decided])
 
 
-@pytest.mark.parametrize("most", LISTED)
+class Spy:
+    """Launches a kernel and keeps what some of its arguments are afterwards."""
+
+    def __init__(self, kernel, **places):
+        self._kernel, self._places, self.seen = kernel, places, {}
+
+    def __getitem__(self, grid):
+        def launch(*arguments, **options):
+            self._kernel[grid](*arguments, **options)
+            for name, place in self._places.items():
+                self.seen[name] = arguments[place].cpu().numpy().copy()
+
+        return launch
+
+
+@pytest.fixture
+def spies(monkeypatch):
+    """Watch what the scan and the collection put out."""
+    scan = Spy(_launch.scan_codes, groups=7, thresholds=9, pending=11, counters=12)
+    collect = Spy(_launch.collect_codes, found=5, candidates=6)
+    monkeypatch.setattr(_launch, "scan_codes", scan)
+    monkeypatch.setattr(_launch, "collect_codes", collect)
+    return scan.seen, collect.seen
+
+
+@pytest.mark.parametrize("size", [700, 5000])
 @pytest.mark.parametrize("twins", [False, True])
-def test_what_is_listed_holds_every_nearest_code(rng, monkeypatch, twins, most):
+def test_every_nearest_code_is_in_the_group_or_among_the_candidates(rng, spies, twins, size):
     """Rounded by float16: a reach without what rounding moves would lose some.
 
-    Twins are near each other in one column of unlike super-tiles, of which only one is listed.
+    Twins are near each other in one column of unlike super-tiles.
     """
-    seen = {}
-
-    class Spy:
-        def __init__(self, kernel):
-            self._kernel = kernel
-
-        def __getitem__(self, grid):
-            def launch(*arguments, **options):
-                self._kernel[grid](*arguments, **options)
-                seen["groups"], seen["counts"] = arguments[7].clone(), arguments[8].clone()
-
-            return launch
-
-    monkeypatch.setattr(_launch, "scan_codes", Spy(_launch.scan_codes))
-    vectors = rng.standard_normal((700, 3))
+    scanned, collected = spies
+    vectors = rng.standard_normal((size, 3))
     if twins:
         vectors[256:512] = vectors[:256] + rng.standard_normal((256, 3)) * 1e-5
-    first, second = rng.integers(0, 700, (2, 200))
+    first, second = rng.integers(0, size, (2, 200))
     latents = (vectors[first] + vectors[second]) / 2 + rng.standard_normal((200, 3)) * 1e-4
     latents = np.concatenate([latents, rng.standard_normal((200, 3))])
     tables = tables_of(vectors)
-    _launch._in_blocks(to_device(latents), tables, most)
-    codes, tiles = tables.plan.codes, tables.plan.tiles
-    assert tables.plan.tiles * codes == 256
+    decide(to_device(latents), tables)
+    members = tables.plan.members
+    assert 256 % (members * COLUMNS) == 0
     nearest = true_codes(latents, vectors)[0]
-    groups, counts = seen["groups"].cpu().numpy(), seen["counts"].cpu().numpy()
-    assert groups.shape[1] == most
-    assert {1, 2} <= set(counts.tolist())
-    for row in np.flatnonzero(counts):
-        listed = groups[row, : counts[row], None] + np.arange(tiles) * codes
-        assert nearest[row] in listed
+    groups, many = scanned["groups"], scanned["counters"][0]
+    pending = np.flatnonzero(groups == -1)
+    assert sorted(scanned["pending"][:many].tolist()) == pending.tolist()
+    assert 10 < len(pending) < 380
+    for row in np.flatnonzero(groups >= 0):
+        assert nearest[row] in groups[row] + np.arange(members) * COLUMNS
+    full = 0
+    for row in pending:
+        count = collected["found"][row]
+        listed = collected["candidates"][row, : min(count, MOST)].tolist()
+        assert len(set(listed)) == len(listed) > 0
+        assert count > MOST or nearest[row] in listed
+        full += count > MOST
+    assert full < len(pending)
+    assert not collected["found"][groups >= 0].any()
 
 
 def test_equal_distances_stay_open():
@@ -214,14 +236,23 @@ def test_reach_grows_with_each_of_its_parts():
         assert bounds.tensor_reach(*smaller, 3.0, 1.0) < whole
 
 
-def test_rows_with_some_more_candidates_are_decided_by_the_second_scan(rng, monkeypatch):
-    """A circle of codes around the latents: as many candidates as a scan lists, but no tie."""
-    angles = rng.permutation(40) * (2 * np.pi / 40)
-    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    vectors[10:] *= 3
+def test_rows_with_several_candidates_are_decided_on_the_device(rng, spies):
+    """Circles of codes around the latents: no tie, and as many candidates as are listed."""
+    angles = rng.permutation(MOST) * (2 * np.pi / MOST)
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    vectors = np.concatenate([circle, circle * 3, -circle * 4])
     latents = rng.standard_normal((20, 2)) * 1e-5
-    tables = tables_of(vectors)
-    assert not _launch._in_blocks(to_device(latents), tables, LISTED[0]).ways.any()
-    found = decide(to_device(latents), tables)
+    found = decide(to_device(latents), tables_of(vectors))
+    assert (spies[1]["found"][:20] == MOST).all()
     assert (found.ways == 2).all()
+    assert found.left() == 0
     assert np.array_equal(found.codes.cpu().numpy(), true_codes(latents, vectors)[0])
+
+
+def test_rows_with_more_candidates_than_are_listed_stay_open(rng, spies):
+    angles = rng.permutation(MOST + 1) * (2 * np.pi / (MOST + 1))
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = decide(to_device(rng.standard_normal((3, 2)) * 1e-5), tables_of(circle))
+    assert (spies[1]["found"][:3] == MOST + 1).all()
+    assert not found.ways.any()
+    assert found.left() == 3

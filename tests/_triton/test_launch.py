@@ -6,7 +6,7 @@ import torch
 from triton.runtime.errors import OutOfResources
 
 from certvq._triton import _launch, decide, make_tables
-from certvq._triton._plan import LISTED, plan
+from certvq._triton._plan import MOST, Device, plan
 from certvq.errors import BackendUnavailableError, DeviceMemoryError
 
 from ._on import DEVICE, to_device
@@ -19,7 +19,8 @@ def given(rng):
 
 
 def lists(found):
-    return [part.tolist() for part in (found.codes, found.ways, found.sqdists)]
+    parts = (found.codes, found.ways, found.sqdists)
+    return [*(part.tolist() for part in parts), found.left()]
 
 
 def short_of_memory(monkeypatch, most):
@@ -47,7 +48,7 @@ def test_blocks_are_halved_until_they_fit(monkeypatch, given):
 def test_no_memory_at_all_is_named_with_what_is_needed(monkeypatch, given):
     monkeypatch.setattr(_launch, "FEWEST_ROWS", 64)
     tried = short_of_memory(monkeypatch, 0)
-    needed = 300 * 17 + 64 * (2 * 16 + 40 + 4 * 16 + 4)
+    needed = 300 * 17 + 64 * (2 * 16 + 40 + 16 + 4 * MOST)
     match = rf"needs {needed} free bytes.*300 latents of dim 4.*block of 64.*CUDA out of memory"
     with pytest.raises(DeviceMemoryError, match=match):
         decide(*given)
@@ -90,10 +91,10 @@ class Limited:
 
 def test_blocks_shrink_where_shared_memory_is_short(monkeypatch, given):
     whole = lists(decide(*given))
-    limited = Limited(_launch.scan_codes, 64)
+    limited = Limited(_launch.scan_codes, 16)
     monkeypatch.setattr(_launch, "scan_codes", limited)
     assert lists(decide(*given)) == whole
-    assert limited.tried == [(128, 3), (128, 2), (128, 1), (64, 1)]
+    assert limited.tried == [(64, 3), (64, 2), (64, 1), (32, 1), (16, 1)]
 
 
 def test_no_shared_memory_for_the_smallest_block_is_named(monkeypatch, given):
@@ -115,7 +116,27 @@ def test_needed_bytes_are_those_that_a_block_allocates(monkeypatch, given):
 
     found = _launch._results(len(latents), DEVICE)
     monkeypatch.setattr(torch, "empty", counting)
-    _launch._decide_block(latents, tables, found, LISTED[1])
-    allocated = sum(taken[:8])  # the interpreter may allocate more to copy arguments
+    _launch._decide_block(latents, tables, found)
+    allocated = sum(taken[:11])  # the interpreter may allocate more to copy arguments
     assert allocated == _launch.needed_bytes(len(latents), tables)
     assert plan(4, 30).padded == 16
+
+
+def test_small_blocks_of_a_small_device_give_the_same(monkeypatch, given):
+    """What the launcher chooses follows from the device; no code does."""
+    whole = lists(decide(*given))
+    for shared, processors in ((1 << 10, 1), (227 << 10, 2)):
+        device = Device(shared, processors, warpgroups=True)
+        monkeypatch.setattr(_launch, "describe", lambda _, device=device: device)
+        assert lists(decide(*given)) == whole
+
+
+def test_rows_that_are_not_final_are_counted_over_all_blocks(monkeypatch):
+    """Ties stay open, squared distances that may have underflowed are not final."""
+    vectors = np.array([[-1.0], [1.0], [4.0]])
+    latents = to_device(np.array([[0.0], [3.9], [4.0], [2.5], [np.nan], [0.9]]))
+    monkeypatch.setattr(_launch, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(_launch, "MOST_NUMBERS", 2 * 16)
+    found = decide(latents, make_tables(vectors, np.arange(3), DEVICE))
+    assert (found.ways > 0).tolist() == [False, True, True, False, False, True]
+    assert found.left() == 4

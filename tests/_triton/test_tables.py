@@ -8,6 +8,8 @@ import pytest
 
 from certvq import bounds
 from certvq._triton import make_tables
+from certvq._triton._tables import SMALLEST_SQDIST
+from certvq.assign._sqdist import SMALLEST_PRODUCT
 
 from ._on import DEVICE, fractions
 
@@ -63,3 +65,8 @@ def test_vectors_are_float32_only_where_that_is_exact(rng):
     assert tables_of(wide).vectors.element_size() == 8
     assert tables_of(wide.astype(np.float32).astype(np.float64)).vectors.element_size() == 4
     assert math.isfinite(tables_of(wide).nbytes())
+
+
+def test_distances_are_mended_below_what_the_engine_mends():
+    assert SMALLEST_SQDIST == SMALLEST_PRODUCT
+    assert tables_of(np.eye(2)).constants[7] == SMALLEST_PRODUCT

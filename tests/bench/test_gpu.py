@@ -43,6 +43,24 @@ def test_every_contender_is_timed_and_its_wrong_codes_are_counted(tmp_path, caps
     assert capsys.readouterr().out.count("wrong codes") == 6
 
 
+def test_a_cell_that_fails_is_recorded_and_the_others_are_measured(monkeypatch, tmp_path, capsys):
+    out, whole, kept = tmp_path / "gpu.json", GPU.measure, []
+
+    def measure(cell, *others):
+        if cell == "9x8x7":
+            raise RuntimeError("no kernel image")
+        if out.exists():
+            kept.append(json.loads(out.read_text()))
+        return whole(cell, *others)
+
+    monkeypatch.setattr(GPU, "measure", measure)
+    words = ["--cells", "9x8x7", "7x5x2", "--rounds", "1", "--matmul", "32", "--out", str(out)]
+    assert GPU.main(words) == 1
+    assert kept[0]["failures"] == {"9x8x7": "RuntimeError: no kernel image"}
+    assert {row["cell"] for row in json.loads(out.read_text())["results"]} == {"7x5x2"}
+    assert "9x8x7 failed: RuntimeError: no kernel image" in capsys.readouterr().err
+
+
 def test_wrong_codes_of_a_contender_are_counted(monkeypatch):
     whole = GPU.contenders
 
@@ -93,5 +111,7 @@ def test_suite_writes_outcomes_and_shares_of_the_bound(tmp_path):
     assert done.returncode == 0, done.stdout
     found = json.loads(out.read_text())
     assert found["counts"] == {"passed": 20}
+    lines = (tmp_path / "suite.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == found["tests"]
     assert 0 < found["greatest share of the axiom's bound"] < 1
     assert found["interpreted"]

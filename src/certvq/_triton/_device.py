@@ -1,21 +1,28 @@
-"""Whether a device can run the kernels, and computes as the bounds assume.
+"""Whether a device can run the kernels, and computes as the bounds assume; what it has.
 
-In: a torch device. Out: nothing, or a named error. Must not import other kernels than the one that
-it tries.
+In: a torch device. Out: a `Device`, nothing, or a named error. Must not import other kernels than
+the one that it tries.
 """
 
 from functools import cache
 from typing import Any, Final
 
 import torch
+from triton.runtime import driver
 
 from certvq._triton._kernels import widen
+from certvq._triton._plan import Device
 from certvq.errors import BackendUnavailableError, FloatEnvironmentError
 
 LEAST_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPUs that are taken: those of the A100."""
 
 _BLOCK: Final = 16
+
+_HOPPER: Final = 9
+
+_INTERPRETED: Final = Device(shared=99 << 10, processors=4, warpgroups=False)
+"""What the interpreter passes for, on a CPU: small blocks, because it runs one after another."""
 
 
 def require_device(device: torch.device) -> None:
@@ -35,6 +42,20 @@ def require_device(device: torch.device) -> None:
         text = f"backend 'triton' needs a CUDA device, got {device}; use backend='torch'"
         raise BackendUnavailableError(text)
     _require_subnormals(device)
+
+
+@cache
+def describe(device: torch.device) -> Device:
+    """Read what the choice of blocks depends on; on a CPU, where kernels are interpreted, fixed."""
+    if device.type != "cuda":
+        return _INTERPRETED
+    index = torch.cuda.current_device() if device.index is None else device.index
+    active: Any = driver.active  # a backend of Triton, so its attributes are not known
+    return Device(
+        shared=int(active.utils.get_device_properties(index)["max_shared_mem"]),
+        processors=torch.cuda.get_device_properties(device).multi_processor_count,
+        warpgroups=torch.cuda.get_device_capability(device)[0] == _HOPPER,
+    )
 
 
 @cache

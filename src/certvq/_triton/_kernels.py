@@ -1,12 +1,14 @@
-"""The three Triton kernels: read the latents, scan the codes, settle the candidates.
+"""The four Triton kernels: read the latents, scan the codes, collect candidates, settle them.
 
 In: pointers. Out: see each kernel. Every product of float16 numbers is exact in float32, so that
 only the sums of the tensor cores err; what they err by is `certvq.bounds.tensor_score_error`. All
 bounds and distances are in float64, which GPUs compute as IEEE 754 says. Must not import anything
 of certvq but the generated bounds.
 
-Names: a *group* is the codes of one column in `TILES` tiles that follow one another; its score is
-the greatest of theirs, and the number of its super-tile stands in the low bits of that score.
+Names: a *super-tile* is `TILES` tiles of `CODES` codes that follow one another, and a *group* every
+`COLUMNS`-th code of it; the score of a group is the greatest of theirs, and the number of its
+super-tile stands in the low bits of that score. A row is *pending* if several groups can hold a
+nearest code.
 """
 
 # What a type checker says of Python does not hold of Triton's language, which looks like it:
@@ -57,6 +59,7 @@ def read_rows(
     squares,
     moves,
     errors,
+    counters,
     rows,
     dim,
     PADDED: tl.constexpr,
@@ -68,8 +71,10 @@ def read_rows(
     Out, for each row: `narrow` float16 (N, PADDED), the numbers q in a unit of the row; `units`
     float64, a power of two, or 0 where the row cannot be read (not finite, or too far from all
     codes); `squares` its squared norm, `moves` the residual of latent and codes, `errors` the bound
-    of its scores, all float64 in units of the codes.
+    of its scores, all float64 in units of the codes. The first of `counters` is set to 0.
     """
+    if tl.program_id(0) == 0:
+        tl.store(counters, 0)
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = row < rows
     scale = tl.load(constants + 0)
@@ -122,6 +127,40 @@ def read_rows(
 
 
 @triton.jit
+def scores_of(
+    held,
+    start,
+    inside,
+    share,
+    codes,
+    offsets,
+    first,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+    CODES: tl.constexpr,
+):
+    """Score one tile of codes: `q . c' - |c'|^2 / 2` in the units of the rows, float32.
+
+    The place of the tile is a scalar and that of a number in it is not, so that addresses become
+    constant distances from one register.
+    """
+    column = tl.arange(0, CODES)
+    inner = tl.arange(0, CHUNK)
+    place = column[None, :] * PADDED + inner[:, None]
+    tile = codes + tl.cast(first, tl.int64) * PADDED
+    products = tl.zeros([BLOCK, CODES], dtype=tl.float32)
+    if PADDED == CHUNK:
+        products = tl.dot(held, tl.load(tile + place), products)
+    else:
+        for at in range(0, PADDED, CHUNK):
+            point = tl.load(start + at + inner[None, :], mask=inside[:, None], other=0.0)
+            products = tl.dot(point, tl.load(tile + at + place), products)
+    offset = tl.load(offsets + first + column)
+    return products - share[:, None] * offset[None, :]
+
+
+@triton.jit
 def scan_codes(
     narrow,
     codes,
@@ -131,8 +170,11 @@ def scan_codes(
     moves,
     errors,
     groups,
-    counts,
     reaches,
+    thresholds,
+    found,
+    pending,
+    counters,
     rows,
     supers,
     PADDED: tl.constexpr,
@@ -140,17 +182,20 @@ def scan_codes(
     CHUNK: tl.constexpr,
     CODES: tl.constexpr,
     TILES: tl.constexpr,
+    COLUMNS: tl.constexpr,
     NAME_BITS: tl.constexpr,
-    LISTED: tl.constexpr,
 ):
-    """Score all codes and list the groups that can hold a nearest code.
+    """Score all codes and find the rows of which a single group can hold a nearest code.
 
-    Of each column the greatest two scores of groups are kept. A row is listed if no second one
-    reaches the threshold and at most `LISTED` first ones do: these are all groups that do.
+    A tile is folded to `COLUMNS` columns by their maxima; of each column the greatest two scores of
+    groups are kept. If the best group of a row is alone above the threshold, then every nearest
+    code is in it.
 
-    Out, for each row: `groups` int32 (N, LISTED), each the index of the group's first code;
-    `counts` int32, how many of them, 0 where the row stays open; `reaches` float64, how far below
-    the best score a nearest code can be, in units of the codes.
+    Out, for each row: `groups` int32, the first code of that group, -1 where another code may be
+    nearest, -2 where the row cannot be read; `reaches` float64, how far below the best score a
+    nearest code can be, in units of the codes; `thresholds` float32, the score that every nearest
+    code has at least, in the unit of the row; `found` int32, 0. The rows of -1 are appended to
+    `pending` int32, in any order; `counters` int32 (2,) holds how many there are.
     """
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = row < rows
@@ -159,28 +204,20 @@ def scan_codes(
     share = inverse.to(tl.float32)
     start = narrow + row[:, None] * PADDED
     name_mask: tl.constexpr = (1 << NAME_BITS) - 1
-    column = tl.arange(0, CODES)
-    inner = tl.arange(0, CHUNK)
+    column = tl.arange(0, COLUMNS)
     least = -(2.0**125)
 
-    best = tl.full([BLOCK, CODES], least, dtype=tl.float32)
-    second = tl.full([BLOCK, CODES], least, dtype=tl.float32)
-    held = tl.load(start + inner[None, :], mask=inside[:, None], other=0.0)
+    best = tl.full([BLOCK, COLUMNS], least, dtype=tl.float32)
+    second = tl.full([BLOCK, COLUMNS], least, dtype=tl.float32)
+    held = tl.load(start + tl.arange(0, CHUNK)[None, :], mask=inside[:, None], other=0.0)
     for sup in range(supers):
         for tile in tl.static_range(TILES):
-            code = (sup * TILES + tile) * CODES + column
-            vector = codes + code[None, :].to(tl.int64) * PADDED
-            products = tl.zeros([BLOCK, CODES], dtype=tl.float32)
-            if PADDED == CHUNK:
-                part = tl.load(vector + inner[:, None])
-                products = tl.dot(held, part, products)
-            else:
-                for first in range(0, PADDED, CHUNK):
-                    point = tl.load(start + first + inner[None, :], mask=inside[:, None], other=0.0)
-                    part = tl.load(vector + first + inner[:, None])
-                    products = tl.dot(point, part, products)
-            offset = tl.load(offsets + code)
-            score = products - share[:, None] * offset[None, :]
+            first = (sup * TILES + tile) * CODES
+            score = scores_of(
+                held, start, inside, share, codes, offsets, first, PADDED, BLOCK, CHUNK, CODES
+            )
+            if CODES != COLUMNS:
+                score = tl.max(tl.reshape(score, [BLOCK, CODES // COLUMNS, COLUMNS]), axis=1)
             if tile == 0:  # noqa: SIM108  (an expression would use `group` before it is set)
                 group = score
             else:
@@ -190,7 +227,7 @@ def scan_codes(
         second = tl.maximum(second, tl.minimum(best, named))
         best = tl.maximum(best, named)
 
-    top = tl.max(best, axis=1)
+    top, where = tl.max(best, axis=1, return_indices=True)
     square = tl.load(squares + row, mask=inside, other=0.0)
     moved = tl.load(moves + row, mask=inside, other=0.0)
     error = tl.load(errors + row, mask=inside, other=0.0)
@@ -198,18 +235,85 @@ def scan_codes(
     distance = tensor_distance(square, wide * unit, error)
     reach = tensor_reach(distance, moved, error, wide * unit, unit)
     threshold = (wide - reach * inverse).to(tl.float32)
-    crowded = ~(tl.max(second, axis=1) < threshold)
-    above = (best >= threshold[:, None]).to(tl.int32)
-    count = tl.sum(above, axis=1)
-    listed = (unit > 0.0) & ~crowded & (count <= LISTED)
-
-    for place in range(tl.minimum(tl.max(count, axis=0), LISTED)):
-        greatest, where = tl.max(best, axis=1, return_indices=True)
-        name = greatest.to(tl.int32, bitcast=True) & name_mask
-        tl.store(groups + row * LISTED + place, name * (TILES * CODES) + where, mask=inside)
-        best = tl.where(column[None, :] == where[:, None], least, best)
-    tl.store(counts + row, tl.where(listed, count, 0), mask=inside)
+    rivals = tl.where(column[None, :] == where[:, None], second, best)
+    alone = tl.max(rivals, axis=1) < threshold
+    readable = unit > 0.0
+    name = top.to(tl.int32, bitcast=True) & name_mask
+    group_start = name * (TILES * CODES) + where
+    tl.store(groups + row, tl.where(readable, tl.where(alone, group_start, -1), -2), mask=inside)
     tl.store(reaches + row, reach, mask=inside)
+    tl.store(thresholds + row, threshold, mask=inside)
+    tl.store(found + row, tl.zeros([BLOCK], dtype=tl.int32), mask=inside)
+    crowded = (inside & readable & ~alone).to(tl.int32)
+    place = tl.atomic_add(counters, tl.sum(crowded, axis=0)) + tl.cumsum(crowded, axis=0) - 1
+    tl.store(pending + place, row.to(tl.int32), mask=crowded > 0)
+
+
+@triton.jit
+def collect_codes(
+    narrow,
+    codes,
+    offsets,
+    units,
+    thresholds,
+    found,
+    candidates,
+    pending,
+    counters,
+    slices,
+    tiles,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+    CODES: tl.constexpr,
+    MOST: tl.constexpr,
+):
+    """List all codes that reach the threshold, for the pending rows.
+
+    A program takes a block of pending rows and one of `slices` slices of the tiles of codes at a
+    time. Out: `found` int32, how many codes of each row; `candidates` int32 (N, MOST), the first
+    that were found, in any order.
+    """
+    many = tl.load(counters)
+    items = tl.cdiv(many, BLOCK) * slices
+    column = tl.arange(0, CODES)
+    for item in range(tl.program_id(0), items, tl.num_programs(0)):
+        place = (item // slices) * BLOCK + tl.arange(0, BLOCK)
+        inside = place < many
+        row = tl.load(pending + place, mask=inside, other=0).to(tl.int64)
+        unit = tl.load(units + row, mask=inside, other=1.0)
+        share = (1.0 / unit).to(tl.float32)
+        threshold = tl.load(thresholds + row, mask=inside, other=float("inf"))
+        start = narrow + row[:, None] * PADDED
+        held = tl.load(start + tl.arange(0, CHUNK)[None, :], mask=inside[:, None], other=0.0)
+        for tile in range(item % slices, tiles, slices):
+            first = tile * CODES
+            score = scores_of(
+                held, start, inside, share, codes, offsets, first, PADDED, BLOCK, CHUNK, CODES
+            )
+            above = score >= threshold[:, None]
+            if tl.max(tl.max(above.to(tl.int32), axis=1), axis=0) > 0:  # in few tiles
+                number = tl.zeros([BLOCK, CODES], dtype=tl.int32)
+                slot = tl.atomic_add(found + row[:, None] + number, number + 1, mask=above)
+                target = candidates + row[:, None] * MOST + slot
+                tl.store(target, first + column[None, :] + number, mask=above & (slot < MOST))
+
+
+@triton.jit
+def distances_of(
+    start, column_stride, vectors, code, present, dim, BLOCK: tl.constexpr, CHUNK: tl.constexpr
+):
+    """Squared distances in float64 of latents to one code each, infinity where none is present."""
+    vector = vectors + code[:, None] * dim
+    distance = tl.zeros([BLOCK], dtype=tl.float64)
+    for first in range(0, dim, CHUNK):
+        column = (first + tl.arange(0, CHUNK)).to(tl.int64)
+        used = present[:, None] & (column < dim)[None, :]
+        point = tl.load(start + column[None, :] * column_stride, mask=used, other=0.0)
+        entry = tl.load(vector + column[None, :], mask=used, other=0.0)
+        difference = exact_float64(point) - exact_float64(entry)
+        distance += tl.sum(difference * difference, axis=1)
+    return tl.where(present, distance, float("inf"))
 
 
 @triton.jit
@@ -221,65 +325,79 @@ def settle_rows(
     lowest,
     constants,
     groups,
-    counts,
     reaches,
+    found,
+    candidates,
+    pending,
+    counters,
     chosen,
     ways,
     sqdists,
     rows,
     dim,
     distinct,
+    blocks,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
-    CODES: tl.constexpr,
-    TILES: tl.constexpr,
-    LISTED: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    MEMBERS: tl.constexpr,
+    MOST: tl.constexpr,
 ):
-    """Decide the rows that are listed by float64 squared distances of their candidates.
+    """Decide rows by float64 squared distances of their candidates.
 
-    Out, for each row: `chosen` int64, the code; `sqdists` float64; `ways` uint8: 1 if one group was
-    listed and its nearest code leads the others of it by what the filter needs too, 2 if it is less
-    by the intervals of both distances, 0 where the row stays open.
+    The first `blocks` programs take the rows of a single group, the others the pending ones.
+
+    Out, for each row: `chosen` int64, the code; `sqdists` float64; `ways` uint8: 1 if the nearest
+    code of a single group leads the others of it by what the filter needs too, 2 if it is less by
+    the intervals of both distances, 0 where the row stays open. `counters` int32 (2,): its second
+    number is how many rows stay open or have a distance whose terms may have underflowed.
     """
-    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = row < rows
     farther = tl.load(constants + 4)
     slack = tl.load(constants + 5)
     lead = tl.load(constants + 6)
-    count = tl.load(counts + row, mask=inside, other=0)
-    start = latents + row[:, None] * row_stride
+    smallest = tl.load(constants + 7)
+    many = tl.load(counters)
+    program = tl.program_id(0)
+    first_item = tl.where(program < blocks, program, program - blocks)
+    step = tl.where(program < blocks, blocks, tl.num_programs(0) - blocks)
+    limit = tl.where(program < blocks, rows, many)
+    single = (program + tl.zeros([BLOCK], dtype=tl.int32)) < blocks
+    several = ~single
+    for item in range(first_item, tl.cdiv(limit, BLOCK), step):
+        place = tl.cast(item, tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        inside = place < limit
+        listed = tl.load(pending + place, mask=inside & several, other=0).to(tl.int64)
+        row = tl.where(single, place, listed)
+        group = tl.load(groups + row, mask=inside, other=-1)
+        taken = inside & (several | (group != -1))
+        collected = tl.load(found + row, mask=inside & several, other=0)
+        collected = tl.where(collected <= MOST, collected, 0)
+        count = tl.where(single, tl.where(group >= 0, MEMBERS, 0), collected)
+        start = latents + row[:, None] * row_stride
 
-    best = tl.full([BLOCK], float("inf"), dtype=tl.float64)
-    second = tl.full([BLOCK], float("inf"), dtype=tl.float64)
-    winner = tl.zeros([BLOCK], dtype=tl.int64)
-    for place in range(tl.max(count, axis=0)):
-        first_code = tl.load(groups + row * LISTED + place, mask=inside, other=0)
-        for tile in tl.static_range(TILES):
-            code = (first_code + tile * CODES).to(tl.int64)
-            present = (place < count) & (code < distinct)
-            vector = vectors + code[:, None] * dim
-            distance = tl.zeros([BLOCK], dtype=tl.float64)
-            for first in range(0, dim, CHUNK):
-                column = (first + tl.arange(0, CHUNK)).to(tl.int64)
-                used = present[:, None] & (column < dim)[None, :]
-                point = tl.load(start + column[None, :] * column_stride, mask=used, other=0.0)
-                entry = tl.load(vector + column[None, :], mask=used, other=0.0)
-                difference = exact_float64(point) - exact_float64(entry)
-                distance += tl.sum(difference * difference, axis=1)
-            distance = tl.where(present, distance, float("inf"))
+        best = tl.full([BLOCK], float("inf"), dtype=tl.float64)
+        second = tl.full([BLOCK], float("inf"), dtype=tl.float64)
+        winner = tl.zeros([BLOCK], dtype=tl.int64)
+        for at in range(tl.max(count, axis=0)):
+            candidate = tl.load(candidates + row * MOST + at, mask=several & (at < count), other=0)
+            code = tl.where(single, group + at * COLUMNS, candidate).to(tl.int64)
+            present = (at < count) & (code < distinct)
+            distance = distances_of(start, column_stride, vectors, code, present, dim, BLOCK, CHUNK)
             nearer = distance < best
             second = tl.where(nearer, best, tl.minimum(second, distance))
             winner = tl.where(nearer, code, winner)
             best = tl.where(nearer, distance, best)
 
-    decided = (count > 0) & (second > best + best * farther + slack)
-    reach = tl.load(reaches + row, mask=inside, other=0.0)
-    needed = 2.0 * (reach * lead) * lead
-    alone = (count == 1) & (second > best + needed)
-    way = tl.where(decided, tl.where(alone, 1, 2), 0)
-    tl.store(chosen + row, tl.load(lowest + winner), mask=inside)
-    tl.store(sqdists + row, best, mask=inside)
-    tl.store(ways + row, way.to(tl.uint8), mask=inside)
+        decided = (count > 0) & (second > best + best * farther + slack)
+        reach = tl.load(reaches + row, mask=inside, other=0.0)
+        needed = 2.0 * (reach * lead) * lead
+        alone = single & (second > best + needed)
+        way = tl.where(decided, tl.where(alone, 1, 2), 0)
+        tl.store(chosen + row, tl.load(lowest + winner), mask=taken)
+        tl.store(sqdists + row, best, mask=taken)
+        tl.store(ways + row, way.to(tl.uint8), mask=taken)
+        left = taken & ((way == 0) | (best < smallest))
+        tl.atomic_add(counters + 1, tl.sum(left.to(tl.int32), axis=0))
 
 
 @triton.jit

@@ -4,6 +4,7 @@ In: latents on a device and tables. Out: codes, ways and squared distances on th
 the kernels leave open have the way 0. Must not decide anything itself.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ import triton
 from triton.runtime.errors import OutOfResources
 from triton.runtime.jit import JITFunction
 
-from certvq._triton._kernels import read_rows, scan_codes, settle_rows
-from certvq._triton._plan import LISTED, SIZE_OF_ROW, Plan
+from certvq._triton._device import describe
+from certvq._triton._kernels import collect_codes, read_rows, scan_codes, settle_rows
+from certvq._triton._plan import COLUMNS, MOST, SIZE_OF_ROW, Blocks, collect_blocks, scan_blocks
 from certvq._triton._tables import Tables
 from certvq.errors import BackendUnavailableError, DeviceMemoryError
 
@@ -29,6 +31,8 @@ FEWEST_ROWS: Final = 1024
 _SETTLE_ROWS: Final = 32
 _READ_ROWS: Final = 32
 _READ_CHUNK: Final = 64
+_MOST_SLICES: Final = 64
+"""Pieces of the codebook that are searched at a time for the candidates of some pending rows."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,18 @@ class Found:
     Attributes:
         codes: int64 (N,), final where `ways` is not 0.
         ways: uint8 (N,): 0 open, 1 `FILTER`, 2 `REFINED`.
-        sqdists: float64 (N,), final where `ways` is not 0.
+        sqdists: float64 (N,), final where `ways` is not 0, and not below `SMALLEST_SQDIST`.
+        counters: int32 (2,); the second is how many rows are not final.
     """
 
     codes: torch.Tensor
     ways: torch.Tensor
     sqdists: torch.Tensor
+    counters: torch.Tensor
+
+    def left(self) -> int:
+        """Return how many rows are not final; waits for the device."""
+        return int(self.counters[1])
 
 
 def decide(latents: torch.Tensor, tables: Tables) -> Found:
@@ -64,18 +74,6 @@ def decide(latents: torch.Tensor, tables: Tables) -> Found:
     ``quantized_score_gap_le`` all nearest codes are among the candidates, by ``refine_sound`` the
     nearest of those is nearest. No code depends on the blocks or their order.
     """
-    found = _in_blocks(latents, tables, LISTED[0])
-    left = torch.nonzero(found.ways == 0).squeeze(1)
-    if len(left):
-        again = _in_blocks(latents[left], tables, LISTED[1])
-        found.codes[left] = again.codes
-        found.ways[left] = again.ways
-        found.sqdists[left] = again.sqdists
-    return found
-
-
-def _in_blocks(latents: torch.Tensor, tables: Tables, listed: int) -> Found:
-    """Decide rows a block at a time, in smaller blocks where the memory is short."""
     rows = int(latents.shape[0])
     block = min(max(rows, 1), max(FEWEST_ROWS, MOST_NUMBERS // tables.plan.padded))
     try:
@@ -86,7 +84,7 @@ def _in_blocks(latents: torch.Tensor, tables: Tables, listed: int) -> Found:
     while start < rows:
         part = slice(start, min(start + block, rows))
         try:
-            _decide_block(latents[part], tables, _part(found, part), listed)
+            _decide_block(latents[part], tables, _part(found, part))
         except torch.OutOfMemoryError as error:
             if block <= FEWEST_ROWS:
                 raise _too_large(rows, block, tables, str(error)) from error
@@ -115,23 +113,29 @@ def _results(rows: int, device: torch.device) -> Found:
         torch.empty(rows, dtype=torch.int64, device=device),
         torch.empty(rows, dtype=torch.uint8, device=device),
         torch.empty(rows, dtype=torch.float64, device=device),
+        torch.zeros(2, dtype=torch.int32, device=device),
     )
 
 
 def _part(found: Found, part: slice) -> Found:
-    return Found(found.codes[part], found.ways[part], found.sqdists[part])
+    return Found(found.codes[part], found.ways[part], found.sqdists[part], found.counters)
 
 
-def _decide_block(latents: torch.Tensor, tables: Tables, found: Found, listed: int) -> None:
-    rows, device = int(latents.shape[0]), latents.device
+def _decide_block(latents: torch.Tensor, tables: Tables, found: Found) -> None:
+    rows, device = int(latents.shape[0]), describe(latents.device)
     shapes, dim = tables.plan, tables.dim
-    narrow = torch.empty((rows, shapes.padded), dtype=torch.float16, device=device)
-    notes = [torch.empty(rows, dtype=torch.float64, device=device) for _ in range(5)]
-    units, squares, moves, errors, reaches = notes
-    groups = torch.empty((rows, listed), dtype=torch.int32, device=device)
-    counts = torch.empty(rows, dtype=torch.int32, device=device)
-    numbers = (latents, *latents.stride())
-    row_notes = (units, squares, moves, errors)
+
+    def empty(dtype: torch.dtype, *columns: int) -> torch.Tensor:
+        return torch.empty((rows, *columns), dtype=dtype, device=latents.device)
+
+    narrow = empty(torch.float16, shapes.padded)
+    notes = units, squares, moves, errors, reaches = [empty(torch.float64) for _ in range(5)]
+    groups, counts, pending = (empty(torch.int32) for _ in range(3))
+    thresholds, candidates = empty(torch.float32), empty(torch.int32, MOST)
+    numbers, counters = (latents, *latents.stride()), found.counters
+    chunk = min(_READ_CHUNK, shapes.chunk)
+    sizes = {"PADDED": shapes.padded, "CHUNK": shapes.chunk}
+    codes = (narrow, tables.narrow, tables.offsets)
     _start(
         read_rows,
         triton.cdiv(rows, _READ_ROWS),
@@ -139,39 +143,92 @@ def _decide_block(latents: torch.Tensor, tables: Tables, found: Found, listed: i
         tables.centre,
         tables.constants,
         narrow,
-        *row_notes,
+        units,
+        squares,
+        moves,
+        errors,
+        counters,
         rows,
         dim,
         PADDED=shapes.padded,
         BLOCK=_READ_ROWS,
-        CHUNK=min(_READ_CHUNK, shapes.chunk),
+        CHUNK=chunk,
     )
-    _scan(
-        shapes,
-        (narrow, tables.narrow, tables.offsets, *row_notes, groups, counts, reaches, rows),
-        listed,
-    )
+
+    def scan(blocks: Blocks) -> None:
+        _start(
+            scan_codes,
+            triton.cdiv(rows, blocks.rows),
+            *codes,
+            *notes[:4],
+            groups,
+            reaches,
+            thresholds,
+            counts,
+            pending,
+            counters,
+            rows,
+            shapes.supers,
+            **sizes,
+            BLOCK=blocks.rows,
+            CODES=blocks.codes,
+            TILES=shapes.members * COLUMNS // blocks.codes,
+            COLUMNS=COLUMNS,
+            NAME_BITS=shapes.name_bits,
+            num_warps=blocks.warps,
+            num_stages=blocks.stages,
+        )
+
+    def collect(blocks: Blocks) -> None:
+        tiles = shapes.codes_padded // blocks.codes
+        _start(
+            collect_codes,
+            4 * device.processors,
+            *codes,
+            units,
+            thresholds,
+            counts,
+            candidates,
+            pending,
+            counters,
+            min(tiles, _MOST_SLICES),
+            tiles,
+            **sizes,
+            BLOCK=blocks.rows,
+            CODES=blocks.codes,
+            MOST=MOST,
+            num_warps=blocks.warps,
+            num_stages=blocks.stages,
+        )
+
+    _first_that_fits(scan, scan_blocks(shapes, device, rows))
+    _first_that_fits(collect, collect_blocks(shapes, device))
+    singles = triton.cdiv(rows, _SETTLE_ROWS)
     _start(
         settle_rows,
-        triton.cdiv(rows, _SETTLE_ROWS),
+        singles + 2 * device.processors,
         *numbers,
         tables.vectors,
         tables.lowest,
         tables.constants,
         groups,
-        counts,
         reaches,
+        counts,
+        candidates,
+        pending,
+        counters,
         found.codes,
         found.ways,
         found.sqdists,
         rows,
         dim,
         tables.distinct,
+        singles,
         BLOCK=_SETTLE_ROWS,
-        CHUNK=min(_READ_CHUNK, shapes.chunk),
-        CODES=shapes.codes,
-        TILES=shapes.tiles,
-        LISTED=listed,
+        CHUNK=chunk,
+        COLUMNS=COLUMNS,
+        MEMBERS=shapes.members,
+        MOST=MOST,
     )
 
 
@@ -183,34 +240,17 @@ def _start(kernel: Any, programs: int, *arguments: Any, **options: Any) -> None:
     kernel[(programs,)](*arguments, **options, enable_fp_fusion=True)
 
 
-def _scan(shapes: Plan, arguments: tuple[Any, ...], listed: int) -> None:
-    """Launch the scan, with smaller blocks where the device has too little shared memory."""
-    smaller: Plan | None = shapes
-    while smaller is not None:
-        shapes = smaller
-        try:
-            _start(
-                scan_codes,
-                triton.cdiv(arguments[-1], shapes.rows),
-                *arguments,
-                shapes.supers,
-                PADDED=shapes.padded,
-                BLOCK=shapes.rows,
-                CHUNK=shapes.chunk,
-                CODES=shapes.codes,
-                TILES=shapes.tiles,
-                NAME_BITS=shapes.name_bits,
-                LISTED=listed,
-                num_warps=shapes.warps,
-                num_stages=shapes.stages,
-            )
-        except OutOfResources as error:
-            smaller = shapes.smaller()
-            if smaller is None:
-                text = (
-                    f"backend 'triton' needs a GPU with more {error.name}: {error.required} for a "
-                    f"block of {shapes.rows} latents, got {error.limit}; use backend='torch'"
-                )
-                raise BackendUnavailableError(text) from error
-        else:
-            return
+def _first_that_fits(launch: Callable[[Blocks], None], proposals: Iterable[Blocks]) -> None:
+    """Launch with the first blocks that the device has resources for."""
+    blocks, *smaller = proposals
+    try:
+        launch(blocks)
+    except OutOfResources as error:
+        if smaller:
+            return _first_that_fits(launch, smaller)
+        text = (
+            f"backend 'triton' needs a GPU with more {error.name}: {error.required} for a "
+            f"block of {blocks.rows} latents, got {error.limit}; use backend='torch'"
+        )
+        raise BackendUnavailableError(text) from error
+    return None

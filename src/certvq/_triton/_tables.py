@@ -20,6 +20,9 @@ _PADDING: Final = 2.0**120
 
 _SAFE_SCALE: Final = 400
 
+SMALLEST_SQDIST: Final = 2.0**-900
+"""Below, a squared distance may have lost terms to underflow."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -34,8 +37,9 @@ class Tables:
         vectors: (U, D) the numbers themselves, float32 where those hold them, else float64.
         lowest: int64 (U,), the index of each in the codebook of the user.
         centre: float64 (D,).
-        constants: float64 (7,): scale, residual and norm of the codes, relative error of a score,
-            factor less 1 and slack of distances (`certvq.bounds.farther_factor`), inverse scale.
+        constants: float64 (8,): scale, residual and norm of the codes, relative error of a score,
+            factor less 1 and slack of distances (`certvq.bounds.farther_factor`), inverse scale,
+            `SMALLEST_SQDIST`.
     """
 
     plan: Plan
@@ -101,6 +105,7 @@ def make_tables(vectors: Float64Array, lowest: Int64Array, device: torch.device)
         bounds.farther_factor(dim) - 1.0,
         bounds.farther_slack(dim),
         math.ldexp(1.0, exponent),
+        SMALLEST_SQDIST,
     ]
     with np.errstate(all="ignore"):
         single = vectors.astype(np.float32)

@@ -105,10 +105,13 @@ def _decide(
         require_finite(latents, "latents")
         ways = torch.zeros(len(latents), dtype=torch.uint8, device=latents.device)
         found = (torch.zeros_like(ways, dtype=torch.int64), ways, ways.double())
+        left = len(latents)
     else:
         kernels = _triton.decide(latents, tables)
         found = (kernels.codes, kernels.ways, kernels.sqdists)
-    _decide_open(latents, prepared, *found)
+        left = kernels.left()
+    if left:
+        _decide_open(latents, prepared, *found)
     return found
 
 
