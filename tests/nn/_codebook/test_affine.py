@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn import EMA, Affine, Gradient, Uniform, VectorQuantize
+from certvq.nn import EMA, Affine, Gradient, Revive, Uniform, VectorQuantize
 from certvq.nn._codebook.affine import AffineMap
 
 
@@ -73,3 +73,22 @@ def test_decays_are_below_one(name):
         Affine(**{name: 1.0})
     with pytest.raises(OptionError, match="metric='cosine'"):
         VectorQuantize(2, 3, affine=Affine(), metric="cosine")
+
+
+def test_a_revived_code_is_used_where_its_token_lies():
+    """The stored vector is the token mapped back, so that the one in use is the token."""
+    layer = VectorQuantize(
+        3,
+        8,
+        affine=Affine(),
+        start=Uniform(),
+        revive=Revive(threshold=0.9),
+        generator=torch.Generator().manual_seed(0),
+    ).double()
+    draw = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        latents = 3.0 * torch.randn(2, 16, 3, generator=draw, dtype=torch.float64) + 10.0
+        layer(latents)
+    gaps = torch.cdist(layer.code_vectors(), latents.flatten(0, 1)).amin(dim=1)
+    revived = gaps < 1e-9  # float64 rounds the map and its inverse; a batch spreads over 10
+    assert 2 <= int(revived.sum()) <= 7
