@@ -121,9 +121,26 @@ def test_wrong_input_is_named():
         next(layer.search(total))
     with pytest.raises(OptionError, match="either bits or shape, got both"):
         next(layer.search(total, bits=bits, shape=(1,)))
-    with pytest.raises(OptionError, match="more than elites=1 members, got 1"):
+    with pytest.raises(OptionError, match="more than elites=1 members, got shape"):
         next(layer.search(total, bits=bits[:1]))
     with pytest.raises(ShapeError, match=r"each of 4 members, got \(\)"):
         next(layer.search(torch.sum, bits=bits))
     with pytest.raises(NonFiniteError, match="got nan for member 0"):
         next(layer.search(lambda data: total(data) * torch.nan, bits=bits))
+
+
+def test_what_is_no_tensor_or_no_number_of_generations_is_named():
+    layer = identity()
+    bits = torch.zeros(4, 1, 10, dtype=torch.bool)
+    with pytest.raises(DTypeError, match=r"bits must be a torch.Tensor, got list"):
+        layer.decode(bits.tolist())
+    with pytest.raises(ShapeError, match=r"dim=10 entries in the last axis, got \(\)"):
+        layer.decode(torch.tensor(True))
+    with pytest.raises(DTypeError, match=r"bits must be a torch.Tensor, got list"):
+        next(layer.search(total, bits=bits.tolist()))
+    with pytest.raises(OptionError, match=r"more than elites=1 members, got shape \(\)"):
+        next(layer.search(total, bits=torch.tensor(True)))
+    with pytest.raises(DTypeError, match=r"fitness must be a torch.Tensor, got float"):
+        next(layer.search(lambda data: float(data.sum()), bits=bits))
+    with pytest.raises(OptionError, match="at least one generation, got generations=0"):
+        next(layer.search(total, bits=bits, generations=0))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.nn._core.dense import require_dense
 from certvq.nn._core.options import checked
 from certvq.nn._families.evolution import Evolution
 from certvq.nn._families.lfq import LFQ
@@ -112,14 +113,15 @@ class EvoLFQ(nn.Module):
             bits: bool, shaped as `encode` returns them.
 
         Raises:
-            DTypeError: not bool.
+            DTypeError: no dense tensor of bool.
             ShapeError: the last axis is not D.
         """
+        require_dense(bits, "bits")
         if bits.dtype != torch.bool:
             text = f"bits must be bool, got {bits.dtype}; compare, as in bits > 0"
             raise DTypeError(text)
         dim = self.quantizer.dim
-        if bits.shape[-1] != dim:
+        if bits.shape[-1:] != (dim,):
             text = f"bits must have dim={dim} entries in the last axis, got {tuple(bits.shape)}"
             raise ShapeError(text)
         signs = 2.0 * bits.reshape(-1, dim).float() - 1.0
@@ -142,14 +144,16 @@ class EvoLFQ(nn.Module):
             fitness: says of data (P, ...) how fit each is, (P,), larger being better.
             bits: the population to start from, bool (P, ..., D); or None.
             shape: of one member without D, to start from random bits; or None.
-            generations: number of steps.
+            generations: number of steps, at least 1.
 
         Yields:
             One `Generation` a step.
 
         Raises:
-            OptionError: neither or both of `bits` and `shape`, or no more members than elites.
-            ShapeError: not one number for each member.
+            OptionError: neither or both of `bits` and `shape`, no more members than elites, or no
+                generation.
+            DTypeError: bits or fitness are no dense tensor, or bits are not bool.
+            ShapeError: not one number for each member, or the last axis of bits is not D.
             NonFiniteError: a fitness that is NaN or infinite; names the first member.
         """
         if (bits is None) == (shape is None):
@@ -161,10 +165,15 @@ class EvoLFQ(nn.Module):
             device = next(self.buffers()).device
             whole = (*shape, self.quantizer.dim)
             bits = self.evolution.start(whole, self.generator, device)
+        if generations < 1:
+            text = f"search must have at least one generation, got generations={generations}"
+            raise OptionError(text)
+        require_dense(bits, "bits")
         assert bits is not None
-        if len(bits) <= self.evolution.elites:
+        if not bits.ndim or len(bits) <= self.evolution.elites:
             text = (
-                f"bits must have more than elites={self.evolution.elites} members, got {len(bits)}"
+                f"bits must have more than elites={self.evolution.elites} members, "
+                f"got shape {tuple(bits.shape)}"
             )
             raise OptionError(text)
         best, highest = bits[0], -float("inf")
@@ -178,6 +187,7 @@ class EvoLFQ(nn.Module):
 
 
 def _require_fitness(fitness: torch.Tensor, members: int) -> torch.Tensor:
+    require_dense(fitness, "fitness")
     if tuple(fitness.shape) != (members,):
         text = (
             f"fitness must be one number for each of {members} members, got {tuple(fitness.shape)}"
