@@ -109,7 +109,7 @@ def test_attributes_are_the_originals(seeded):
 
 def test_wrong_input_is_named():
     layer = BinaryMapper(3)
-    with pytest.raises(ShapeError, match="3 entries in the last axis, got 4"):
+    with pytest.raises(ShapeError, match=r"3 entries in the last axis, got shape \(2, 4\)"):
         layer(torch.zeros(2, 4))
     with pytest.raises(NonFiniteError, match="got nan at row 1, column 0"):
         layer(torch.tensor([[0.0, 0.0, 0.0], [math.nan, 0.0, 0.0]]))

@@ -346,7 +346,7 @@ def test_bad_batches_change_nothing(snapshot, unchanged):
         ours(latents(2, 40, 5))
     with pytest.raises(ShapeError, match=r"\(2, 40\), got \(2, 41\)"):
         ours(latents(2, 40, 4), mask=torch.ones(2, 41, dtype=torch.bool))
-    with pytest.raises(DTypeError, match="x must be floats, got int64"):
+    with pytest.raises(DTypeError, match="latents must be float64.* got int64"):
         ours(torch.zeros(2, 40, 4, dtype=torch.int64))
     assert unchanged(ours, before)
 

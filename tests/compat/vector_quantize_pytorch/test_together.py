@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 WORKER = """
-    import functools, inspect, sys, torch
+    import functools, inspect, os, sys, torch
     from torch import distributed
     from certvq.compat.vector_quantize_pytorch import GroupedResidualVQ, ResidualVQ, VectorQuantize
 
@@ -89,6 +89,8 @@ WORKER = """
     del wrapped  # its reducer has threads, and must go before the group
     distributed.barrier()
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads sometimes abort a process that tears torch down
 """
 
 

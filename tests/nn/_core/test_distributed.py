@@ -11,7 +11,7 @@ from certvq.errors import NonFiniteError
 from certvq.nn._core import distributed as _distributed
 
 WORKER = """
-    import sys, torch
+    import os, sys, torch
     from torch import distributed
     from certvq.errors import NonFiniteError
     from certvq.nn import EMA, Uniform, VectorQuantize
@@ -42,7 +42,10 @@ WORKER = """
     except NonFiniteError as error:
         print(rank, str(error))
     assert torch.equal(mean.codebook, before)
+    distributed.barrier()
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads sometimes abort a process that tears torch down
 """
 
 

@@ -13,7 +13,7 @@ import textwrap
 import pytest
 
 WORKER = """
-    import functools, sys, torch
+    import functools, os, sys, torch
     from torch import distributed
     from torch.utils._pytree import tree_leaves
     from certvq.nn import (
@@ -84,7 +84,10 @@ WORKER = """
     codebook = next(p.codebook for p in layer.modules() if hasattr(p, "codebook"))
     distance = float((state(whole) - mine).abs().max())
     print(f"{kind} {rank} {distance:.3g}")
+    distributed.barrier()
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads sometimes abort a process that tears torch down
 """
 
 ONE_AS_WHOLE = (

@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 WORKER = """
-    import sys, torch
+    import os, sys, torch
     from torch import distributed
     from certvq.nn import GroupedResidualVQ, HierarchicalVQ, LevelDropout, Neural, ResidualVQ
 
@@ -37,7 +37,10 @@ WORKER = """
             distributed.broadcast(first, src=0)
             assert torch.equal(mine, first), f"{layer}: step {step}: differs on rank {rank}"
         assert len(depths) > 1 or not getattr(layer, "dropout", None), depths
+    distributed.barrier()
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads sometimes abort a process that tears torch down
 """
 
 

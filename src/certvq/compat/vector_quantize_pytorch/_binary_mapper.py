@@ -13,6 +13,8 @@ from torch.nn import functional
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.dense import require_dense
+from certvq.nn._core.layout import require_floats
 from certvq.nn._families.binary_mapper import (
     BinaryMapper as Mapper,
 )
@@ -120,8 +122,11 @@ class BinaryMapper(nn.Module):
             ShapeError: another number of logits.
             NonFiniteError: NaN or infinity.
         """
-        if logits.shape[-1] != self.bits:
-            text = f"logits must have {self.bits} entries in the last axis, got {logits.shape[-1]}"
+        require_dense(logits, "logits")
+        require_floats(logits)
+        if logits.shape[-1:] != (self.bits,):
+            shape = tuple(logits.shape)
+            text = f"logits must have {self.bits} entries in the last axis, got shape {shape}"
             raise ShapeError(text)
         require(temperature=temperature)
         rows = logits.reshape(-1, self.bits)

@@ -7,6 +7,25 @@ import math
 
 import torch
 
+from certvq.errors import ShapeError
+from certvq.nn._core.dense import require_dense
+from certvq.nn._core.layout import require_floats
+
+
+def require_latents(x: object) -> None:
+    """Require what can be latents.
+
+    Raises:
+        DTypeError: no dense tensor of floats.
+        ShapeError: fewer than two axes.
+    """
+    require_dense(x, "latents")
+    assert isinstance(x, torch.Tensor)
+    require_floats(x)
+    if x.ndim < 2:
+        text = f"latents must have at least two axes, got shape {tuple(x.shape)}"
+        raise ShapeError(text)
+
 
 def as_tokens(x: torch.Tensor, *, channel_first: bool) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Read a tensor as one sample of tokens.
@@ -17,7 +36,12 @@ def as_tokens(x: torch.Tensor, *, channel_first: bool) -> tuple[torch.Tensor, tu
 
     Returns:
         (1, N, D), and the shape of the codes.
+
+    Raises:
+        DTypeError: no dense tensor of floats.
+        ShapeError: fewer than two axes.
     """
+    require_latents(x)
     last = x.movedim(1, -1) if channel_first else x
     return last.reshape(1, -1, last.shape[-1]), tuple(last.shape[:-1])
 

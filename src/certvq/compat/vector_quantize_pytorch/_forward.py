@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import require
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._gradients import Gradients
 from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
@@ -71,6 +72,7 @@ class Forward(Losses):
         )
         frozen = self.freeze_codebook if freeze_codebook is None else freeze_codebook
         count = self._count(topk)
+        require_latents(x)
         grid = find_grid(self, x.ndim)
         rows = grid.tokens(x, self.dim)
         shape = grid.of(x)

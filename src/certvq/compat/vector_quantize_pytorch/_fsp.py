@@ -4,6 +4,7 @@ In: latents (b, ..., d) or (b, d, ...). Out: vectors, indices, the loss on the m
 measured on the way. Must not find bins by itself.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,7 +146,8 @@ class FSP(nn.Module):
         }
         if "inside" in self.quantizer.latest:
             figures["p_accept_prob"] = self.quantizer.latest["inside"].float()
-        vectors = as_features(self.project_out(quantized), grid, channel_first=self.channel_first)
+        vectors = self.project_out(quantized).to(z.dtype)
+        vectors = as_features(vectors, grid, channel_first=self.channel_first)
         return vectors, self._narrow(codes).reshape(grid), loss, figures
 
     def _narrow(self, codes: torch.Tensor) -> torch.Tensor:
@@ -164,7 +166,10 @@ class FSP(nn.Module):
 
 
 def _moments(tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return mean, variance, skewness and excess kurtosis of each feature."""
+    """Return mean, variance, skewness and excess kurtosis of each feature; NaN without tokens."""
+    if not len(tokens):
+        unknown = tokens.new_full(tokens.shape[1:], math.nan)
+        return dict.fromkeys(("mean", "variance", "skewness", "kurtosis"), unknown)
     variance, mean = torch.var_mean(tokens, dim=0, correction=min(1, max(0, len(tokens) - 1)))
     score = (tokens - mean) / variance.sqrt().clamp_min(1e-8)
     return {

@@ -10,7 +10,11 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
-from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._features import (
+    as_features,
+    as_tokens,
+    require_latents,
+)
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
     in_features,
@@ -191,6 +195,7 @@ class FSQ(nn.Module):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
+        require_latents(z)
         first = self.channel_first or z.ndim >= 4
         tokens, grid = as_tokens(z, channel_first=first)
         if tokens.shape[-1] != self.dim:

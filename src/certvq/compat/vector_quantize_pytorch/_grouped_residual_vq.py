@@ -11,6 +11,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.distributed import raise_together
@@ -98,6 +99,7 @@ class GroupedResidualVQ(nn.Module):
         Raises:
             ShapeError, DTypeError, NonFiniteError: as `ResidualVQ`; nothing has changed.
         """
+        require_latents(x)
         if x.shape[self.split_dim] != self.dim:
             text = f"x must have dim={self.dim} at axis {self.split_dim}, got {tuple(x.shape)}"
             raise ShapeError(text)

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.dense import require_dense
 from certvq.nn._core.layout import require_floats
 
 
@@ -42,6 +43,7 @@ class Grid:
             ShapeError: a feature axis of another size.
             DTypeError: numbers that are not floats.
         """
+        require_dense(latents, "latents")
         require_floats(latents)
         if latents.shape[self.axis] != dim:
             text = (

@@ -12,7 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
-from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._features import (
+    as_features,
+    as_tokens,
+    require_latents,
+)
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
     in_features,
@@ -226,6 +230,7 @@ class LFQ(Renamed):
             NonFiniteError: NaN or infinity; in train mode also latents so large that a loss could
                 overflow.
         """
+        require_latents(x)
         first = x.ndim >= 4 if self.channel_first is None else self.channel_first
         tokens, grid = as_tokens(x, channel_first=first)
         if tokens.shape[-1] != self.dim:

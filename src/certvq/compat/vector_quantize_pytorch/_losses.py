@@ -79,7 +79,7 @@ class Losses(nn.Module):
 
     def _commitment(self, hits: list[Hit], codes: torch.Tensor, *, frozen: bool) -> torch.Tensor:
         if self.commitment_use_cross_entropy_loss:
-            return self._cross_entropy(hits, codes.reshape(len(codes), -1))
+            return self._cross_entropy(hits, codes.flatten(1) if codes.ndim > 1 else codes[:, None])
         each = [
             mean_square(self._learning(hit, frozen=frozen), hit.points)
             if hit.sqdist is None

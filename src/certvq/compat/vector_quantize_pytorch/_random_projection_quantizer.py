@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from certvq.assign._validate import require_finite
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
@@ -116,9 +117,11 @@ class RandomProjectionQuantizer(Renamed):
 
         Raises:
             ShapeError: another number of features, or of indices.
+            DTypeError: no dense tensor of floats.
             NonFiniteError: NaN or infinity.
             CodeRangeError: an index outside ``range(codebook_size)`` that is not -1.
         """
+        require_latents(x)
         if x.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
@@ -144,4 +147,4 @@ class RandomProjectionQuantizer(Renamed):
                 rows = functional.layer_norm(rows, (self.dim,))
             flat = self.rand_projs.to(wide).permute(1, 0, 2).flatten(1)
             projected = self.project_in(rows @ flat)
-            return unit(projected.reshape(len(rows), self.num_codebooks, -1))
+            return unit(projected.unflatten(-1, (self.num_codebooks, -1)))

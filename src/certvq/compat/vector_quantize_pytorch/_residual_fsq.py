@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
@@ -119,7 +120,8 @@ class ResidualFSQ(nn.Module):
             layer = self._fsq(level)
             digits = layer.indices_to_level_indices(places.reshape(-1)).T
             points = layer.quantizer.points(digits, dtype=self.scales.dtype)
-            codes = layer.turned_back(points).reshape(*places.shape, -1) * self.scales[level]
+            codes = layer.turned_back(points) * self.scales[level]
+            codes = codes.reshape(*places.shape, codes.shape[-1])
             vectors.append(codes.masked_fill(dropped.unsqueeze(-1), 0.0))
         missing = len(self.layers) - len(vectors)
         return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
@@ -152,6 +154,7 @@ class ResidualFSQ(nn.Module):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
+        require_latents(x)
         first = self.is_channel_first
         tokens = x.movedim(1, -1) if first else x
         if tokens.shape[-1] != self.dim:
@@ -175,8 +178,9 @@ class ResidualFSQ(nn.Module):
             total = total + vectors
             indices.append(found)
         indices += [torch.full_like(indices[0], -1)] * (self.num_quantizers - depth)
-        out = self.project_out(total.to(rows.dtype)).reshape(*grid, -1)
-        codes = torch.stack(indices, dim=-1).reshape(*grid, -1)
+        out = self.project_out(total.to(rows.dtype))
+        out = out.reshape(*grid, out.shape[-1])
+        codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
 
@@ -246,6 +250,7 @@ class GroupedResidualFSQ(nn.Module):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
+        require_latents(x)
         if x.shape[self.split_dim] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)

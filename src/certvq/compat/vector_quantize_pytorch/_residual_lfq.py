@@ -11,7 +11,11 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
-from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._features import (
+    as_features,
+    as_tokens,
+    require_latents,
+)
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
@@ -142,6 +146,7 @@ class ResidualLFQ(nn.Module):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
+        require_latents(x)
         first = x.ndim >= 4 if self.channel_first is None else self.channel_first
         tokens, grid = as_tokens(x, channel_first=first)
         if tokens.shape[-1] != self.dim:
@@ -165,7 +170,7 @@ class ResidualLFQ(nn.Module):
         missing = self.num_quantizers - depth
         indices += [torch.full_like(indices[0], -1)] * missing
         losses += [torch.zeros_like(losses[0])] * missing
-        codes = torch.stack(indices, dim=-1).reshape(*grid, -1)
+        codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         out = as_features(self.project_out(total.to(rows.dtype)), grid, channel_first=first)
         result = (out, codes, torch.stack(losses, dim=-1))
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
@@ -236,6 +241,7 @@ class GroupedResidualLFQ(nn.Module):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
+        require_latents(x)
         if x.shape[self.split_dim] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)

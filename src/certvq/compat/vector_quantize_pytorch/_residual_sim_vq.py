@@ -11,6 +11,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
@@ -126,6 +127,7 @@ class ResidualSimVQ(nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         """Return vectors as x, indices (b, ..., q), losses (q,), and all vectors if wanted."""
         require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
+        require_latents(x)
         depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
         residual, vectors, indices, losses = x, [], [], []
         for layer in self._levels()[:depth]:

@@ -12,11 +12,12 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
 from certvq.compat.vector_quantize_pytorch._level import Level, Unrouted
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
-from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import (
     PADDING,
     Beam,
@@ -257,7 +258,7 @@ class ResidualVQ(nn.Module):
                 out = whole.index_copy(0, kept, rows)
             else:
                 out = among_padding(rows, kept, len(whole), 0)
-            out = out.reshape(*grid, -1)
+            out = out.reshape(*grid, out.shape[-1])
             return out.movedim(-1, 1) if self.channel_first and x.ndim > 2 else out
 
         if indices is not None:
@@ -296,13 +297,11 @@ class ResidualVQ(nn.Module):
         self, x: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, ...]]:
         """Return all tokens (N, dim), the rows that a mask keeps, and the shape of the codes."""
+        require_latents(x)
         last = x.movedim(1, -1) if self.channel_first and x.ndim > 2 else x
         if last.shape[-1] != self.dim:
             text = f"x must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        if not x.is_floating_point():
-            text = f"x must be floats, got {str(x.dtype).removeprefix('torch.')}"
-            raise DTypeError(text)
         grid = tuple(last.shape[:-1])
         return last.reshape(-1, self.dim), kept_rows(mask, grid), grid
 
