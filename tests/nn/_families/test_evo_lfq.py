@@ -142,5 +142,5 @@ def test_what_is_no_tensor_or_no_number_of_generations_is_named():
         next(layer.search(total, bits=torch.tensor(True)))
     with pytest.raises(DTypeError, match=r"fitness must be a torch.Tensor, got float"):
         next(layer.search(lambda data: float(data.sum()), bits=bits))
-    with pytest.raises(OptionError, match="at least one generation, got generations=0"):
-        next(layer.search(total, bits=bits, generations=0))
+    with pytest.raises(OptionError, match="no fewer than 0 generations, got generations=-1"):
+        next(layer.search(total, bits=bits, generations=-1))

@@ -144,14 +144,14 @@ class EvoLFQ(nn.Module):
             fitness: says of data (P, ...) how fit each is, (P,), larger being better.
             bits: the population to start from, bool (P, ..., D); or None.
             shape: of one member without D, to start from random bits; or None.
-            generations: number of steps, at least 1.
+            generations: number of steps; nothing is yielded for 0.
 
         Yields:
             One `Generation` a step.
 
         Raises:
-            OptionError: neither or both of `bits` and `shape`, no more members than elites, or no
-                generation.
+            OptionError: neither or both of `bits` and `shape`, no more members than elites, or
+                fewer than 0 generations.
             DTypeError: bits or fitness are no dense tensor, or bits are not bool.
             ShapeError: not one number for each member, or the last axis of bits is not D.
             NonFiniteError: a fitness that is NaN or infinite; names the first member.
@@ -165,8 +165,8 @@ class EvoLFQ(nn.Module):
             device = next(self.buffers()).device
             whole = (*shape, self.quantizer.dim)
             bits = self.evolution.start(whole, self.generator, device)
-        if generations < 1:
-            text = f"search must have at least one generation, got generations={generations}"
+        if generations < 0:
+            text = f"search must have no fewer than 0 generations, got generations={generations}"
             raise OptionError(text)
         require_dense(bits, "bits")
         assert bits is not None
