@@ -138,7 +138,7 @@ def test_bad_batches_change_nothing(snapshot, unchanged):
         ours(bad)
     with pytest.raises(ShapeError, match=r"dim=4 features and 1 further axes.*\(2, 5, 9\)"):
         ours(latents((2, 5, 9)))
-    with pytest.raises(DTypeError, match="x must be floats, got int64"):
+    with pytest.raises(DTypeError, match="latents must be float64.* got int64"):
         ours(torch.zeros(2, 4, 9, dtype=torch.int64))
     with pytest.raises(ShapeError, match=r"mask must have the shape .*\(2, 9\), got \(2, 8\)"):
         ours(latents((2, 4, 9)), mask=torch.ones(2, 8, dtype=torch.bool))

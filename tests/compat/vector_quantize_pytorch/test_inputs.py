@@ -11,6 +11,12 @@ GRID = {"dim": DIM, "levels": [8, 5, 5]}
 BITS = {"dim": DIM, "codebook_size": 16, "num_quantizers": 2}
 BOOK = {"dim": DIM, "codebook_size": 32}
 LEVELS = {**BOOK, "num_quantizers": 2}
+
+
+def inner(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
 LAYERS = {
     "VectorQuantize": lambda: vq.VectorQuantize(**BOOK),
     "cross entropy": lambda: vq.VectorQuantize(**BOOK, commitment_use_cross_entropy_loss=True),
@@ -26,6 +32,10 @@ LAYERS = {
     "LFQ": lambda: vq.LFQ(dim=DIM, codebook_size=2**DIM),
     "ResidualLFQ": lambda: vq.ResidualLFQ(**BITS),
     "GroupedResidualLFQ": lambda: vq.GroupedResidualLFQ(**BITS, groups=2),
+    "LatentQuantize": lambda: vq.LatentQuantize([5, 5], 50, in_place_codebook_optimizer=inner),
+    "HierarchicalVQ": lambda: vq.HierarchicalVQ(
+        dim=DIM, codebook_size=32, scales=(1, 2, 4), channel_first=False
+    ),
     "BinaryMapper": lambda: vq.BinaryMapper(DIM),
     "RandomProjectionQuantizer": lambda: vq.RandomProjectionQuantizer(
         **BOOK, codebook_dim=8, num_codebooks=2

@@ -13,11 +13,12 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
-from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
@@ -208,6 +209,7 @@ class HierarchicalVQ(nn.Module):
         self, x: torch.Tensor, mask: torch.Tensor | None, lens: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the latents as (b, c, ...), zero where there is none, and the mask."""
+        require_latents(x)
         maps = x if self.channel_first else x.movedim(-1, 1)
         if maps.ndim != self.spatial_dims + 2 or maps.shape[1] != self.dim or 0 in maps.shape[2:]:
             text = (
@@ -215,9 +217,6 @@ class HierarchicalVQ(nn.Module):
                 f"the batch, got shape {tuple(x.shape)}"
             )
             raise ShapeError(text)
-        if not x.is_floating_point():
-            text = f"x must be floats, got {str(x.dtype).removeprefix('torch.')}"
-            raise DTypeError(text)
         grid = (len(maps), *maps.shape[2:])
         if lens is not None:
             if mask is not None or self.spatial_dims != 1:

@@ -170,7 +170,8 @@ class LatentQuantize(nn.Module):
             raise ShapeError(text)
         latents = self.project_in(tokens)
         rows = latents.reshape(-1, self.codebook_dim)
-        if self.training and self.in_place_codebook_optimizer is not None:
+        learns = self.training and len(rows) > 0  # the mean over no latents is NaN
+        if learns and self.in_place_codebook_optimizer is not None:
             self._learn(rows.detach(), self.in_place_codebook_optimizer)
         indices = self.quantizer.encode_tokens(rows.detach())
         values = self.quantizer.decode_tokens(indices)
@@ -180,7 +181,7 @@ class LatentQuantize(nn.Module):
         inner = (1, -1, self.effective_codebook_dim)
         out = self.project_out(codes.reshape(inner))
         loss = torch.zeros((), device=z.device)
-        if self.training:
+        if learns:
             learning = self.project_out(values.to(latents.dtype).reshape(inner))
             if self.commitment_loss_weight:
                 taught = self.commitment_loss(tokens, learning)
