@@ -10,7 +10,8 @@ at most in one forward and backward, after one to warm up.
     python bench/layers.py --cells FSQ-16384           # one cell
 
 A forward and backward is that of ``(vectors * weights).sum() + loss`` for latents that want a
-gradient; optimisers are left out.
+gradient; optimisers are left out. Of `RandomProjectionQuantizer`, which learns nothing, it is the
+codes that are measured.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import certvq.nn as vq
 from certvq._atomic import atomic_path
 from certvq.bench._markdown import update_block
 from certvq.bench._memory import high_water, reset_high_water
-from pairs import MODEST, Pair, pairs
+from pairs import MODEST, Pair, Sizes, pairs
 
 SIDES = ("certvq", "original")
 PAUSE = 0.05
@@ -43,6 +44,9 @@ PAUSE = 0.05
 
 TOKENS = 16384
 """In the cells of `MODEST` sizes."""
+
+MAP = 16
+"""Tokens along a side of a map."""
 
 SHAPES = ((8192, 8192, 32), (16384, 1024, 64), (65536, 512, 64))
 """N x K x D of the cells of `VectorQuantize`, both sides with their library's defaults."""
@@ -68,6 +72,7 @@ def cells() -> dict[str, Cell]:
         for name, pair in pairs(MODEST).items()
         if name != "VectorQuantize"
     ]
+    found.append(Cell(f"RandomProjectionQuantizer-{TOKENS}", TOKENS, projected(MODEST)))
     return {cell.name: cell for cell in found}
 
 
@@ -81,14 +86,33 @@ def plain(size: int, dim: int) -> Pair:
     )
 
 
-def prepare(cell: Cell, side: str) -> Callable[[], None]:
+def projected(sizes: Sizes) -> Pair:
+    """Return the frozen layers that make targets, whose codes are all that is asked of them."""
+    return Pair(
+        "RandomProjectionQuantizer",
+        sizes.dim,
+        lambda layout, g: vq.RandomProjectionQuantizer(
+            sizes.dim, sizes.codebook_size, sizes.dim // 4, layout=layout, generator=g
+        ),
+        lambda: original.RandomProjectionQuantizer(
+            dim=sizes.dim, codebook_size=sizes.codebook_size, codebook_dim=sizes.dim // 4
+        ),
+    )
+
+
+def prepare(cell: Cell, side: str) -> Callable[[], Any]:
     """Make a layer and its latents, and return one forward and backward; call it once before."""
     torch.manual_seed(0)
-    ours = cell.pair.ours("b n d", torch.Generator().manual_seed(0))
-    layer = (ours if side == "certvq" else cell.pair.adapted()).train()
+    ours = cell.pair.ours(
+        "b c h w" if cell.pair.maps else "b n d", torch.Generator().manual_seed(0)
+    )
     generator = torch.Generator().manual_seed(1)
-    latents = torch.randn(1, cell.tokens, cell.pair.dim, generator=generator, requires_grad=True)
-    weights = torch.randn(1, cell.tokens, ours.width, generator=generator)
+    latents, weights = (latents_of(cell, width, generator) for width in (cell.pair.dim, ours.width))
+    if isinstance(ours, vq.RandomProjectionQuantizer):
+        find = ours.encode if side == "certvq" else cell.pair.theirs()
+        return lambda: find(latents)
+    layer = (ours if side == "certvq" else cell.pair.adapted()).train()
+    latents.requires_grad_()
 
     def step() -> None:
         latents.grad = None
@@ -97,6 +121,13 @@ def prepare(cell: Cell, side: str) -> Callable[[], None]:
         ((vectors * weights).sum() + loss).backward()
 
     return step
+
+
+def latents_of(cell: Cell, features: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw numbers for all tokens of a cell, (b, n, features) or (b, features, h, w)."""
+    if cell.pair.maps:
+        return torch.randn(cell.tokens // MAP**2, features, MAP, MAP, generator=generator)
+    return torch.randn(1, cell.tokens, features, generator=generator)
 
 
 def times(cell: Cell, rounds: int) -> dict[str, list[float]]:

@@ -25,20 +25,40 @@ class Sizes:
         codebook_size: codes of a single codebook.
         level_size: codes of each of two levels or groups.
         levels: of the grids of scalars.
-        bits: of the binary ones.
+        level_grid: of a grid of each of two levels or groups.
+        bits: of the binary ones, an even number.
+        scales: of the hierarchical one, along both axes of a map.
     """
 
     dim: int
     codebook_size: int
     level_size: int
     levels: tuple[int, ...]
+    level_grid: tuple[int, ...]
     bits: int
+    scales: tuple[int, ...]
 
 
-SMALL = Sizes(dim=32, codebook_size=256, level_size=16, levels=(8, 8, 4), bits=8)
-"""Eight bits for each token, in every family."""
+SMALL = Sizes(
+    dim=32,
+    codebook_size=256,
+    level_size=16,
+    levels=(8, 8, 4),
+    level_grid=(4, 4),
+    bits=8,
+    scales=(2, 4, 8),
+)
+"""Eight bits for each token, in every family; of the hierarchical one, for each cell of a scale."""
 
-MODEST = Sizes(dim=64, codebook_size=1024, level_size=1024, levels=(8, 8, 5, 4), bits=10)
+MODEST = Sizes(
+    dim=64,
+    codebook_size=1024,
+    level_size=1024,
+    levels=(8, 8, 5, 4),
+    level_grid=(8, 8, 5, 4),
+    bits=10,
+    scales=(4, 8, 16),
+)
 """For the time of a layer alone."""
 
 
@@ -52,24 +72,30 @@ class Pair:
         ours: makes certvq's, of a layout and a generator.
         theirs: makes the original's, for latents (b, n, d).
         channel_first: whether the original takes (b, d, n) after all.
+        maps: whether both take maps (b, d, h, w) alone.
     """
 
     name: str
     dim: int
-    ours: Callable[[str, torch.Generator], vq.Quantizer]
+    ours: Callable[[str, torch.Generator], vq.BaseQuantizer]
     theirs: Callable[[], nn.Module]
     channel_first: bool = False
+    maps: bool = False
 
     def adapted(self) -> "Original":
         """Make the original's, to be called like certvq's."""
         return Original(self.theirs(), channel_first=self.channel_first)
+
+    def on_maps(self) -> nn.Module:
+        """Make the original's, for maps."""
+        return self.adapted() if self.maps else OnImages(self.adapted())
 
 
 class Original(nn.Module):
     """A quantizer of the original that takes tokens (b, n, d) and returns three things.
 
     Args:
-        quantizer: the original's module.
+        quantizer: the original's module; `HierarchicalVQ` takes maps (b, d, h, w) instead.
         channel_first: whether it takes (b, d, n).
     """
 
@@ -87,6 +113,8 @@ class Original(nn.Module):
         loss = result[2].sum() if len(result) > 2 else vectors.new_zeros(())
         if isinstance(self.quantizer, original.GroupedResidualVQ):
             codes = codes.permute(1, 2, 0, 3).flatten(2)
+        if isinstance(self.quantizer, original.HierarchicalVQ):
+            codes = torch.cat([scale.flatten(1) for scale in codes], dim=1)
         return (vectors.mT if self.channel_first else vectors), codes, loss
 
 
@@ -108,7 +136,8 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
     """Return all pairs of given sizes by name."""
     start: dict[str, Any] = {"kmeans_init": True, "threshold_ema_dead_code": 2}
     dim, size, level = sizes.dim, sizes.codebook_size, sizes.level_size
-    grid, bits = list(sizes.levels), sizes.bits
+    grid, small_grid, bits = list(sizes.levels), list(sizes.level_grid), sizes.bits
+    scales = list(sizes.scales)
     every = [
         Pair(
             "VectorQuantize",
@@ -172,6 +201,15 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
             ),
         ),
         Pair(
+            "HierarchicalVQ",
+            dim,
+            lambda layout, g: vq.HierarchicalVQ(dim, size, scales, layout=layout, generator=g),
+            lambda: original.HierarchicalVQ(
+                dim=dim, codebook_size=size, scales=scales, accept_image_fmap=True
+            ),
+            maps=True,
+        ),
+        Pair(
             "SimVQ",
             dim,
             lambda layout, g: vq.SimVQ(dim, size, layout=layout, generator=g),
@@ -188,6 +226,12 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
             len(grid),
             lambda layout, g: vq.FSQ(grid, layout=layout, generator=g),
             lambda: original.FSQ(levels=grid),
+        ),
+        Pair(
+            "ResidualFSQ",
+            len(small_grid),
+            lambda layout, g: vq.ResidualFSQ(small_grid, 2, layout=layout, generator=g),
+            lambda: original.ResidualFSQ(levels=small_grid, num_quantizers=2),
         ),
         Pair(
             "FSP",
@@ -213,6 +257,14 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
             bits,
             lambda layout, g: vq.LFQ(bits, spherical=True, layout=layout),
             lambda: original.LFQ(dim=bits, codebook_size=2**bits, spherical=True),
+        ),
+        Pair(
+            "ResidualLFQ",
+            bits // 2,
+            lambda layout, g: vq.ResidualLFQ(bits // 2, 2, layout=layout, generator=g),
+            lambda: original.ResidualLFQ(
+                dim=bits // 2, codebook_size=2 ** (bits // 2), num_quantizers=2
+            ),
         ),
         Pair(
             "BinaryMapper",

@@ -33,7 +33,7 @@ import train_a_quantizer as example
 
 from certvq._atomic import atomic_path
 from certvq.bench._markdown import update_block
-from pairs import SMALL, OnImages, Pair, pairs
+from pairs import SMALL, Pair, pairs
 
 SIDES = ("certvq", "original")
 CONFIDENCE = 0.95
@@ -43,7 +43,7 @@ def cell(pair: Pair, side: str, *, seed: int, steps: int, photographs: tuple[lis
     """Train and measure one side of a pair with one seed."""
     torch.manual_seed(seed)
     ours = pair.ours("b c h w", torch.Generator().manual_seed(seed))
-    quantizer = ours if side == "certvq" else OnImages(pair.adapted())
+    quantizer = ours if side == "certvq" else pair.on_maps()
     torch.manual_seed(seed)
     model = example.Autoencoder(quantizer, pair.dim, ours.width)
     train, heldout = photographs

@@ -24,15 +24,15 @@ def quality():
 
 
 def test_pairs_have_equal_budgets_and_shapes(quality):
-    """On tokens: the same shapes of vectors and codes, in train and eval mode."""
+    """On maps: the same shapes of vectors and codes, in train and eval mode."""
     for pair in quality.pairs(quality.SMALL).values():
-        ours = pair.ours("b n d", torch.Generator().manual_seed(0))
-        theirs = pair.adapted()
-        tokens = torch.randn(2, 300, pair.dim)
+        ours = pair.ours("b c h w", torch.Generator().manual_seed(0))
+        theirs = pair.on_maps()
+        tokens = torch.randn(2, pair.dim, 20, 15)
         for training in (True, False):
             found, expected = (q.train(training)(tokens) for q in (ours, theirs))
             assert found[0].shape == expected[0].shape, pair.name
-            places = [codes.reshape(2, 300, -1).shape for codes in (found[1], expected[1])]
+            places = [codes.flatten(1).shape for codes in (found[1], expected[1])]
             assert places[0] == places[1], pair.name
             assert found[2].shape == expected[2].shape == (), pair.name
 

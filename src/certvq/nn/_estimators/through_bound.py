@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from certvq.nn._core.features import by_feature
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -35,20 +37,29 @@ class Bound:
         return result if self.bias is None else result - self.bias.to(result.dtype)
 
     def pull_back(self, latents: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
-        """Return the cotangents of the latents, given those of the bounded latents."""
-        moved = self._moved(latents)
-        wide = cotangents.to(moved.dtype)
+        """Return the cotangents of the latents, given those of the bounded latents.
+
+        The slope of tanh is computed as ``1 - tanh(x)^2 = 4 s (1 - s)`` with ``s = 1 / (1 +
+        exp(2 |x|))``, which takes a fraction of the time of tanh and does not cancel.
+        """
+        wide = torch.promote_types(latents.dtype, torch.float32)
+        moved, result = self._moved(latents), cotangents.to(wide)
         if self.hard:
-            result = wide * ((moved >= -1.0) & (moved <= 1.0))
+            result = result * ((moved >= -1.0) & (moved <= 1.0))
         else:
-            result = torch.ops.aten.tanh_backward(wide, torch.tanh(moved))
+            result = torch.ops.aten.sigmoid_backward(result, torch.sigmoid(-2 * moved.abs()))
+        factor = 1 if self.hard else 4
         if self.gain is not None:
-            result = result * self.gain.to(result.dtype)
+            result = by_feature(torch.mul, result, factor * self.gain.to(wide))
+        elif factor != 1:
+            result = factor * result
         return result.to(latents.dtype)
 
     def _moved(self, latents: torch.Tensor) -> torch.Tensor:
         wide = latents.to(torch.promote_types(latents.dtype, torch.float32))
-        return wide if self.shift is None else wide + self.shift.to(wide.dtype)
+        return (
+            wide if self.shift is None else by_feature(torch.add, wide, self.shift.to(wide.dtype))
+        )
 
 
 class _ThroughBound(torch.autograd.Function):

@@ -14,11 +14,10 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.losses import known_mean_square, wide_of
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
-from certvq.nn._estimators.exchange import exchange
 from certvq.nn._families.cells import find_cells
+from certvq.nn._families.learned_scalars import choose
 from certvq.nn._families.midpoints import midpoints
 from certvq.nn._families.radix import join_digits, require_levels, split_codes
 from certvq.nn._families.thresholds import count_below
@@ -111,24 +110,19 @@ class LatentQuantize(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Take the nearest values; see `Quantizer`."""
-        places, codes = self._places(tokens)
-        chosen = self.values[places]
-        difference = tokens.detach().to(wide_of(tokens, chosen)) - chosen.detach()
-        total = difference.square().sum()
-        commitment = known_mean_square(tokens, chosen.detach(), total)
-        loss = self.commitment_weight * commitment
-        if self.values.requires_grad and torch.is_grad_enabled():
-            taught = known_mean_square(tokens.detach(), chosen, total)
-            loss = loss + self.quantization_weight * taught
-        else:
-            loss = loss + self.quantization_weight * commitment.detach()
-        value = commitment.detach()
+        # In train mode `token_error` has been asked.
+        latents = tokens if self.training else require_finite_latents(tokens)
+        places, codes = self._places(latents.detach())
+        chosen = choose(tokens, self.values, places)
+        value = chosen.commitment.detach()
+        loss = self.commitment_weight * chosen.commitment
+        loss = loss + self.quantization_weight * chosen.taught
         figures = {"quantization_loss": value, "commitment_loss": value}
-        return Found(exchange(tokens, chosen.detach()), codes, loss, figures)
+        return Found(chosen.vectors, codes, loss, figures)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the nearest values; see `Quantizer`."""
-        return self._places(tokens)[1]
+        return self._places(require_finite_latents(tokens.detach()))[1]
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look values up; see `Quantizer`."""
@@ -166,9 +160,8 @@ class LatentQuantize(Quantizer):
         values = self.values.detach()
         return torch.cat([values, values.new_full((1,), math.inf)])[self._index]
 
-    def _places(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _places(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
-        latents = require_finite_latents(tokens.detach())
         _require_finite_values(self.values.detach())
         wide = torch.promote_types(latents.dtype, torch.float32)
         borders = midpoints(self._table().double(), wide)

@@ -21,6 +21,7 @@ from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.exchange import exchange
 from certvq.nn._estimators.gumbel import Gumbel
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.beam import Beam, require_beam, search
@@ -321,6 +322,8 @@ class Residual(Quantizer):
             estimator = _STRAIGHT
         elif not estimator.exact:
             total = self.decode_tokens(codes)  # with its graph, from which code vectors may learn
+        if type(estimator) is StraightThrough:  # every row has its own vector: nothing to look up
+            return exchange(tokens, total.detach())
         places = torch.arange(len(total), device=total.device)
         return estimator.estimate(tokens, total, places, self.generator)
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.features import by_feature
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
@@ -109,7 +110,7 @@ class ResidualFSQ(Residual):
             return tokens
         reach = self._reach.view(torch.float32)
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-        return torch.tanh(wide / reach) * reach
+        return by_feature(torch.mul, by_feature(torch.div, wide, reach).tanh(), reach)
 
 
 @checked

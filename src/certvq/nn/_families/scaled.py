@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.features import by_feature
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
@@ -61,6 +62,7 @@ class Scaled(Wrapper):
                     f"{place}"
                 )
                 raise OptionError(text)
+        self._plain = all(number == 1.0 for number in scales.tolist())
         # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
         self.register_buffer("_bits", scales.view(torch.int32), persistent=False)
 
@@ -71,11 +73,14 @@ class Scaled(Wrapper):
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Divide by the scale; see `Wrapper`."""
-        return tokens.to(torch.promote_types(tokens.dtype, torch.float32)) / self.scale
+        wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+        return wide if self._plain else by_feature(torch.div, wide, self.scale)
 
     def outward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Multiply by the scale; see `Wrapper`."""
-        return (vectors * self.scale).to(vectors.dtype)
+        if self._plain:
+            return vectors
+        return by_feature(torch.mul, vectors, self.scale).to(vectors.dtype)
 
     def reach(self, largest: float) -> float:
         """Scale the part's bound; see `Quantizer`."""

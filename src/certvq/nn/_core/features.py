@@ -1,0 +1,44 @@
+"""Arithmetic with one number for each feature, fast where features are few.
+
+In: rows, and as many numbers as a row has. Out: what an elementwise operation makes of them, the
+same bits as by broadcasting. Must not know what is computed.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from certvq.nn._core.eager import holds_numbers
+
+_COPIES = 64
+"""Rows that are treated as one: broadcasting along four numbers takes five times as long."""
+
+_MANY = 64
+"""Features from which on rows are long enough."""
+
+
+def by_feature(
+    operation: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    rows: torch.Tensor,
+    numbers: torch.Tensor,
+) -> torch.Tensor:
+    """Return ``operation(rows, numbers)``.
+
+    Args:
+        operation: works entry by entry, and does not change its arguments.
+        rows: (N, D).
+        numbers: (D,).
+
+    Guarantee: the same numbers as without this function, bit for bit, and the same gradients.
+
+    Example:
+        >>> by_feature(torch.mul, torch.ones(2, 3), torch.arange(3.0)).tolist()
+        [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    """
+    features = rows.shape[1]
+    if features >= _MANY or not holds_numbers(rows) or not rows.is_contiguous():
+        return operation(rows, numbers)
+    if not features or not len(rows) or len(rows) % _COPIES:
+        return operation(rows, numbers)
+    longer = rows.reshape(-1, _COPIES * features)
+    return operation(longer, numbers.repeat(_COPIES)).reshape(rows.shape)

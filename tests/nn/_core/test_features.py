@@ -1,0 +1,29 @@
+"""Numbers by feature: the same bits as by broadcasting, whichever way is taken."""
+
+import pytest
+import torch
+
+from certvq.nn._core.features import by_feature
+
+
+@pytest.mark.parametrize("operation", [torch.add, torch.mul, torch.div])
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 128])
+@pytest.mark.parametrize("features", [1, 3, 63, 64])
+def test_the_same_bits_and_gradients(operation, rows, features, seeded, same_bits):
+    kind = {"dtype": torch.float64}
+    given = torch.randn(rows, features, generator=seeded(), requires_grad=True, **kind)
+    numbers = torch.randn(features, generator=seeded(1), requires_grad=True, **kind)
+    weights = torch.randn(rows, features, generator=seeded(2), **kind)
+    result, expected = by_feature(operation, given, numbers), operation(given, numbers)
+    assert same_bits(result, expected)
+    mine, theirs = (
+        torch.autograd.grad((values * weights).sum(), (given, numbers))
+        for values in (result, expected)
+    )
+    assert same_bits(mine[0], theirs[0])
+    torch.testing.assert_close(mine[1], theirs[1])
+
+
+def test_rows_that_do_not_lie_one_after_the_other(seeded, same_bits):
+    rows, numbers = torch.randn(3, 64, generator=seeded()).T, torch.randn(3, generator=seeded(1))
+    assert same_bits(by_feature(torch.mul, rows, numbers), rows * numbers)
