@@ -28,13 +28,15 @@ WORKER = """
     makers = {
         "ema": lambda g: VectorQuantize(2, 8, generator=g, **fixed),
         "cosine": lambda g: VectorQuantize(2, 8, metric="cosine", generator=g, **fixed),
-        "affine": lambda g: VectorQuantize(2, 8, affine=Affine(), generator=g, **fixed),
+        "affine": lambda g: VectorQuantize(
+            2, 8, update=EMA(affine=Affine()), generator=g, **fixed
+        ),
         "online": lambda g: VectorQuantize(2, 8, update=Online(SGD), generator=g, **fixed),
         "online-immediate": lambda g: VectorQuantize(
             2, 8, update=Online(ADAM, immediate=True), generator=g, **fixed
         ),
         "affine-online": lambda g: VectorQuantize(
-            2, 8, affine=Affine(), update=Online(SGD), generator=g, **fixed
+            2, 8, update=Online(SGD, affine=Affine()), generator=g, **fixed
         ),
         "shared": lambda g: ResidualVQ(2, 8, levels=3, shared=True, generator=g, **fixed),
         "residual": lambda g: ResidualVQ(2, 8, levels=3, generator=g, **fixed),

@@ -65,11 +65,14 @@ class Options:
 
     def update(self) -> EMA | Gradient | Online:
         """Return how the codebook learns."""
+        affine = None
+        if self.affine_param:
+            affine = Affine(self.affine_param_batch_decay, self.affine_param_codebook_decay)
         if self.in_place_codebook_optimizer is not None:
-            return Online(self.in_place_codebook_optimizer, immediate=True)
+            return Online(self.in_place_codebook_optimizer, immediate=True, affine=affine)
         if self.learns:
-            return Gradient()
-        return EMA(self.decay, self.eps, debias=False)
+            return Gradient(affine=affine)
+        return EMA(self.decay, self.eps, debias=False, affine=affine)
 
     def layer(self, dim: int, codebook_size: int) -> dict[str, Any]:
         """Return what a layer of certvq is built with."""
@@ -80,11 +83,6 @@ class Options:
             "update": self.update(),
             "start": KMeans(self.kmeans_iters) if self.kmeans_init else Uniform(bound),
             "revive": Revive(threshold, unit="tokens") if threshold > 0 else None,
-            "affine": (
-                Affine(self.affine_param_batch_decay, self.affine_param_codebook_decay)
-                if self.affine_param
-                else None
-            ),
         }
 
     def _require_agreement(self) -> None:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from certvq.errors import OptionError
+from certvq.nn._codebook.affine import Affine
 from certvq.nn._core.options import checked
 
 
@@ -25,6 +26,7 @@ class EMA:
         eps: smoothing of the counts, in tokens, > 0.
         debias: whether the averages are divided by ``1 - decay^t``. Without it they begin as the
             start gives them (counts of k-means, or one token for each code), and forget it slowly.
+        affine: an `Affine` map of the code vectors that follows the latents, or None.
 
     Raises:
         OptionError: `decay` or `eps` out of range.
@@ -37,6 +39,7 @@ class EMA:
     decay: float = 0.99
     eps: float = 1e-5
     debias: bool = True
+    affine: Affine | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.decay < 1.0:

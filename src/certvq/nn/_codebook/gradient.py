@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from certvq.errors import OptionError
+from certvq.nn._codebook.affine import Affine
 from certvq.nn._core.options import checked
 
 
@@ -20,6 +21,7 @@ class Gradient:
 
     Attributes:
         weight: of the codebook term, finite and at least 0.
+        affine: an `Affine` map of the code vectors that follows the latents, or None.
 
     Raises:
         OptionError: `weight` out of range.
@@ -30,6 +32,7 @@ class Gradient:
     """
 
     weight: float = 1.0
+    affine: Affine | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight < math.inf:

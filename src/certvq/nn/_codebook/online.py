@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core.distributed import add_over_processes
 from certvq.nn._core.options import checked
@@ -37,10 +38,12 @@ class Online:
     Attributes:
         optimizer: makes the optimiser, as does ``functools.partial(torch.optim.Adam, lr=1e-3)``.
         immediate: when the step is taken.
+        affine: an `Affine` map of the code vectors that follows the latents, or None.
     """
 
     optimizer: OptimizerFactory
     immediate: bool = False
+    affine: Affine | None = None
 
 
 class InnerOptimizer(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from certvq.assign import Assignment
-from certvq.nn._codebook.affine import Affine, AffineMap
+from certvq.nn._codebook.affine import AffineMap
 from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans, cluster
@@ -46,7 +46,6 @@ class LearnedCodebook(Quantizer):
         update: how the codebook learns.
         start: where it starts.
         revive: when codes are replaced, or None.
-        affine: an `Affine` map of the code vectors, or None.
         layout: of the latents.
         generator: source of every random choice.
 
@@ -54,7 +53,7 @@ class LearnedCodebook(Quantizer):
         codebook: (K, D) as stored.
         started: (), whether there was a batch.
         statistics: running counts, and sums with `EMA` and `Online`.
-        affine: the map, or None.
+        affine: the map of `update`, or None.
         inner_optimizer: that of `Online`, or None.
     """
 
@@ -70,7 +69,6 @@ class LearnedCodebook(Quantizer):
         update: Update,
         start: Start,
         revive: Revive | None,
-        affine: Affine | None,
         layout: str,
         generator: torch.Generator | None,
     ) -> None:
@@ -92,7 +90,7 @@ class LearnedCodebook(Quantizer):
         self.register_buffer("started", torch.tensor(False))
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
-        self.affine = None if affine is None else AffineMap(affine, dim)
+        self.affine = None if update.affine is None else AffineMap(update.affine, dim)
         self.inner_optimizer = (
             InnerOptimizer(update.optimizer, self.codebook) if isinstance(update, Online) else None
         )

@@ -6,7 +6,6 @@ In: options of the right kinds. Out: nothing, or a named error. Must not build a
 import math
 
 from certvq.errors import OptionError
-from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._families.learned_codebook import Update
 from certvq.nn._regularizers.regularizer import Regularizer
@@ -31,18 +30,16 @@ def require_options(codebook_size: int, commitment_weight: float, metric: str) -
         raise OptionError(text)
 
 
-def require_agreement(
-    metric: str, update: Update, affine: Affine | None, regularizers: tuple[Regularizer, ...]
-) -> None:
+def require_agreement(metric: str, update: Update, regularizers: tuple[Regularizer, ...]) -> None:
     """Refuse options that contradict one another.
 
     Raises:
         OptionError: two do; the text names them.
     """
-    if metric == "cosine" and affine is not None:
+    if metric == "cosine" and update.affine is not None:
         text = (
-            f"affine={affine} moves code vectors off the unit sphere that metric='cosine' keeps "
-            "them on; use metric='euclidean'"
+            f"affine={update.affine} moves code vectors off the unit sphere that metric='cosine' "
+            "keeps them on; use metric='euclidean'"
         )
         raise OptionError(text)
     for regularizer in regularizers:

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from certvq.assign import DecidedBy
 from certvq.errors import NonFiniteError
-from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans
@@ -62,11 +61,11 @@ class VectorQuantize(RankedCodebook):
         codebook_size: K, >= 1.
         metric: ``"euclidean"`` or ``"cosine"``.
         commitment_weight: beta, finite and >= 0.
-        update: how the codebook learns, `EMA`, `Gradient` or `Online`. None is ``EMA()``, of decay
+        update: how the codebook learns, `EMA`, `Gradient` or `Online`, each also through an
+            `Affine` map. None is ``EMA()``, of decay
             0.99, and with ``metric="cosine"`` it is ``EMA(decay=0.95)``.
         start: where it starts, `KMeans` of the first training batch or `Uniform`.
         revive: when codes are replaced, or None for never.
-        affine: an `Affine` map of the code vectors that follows the latents, or None.
         estimator: how the gradient reaches the latents in train mode.
         regularizers: further terms of the loss of train mode, each with its own weight.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
@@ -89,8 +88,8 @@ class VectorQuantize(RankedCodebook):
     code vectors in use, bit for bit as they are; over the real numbers and unit vectors that would
     be the greatest cosine (``cosine_isNearestCode``), but neither has length one to the bit. A
     latent of length below 1e-6 is divided by 1e-6; zero stays zero, and its code is that of the
-    shortest code vector. With `affine` the code is the nearest among the mapped code vectors as
-    rounded. An estimator that samples (`Gumbel`) replaces the codes of train mode.
+    shortest code vector. With an `Affine` map the code is the nearest among the mapped code vectors
+    as rounded. An estimator that samples (`Gumbel`) replaces the codes of train mode.
     ``quantized == decode(codes)`` bit for bit, in eval mode, and in train mode with every estimator
     but `Reparam`. With several processes (`torch.distributed`) the codebook is the same on all of
     them. Averages, moments and inner steps are those of one process with all latents, but for the
@@ -122,7 +121,6 @@ class VectorQuantize(RankedCodebook):
         update: Update | None = None,
         start: Start = _CLUSTER,
         revive: Revive | None = _REVIVE,
-        affine: Affine | None = None,
         estimator: Estimator = _STRAIGHT,
         regularizers: tuple[Regularizer, ...] = (),
         layout: str = "b n d",
@@ -130,7 +128,7 @@ class VectorQuantize(RankedCodebook):
     ) -> None:
         require_options(codebook_size, commitment_weight, metric)
         update = _AVERAGE[metric] if update is None else update
-        require_agreement(metric, update, affine, regularizers)
+        require_agreement(metric, update, regularizers)
         super().__init__(
             dim,
             codebook_size,
@@ -138,7 +136,6 @@ class VectorQuantize(RankedCodebook):
             update=update,
             start=start,
             revive=revive,
-            affine=affine,
             layout=layout,
             generator=generator,
         )
