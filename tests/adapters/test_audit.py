@@ -175,25 +175,40 @@ def test_a_layer_that_is_not_reached_has_no_tokens(layers):
 
 
 def test_data_that_reach_nothing_are_refused(model):
-    text = r"data must reach a quantizer, but none of '1' was called with any; give more data"
-    for data, call in (([], None), (torch.rand(0, 1), None), ([1], lambda m, b: None)):
-        with pytest.raises(UnknownQuantizerError, match=text):
+    text = r"data must reach a quantizer, but none of '1' was called with any in {} batches; give"
+    for count, data, call in (
+        (0, [], None),
+        (0, iter([]), None),
+        (1, torch.rand(0, 1), None),
+        (2, [1, 1], lambda m, b: None),
+    ):
+        with pytest.raises(UnknownQuantizerError, match=text.format(count)):
             certvq.audit_module(model, data, call=call)
 
 
-@pytest.mark.parametrize("perturbation", [-1.0, np.nan, np.inf])
-def test_perturbations_out_of_range_are_refused(model, perturbation):
-    with pytest.raises(
-        OptionError, match=f"finite distance of at least 0, or None, got {perturbation}"
-    ):
-        certvq.audit_module(model, torch.rand(3, 1), perturbation=perturbation)
-
-
-def test_data_that_are_no_batches_are_refused(model):
-    with pytest.raises(
-        OptionError, match="data must be a tensor or an iterable of batches, got int"
-    ):
+def test_arguments_of_the_wrong_kind_are_refused_before_the_model_runs(model):
+    ran, z = [], torch.rand(3, 1)
+    model.register_forward_hook(lambda *each: ran.append(each))
+    with pytest.raises(OptionError, match=r"module must be a torch.nn.Module, got str 'a'"):
+        certvq.audit_module("a", z)
+    with pytest.raises(OptionError, match=r"call must be None or a function .* got int 3"):
+        certvq.audit_module(model, z, call=3)
+    with pytest.raises(OptionError, match=r"at least 0, or None, got nan"):
+        certvq.audit_module(model, z, perturbation=np.nan)
+    with pytest.raises(OptionError, match="data must be a tensor, .* got int 3"):
         certvq.audit_module(model, 3)
+    with pytest.raises(OptionError, match="batch 0 must be a tensor .* got a list of 2"):
+        certvq.audit_module(model, [[z, z]])
+    assert ran == []
+    assert certvq.audit_module(model, [[z, z]], call=lambda m, b: m(b[0])).tokens == 3
+    assert len(ran) == 1
+
+
+def test_a_bad_batch_is_named_by_its_number_and_leaves_no_trace(model):
+    before = hooks_and_names(model)
+    with pytest.raises(OptionError, match=r"batch 1 must be a tensor .* got NoneType"):
+        certvq.audit_module(model, [torch.rand(3, 1), None])
+    assert hooks_and_names(model) == before
 
 
 def test_a_module_that_is_used_twice_is_one_layer(layers):

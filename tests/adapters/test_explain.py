@@ -1,5 +1,7 @@
 """Scores are explained by the right operands, and by no others."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,3 +81,39 @@ def test_the_tolerance_follows_the_coarsest_type(comparison):
     assert tolerance(comparison, scores.bfloat16()) == 8 * 19 * torch.finfo(torch.bfloat16).eps
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert tolerance(comparison, scores) == 8 * 19 * torch.finfo(torch.bfloat16).eps
+
+
+def own_comparison(shift=0.0):
+    return Comparison(torch.randn(30, 1, 8), torch.randn(30, 20, 8), own=True, shift=shift)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_code_vectors_of_each_latent_are_explained(scale):
+    """`pairwise_distance` adds 1e-6 to each entry, which matters where vectors are small."""
+    plain = own_comparison(shift=1e-6)
+    comparison = Comparison(plain.latents * scale, plain.codebook * scale, own=True, shift=1e-6)
+    scores = torch.pairwise_distance(comparison.latents, comparison.codebook)
+    assert explains(comparison, scores, 1)
+    assert scale < 1 or not explains(comparison, -scores, 1)
+    other = Comparison(comparison.latents.flip(0), comparison.codebook, own=True)
+    assert scale < 1 or not explains(other, scores, 1)
+
+
+def test_a_shift_widens_the_bound_by_what_it_does():
+    comparison = own_comparison(shift=0.5)
+    scores = torch.pairwise_distance(comparison.latents, comparison.codebook, eps=0.5)
+    assert explains(comparison, scores, 1)
+    assert not explains(replace(comparison, shift=0.0), scores, 1)
+
+
+def test_the_last_latent_with_its_own_code_vectors_is_seen():
+    comparison = own_comparison()
+    scores = torch.cdist(comparison.latents, comparison.codebook).squeeze(1)
+    assert explains(comparison, scores, 1)
+    scores[-1, 3] += 1.0
+    assert not explains(comparison, scores, 1)
+
+
+def test_no_latents_with_their_own_code_vectors_are_explained():
+    empty = Comparison(torch.zeros(0, 1, 8), torch.zeros(0, 20, 8), own=True)
+    assert explains(empty, torch.zeros(0, 20), 1)

@@ -58,3 +58,42 @@ def test_kin_of_known_layers_are_not_called_unknown(layers):
 
     model = torch.nn.ModuleDict({"r": ResidualQuantizer()})
     assert unknown_names(model, [each.name for each in find_layers(model)]) == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FSQ", "ResidualFSQ", "LFQ", "BSQ", "FSP", "BinaryMapper", "SimVQ", "LookupFreeQuant_VQ"],
+)
+def test_names_that_look_like_quantizers(layers, name):
+    model = torch.nn.ModuleDict(
+        {"q": type(name, (torch.nn.Module,), {})(), "known": layers.OneHotQuantizer(4, 2)}
+    )
+    assert unknown_names(model, ["known"]) == ("q",)
+
+
+@pytest.mark.parametrize("name", ["Linear", "MSQLoss", "Disp", "BFQueue", "FSpace", "Sequential"])
+def test_names_that_do_not(name):
+    model = torch.nn.ModuleDict({"q": type(name, (torch.nn.Module,), {})()})
+    assert unknown_names(model, ["known"]) == ()
+
+
+def test_parts_of_a_quantizer_that_is_the_model_itself_are_not_unknown():
+    class VectorQuantizer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base = type("Codebook", (torch.nn.Module,), {})()
+
+    assert unknown_names(VectorQuantizer(), [""]) == ()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of torch.jit
+def test_scripts_and_graphs_have_no_layers_left(layers):
+    traced = torch.jit.trace(layers.OneHotQuantizer(4, 2), torch.ones(3, 2))
+    text = r"like quantizers but are not known: '' \(script of VectorQuantizer\).* no layers left"
+    with pytest.raises(UnknownQuantizerError, match=text):
+        find_layers(traced)
+    graph = torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.ReLU()))
+    with pytest.raises(UnknownQuantizerError, match="found in .*; a script, trace or graph has no"):
+        find_layers(graph)
+    model = torch.nn.ModuleDict({"script": traced, "known": layers.OneHotQuantizer(4, 2)})
+    assert unknown_names(model, ["known"]) == ("script",)

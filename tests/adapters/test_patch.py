@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import certvq
+from certvq.compat import vector_quantize_pytorch as compat
 from certvq.errors import UnknownQuantizerError
 
 
@@ -144,3 +145,18 @@ def test_the_names_come_with_torch_only_when_asked_for():
     assert certvq.patch_module.__module__ == "certvq.adapters._patch"
     with pytest.raises(AttributeError, match="module 'certvq' has no attribute 'patch_modules'"):
         certvq.patch_modules  # noqa: B018 - asked for on purpose
+
+
+def test_layers_of_certvq_have_nothing_to_patch(layers):
+    own = torch.nn.Sequential(certvq.nn.VectorQuantize(2, 4), certvq.nn.FSQ((3, 3)))
+    before = [dict(each.__dict__) for each in own.modules()]
+    assert certvq.patch_module(own) == []
+    assert [dict(each.__dict__) for each in own.modules()] == before
+    for each in (compat.BinaryMapper(bits=2), compat.VectorQuantize(dim=2, codebook_size=4)):
+        assert certvq.patch_module(each) == []
+    projection = compat.RandomProjectionQuantizer(dim=2, codebook_size=4, codebook_dim=2)
+    assert certvq.patch_module(projection) == []
+    mixed = torch.nn.Sequential(own, layers.OneHotQuantizer(4, 2))
+    assert certvq.patch_module(mixed) == ["1"]
+    assert certvq.unpatch_module(mixed) == ["1"]
+    assert certvq.unpatch_module(own) == []

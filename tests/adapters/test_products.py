@@ -62,8 +62,50 @@ def test_codebooks_side_by_side(func, args):
         (torch.einsum, ("bd,nd->b", Z, C), {}),
         (torch.einsum, ("bd,bd->bd", Z, Z), {}),
         (torch.einsum, ("...d,nd->...n", Z, C), {}),
-        (torch.einsum, ("h n d, h n c d -> h n c", HEADS, torch.randn(2, 5, 7, 3)), {}),
     ],
 )
 def test_no_product_with_one_codebook(func, args, kwargs):
     assert read_product(func, args, kwargs) is None
+
+
+OWN = torch.randn(2, 5, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs", "shift"),
+    [
+        (torch.einsum, ("h n d, h n c d -> h n c", HEADS, OWN), {}, 0.0),
+        (torch.einsum, ("hnd,hndc->hnc", HEADS, OWN.mT), {}, 0.0),
+        (torch.pairwise_distance, (HEADS.unsqueeze(2), OWN), {}, 1e-6),
+        (torch.nn.functional.pairwise_distance, (HEADS.unsqueeze(2), OWN), {"eps": 0.5}, 0.5),
+    ],
+)
+def test_code_vectors_of_each_latent(func, args, kwargs, shift):
+    func(*args, **kwargs)
+    found = read_product(func, args, kwargs)
+    assert (found.own, found.shift) == (True, shift)
+    assert torch.equal(found.latents, HEADS.reshape(10, 1, 3))
+    assert torch.equal(found.codebook, OWN.reshape(10, 7, 3))
+    assert found.fits(torch.zeros(2, 5, 7))
+    assert not found.fits(torch.zeros(2, 5, 5))
+
+
+def test_one_latent_with_its_code_vectors():
+    found = read_product(torch.pairwise_distance, (Z[:1], C), {})
+    assert torch.equal(found.latents, Z[:1][None])
+    assert torch.equal(found.codebook, C[None])
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((Z, Z), {}),  # pairs of rows, no code vectors
+        ((Z[:1], C), {"p": 1.0}),
+        ((Z[:1], C), {"keepdim": True}),
+        ((HEADS.unsqueeze(2), OWN[:1]), {}),  # one latent's vectors broadcast over others
+        ((Z[0], C[0]), {}),
+    ],
+)
+def test_other_pairwise_distances_are_none(args, kwargs):
+    torch.pairwise_distance(*args, **kwargs)
+    assert read_product(torch.pairwise_distance, args, kwargs) is None

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from certvq.adapters import LayerAudit, ModuleAudit
+from certvq.adapters import LayerAudit, ModuleAudit, Unaudited
 
 LAYER = LayerAudit(
     name="quantizer.0",
@@ -57,3 +57,19 @@ def test_dict():
 def test_frozen():
     with pytest.raises(FrozenInstanceError):
         LAYER.wrong = 0
+
+
+def test_layers_that_were_not_audited_are_in_text_and_dict():
+    left_out = Unaudited("fsq", "FSQ", "there are no code vectors")
+    beam = replace(LAYER, candidates=4)
+    report = ModuleAudit((LAYER, beam), None, ("a",), unaudited=(left_out,))
+    assert str(report).splitlines()[3:] == [
+        "not audited, not known: a",
+        "quantizer.0: 4 codes for each token",
+        "not audited: fsq (FSQ): there are no code vectors",
+    ]
+    found = report.to_dict()
+    assert found["unaudited"] == [
+        {"name": "fsq", "kind": "FSQ", "reason": "there are no code vectors"}
+    ]
+    assert [each["candidates"] for each in found["layers"]] == [1, 4]

@@ -5,7 +5,7 @@ import torch
 
 import certvq
 from certvq.adapters._find import find_layers
-from certvq.adapters._running import batches, run_model, watched
+from certvq.adapters._running import run_model, watched
 
 
 @pytest.mark.parametrize("patched", [False, True])
@@ -32,9 +32,5 @@ def test_a_watch_is_taken_off_again(layers, patched):
     assert torch.equal(codes[0], certvq.assign(z, layer.embedding.weight).codes)
 
 
-def test_batches_are_called_by_place_or_by_name():
-    z = torch.ones(2)
-    assert list(batches(z)) == [z]
-    assert list(batches({"z": z})) == [{"z": z}]
-    assert list(batches(iter([1, 2]))) == [1, 2]
+def test_a_model_is_called_by_place_or_by_name():
     assert run_model(lambda z: z, 3) == run_model(lambda z: z, {"z": 3}) == 3

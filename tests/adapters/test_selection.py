@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.adapters._selection import other_choice, read_selection
+from certvq.adapters._selection import other_choice, read_ranking, read_selection
 
 S = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
 CODES = torch.tensor([2, 0])
@@ -69,3 +69,38 @@ def test_other_ways_to_choose_are_seen():
     assert other_choice(torch.Tensor.sort, (S,)) is S
     assert other_choice(torch.argmin, (S, 1)) is None
     assert other_choice(torch.sort, (S.long(),)) is None
+
+
+@pytest.mark.parametrize("func", [torch.topk, torch.Tensor.topk])
+@pytest.mark.parametrize(("largest", "sign"), [(True, -1), (False, 1)])
+def test_a_ranking_is_read_and_answered(func, largest, sign):
+    own = func(S, 2, -1, largest)
+    selection = read_ranking(func, (S, 2), {"largest": largest})
+    assert (selection.sign, selection.count) == (sign, 2)
+    right = (sign * S).argsort(1)[:, :2]
+    assert torch.equal(selection.codes_in(own), right)
+    answer = selection.result_with(right)
+    assert type(answer) is type(own)
+    assert torch.equal(answer.values, own.values)
+    assert torch.equal(answer.indices, own.indices)
+    other = selection.result_with(torch.tensor([[1, 0], [1, 2]]))
+    assert torch.equal(other.values, torch.tensor([[1.0, 3.0], [5.0, 4.0]]))
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs"),
+    [
+        (torch.argmin, (S, 1), {}),
+        (torch.topk, (S, 2, 0), {}),
+        (torch.topk, (S.long(), 2), {}),
+        (torch.topk, (S, 2), {"out": (S, CODES)}),
+    ],
+)
+def test_other_calls_rank_no_codes(func, args, kwargs):
+    assert read_ranking(func, args, kwargs) is None
+
+
+def test_named_arguments_of_a_ranking_are_read():
+    selection = read_ranking(torch.topk, (), {"input": S, "k": 1, "dim": 1})
+    assert selection.scores is S
+    assert (selection.count, selection.sign) == (1, -1)

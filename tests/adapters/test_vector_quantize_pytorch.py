@@ -187,22 +187,101 @@ def test_latents_are_rounded_in_the_type_that_came_in(vq):
     assert certvq.audit_module(quantizer, x.bfloat16()).unstable == 1
 
 
-def test_topk_codes_are_refused(vq):
-    quantizer = vq.VectorQuantize(16, 64)
-    with pytest.raises(certvq.errors.UnknownQuantizerError, match=r"layer '_codebook'.*by topk"):
-        certvq.audit_module(quantizer, {"x": torch.randn(2, 9, 16), "topk": 2})
+def test_several_codes_for_each_latent(vq, offset, repaired):
+    quantizer, x = moved(vq.VectorQuantize(16, 64), 1000.0), offset(2, 100, 16)
+    before = repaired(quantizer, {"x": x, "topk": 3})
+    ((layer),) = before.layers
+    assert (layer.name, layer.tokens, layer.candidates) == ("_codebook", 200, 3)
+    right = certvq.rank(x.reshape(-1, 16), quantizer.codebook, 3).codes
+    assert torch.equal(quantizer.eval()(x, topk=3)[1].reshape(-1, 3), right)
 
 
-def test_codebooks_of_each_token_are_refused(vq):
+def test_one_and_several_codes_are_counted_apart(vq):
+    quantizer, x = vq.VectorQuantize(16, 64), torch.randn(2, 9, 16)
+    report = certvq.audit_module(quantizer, [{"x": x}, {"x": x, "topk": 2}, {"x": x}])
+    assert [(each.name, each.tokens, each.candidates) for each in report.layers] == [
+        ("_codebook[0]", 36, 1),
+        ("_codebook[1]", 18, 2),
+    ]
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_beam_is_repaired(vq, offset, repaired, cosine):
+    quantizer = vq.ResidualVQ(
+        dim=16, codebook_size=64, num_quantizers=2, beam_size=3, use_cosine_sim=cosine
+    )
+    for each in quantizer.layers:
+        vectors = torch.randn(1, 64, 16) + 1000
+        each._codebook.embed.copy_(functional.normalize(vectors, dim=-1) if cosine else vectors)
+    before = repaired(quantizer, offset(2, 50, 16))
+    assert [(each.tokens, each.candidates) for each in before.layers] == [(100, 3), (300, 3)]
+
+
+def test_a_beam_is_otherwise_unchanged(vq, unchanged):
+    """Where the candidates were right, patched and own results are the same to the bit."""
+    quantizer = vq.ResidualVQ(dim=4, codebook_size=8, num_quantizers=3, beam_size=2).eval()
+    for each in quantizer.layers:
+        each._codebook.embed.copy_(torch.randn(1, 8, 4))
+    x = torch.randn(2, 9, 4)
+    unchanged(quantizer, lambda model: model(x))
+
+
+def test_codebooks_of_each_token_are_repaired(vq, offset, repaired):
     """An implicit neural codebook has other code vectors for each latent."""
     quantizer = vq.ResidualVQ(
-        dim=16, codebook_size=8, num_quantizers=2, implicit_neural_codebook=True
+        dim=16, codebook_size=64, num_quantizers=2, implicit_neural_codebook=True
     )
+    for each in quantizer.layers:
+        each._codebook.embed.data.normal_().add_(1000.0)
+    quantizer.mlps[0].proj_in.bias.data.add_(1000.0)
+    before = repaired(quantizer, offset(2, 50, 16))
+    assert [(each.name, each.tokens, each.codebook_size) for each in before.layers] == [
+        ("layers.0._codebook", 100, 64),
+        ("layers.1._codebook", 100, 64),
+    ]
+
+
+def test_codes_of_a_network_are_the_nearest(vq):
+    """What is audited are the latents and code vectors that the search is given, token by token."""
+    quantizer = vq.ResidualVQ(
+        dim=4, codebook_size=8, num_quantizers=2, implicit_neural_codebook=True
+    ).eval()
+    x, kept = torch.randn(1, 20, 4), []
+    quantizer.mlps[0].register_forward_hook(lambda _, __, vectors: kept.append(vectors))
     certvq.patch_module(quantizer)
-    with pytest.raises(
-        certvq.errors.UnknownQuantizerError, match=r"layers\.1\._codebook.*got none"
+    _, codes, _ = quantizer(x)
+    first = quantizer.layers[0](x)[0]
+    (vectors,) = kept
+    left = x - first
+    for token in range(20):
+        right = certvq.assign(left[:, token], vectors[0, 0, token]).codes
+        assert right.item() == codes[0, token, 1].item()
+
+
+def test_a_stability_report_refuses_what_has_no_one_codebook(vq):
+    x = torch.randn(1, 6, 4)
+    for options, text in (
+        ({"beam_size": 2}, r"layer 'layers\.0\._codebook' gives each token 2 codes"),
+        ({"implicit_neural_codebook": True}, r"layer 'layers\.1\._codebook' .* vectors of its own"),
     ):
-        quantizer.eval()(torch.randn(2, 9, 16))
+        quantizer = vq.ResidualVQ(dim=4, codebook_size=8, num_quantizers=2, **options)
+        with pytest.raises(certvq.errors.UnknownQuantizerError, match=text):
+            certvq.stability_report(quantizer, x)
+
+
+def test_quantizers_without_a_codebook_are_named_beside_others(vq):
+    model = torch.nn.ModuleDict(
+        {
+            "vq": vq.VectorQuantize(4, 8),
+            "fsq": vq.FSQ(levels=[5, 5]),
+            "lfq": vq.LFQ(dim=4),
+            "fsp": vq.FSP(levels=[5, 5]),
+            "bits": vq.BinaryMapper(bits=4),
+            "residual": vq.ResidualFSQ(levels=[5, 5], num_quantizers=2, dim=4),
+        }
+    )
+    report = certvq.audit_module(model, torch.randn(1, 6, 4), call=lambda m, z: m["vq"](z))
+    assert {"fsq", "lfq", "fsp", "bits", "residual"} <= set(report.unknown)
 
 
 def test_quantizers_without_an_argmin_are_not_found(vq):

@@ -3,9 +3,9 @@
 import pytest
 from torch import nn
 
+from certvq.adapters._own import own_layers
 from certvq.nn import GroupedResidualVQ, ResidualVQ, VectorQuantize
 from certvq.stability._levels import Level, levels_of
-from certvq.stability._own import own_layers
 
 
 def found(model):

@@ -69,6 +69,16 @@ def test_it_leaves_no_trace():
     assert [(dict(each.__dict__), each.training) for each in model.modules()] == before
 
 
+def test_figures_of_the_layers_around_are_put_back_too():
+    layer = ResidualVQ(2, 8, levels=2).eval()
+    layer(torch.randn(1, 30, 2))
+    before = layer.metrics()
+    with recording(layer) as recorder:
+        recorder.record(lambda: layer(torch.zeros(1, 3, 2)))
+        assert layer.metrics() != before
+    assert layer.metrics() == before
+
+
 def test_a_model_without_quantizers_is_refused():
     text = "no vector quantizer found in Linear; known: Codebook"
     with pytest.raises(UnknownQuantizerError, match=text), recording(nn.Linear(1, 1)):
@@ -77,7 +87,9 @@ def test_a_model_without_quantizers_is_refused():
 
 def test_quantizers_without_a_nearest_code_are_refused():
     model = nn.ModuleDict({"a": FSQ((4, 4)), "b": ResidualVQ(2, 8, levels=2, beam=Beam(4))})
-    text = r"as VectorQuantize has it, but 'a', 'b' find codes otherwise \(scalar quantizers, a Bea"
+    text = (
+        r"as VectorQuantize has it, but 'a', 'b' find codes otherwise \(scalar quantizers, networks"
+    )
     with pytest.raises(UnknownQuantizerError, match=text), recording(model):
         pass
 

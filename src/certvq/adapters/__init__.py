@@ -9,3 +9,4 @@ from certvq.adapters._patch import patch_module as patch_module
 from certvq.adapters._patch import unpatch_module as unpatch_module
 from certvq.adapters._report import LayerAudit as LayerAudit
 from certvq.adapters._report import ModuleAudit as ModuleAudit
+from certvq.adapters._report import Unaudited as Unaudited

@@ -20,10 +20,15 @@ class Comparison:
     Attributes:
         latents: (H, N, D); H codebooks are searched side by side, mostly one.
         codebook: (H, K, D).
+        own: whether each latent has code vectors of its own; then H is the number of latents, and
+            N is 1.
+        shift: what the model adds to each entry of a difference before it is squared.
     """
 
     latents: torch.Tensor
     codebook: torch.Tensor
+    own: bool = False
+    shift: float = 0.0
 
     def fits(self, scores: torch.Tensor) -> bool:
         """Say whether `scores` (..., K) holds one number for each latent and code vector."""
@@ -95,6 +100,8 @@ class Adapter:
             method would be misread.
         outside: methods within which argmins are left alone (k-means).
         samples: whether codes are drawn at random in this call.
+        ranks: whether a topk of the scores chooses several codes for each latent (a beam); where
+            not, it is none of ours.
     """
 
     library: str
@@ -106,6 +113,7 @@ class Adapter:
     own_method: bool = False
     outside: tuple[str, ...] = ()
     samples: Callable[[Seen], bool] = field(default=never)
+    ranks: bool = False
 
     def known_class(self, module: nn.Module) -> type | None:
         """Return the class of `module`, or the ancestor of it, that this adapter knows."""

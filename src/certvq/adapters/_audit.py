@@ -4,24 +4,32 @@ In: a torch module and data. Out: `ModuleAudit`. Must not leave a trace in the m
 flags, methods and the state of the quantizers are restored, after an exception too.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from certvq.adapters._adapter import Comparison
-from certvq.adapters._find import Layer, find_layers, unknown_names
-from certvq.adapters._report import LayerAudit, ModuleAudit
-from certvq.adapters._running import batches, evaluating, run_model, unchanged, watching
+from certvq.adapters._arguments import (
+    batches,
+    read_perturbation,
+    require_call,
+    require_module,
+    require_numbers,
+)
+from certvq.adapters._find import Layer, known_layers, none_found, unknown_names
+from certvq.adapters._own import audited_layers, other_layers, outermost, watched
+from certvq.adapters._report import ModuleAudit, Unaudited
+from certvq.adapters._running import evaluating, run_model, unchanged, watching
 from certvq.adapters._site import install
-from certvq.assign import audit, stability_radius
-from certvq.assign._arrays import to_host
-from certvq.errors import NonFiniteError, OptionError, UnknownQuantizerError
+from certvq.adapters._tally import LayerTally
+from certvq.errors import UnknownQuantizerError
+
+_NO_SEARCH = (
+    "codes came without a search of its codebook (drawn at random, code vectors that were changed, "
+    "a method of your own), and were not looked into"
+)
 
 
 def audit_module(
@@ -39,7 +47,8 @@ def audit_module(
     Afterwards the module is as it was.
 
     Args:
-        module: a model with quantizers that `certvq.patch_module` knows, patched or not.
+        module: a model with quantizers that `certvq.patch_module` knows, patched or not, or with
+            layers of `certvq.nn` or `certvq.compat`.
         data: a tensor, which is one batch; or an iterable of batches, tensors or dicts of keyword
             arguments, or anything that `call` takes.
         call: ``call(module, batch)`` runs the model, for example
@@ -53,18 +62,23 @@ def audit_module(
 
     Returns:
         A `ModuleAudit`, with one `LayerAudit` for each codebook; each level of a residual quantizer
-        is a layer of its own. A module that is used at several places is one layer.
+        is a layer of its own. A module that is used at several places is one layer. Layers of
+        certvq that have no codebook to audit are named, each with the reason.
 
     Raises:
-        UnknownQuantizerError: there is no quantizer that is known, the data reach none of them, or
-            one chooses its codes otherwise than by an argmin over distances.
+        UnknownQuantizerError: there is no quantizer that is known, or none with a codebook; the
+            data reach none of them; or one chooses its codes otherwise than by an argmin over
+            distances.
         NonFiniteError: NaN or infinity reaches a quantizer; names the layer, row and column.
-        OptionError: a perturbation that is negative or not finite.
+        OptionError: no torch module, or one without numbers (on the meta device); data that are no
+            batches; a `call` that is no function; a perturbation that is no number, negative or not
+            finite.
 
     Guarantee: as `certvq.audit` for the counts of wrong codes, and `certvq.stability_radius` for
         the tokens that are not counted as unstable. Latents that the model holds in a narrow type
         are taken as the exact numbers that they are.
-    Cost: that of the model, and O(N K D) for each layer, a few times that of `certvq.assign`.
+    Cost: that of the model, and O(N K D) for each layer, a few times that of `certvq.assign`; where
+        each latent has code vectors of its own, one audit for each latent.
 
     Example:
         >>> import certvq, torch
@@ -79,111 +93,90 @@ def audit_module(
         >>> report.tokens, report.wrong > 0
         (60, True)
     """
-    _require_perturbation(perturbation)
-    layers = find_layers(module)
-    tallies = {layer.name: _LayerTally(layer, perturbation) for layer in layers}
-    run = run_model if call is None else call
+    require_module(module)
+    require_numbers(module)
+    require_call(call)
+    distance = read_perturbation(perturbation)
+    theirs = {layer.name: layer for layer in known_layers(module)}
+    ours = audited_layers(module)
+    others = other_layers(module, ours)
+    tallies = {
+        name: LayerTally(name, type(each).__qualname__, distance)
+        for name, each in module.named_modules()
+        if name in theirs or name in ours
+    }
+    if not tallies:
+        raise UnknownQuantizerError(_nothing_to_audit(module, others))
+    run, count = run_model if call is None else call, 0
     with ExitStack() as stack:
         stack.enter_context(evaluating(module))
-        for layer in layers:
-            stack.enter_context(unchanged(layer.module))
-            install(watching(layer, tallies[layer.name].observe))
+        _watch(module, theirs.values(), ours, tallies, stack)
         stack.enter_context(torch.no_grad())
-        for batch in batches(data):
+        for batch in batches(data, called=call is not None):
             run(module, batch)
-    audits = tuple(each for tally in tallies.values() for each in tally.audits())
+            count += 1
+    unaudited = (
+        *(Unaudited(name, _kind(module, name), why) for name, why in others.items()),
+        *(
+            Unaudited(each.name, each.kind, _NO_SEARCH)
+            for each in tallies.values()
+            if each.otherwise
+        ),
+    )
+    audits = tuple(
+        audit
+        for tally in tallies.values()
+        for audit in tally.audits()
+        if audit.tokens or not tally.otherwise
+    )
     if not any(each.tokens for each in audits):
-        names = ", ".join(repr(layer.name) for layer in layers)
-        text = (
-            f"the data must reach a quantizer, but none of {names} was called with any; "
-            "give more data, or say how to call the model with call="
-        )
-        raise UnknownQuantizerError(text)
-    return ModuleAudit(audits, perturbation, unknown_names(module, tallies))
+        raise UnknownQuantizerError(_nothing_reached(tallies.values(), count))
+    return ModuleAudit(
+        audits, distance, unknown_names(module, {*tallies, *others}), unaudited=unaudited
+    )
 
 
-def _require_perturbation(perturbation: float | None) -> None:
-    if perturbation is not None and not 0.0 <= perturbation < math.inf:
-        text = (
-            f"perturbation must be a finite distance of at least 0, or None, got {perturbation!r}"
-        )
-        raise OptionError(text)
+def _watch(
+    module: nn.Module,
+    theirs: Iterable[Layer],
+    ours: dict[str, nn.Module],
+    tallies: dict[str, LayerTally],
+    stack: ExitStack,
+) -> None:
+    for each in outermost(module):
+        stack.enter_context(unchanged(each))
+    for layer in theirs:
+        stack.enter_context(unchanged(layer.module))
+        install(watching(layer, tallies[layer.name].observe))
+    for name, each in ours.items():
+        tally = tallies[name]
+        stack.enter_context(watched(name, each, tally.observe, otherwise=tally.otherwise.append))
 
 
-class _LayerTally:
-    """Adds up the codebooks of one layer, which are known when it first runs."""
-
-    def __init__(self, layer: Layer, perturbation: float | None) -> None:
-        self.layer, self.perturbation = layer, perturbation
-        self.tallies: dict[tuple[int, int], _Tally] = {}
-
-    def observe(
-        self, ordinal: int, comparison: Comparison, codes: torch.Tensor, held: torch.dtype
-    ) -> None:
-        """Audit what was compared, codebook by codebook."""
-        parts = zip(comparison.latents, comparison.codebook, codes, strict=True)
-        for head, (latents, codebook, chosen) in enumerate(parts):
-            tally = self.tallies.setdefault((ordinal, head), _Tally())
-            try:
-                tally.add(latents.detach(), codebook.detach(), chosen, self._reach(latents, held))
-            except NonFiniteError as error:
-                text = f"layer {self.layer.name!r}: {error}"
-                raise NonFiniteError(text) from None
-
-    def _reach(self, latents: torch.Tensor, held: torch.dtype) -> np.ndarray | float:
-        """Return the perturbation, or that of each row (N,)."""
-        if self.perturbation is not None:
-            return self.perturbation
-        norms = latents.detach().double().norm(dim=1).cpu().numpy()
-        return norms * (torch.finfo(held).eps / 2)
-
-    def audits(self) -> list[LayerAudit]:
-        """Return one audit for each codebook, or an empty one if the layer never ran."""
-        name, kind = self.layer.name, type(self.layer.module).__qualname__
-        tallies = list(self.tallies.values()) or [_Tally()]
-        names = [name] if len(tallies) == 1 else [f"{name}[{i}]" for i in range(len(tallies))]
-        return [tally.audit(each, kind) for each, tally in zip(names, tallies, strict=True)]
+def _kind(module: nn.Module, name: str) -> str:
+    return type(module.get_submodule(name)).__qualname__
 
 
-class _Tally:
-    """Adds up the batches of one codebook."""
+def _nothing_to_audit(module: nn.Module, others: dict[str, str]) -> str:
+    if not others:
+        return none_found(module)
+    alike: dict[str, list[str]] = {}
+    for name, why in others.items():
+        alike.setdefault(why, []).append(f"{name!r} ({_kind(module, name)})")
+    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in alike.items())
+    return (
+        "an audit needs a quantizer whose code is the nearest of a codebook, as VectorQuantize has "
+        f"it, but there are only layers of certvq that find codes otherwise: {listed}; what they "
+        "guarantee is in docs/guarantees.md"
+    )
 
-    def __init__(self) -> None:
-        self.tokens = self.wrong = self.ties = self.unstable = 0
-        self.largest = Fraction(0)
-        self.shape = (0, 0)
 
-    def add(
-        self,
-        latents: torch.Tensor,
-        codebook: torch.Tensor,
-        codes: torch.Tensor,
-        reach: np.ndarray | float,
-    ) -> None:
-        """Audit a batch: (N, D), (K, D), (N,), and how far each latent may be moved."""
-        report = audit(latents, codebook, codes)
-        right = codes.detach().cpu().numpy().copy()
-        for violation in report.violations:
-            right[violation.row] = violation.nearest
-            self.largest = max(self.largest, violation.excess)
-        radius = to_host(stability_radius(latents, codebook, right))
-        self.tokens += report.rows
-        self.wrong += report.wrong
-        self.ties += report.ties_broken_otherwise
-        self.unstable += int((radius < reach).sum())
-        self.shape = (int(codebook.shape[0]), int(codebook.shape[1]))
-
-    def audit(self, name: str, kind: str) -> LayerAudit:
-        """Return what was counted."""
-        size, dim = self.shape
-        return LayerAudit(
-            name=name,
-            kind=kind,
-            tokens=self.tokens,
-            codebook_size=size,
-            dim=dim,
-            wrong=self.wrong,
-            ties_broken_otherwise=self.ties,
-            largest_excess=float(self.largest),
-            unstable=self.unstable,
-        )
+def _nothing_reached(tallies: Iterable[LayerTally], count: int) -> str:
+    names = ", ".join(repr(tally.name) for tally in tallies)
+    otherwise = [repr(tally.name) for tally in tallies if tally.otherwise]
+    if otherwise:
+        return f"there is no code to audit: of {', '.join(otherwise)}, {_NO_SEARCH}"
+    return (
+        f"the data must reach a quantizer, but none of {names} was called with any in {count} "
+        f"batches; give more data, or say how to call the model with call="
+    )

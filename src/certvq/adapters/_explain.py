@@ -5,12 +5,15 @@ they agree within the rounding of the model's own arithmetic. This guards agains
 subclasses that compare something else; it decides no code. Must not change anything.
 """
 
+import math
+from dataclasses import replace
+
 import torch
 
 from certvq.adapters._adapter import Comparison
 
 ROWS = 4
-"""How many rows of each codebook are looked at; the first and last among them."""
+"""How many rows of each codebook, or latents with codebooks of their own, are looked at."""
 
 
 def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
@@ -25,14 +28,22 @@ def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
         scores: (..., K), of H N rows in all.
         sign: 1 where the least score wins, -1 where the greatest does.
 
+    Of code vectors that each latent has for itself, those of some latents are looked at.
+
     Returns:
         Whether one of the three readings holds in all the rows.
     """
-    rows = int(comparison.latents.shape[1])
-    if rows == 0:
+    heads, rows = comparison.latents.shape[:2]
+    if rows == 0 or heads == 0:
         return True
-    some = torch.linspace(0, rows - 1, min(ROWS, rows)).round().long().to(scores.device)
-    by_head = scores.detach().reshape(len(comparison.latents), rows, -1)
+    by_head = scores.detach().reshape(heads, rows, -1)
+    if comparison.own:
+        few = _spread(heads, scores.device)
+        comparison = replace(
+            comparison, latents=comparison.latents[few], codebook=comparison.codebook[few]
+        )
+        by_head = by_head[few]
+    some = _spread(rows, scores.device)
     with torch.no_grad():
         latents = comparison.latents.detach()[:, some].double()
         codebook = comparison.codebook.detach().double()
@@ -46,9 +57,24 @@ def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
         ).view_as(given)
         reach = latents.norm(dim=-1)[..., None] + codebook.norm(dim=-1).amax(-1)[:, None, None]
         bound = tolerance(comparison, scores) * reach.square() + 2e-8
+        bound = bound + _shifted(comparison) * reach
         finite = given.isfinite().all(-1, keepdim=True)
         readings = (given, given * given.abs(), 2 * given)
         return any(_agree(reading, true, bound, finite) for reading in readings)
+
+
+def _spread(count: int, device: torch.device) -> torch.Tensor:
+    """Return some places in ``range(count)``, the first and the last among them."""
+    return torch.linspace(0, count - 1, min(ROWS, count)).round().long().to(device)
+
+
+def _shifted(comparison: Comparison) -> float:
+    """Bound what a shift e of each entry does to a difference of squared distances.
+
+    ``|z - c + e|^2`` is ``|z - c|^2 + 2 e sum(z - c) + D e^2``, so that a difference of two moves
+    by ``2 e sum(c' - c)``, at most ``4 e sqrt(D)`` times ``|z| + max |c|``; twice that is allowed.
+    """
+    return 8.0 * abs(comparison.shift) * math.sqrt(comparison.latents.shape[2])
 
 
 def _agree(

@@ -7,7 +7,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from certvq.adapters import _diffusers, _taming, _transformers, _vector_quantize_pytorch
 from certvq.adapters._adapter import Adapter
@@ -21,7 +23,9 @@ ADAPTERS: tuple[Adapter, ...] = (
 )
 """All that is known; the first that matches a module is taken, those without a path come last."""
 
-_LOOKS_LIKE_ONE = re.compile(r"quantiz|codebook|(^|_)vq", re.IGNORECASE)
+_LOOKS_LIKE_ONE = re.compile(
+    r"quantiz|codebook|vq|(^|residual)[bfl](sq|fq|sp)$|fsq|lfq|binary_?mapper", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class Layer:
 
 
 def find_layers(module: nn.Module) -> list[Layer]:
-    """Return all quantizers that certvq knows, in the order of ``named_modules``.
+    """Return all quantizers of other libraries that certvq knows, in the order of the modules.
 
     Raises:
         UnknownQuantizerError: there is none; or one overrides the method that is to be read.
@@ -77,27 +81,41 @@ def unknown_names(module: nn.Module, known: Collection[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name, each in module.named_modules()
-        if _LOOKS_LIKE_ONE.search(type(each).__name__)
-        and not any(_related(name, other) for other in known)
+        if _LOOKS_LIKE_ONE.search(_class_name(each))
+        and not any(within(name, other) or within(other, name) for other in known)
     )
 
 
-def _related(name: str, other: str) -> bool:
-    """Say whether one name is that of an ancestor of the other, or the same."""
-    return f"{other}.".startswith(f"{name}.") or f"{name}.".startswith(f"{other}.") or not name
+def within(name: str, ancestor: str) -> bool:
+    """Say whether a module is within another, or the same, by their names."""
+    return not ancestor or f"{name}.".startswith(f"{ancestor}.")
+
+
+def _class_name(module: nn.Module) -> str:
+    """Name the class of a module, or the one that its script was made of."""
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    return str(module.original_name) if scripted else type(module).__name__
+
+
+def _shown_class(module: nn.Module) -> str:
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    return f"script of {_class_name(module)}" if scripted else type(module).__qualname__
 
 
 def none_found(module: nn.Module) -> str:
     """Say that a module holds no quantizer that is known, and what is known."""
     known = "; ".join(f"{', '.join(adapter.classes)} of {adapter.library}" for adapter in ADAPTERS)
     similar = ", ".join(
-        f"{name!r} ({type(each).__qualname__})"
+        f"{name!r} ({_shown_class(each)})"
         for name, each in module.named_modules()
-        if _LOOKS_LIKE_ONE.search(type(each).__name__)
+        if _LOOKS_LIKE_ONE.search(_class_name(each))
     )
     hint = f"; these look like quantizers but are not known: {similar}" if similar else ""
+    if any(isinstance(each, torch.jit.ScriptModule | GraphModule) for each in module.modules()):
+        hint += "; a script, trace or graph has no layers left: take the module that it was made of"
     return (
-        f"no vector quantizer found in {type(module).__qualname__}{hint}; known: {known}; "
+        f"no vector quantizer found in {type(module).__qualname__}{hint}; known: {known}, "
+        "and the layers of certvq.nn; "
         "use certvq.audit and certvq.assign on the latents and the codebook themselves"
     )
 

@@ -6,18 +6,20 @@ parameters or buffers, nor change anything but the argmin.
 
 from torch import nn
 
-from certvq.adapters._find import adapter_of, find_layers
+from certvq.adapters._arguments import require_module
+from certvq.adapters._find import adapter_of, find_layers, known_layers
+from certvq.adapters._own import outermost
 from certvq.adapters._site import Site, install, site_of, uninstall
 
 
 def patch_module(module: nn.Module) -> list[str]:
     """Make each vector quantizer inside a model choose the certified nearest codes.
 
-    Only the argmin is answered otherwise; distances, losses, moving averages, straight-through
-    estimators and outputs are the model's own code. Codes that are drawn at random (Gumbel noise in
-    training) and the k-means that starts a codebook are left alone. No parameter, buffer or hook is
-    added, so that ``state_dict`` stays the same; copies of the module (``copy.deepcopy``, pickle)
-    are patched too. A module that is already patched stays as it is.
+    Only the argmin (in a beam search the topk) is answered otherwise; distances, losses, moving
+    averages, straight-through estimators and outputs are the model's own code. Codes that are drawn
+    at random (Gumbel noise in training) and the k-means that starts a codebook are left alone. No
+    parameter, buffer or hook is added, so that ``state_dict`` stays the same; copies of the module
+    (``copy.deepcopy``, pickle) are patched too. A module that is already patched stays as it is.
 
     Args:
         module: a model that holds quantizers of vector-quantize-pytorch, diffusers, transformers
@@ -25,18 +27,23 @@ def patch_module(module: nn.Module) -> list[str]:
             like those of taming-transformers, LlamaGen and descript-audio-codec; or one of these.
 
     Returns:
-        The names of the patched layers, as in ``named_modules``.
+        The names of the patched layers, as in ``named_modules``. Layers of `certvq.nn` and
+        `certvq.compat` have no argmin to replace and are not among them; where there are no others,
+        the list is empty.
 
     Raises:
-        UnknownQuantizerError: none is found, or one overrides the method that holds the argmin; and
-            later, in a call of the module, where no argmin over distances passes by.
+        OptionError: no torch module.
+        UnknownQuantizerError: no quantizer is found, or one overrides the method that holds the
+            argmin; and later, in a call of the module, where no argmin over distances passes by.
         NonFiniteError: in a call of the module, for NaN or infinity; names the layer.
 
     Guarantee: codes are those of `certvq.assign` for the latents and code vectors that the layer
         holds when it compares them (after its own normalisation and projection, before a cast by
-        autocast within the product), each read as an exact number.
+        autocast within the product), each read as an exact number; in a beam search those of
+        `certvq.rank`.
     Ties: the lowest index.
-    Cost: that of the model, whose own distances are still computed, and of `certvq.assign`.
+    Cost: that of the model, whose own distances are still computed, and of `certvq.assign`; where
+        each latent has code vectors of its own, one search for each latent.
 
     Example:
         >>> import certvq, torch
@@ -53,7 +60,8 @@ def patch_module(module: nn.Module) -> list[str]:
         >>> torch.equal(model(z), codes)
         True
     """
-    layers = find_layers(module)
+    require_module(module)
+    layers = known_layers(module) if outermost(module) else find_layers(module)
     for layer in layers:
         if site_of(layer.module, layer.adapter) is None:
             inner = layer.module.__dict__.get(layer.adapter.method)
@@ -70,12 +78,16 @@ def unpatch_module(module: nn.Module) -> list[str]:
     Returns:
         The names of the layers that were patched.
 
+    Raises:
+        OptionError: no torch module.
+
     Example:
         >>> import certvq, torch
         >>> certvq.unpatch_module(torch.nn.Linear(2, 2))
         []
     """
-    names = []
+    require_module(module)
+    names: list[str] = []
     for name, each in module.named_modules():
         adapter = adapter_of(each)
         site = None if adapter is None else site_of(each, adapter)

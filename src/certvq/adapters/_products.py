@@ -34,7 +34,7 @@ def read_product(
         pair = reader(*args, **kwargs)
     except TypeError:  # a signature that the reader does not know, so nothing that it understands
         return None
-    return None if pair is None else as_heads(*pair)
+    return as_heads(*pair) if isinstance(pair, tuple) else pair
 
 
 def as_heads(latents: torch.Tensor, codebook: torch.Tensor) -> Comparison | None:
@@ -48,6 +48,22 @@ def as_heads(latents: torch.Tensor, codebook: torch.Tensor) -> Comparison | None
     if codebook.shape[:-2] != latents.shape[:-2]:
         return None
     return Comparison(latents.flatten(0, -3), codebook.flatten(0, -3))
+
+
+def as_own(latents: torch.Tensor, codebook: torch.Tensor, shift: float = 0.0) -> Comparison | None:
+    """Fold leading axes of latents (..., 1, D) and their own code vectors (..., K, D)."""
+    if latents.ndim != codebook.ndim or latents.ndim < 2 or latents.shape[-2] != 1:
+        return None
+    if latents.shape[:-2] != codebook.shape[:-2] or latents.shape[-1] != codebook.shape[-1]:
+        return None
+    if latents.ndim == 2:
+        latents, codebook = latents[None], codebook[None]
+    return Comparison(latents.flatten(0, -3), codebook.flatten(0, -3), own=True, shift=shift)
+
+
+def _difference(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6) -> Comparison | None:
+    """Read ``pairwise_distance``, which adds eps to each entry of the difference."""
+    return as_own(x1, x2, eps) if p == 2.0 and _both_matrices(x1, x2) else None
 
 
 def _distance(x1: Any, x2: Any, p: float = 2.0, compute_mode: Any = None) -> _Pair | None:
@@ -72,8 +88,11 @@ def _both_matrices(left: Any, right: Any) -> bool:
     return all(isinstance(each, torch.Tensor) and each.ndim >= 2 for each in (left, right))
 
 
-def _einsum(equation: Any, *operands: Any) -> _Pair | None:
-    """Read ``h n d, h k d -> h n k`` and its like, with or without h, in any order of axes."""
+def _einsum(equation: Any, *operands: Any) -> "_Pair | Comparison | None":
+    """Read ``h n d, h k d -> h n k`` and its like, with or without h, in any order of axes.
+
+    In ``h n d, h n k d -> h n k`` each latent has code vectors of its own.
+    """
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     labels = _labels(equation)
@@ -84,13 +103,15 @@ def _einsum(equation: Any, *operands: Any) -> _Pair | None:
     codes = out[-1]
     shared = [label for label in out if label in left and label in right]
     rows = [label for label in out[:-1] if label not in right]
-    if len(summed) != 1 or codes in left or not rows or out != [*shared, *rows, codes]:
-        return None  # without rows each latent would have code vectors of its own
+    if len(summed) != 1 or codes in left or not out[:-1] or out != [*shared, *rows, codes]:
+        return None
     (dim,) = summed
     if {*shared, *rows, dim} != left.keys() or {*shared, codes, dim} != right.keys():
         return None
     latents = operands[0].permute([left[label] for label in [*shared, *rows, dim]])
     vectors = operands[1].permute([right[label] for label in [*shared, codes, dim]])
+    if not rows:
+        return as_own(latents.unsqueeze(-2), vectors)
     return latents.reshape(*latents.shape[: len(shared)], -1, latents.shape[-1]), vectors
 
 
@@ -108,9 +129,10 @@ def _labels(equation: Any) -> tuple[dict[str, int], dict[str, int], list[str]] |
     return axes[0], axes[1], list(out)
 
 
-_READERS: dict[Callable[..., Any], Callable[..., _Pair | None]] = {
+_READERS: dict[Callable[..., Any], Callable[..., "_Pair | Comparison | None"]] = {
     torch.cdist: _distance,
     torch.einsum: _einsum,
+    torch.pairwise_distance: _difference,
     torch.nn.functional.linear: _linear,
     torch.addmm: _added_product,
     torch.Tensor.addmm: _added_product,

@@ -1,6 +1,7 @@
 """What an audit of a model says.
 
-In: counts. Out: `LayerAudit` and `ModuleAudit`, frozen, as text and as JSON. Must not compute.
+In: counts. Out: `LayerAudit`, `Unaudited` and `ModuleAudit`, frozen, as text and as JSON. Must
+not compute.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,13 +15,17 @@ class LayerAudit:
     Attributes:
         name: of the layer, as in ``named_modules``; with ``[h]`` where it has several codebooks.
         kind: its class.
-        tokens: how many codes were audited.
+        tokens: how many latents were audited.
         codebook_size: K.
         dim: D of what is compared, after the model's own projection.
         wrong: codes that name a code vector that is not nearest, by exact arithmetic.
         ties_broken_otherwise: codes that name a nearest code vector which has a lower equal.
         largest_excess: by how much the worst code is farther, in squared distance; 0 if none is.
         unstable: tokens whose proved stability radius is below the perturbation.
+        candidates: how many codes each token gets; 1 but in a beam search. Where there are more, a
+            token is wrong if one of its codes is farther than a code that it did not get, or the
+            first is not nearest; its excess is by how much; and it is unstable if its nearest code
+            is.
     """
 
     name: str
@@ -32,6 +37,7 @@ class LayerAudit:
     ties_broken_otherwise: int
     largest_excess: float
     unstable: int
+    candidates: int = 1
 
     @property
     def share_wrong(self) -> float:
@@ -50,6 +56,21 @@ class LayerAudit:
 
 
 @dataclass(frozen=True)
+class Unaudited:
+    """A layer of certvq that was not audited, or not in all its calls.
+
+    Attributes:
+        name: of the layer, as in ``named_modules``.
+        kind: its class.
+        reason: why not.
+    """
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class ModuleAudit:
     """What the quantizers of a model did with the data.
 
@@ -59,11 +80,14 @@ class ModuleAudit:
         perturbation: the Euclidean distance that a code was asked to withstand; None for the
             rounding of each latent, ``u |z|`` with u the unit roundoff of its own type.
         unknown: names of modules that look like quantizers and could not be audited.
+        unaudited: layers of certvq without a codebook to audit, or whose codes came otherwise than
+            from a search, each with the reason; `ok` and the counts say nothing of them.
     """
 
     layers: tuple[LayerAudit, ...]
     perturbation: float | None
     unknown: tuple[str, ...] = ()
+    unaudited: tuple[Unaudited, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -93,6 +117,7 @@ class ModuleAudit:
             "unstable": self.unstable,
             "perturbation": self.perturbation,
             "unknown": list(self.unknown),
+            "unaudited": [asdict(each) for each in self.unaudited],
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
@@ -110,6 +135,15 @@ class ModuleAudit:
         ]
         unknown = ", ".join(map(shown, self.unknown))
         rest = [f"not audited, not known: {unknown}"] if unknown else []
+        rest += [
+            f"{shown(layer.name)}: {layer.candidates} codes for each token"
+            for layer in self.layers
+            if layer.candidates > 1
+        ]
+        rest += [
+            f"not audited: {shown(each.name)} ({each.kind}): {each.reason}"
+            for each in self.unaudited
+        ]
         return "\n".join([head, *rows, *rest])
 
 

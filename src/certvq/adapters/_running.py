@@ -3,7 +3,7 @@
 In: a torch module and data. Out: the module's own calls, watched. Must not look at the numbers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import nn
 
 from certvq.adapters._find import Layer
 from certvq.adapters._site import Observer, Site, install, site_of
-from certvq.errors import OptionError
 
 
 def watching(layer: Layer, observe: Observer) -> Site:
@@ -47,21 +46,6 @@ def watched(layer: Layer, observe: Observer) -> Iterator[None]:
 def run_model(module: Any, batch: Any) -> object:
     """Call a module with a batch, by name if it is a dict."""
     return module(**batch) if isinstance(batch, Mapping) else module(batch)
-
-
-def batches(data: Any) -> Iterator[Any]:
-    """Yield the batches of data: itself, if it is a tensor or a dict.
-
-    Raises:
-        OptionError: neither that nor an iterable.
-    """
-    if isinstance(data, torch.Tensor | Mapping):
-        yield data
-        return
-    if not isinstance(data, Iterable):
-        text = f"data must be a tensor or an iterable of batches, got {type(data).__name__}"
-        raise OptionError(text)
-    yield from data
 
 
 @contextmanager

@@ -16,32 +16,37 @@ _INDEX = {
     torch.Tensor.argmax: -1,
 }
 _PAIR = {torch.min: 1, torch.Tensor.min: 1, torch.max: -1, torch.Tensor.max: -1}
+_TOPK = (torch.topk, torch.Tensor.topk)
 _OTHERS = (torch.topk, torch.Tensor.topk, torch.sort, torch.Tensor.sort, torch.multinomial)
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """An argmin or argmax over the last axis of floating scores.
+    """An argmin, argmax or topk over the last axis of floating scores.
 
     Attributes:
         scores: (..., K).
         sign: 1 where the least score wins, -1 where the greatest does.
         gives_values: whether the call returns the winning scores as well.
         keepdim: whether it keeps the last axis, with length 1.
+        count: how many codes a topk chooses, the best first; None for one, without an axis.
     """
 
     scores: torch.Tensor
     sign: int
     gives_values: bool
     keepdim: bool
+    count: int | None = None
 
     def codes_in(self, result: Any) -> torch.Tensor:
-        """Return the codes (...,) within what the call returned."""
+        """Return the codes (...,), or (..., count), within what the call returned."""
         codes = result[1] if self.gives_values else result
         return codes.squeeze(-1) if self.keepdim else codes
 
     def result_with(self, codes: torch.Tensor) -> Any:
-        """Return what the call would return, had it chosen these codes (...,)."""
+        """Return what the call would return, had it chosen these codes, as `codes_in` has them."""
+        if self.count is not None:
+            return torch.return_types.topk((self.scores.gather(-1, codes), codes))
         kept = codes.unsqueeze(-1)
         shown = kept if self.keepdim else codes
         if not self.gives_values:
@@ -66,6 +71,26 @@ def read_selection(
     if dim not in (-1, scores.ndim - 1):
         return None
     return Selection(scores, sign, gives_values=func in _PAIR, keepdim=bool(keepdim))
+
+
+def read_ranking(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Selection | None:
+    """Return the selection that a call of `topk` makes; None if it makes none."""
+    if func not in _TOPK:
+        return None
+    names = ("input", "k", "dim", "largest")
+    given: dict[str, Any] = (
+        {"dim": -1, "largest": True} | dict(zip(names, args, strict=False)) | kwargs
+    )
+    scores: Any = given.get("input")
+    count, dim = given.get("k"), given["dim"]
+    if not is_scores(scores) or not isinstance(count, int) or "out" in kwargs:
+        return None
+    if dim not in (-1, scores.ndim - 1):
+        return None
+    sign = -1 if given["largest"] else 1
+    return Selection(scores, sign, gives_values=True, keepdim=False, count=count)
 
 
 def other_choice(func: Callable[..., Any], args: tuple[Any, ...]) -> torch.Tensor | None:

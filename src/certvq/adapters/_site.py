@@ -18,13 +18,13 @@ from torch.overrides import TorchFunctionMode
 from certvq.adapters._adapter import Adapter, Comparison, Seen
 from certvq.adapters._explain import explains
 from certvq.adapters._products import read_product
-from certvq.adapters._selection import Selection, other_choice, read_selection
-from certvq.assign import assign
+from certvq.adapters._selection import Selection, other_choice, read_ranking, read_selection
+from certvq.assign import assign, rank
 from certvq.errors import NonFiniteError, UnknownQuantizerError
 
 Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], None]
-"""Called with the place of the argmin in its call (0, 1, ...), what was compared, the codes (H, N),
-and the type of number of the layer's input."""
+"""Called with the place of the argmin in its call (0, 1, ...), what was compared, the codes (H, N)
+or, of a beam, (H, N, count), and the type of number of the layer's input."""
 
 _OUTSIDE: ContextVar[bool] = ContextVar("_OUTSIDE", default=False)
 
@@ -122,6 +122,8 @@ class _Watch(TorchFunctionMode):
         if _OUTSIDE.get():
             return func(*args, **named)
         selection = read_selection(func, args, named)
+        if selection is None and self.site.adapter.ranks:
+            selection = read_ranking(func, args, named)
         comparison = None if selection is None else self._compared(selection.scores)
         if selection is not None and comparison is not None:
             return self._choose(selection, comparison, lambda: func(*args, **named))
@@ -143,16 +145,18 @@ class _Watch(TorchFunctionMode):
         self, selection: Selection, comparison: Comparison, original: Callable[[], Any]
     ) -> Any:
         site, drawn = self.site, self.site.adapter.samples(self._seen())
-        shape = selection.scores.shape[:-1]
+        count = selection.count
+        several = () if count is None else (count,)
         if drawn:
             self.found += 1
             return original()
         if site.certify:
-            codes = certified_codes(comparison, site.name)
+            codes = certified_codes(comparison, site.name, count)
+            shape = (*selection.scores.shape[:-1], *several)
             result = selection.result_with(codes.reshape(shape))
         else:
             result = original()
-            codes = selection.codes_in(result).reshape(comparison.latents.shape[:2])
+            codes = selection.codes_in(result).reshape(*comparison.latents.shape[:2], *several)
         if site.observe is not None:
             site.observe(self.found, comparison, codes, self._seen().held(comparison))
         if not explains(comparison, selection.scores, selection.sign):
@@ -184,15 +188,19 @@ class _Watch(TorchFunctionMode):
         return f"layer {self.site.name!r} ({kind.__module__}.{kind.__qualname__})"
 
 
-def certified_codes(comparison: Comparison, name: str) -> torch.Tensor:
-    """Return the certified codes (H, N) of a comparison.
+def certified_codes(comparison: Comparison, name: str, count: int | None = None) -> torch.Tensor:
+    """Return the certified codes (H, N) of a comparison, or the `count` nearest (H, N, count).
 
     Raises:
         NonFiniteError: NaN or infinity; names the layer, the row and the column.
     """
     pairs = zip(comparison.latents.detach(), comparison.codebook.detach(), strict=True)
     try:
-        return torch.stack([assign(latents, codebook).codes for latents, codebook in pairs])
+        found = [assign(z, c).codes if count is None else rank(z, c, count).codes for z, c in pairs]
+        if not found:  # no latents, each with code vectors of its own
+            several = () if count is None else (count,)
+            return torch.empty(0, 1, *several, dtype=torch.int64, device=comparison.latents.device)
+        return torch.stack(found)
     except NonFiniteError as error:
         text = f"layer {name!r}: {error}"
         raise NonFiniteError(text) from None

@@ -37,6 +37,7 @@ ADAPTERS = (
         _PACKAGE,
         outside=("init_embed_",),
         samples=_samples,
+        ranks=True,
     ),
     Adapter("vector-quantize-pytorch", ("SimVQ",), "forward", _PACKAGE),
     Adapter(

@@ -14,12 +14,11 @@ import torch
 from torch import nn
 
 from certvq._types import Float64Array, Int64Array
-from certvq.adapters import _running
+from certvq.adapters import _own, _running
 from certvq.adapters._adapter import Comparison
 from certvq.adapters._find import known_layers, none_found, unknown_names
+from certvq.adapters._own import other_layers, outermost, own_layers
 from certvq.errors import UnknownQuantizerError
-from certvq.stability import _own
-from certvq.stability._own import other_layers, own_layers
 
 
 class Place(NamedTuple):
@@ -84,7 +83,7 @@ class Recorder:
                 observe = _observer(self, layer.name)
                 stack.enter_context(_running.watched(layer, observe))
             for name, each in self._ours.items():
-                stack.enter_context(_own.watched(name, each, _seen(self, name)))
+                stack.enter_context(_own.watched(name, each, _observer(self, name)))
             run()
         return self._run
 
@@ -120,8 +119,8 @@ class Recorder:
 def unreported(module: nn.Module) -> tuple[str, ...]:
     """Name what looks like a quantizer, but whose codes are not those of a search that is known."""
     known = {layer.name for layer in known_layers(module)} | set(own_layers(module))
-    others = other_layers(module)
-    return tuple(dict.fromkeys([*others, *unknown_names(module, known)]))
+    others = other_layers(module, own_layers(module))
+    return (*others, *unknown_names(module, {*known, *others}))
 
 
 @contextmanager
@@ -134,20 +133,21 @@ def recording(module: nn.Module) -> Iterator[Recorder]:
     recorder = Recorder(module)
     with ExitStack() as stack:
         stack.enter_context(_running.evaluating(module))
-        for _, layer in recorder.layers():
+        theirs = (layer.module for layer in known_layers(module))
+        for layer in (*theirs, *outermost(module)):
             stack.enter_context(_running.unchanged(layer))
         yield recorder
 
 
 def _nothing_known(module: nn.Module) -> str:
-    others = other_layers(module)
+    others = other_layers(module, ())
     if not others:
         return none_found(module)
     names = ", ".join(repr(name) for name in others)
     return (
         "a stability report needs layers whose code is the nearest one of a codebook, as "
-        f"VectorQuantize has it, but {names} find codes otherwise (scalar quantizers, a Beam); "
-        "use a layer with a codebook, or a beam of width 1"
+        f"VectorQuantize has it, but {names} find codes otherwise (scalar quantizers, networks, a "
+        "Beam); use a layer with a codebook, or a beam of width 1"
     )
 
 
@@ -158,22 +158,18 @@ def _observer(
         ordinal: int, comparison: Comparison, codes: torch.Tensor, held: torch.dtype
     ) -> None:
         del held
+        if comparison.own or codes.ndim == 3:
+            what = "code vectors of its own" if comparison.own else f"{codes.shape[2]} codes"
+            text = (
+                f"layer {name!r} gives each token {what}; a stability report needs one nearest "
+                "code of one codebook; use a layer with a codebook, or a beam of width 1"
+            )
+            raise UnknownQuantizerError(text)
         parts = zip(comparison.latents, comparison.codebook, codes, strict=True)
         for head, (latents, codebook, chosen) in enumerate(parts):
             recorder.add(name, (ordinal, head), latents, codebook, chosen)
 
     return observe
-
-
-def _seen(
-    recorder: Recorder, name: str
-) -> Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]:
-    def seen(
-        ordinal: int, latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor
-    ) -> None:
-        recorder.add(name, (ordinal, 0), latents, codebook, codes)
-
-    return seen
 
 
 def _numbers(tensor: torch.Tensor) -> Float64Array:

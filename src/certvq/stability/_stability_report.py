@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq.adapters._running import batches, run_model
+from certvq.adapters._arguments import batches, require_call, require_module
+from certvq.adapters._running import run_model
 from certvq.errors import UnknownQuantizerError
 from certvq.stability._compare import Tokens, compare, moved_by, pair
 from certvq.stability._levels import levels_of
@@ -86,6 +87,8 @@ def stability_report(
         >>> report.tokens, report.flips <= report.unstable
         (32, True)
     """
+    require_module(model)
+    require_call(call)
     second = second_run(model, perturbation, call)
     run = run_model if call is None else call
     measured = isinstance(second, Second)
@@ -96,7 +99,7 @@ def stability_report(
             again = stack.enter_context(recording(second.module))
         stack.enter_context(torch.no_grad())
         tally = Tally(recorder.kinds, levels_of(model, recorder.kinds), measured=measured)
-        for batch in batches(data):
+        for batch in batches(data, called=call is not None):
             first = recorder.record(lambda each=batch: run(model, each))
             tokens = _compared(first, second, again, batch)
             tally.add(tokens, {place: each.codebook.shape for place, each in first.items()})
