@@ -187,14 +187,16 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
         Pair(
             "ResidualVQ",
             dim,
-            lambda layout, g: vq.ResidualVQ(dim, level, levels=2, layout=layout, generator=g),
+            lambda layout, g: vq.ResidualVQ(
+                dim, level, num_quantizers=2, layout=layout, generator=g
+            ),
             lambda: original.ResidualVQ(dim=dim, codebook_size=level, num_quantizers=2, **start),
         ),
         Pair(
             "GroupedResidualVQ",
             dim,
             lambda layout, g: vq.GroupedResidualVQ(
-                dim, level, groups=2, levels=1, layout=layout, generator=g
+                dim, level, groups=2, num_quantizers=1, layout=layout, generator=g
             ),
             lambda: original.GroupedResidualVQ(
                 dim=dim, codebook_size=level, groups=2, num_quantizers=1, **start
@@ -218,7 +220,9 @@ def pairs(sizes: Sizes) -> dict[str, Pair]:
         Pair(
             "ResidualSimVQ",
             dim,
-            lambda layout, g: vq.ResidualSimVQ(dim, level, levels=2, layout=layout, generator=g),
+            lambda layout, g: vq.ResidualSimVQ(
+                dim, level, num_quantizers=2, layout=layout, generator=g
+            ),
             lambda: original.ResidualSimVQ(dim=dim, codebook_size=level, num_quantizers=2),
         ),
         Pair(

@@ -40,13 +40,15 @@ FAMILIES: dict[str, Make] = {
     "product": lambda g: vq.ProductQuantize(
         [vq.VectorQuantize(16, 16, generator=g) for _ in range(2)], layout=LAYOUT
     ),
-    "residual": lambda g: vq.ResidualVQ(32, 16, levels=2, layout=LAYOUT, generator=g),
+    "residual": lambda g: vq.ResidualVQ(32, 16, num_quantizers=2, layout=LAYOUT, generator=g),
     "grouped_residual": lambda g: vq.GroupedResidualVQ(
-        32, 4, groups=2, levels=2, layout=LAYOUT, generator=g
+        32, 4, groups=2, num_quantizers=2, layout=LAYOUT, generator=g
     ),
     "hierarchical": lambda g: vq.HierarchicalVQ(32, 256, [4, 8, 16], layout=LAYOUT, generator=g),
     "sim_vq": lambda g: vq.SimVQ(32, 256, layout=LAYOUT, generator=g),
-    "residual_sim_vq": lambda g: vq.ResidualSimVQ(32, 16, levels=2, layout=LAYOUT, generator=g),
+    "residual_sim_vq": lambda g: vq.ResidualSimVQ(
+        32, 16, num_quantizers=2, layout=LAYOUT, generator=g
+    ),
     "fsq": lambda g: vq.FSQ([8, 8, 4], layout=LAYOUT, generator=g),
     "residual_fsq": lambda g: vq.ResidualFSQ([4, 4], 2, layout=LAYOUT, generator=g),
     "grouped_residual_fsq": lambda g: vq.GroupedResidualFSQ(

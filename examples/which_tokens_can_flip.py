@@ -34,7 +34,7 @@ def main() -> None:
     show("VQ-VAE", model, images)
 
     torch.manual_seed(0)
-    residual = nn.Sequential(nn.Linear(32, 16), ResidualVQ(16, 256, levels=4)).train()
+    residual = nn.Sequential(nn.Linear(32, 16), ResidualVQ(16, 256, num_quantizers=4)).train()
     features = torch.randn(8, 500, 32)
     residual(features)
     show("residual", residual, features)

@@ -91,7 +91,7 @@ def test_several_codebooks_side_by_side(way):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shared", [False, True])
 def test_levels_come_one_after_another(way, shared):
-    layer, z = ResidualVQ(3, 9, levels=3, shared=shared).eval(), torch.randn(2, 5, 3)
+    layer, z = ResidualVQ(3, 9, num_quantizers=3, shared=shared).eval(), torch.randn(2, 5, 3)
     seen = searches(layer, lambda m: WAYS[way](m, z))
     assert [name for name, *_ in seen] == [f"parts.{0 if shared else i}" for i in range(3)]
     codes = torch.stack([each[4] for each in seen], dim=1).reshape(2, 5, 3)
@@ -148,11 +148,11 @@ def test_what_has_no_codebook_to_search_is_named():
             "fsq": FSQ((4, 4)),
             "lfq": LFQ(2),
             "vq": VectorQuantize(2, 3),
-            "beam": ResidualVQ(2, 8, levels=2, beam=Beam(4)),
-            "greedy": ResidualVQ(2, 8, levels=2, beam=Beam(1)),
+            "beam": ResidualVQ(2, 8, num_quantizers=2, beam=Beam(4)),
+            "greedy": ResidualVQ(2, 8, num_quantizers=2, beam=Beam(1)),
             "mixed": ProductQuantize([FSQ((4, 4)), VectorQuantize(2, 8)]),
             "neural": NeuralCodebook(2, 8, neural=Neural(depth=1)),
-            "grouped": GroupedResidualVQ(4, 8, groups=2, levels=1, beam=Beam(4)),
+            "grouped": GroupedResidualVQ(4, 8, groups=2, num_quantizers=1, beam=Beam(4)),
         }
     )
     ours = own_layers(model)
@@ -215,7 +215,7 @@ def test_lfq_is_seen_bit_by_bit(way, options):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_beam_is_seen_by_its_rankings(way):
-    layer, z = ResidualVQ(3, 9, levels=3, beam=Beam(4)).eval(), torch.randn(2, 5, 3)
+    layer, z = ResidualVQ(3, 9, num_quantizers=3, beam=Beam(4)).eval(), torch.randn(2, 5, 3)
     seen, otherwise = comparisons(layer, lambda m: WAYS[way](m, z))
     assert otherwise == []
     assert [(name, len(codes[0])) for name, _, _, codes, _ in seen] == [
@@ -233,7 +233,7 @@ def test_a_beam_is_seen_by_its_rankings(way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_network_is_seen_with_the_code_vectors_of_each_token(way):
-    layer = ResidualVQ(3, 9, levels=2, neural=Neural(depth=1, skip=False)).eval()
+    layer = ResidualVQ(3, 9, num_quantizers=2, neural=Neural(depth=1, skip=False)).eval()
     z = torch.randn(2, 5, 3)
     codes = layer.encode(z).reshape(10, 2)
     before = dict(layer.parts[1].__dict__)
@@ -322,7 +322,7 @@ def test_a_watch_within_a_watch_is_put_back():
 
 def test_the_outermost_hold_all_figures():
     model = nn.Sequential(
-        ResidualVQ(2, 8, levels=2),
+        ResidualVQ(2, 8, num_quantizers=2),
         nn.Sequential(HierarchicalVQ(2, 8, scales=(1, 2))),
         compat.ResidualVQ(dim=2, codebook_size=8, num_quantizers=2),
     )

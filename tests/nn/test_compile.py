@@ -27,7 +27,7 @@ FAMILIES = {
     "vector": lambda: VectorQuantize(DIM, 32, generator=seeded()),
     "vector-gradient": lambda: VectorQuantize(DIM, 32, update=Gradient(), generator=seeded()),
     "vector-cosine": lambda: VectorQuantize(DIM, 32, metric="cosine", generator=seeded()),
-    "residual": lambda: ResidualVQ(DIM, 32, levels=3, generator=seeded()),
+    "residual": lambda: ResidualVQ(DIM, 32, num_quantizers=3, generator=seeded()),
     "fsq": lambda: FSQ([5] * DIM),
     "lfq": lambda: LFQ(DIM),
 }

@@ -18,14 +18,14 @@ def test_a_layer_alone_has_no_level():
 
 
 def test_levels_are_numbered():
-    assert found(ResidualVQ(2, 3, levels=2)) == {
+    assert found(ResidualVQ(2, 3, num_quantizers=2)) == {
         "parts.0": Level("", 0),
         "parts.1": Level("", 1),
     }
 
 
 def test_each_group_has_its_own_levels():
-    model = nn.Sequential(GroupedResidualVQ(4, 3, groups=2, levels=2))
+    model = nn.Sequential(GroupedResidualVQ(4, 3, groups=2, num_quantizers=2))
     assert found(model) == {
         f"0.parts.{group}.parts.{level}": Level(f"0.parts.{group}", level)
         for group in range(2)

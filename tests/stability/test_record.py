@@ -86,7 +86,7 @@ def test_a_model_without_quantizers_is_refused():
 
 
 def test_quantizers_without_a_nearest_code_are_refused():
-    model = nn.ModuleDict({"a": FSQ((4, 4)), "b": ResidualVQ(2, 8, levels=2, beam=Beam(4))})
+    model = nn.ModuleDict({"a": FSQ((4, 4)), "b": ResidualVQ(2, 8, num_quantizers=2, beam=Beam(4))})
     text = (
         r"as VectorQuantize has it, but 'a', 'b' find codes otherwise \(scalar quantizers, networks"
     )

@@ -117,7 +117,7 @@ def test_pieces_are_told_apart(vqvae, images):
 
 def test_later_levels_after_a_flip():
     """What is left over after another code is another vector altogether."""
-    model = nn.Sequential(nn.Linear(8, 8), ResidualVQ(8, 32, levels=3)).train()
+    model = nn.Sequential(nn.Linear(8, 8), ResidualVQ(8, 32, num_quantizers=3)).train()
     z = torch.randn(1, 2000, 8)
     model(z)
     report = certvq.stability_report(model, z, perturbation="bfloat16")

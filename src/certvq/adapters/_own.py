@@ -331,7 +331,7 @@ def _not_alone(module: nn.Module) -> set[nn.Module]:
     found: set[nn.Module] = set()
     for each in module.modules():
         if is_own(each, "Residual") and _has_beam(each):
-            found |= set(getattr(each, "levels", ()))
+            found |= set(getattr(each, "quantizers", ()))
     return found
 
 

@@ -35,7 +35,7 @@ def levels_of(module: nn.Module, layers: Iterable[str]) -> dict[str, Level]:
 
     Example:
         >>> from certvq.nn import ResidualVQ
-        >>> model = nn.Sequential(nn.Identity(), ResidualVQ(2, 4, levels=2))
+        >>> model = nn.Sequential(nn.Identity(), ResidualVQ(2, 4, num_quantizers=2))
         >>> levels_of(model, ["1.parts.1"])
         {'1.parts.1': Level(owner='1', number=1)}
     """

@@ -17,13 +17,13 @@ from certvq.nn._core.options import checked
 PART = nn.FSQ([3])
 CLASSES = {
     "VectorQuantize": {"dim": 2, "codebook_size": 3},
-    "ResidualVQ": {"dim": 4, "codebook_size": 3, "levels": 2},
-    "GroupedResidualVQ": {"dim": 4, "codebook_size": 3, "groups": 2, "levels": 2},
+    "ResidualVQ": {"dim": 4, "codebook_size": 3, "num_quantizers": 2},
+    "GroupedResidualVQ": {"dim": 4, "codebook_size": 3, "groups": 2, "num_quantizers": 2},
     "FSQ": {"levels": [4, 4]},
     "LFQ": {"dim": 4},
     "LatentQuantize": {"levels": [3, 3]},
     "SimVQ": {"dim": 2, "codebook_size": 3},
-    "ResidualSimVQ": {"dim": 2, "codebook_size": 3, "levels": 2},
+    "ResidualSimVQ": {"dim": 2, "codebook_size": 3, "num_quantizers": 2},
     "RandomProjectionQuantizer": {"dim": 4, "codebook_size": 3, "code_dim": 2},
     "HierarchicalVQ": {"dim": 2, "codebook_size": 4, "scales": [1, 2]},
     "BinaryMapper": {"bits": 2},

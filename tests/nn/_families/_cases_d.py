@@ -31,16 +31,16 @@ def residual_of_products(layout, generator):
 
 
 CASES = [
-    ("residual", residual(6, levels=3)),
+    ("residual", residual(6, num_quantizers=3)),
     ("residual-sizes", residual((6, 5), update=Gradient())),
-    ("residual-shared", residual(6, levels=3, shared=True)),
-    ("residual-each-level", residual(6, levels=2, estimator=EachLevel(0.5))),
+    ("residual-shared", residual(6, num_quantizers=3, shared=True)),
+    ("residual-each-level", residual(6, num_quantizers=2, estimator=EachLevel(0.5))),
     ("residual-beam", residual((6, 5, 2), beam=Beam(3)), {"ranked"}),
     ("residual-neural", residual((6, 5, 2), neural=Neural(depth=1, hidden=5))),
     ("product", product),
     ("residual-of-products", residual_of_products),
     (
         "grouped-residual",
-        lambda **options: GroupedResidualVQ(4, 5, groups=2, levels=2, **options),
+        lambda **options: GroupedResidualVQ(4, 5, groups=2, num_quantizers=2, **options),
     ),
 ]

@@ -8,7 +8,7 @@ def sim(**fixed):
 
 
 def residual_sim(**options):
-    return ResidualSimVQ(4, 6, levels=3, **options)
+    return ResidualSimVQ(4, 6, num_quantizers=3, **options)
 
 
 def projection(code_dim, **fixed):

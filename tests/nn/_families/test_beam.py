@@ -13,7 +13,7 @@ from certvq.nn import Beam, ProductQuantize, Residual, ResidualVQ, Uniform, Vect
 def layer_of(seeded, beam, *, sizes=(3, 4, 3), dim=2):
     """Codebooks of small dyadic numbers, so that no sum or difference is rounded."""
     layer = ResidualVQ(dim, sizes, beam=beam, start=Uniform()).double().eval()
-    for level, part in enumerate(layer.levels):
+    for level, part in enumerate(layer.quantizers):
         grid = torch.randint(-8, 9, part.codebook.shape, generator=seeded(level))
         part.codebook.copy_(grid / 2.0**level)
     return layer
@@ -51,7 +51,7 @@ def expected(row, books, width, score):
 @pytest.mark.parametrize("weights", [None, (1.0, 0.5, 2.0)])
 def test_the_search_is_the_one_described(width, weights, seeded):
     layer = layer_of(seeded, Beam(width, weights=weights))
-    books = [part.codebook.tolist() for part in layer.levels]
+    books = [part.codebook.tolist() for part in layer.quantizers]
 
     def score(errors):
         return (
@@ -69,7 +69,7 @@ def test_the_search_is_the_one_described(width, weights, seeded):
 def test_a_wide_beam_finds_the_best_tuple(seeded):
     layer = layer_of(seeded, Beam(12))
     greedy = layer_of(seeded, None)
-    books = [part.codebook.tolist() for part in layer.levels]
+    books = [part.codebook.tolist() for part in layer.quantizers]
     latents = latents_of(seeded)
     tuples = list(itertools.product(*(range(len(book)) for book in books)))
     wide, narrow = layer.encode(latents)[0].tolist(), greedy.encode(latents)[0].tolist()
@@ -83,20 +83,20 @@ def test_a_wide_beam_finds_the_best_tuple(seeded):
 
 def test_ties_go_to_the_lower_codes():
     layer = ResidualVQ(1, (3, 3), beam=Beam(3), start=Uniform()).eval()
-    for part in layer.levels:
+    for part in layer.quantizers:
         part.codebook.copy_(torch.tensor([[1.0], [1.0], [-1.0]]))
     assert layer.encode(torch.zeros(1, 1, 1)).tolist() == [[[0, 2]]]
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_training_observes_the_codes_that_were_chosen(shared, seeded, same_bits):
-    layer = ResidualVQ(3, 6, levels=2, shared=shared, beam=Beam(3), generator=seeded())
+    layer = ResidualVQ(3, 6, num_quantizers=2, shared=shared, beam=Beam(3), generator=seeded())
     for step in range(4):
         latents = torch.randn(1, 50, 3, generator=seeded(step))
         quantized, codes, _ = layer(latents)
         assert torch.equal(layer.encode(latents), codes)
         assert same_bits(quantized, layer.decode(codes))
-        parts = [layer.levels[0]] if shared else layer.levels
+        parts = [layer.quantizers[0]] if shared else layer.quantizers
         for level, part in enumerate(parts):
             chosen = codes[0].flatten() if shared else codes[0, :, level]
             counts = torch.bincount(chosen, minlength=6)
@@ -104,8 +104,8 @@ def test_training_observes_the_codes_that_were_chosen(shared, seeded, same_bits)
 
 
 def test_train_mode_may_be_narrower(seeded):
-    wide = ResidualVQ(3, 6, levels=2, beam=Beam(4, train_width=1), generator=seeded())
-    greedy = ResidualVQ(3, 6, levels=2, generator=seeded())
+    wide = ResidualVQ(3, 6, num_quantizers=2, beam=Beam(4, train_width=1), generator=seeded())
+    greedy = ResidualVQ(3, 6, num_quantizers=2, generator=seeded())
     for step in range(3):
         latents = torch.randn(1, 80, 3, generator=seeded(step))
         codes = greedy(latents).codes
@@ -131,4 +131,4 @@ def test_levels_that_do_not_rank_are_refused():
     with pytest.raises(OptionError, match="level 0 is ProductQuantize"):
         Residual([ProductQuantize([VectorQuantize(2, 3)])], beam=Beam(2))
     with pytest.raises(OptionError, match=r"one for each of 2 levels, got \(1.0,\)"):
-        ResidualVQ(2, 3, levels=2, beam=Beam(2, weights=(1.0,)))
+        ResidualVQ(2, 3, num_quantizers=2, beam=Beam(2, weights=(1.0,)))

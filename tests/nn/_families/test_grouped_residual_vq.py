@@ -9,7 +9,7 @@ from certvq.nn import PADDING, GroupedResidualVQ, LevelDropout
 
 def test_all_groups_use_the_same_depth(seeded, same_bits):
     layer = GroupedResidualVQ(
-        6, 5, groups=3, levels=4, dropout=LevelDropout(), generator=seeded(), layout="b d n"
+        6, 5, groups=3, num_quantizers=4, dropout=LevelDropout(), generator=seeded(), layout="b d n"
     )
     depths = set()
     for step in range(12):
@@ -24,7 +24,7 @@ def test_all_groups_use_the_same_depth(seeded, same_bits):
 
 
 def test_groups_do_not_see_each_other(seeded):
-    layer = GroupedResidualVQ(4, 5, groups=2, levels=2, generator=seeded()).eval()
+    layer = GroupedResidualVQ(4, 5, groups=2, num_quantizers=2, generator=seeded()).eval()
     latents = torch.randn(1, 20, 4, generator=seeded())
     other = latents.clone()
     other[..., 2:] += 1.0
@@ -36,4 +36,4 @@ def test_groups_do_not_see_each_other(seeded):
 @pytest.mark.parametrize("groups", [0, 3, -1])
 def test_dim_is_a_multiple_of_groups(groups):
     with pytest.raises(OptionError, match=f"multiple of groups.*got 4 and {groups}"):
-        GroupedResidualVQ(4, 5, groups=groups, levels=2)
+        GroupedResidualVQ(4, 5, groups=groups, num_quantizers=2)

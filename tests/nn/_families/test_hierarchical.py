@@ -59,7 +59,7 @@ def test_codes_are_nearest_to_the_averages(layout, shape, sizes, seeded):
     residual = latents.movedim(layer._layout.feature_axis, 1)
     for level, piece in enumerate(layer.split(codes)):
         averages = scales.average(residual, None, layer.scales[level]).movedim(1, -1)
-        book = [tuple(map(Fraction, row)) for row in layer.levels[level].codebook.tolist()]
+        book = [tuple(map(Fraction, row)) for row in layer.quantizers[level].codebook.tolist()]
         for row, code in zip(
             averages.reshape(-1, 4).tolist(), piece.flatten().tolist(), strict=True
         ):
@@ -68,7 +68,7 @@ def test_codes_are_nearest_to_the_averages(layout, shape, sizes, seeded):
                 for vector in book
             ]
             assert code == far.index(min(far))
-        vectors = layer.levels[level].codebook[piece.flatten()]
+        vectors = layer.quantizers[level].codebook[piece.flatten()]
         maps = vectors.reshape(len(codes), *layer.scales[level], 4).movedim(-1, 1)
         with torch.no_grad():
             residual = residual - layer.refinement(
@@ -102,7 +102,7 @@ def test_a_shared_codebook_learns_once_from_all_scales(seeded, same_bits):
     layer = layer_of(seeded)
     for step in range(3):
         layer(torch.randn(2, 4, 9, generator=seeded(step)))
-        assert int(layer.levels[0].statistics.pending_counts.sum()) == 2 * (1 + 3 + 9)
+        assert int(layer.quantizers[0].statistics.pending_counts.sum()) == 2 * (1 + 3 + 9)
     assert len(layer.parts) == 1
 
 

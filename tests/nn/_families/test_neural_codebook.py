@@ -66,10 +66,10 @@ def test_levels_are_nearest_to_their_residuals(seeded):
     layer = shaken(ResidualVQ(3, (5, 6, 4), neural=Neural(depth=2), generator=seeded()), seeded)
     latents = torch.randn(1, 40, 3, generator=seeded(1))
     codes = layer.eval().encode(latents)[0]
-    first = layer.levels[0].codebook.detach()
+    first = layer.quantizers[0].codebook.detach()
     total = first[codes[:, 0]]
     residual = latents[0] - total
-    for level, part in enumerate(layer.levels[1:], start=1):
+    for level, part in enumerate(layer.quantizers[1:], start=1):
         with torch.no_grad():
             vectors = part.transform(part.base.codebook[None], total[:, None])
         for token, own, code in zip(
@@ -82,10 +82,10 @@ def test_levels_are_nearest_to_their_residuals(seeded):
 
 
 def test_the_network_starts_as_the_identity(seeded):
-    layer = ResidualVQ(3, 8, levels=2, neural=Neural(), generator=seeded())
+    layer = ResidualVQ(3, 8, num_quantizers=2, neural=Neural(), generator=seeded())
     codes = layer(torch.randn(1, 50, 3, generator=seeded())).codes
-    part = layer.levels[1]
-    plain = layer.levels[0].codebook[codes[..., 0]] + part.base.codebook[codes[..., 1]]
+    part = layer.quantizers[1]
+    plain = layer.quantizers[0].codebook[codes[..., 0]] + part.base.codebook[codes[..., 1]]
     assert torch.equal(layer.decode(codes), plain)
 
 
@@ -122,7 +122,9 @@ def test_networks_describe_what_plain_levels_cannot(seeded):
     latents = torch.sin(torch.randn(1, 300, 2, generator=seeded(1)) @ mix)
     errors = []
     for neural in (None, Neural(depth=1, hidden=16)):
-        layer = ResidualVQ(4, 8, levels=3, neural=neural, update=Gradient(), generator=seeded())
+        layer = ResidualVQ(
+            4, 8, num_quantizers=3, neural=neural, update=Gradient(), generator=seeded()
+        )
         optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
         for _ in range(100):
             loss = layer(latents).loss
@@ -135,19 +137,21 @@ def test_networks_describe_what_plain_levels_cannot(seeded):
 
 
 def test_fewer_levels_can_be_decoded(seeded, same_bits):
-    layer = shaken(ResidualVQ(3, 5, levels=3, neural=Neural(depth=1), generator=seeded()), seeded)
+    layer = shaken(
+        ResidualVQ(3, 5, num_quantizers=3, neural=Neural(depth=1), generator=seeded()), seeded
+    )
     codes = layer.eval().encode(torch.randn(1, 9, 3, generator=seeded()))
-    first = layer.levels[0].codebook[codes[..., 0]]
+    first = layer.quantizers[0].codebook[codes[..., 0]]
     assert same_bits(layer.decode(codes[..., :1]), first)
-    second = layer.levels[1].after(first[0]).decode_tokens(codes[0, :, 1])
+    second = layer.quantizers[1].after(first[0]).decode_tokens(codes[0, :, 1])
     assert same_bits(layer.decode(codes[..., :2])[0], first[0] + second)
 
 
 def test_broken_networks_are_named_before_anything_changes(seeded, snapshot, unchanged):
-    layer = ResidualVQ(3, 5, levels=3, neural=Neural(depth=1), generator=seeded())
+    layer = ResidualVQ(3, 5, num_quantizers=3, neural=Neural(depth=1), generator=seeded())
     layer(torch.randn(1, 40, 3, generator=seeded()))
     with torch.no_grad():
-        layer.levels[2].transform.proj_in.bias[1] = float("nan")
+        layer.quantizers[2].transform.proj_in.bias[1] = float("nan")
     before = snapshot(layer)
     with pytest.raises(NonFiniteError, match="those of proj_in.bias are not"):
         layer(torch.randn(1, 40, 3, generator=seeded()))
@@ -162,12 +166,12 @@ def test_options_that_contradict_are_refused():
     with pytest.raises(OptionError, match="hidden must be at least 1, got 0"):
         Neural(hidden=0)
     with pytest.raises(OptionError, match="cannot be shared by levels: each has its own network"):
-        ResidualVQ(3, 5, levels=3, neural=Neural(), shared=True)
+        ResidualVQ(3, 5, num_quantizers=3, neural=Neural(), shared=True)
     with pytest.raises(OptionError, match="give each level its own"):
-        Residual([NeuralCodebook(3, 5, neural=Neural())], levels=2)
+        Residual([NeuralCodebook(3, 5, neural=Neural())], num_quantizers=2)
     with pytest.raises(OptionError, match="learn by Gradient, not by EMA"):
-        ResidualVQ(3, 5, levels=2, neural=Neural(), update=EMA())
+        ResidualVQ(3, 5, num_quantizers=2, neural=Neural(), update=EMA())
     with pytest.raises(OptionError, match=r"not \['metric'\]"):
         NeuralCodebook(3, 5, neural=Neural(), metric="cosine")
     with pytest.raises(OptionError, match="level 1 is NeuralCodebook"):
-        ResidualVQ(3, 5, levels=2, neural=Neural(), beam=Beam(2))
+        ResidualVQ(3, 5, num_quantizers=2, neural=Neural(), beam=Beam(2))

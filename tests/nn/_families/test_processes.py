@@ -38,8 +38,8 @@ WORKER = """
         "affine-online": lambda g: VectorQuantize(
             2, 8, update=Online(SGD, affine=Affine()), generator=g, **fixed
         ),
-        "shared": lambda g: ResidualVQ(2, 8, levels=3, shared=True, generator=g, **fixed),
-        "residual": lambda g: ResidualVQ(2, 8, levels=3, generator=g, **fixed),
+        "shared": lambda g: ResidualVQ(2, 8, num_quantizers=3, shared=True, generator=g, **fixed),
+        "residual": lambda g: ResidualVQ(2, 8, num_quantizers=3, generator=g, **fixed),
         "revive": lambda g: VectorQuantize(
             2, 8, start=Uniform(9.0), revive=Revive(0.9), generator=g
         ),
@@ -48,7 +48,7 @@ WORKER = """
         ),
         "kmeans": lambda g: VectorQuantize(2, 8, start=KMeans(), revive=None, generator=g),
         "shared-kmeans": lambda g: ResidualVQ(
-            2, 8, levels=3, shared=True, revive=Revive(0.5), generator=g
+            2, 8, num_quantizers=3, shared=True, revive=Revive(0.5), generator=g
         ),
     }
 

@@ -103,4 +103,4 @@ def test_parts_that_do_not_fit_are_refused(seeded):
     with pytest.raises(OptionError, match="part 1 is part 0"):
         ProductQuantize([part, part])
     with pytest.raises(OptionError, match=r"first one, \(\); part 1 has \(3,\)"):
-        ProductQuantize([part, ResidualVQ(2, 4, levels=3)])
+        ProductQuantize([part, ResidualVQ(2, 4, num_quantizers=3)])

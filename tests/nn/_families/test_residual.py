@@ -32,7 +32,7 @@ def with_books(books):
     dim = len(books[0][0])
     layer = Residual([VectorQuantize(dim, len(book), start=Uniform()) for book in books])
     layer = layer.double().eval()
-    for part, book in zip(layer.levels, books, strict=True):
+    for part, book in zip(layer.quantizers, books, strict=True):
         part.codebook.copy_(torch.tensor(book, dtype=torch.float64))
     return layer
 
@@ -49,7 +49,7 @@ def test_every_level_is_nearest_to_its_residual_as_computed(update, dtype, seede
         latents = torch.randn(1, 40, 4, generator=seeded(step)).to(dtype)
         codes = layer(latents).codes[0]
         residual = latents[0]
-        for level, part in enumerate(layer.levels):
+        for level, part in enumerate(layer.quantizers):
             book = fractions(part.codebook)
             for row, code in zip(fractions(residual), codes[:, level].tolist(), strict=True):
                 far = [
@@ -82,7 +82,7 @@ def test_residual_telescopes_on_exact_numbers(seeded):
 def test_quantized_is_decode_of_codes_to_the_bit(estimator, levels, dropout, seeded, same_bits):
     parts = parts_of(seeded, sizes=(6,) if levels else (6, 5, 7))
     options = {} if estimator is None else {"estimator": estimator}
-    layer = Residual(parts, levels=levels, dropout=dropout, generator=seeded(3), **options)
+    layer = Residual(parts, num_quantizers=levels, dropout=dropout, generator=seeded(3), **options)
     depths = set()
     for step in range(12):
         latents = torch.randn(2, 30, 4, generator=seeded(step))
@@ -127,7 +127,7 @@ def test_codes_that_have_no_vector_are_named(seeded):
 def test_fewer_levels_are_the_first_partial_sums(seeded, same_bits):
     layer = Residual(parts_of(seeded)).eval()
     codes = layer.encode(torch.randn(2, 5, 4, generator=seeded()))
-    first, second, _ = (part.codebook for part in layer.levels)
+    first, second, _ = (part.codebook for part in layer.quantizers)
     assert same_bits(layer.decode(codes[..., :1].to(torch.uint8)), first[codes[..., 0]])
     assert same_bits(layer.decode(codes[..., :2]), first[codes[..., 0]] + second[codes[..., 1]])
 
@@ -165,7 +165,7 @@ def test_every_level_pulls_the_latents(seeded):
     quantized, codes, loss = layer(latents)
     loss.backward()
     residual, expected, total = latents.detach(), 0.0, torch.zeros(1, 9, 4)
-    for level, part in enumerate(layer.levels):
+    for level, part in enumerate(layer.quantizers):
         residual = residual - part.codebook[codes[..., level]]
         expected = expected + 0.25 * residual.square().mean()
         total = total + 0.25 * 2 * residual / residual.numel()
@@ -180,7 +180,7 @@ def test_a_shared_codebook_learns_from_all_levels_at_once(seeded):
     update = EMA(decay=0.5)
     shared = VectorQuantize(4, 6, update=update, revive=None, start=Uniform(), generator=seeded())
     lone = copy.deepcopy(shared)
-    layer = Residual([shared], levels=3)
+    layer = Residual([shared], num_quantizers=3)
     for step in range(4):
         latents = torch.randn(1, 40, 4, generator=seeded(step))
         codes = layer(latents).codes[0]
@@ -208,7 +208,7 @@ def test_a_shared_codebook_revives_codes_from_residuals_of_all_levels(seeded, mo
 
     monkeypatch.setattr(VectorQuantize, "learn_tokens", spy)
     part = VectorQuantize(2, 16, generator=seeded())
-    layer = Residual([part], levels=3)
+    layer = Residual([part], num_quantizers=3)
     for step in range(3):
         latents = torch.randn(1, 50, 2, generator=seeded(step))
         before = part.codebook.clone()
@@ -233,7 +233,7 @@ def test_revived_codes_come_from_the_candidates(seeded):
 def test_nothing_is_learned_if_a_later_level_fails(seeded, snapshot, unchanged):
     layer = Residual(parts_of(seeded))
     layer(torch.randn(1, 40, 4, generator=seeded()))
-    layer.levels[2].codebook[1, 3] = float("nan")
+    layer.quantizers[2].codebook[1, 3] = float("nan")
     before = snapshot(layer)
     with pytest.raises(NonFiniteError, match="codebook must be finite.*row 1, column 3"):
         layer(torch.randn(1, 40, 4, generator=seeded(1)))
@@ -304,8 +304,8 @@ def test_parts_that_do_not_fit_are_refused(seeded):
     first, second, third = parts_of(seeded)
     with pytest.raises(OptionError, match="at least one part, got none"):
         Residual([])
-    with pytest.raises(OptionError, match=r"got 2 parts and levels=3"):
-        Residual([first, second], levels=3)
+    with pytest.raises(OptionError, match=r"got 2 parts and num_quantizers=3"):
+        Residual([first, second], num_quantizers=3)
     with pytest.raises(OptionError, match=r"4 and \(\); part 1 has 3 and \(\)"):
         Residual([first, VectorQuantize(3, 5)])
     with pytest.raises(OptionError, match=r"part 2 is part 0; share a codebook"):
@@ -325,4 +325,4 @@ def test_code_vectors_learn_from_what_follows_with_reparam(seeded):
     quantized, codes, _ = layer(latents)
     torch.testing.assert_close(quantized, layer.decode(codes))
     quantized.square().sum().backward()
-    assert all(part.codebook.grad.any() for part in layer.levels)
+    assert all(part.codebook.grad.any() for part in layer.quantizers)

@@ -19,7 +19,7 @@ def test_each_level_is_nearest_to_its_residual_as_computed(seeded):
     width = torch.tensor([count - 1 for count in LEVELS])
     grid = 2 * FSQ(LEVELS, preserve_symmetry=True).level_indices(torch.arange(80)) - width
     residual = layer.clamped(tokens)
-    for level, part in enumerate(layer.levels):
+    for level, part in enumerate(layer.quantizers):
         bounded = (residual / part.scale).clamp(-1, 1).double() * width
         assert torch.equal(codes[:, level], assign(bounded, grid.double()).codes)
         residual = residual - part.decode(codes[None, :, level])[0]

@@ -36,8 +36,8 @@ def test_the_sum_and_the_last_residual_are_the_latent(rows):
 
 def test_scales_and_soft_clamps_halve():
     layer = ResidualLFQ(3, 3, scale=2.0, soft_clamp=4.0, entropy=Entropy(weight=0.5))
-    assert [part.scale for part in layer.levels] == [2.0, 1.0, 0.5]
-    assert [part.soft_clamp for part in layer.levels] == [4.0, 2.0, 1.0]
+    assert [part.scale for part in layer.quantizers] == [2.0, 1.0, 0.5]
+    assert [part.soft_clamp for part in layer.quantizers] == [4.0, 2.0, 1.0]
 
 
 def test_the_loss_is_the_sum_of_the_levels(seeded):

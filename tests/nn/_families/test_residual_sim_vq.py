@@ -11,7 +11,7 @@ from certvq.nn import ResidualSimVQ
 
 
 def test_each_level_is_nearest_to_its_residual(seeded):
-    layer = ResidualSimVQ(3, 20, levels=3, generator=seeded())
+    layer = ResidualSimVQ(3, 20, num_quantizers=3, generator=seeded())
     latents = torch.randn(1, 30, 3, generator=seeded(1))
     codes = layer(latents).codes[0]
     residual = latents[0]
@@ -25,7 +25,7 @@ def test_each_level_is_nearest_to_its_residual(seeded):
 
 
 def test_every_level_has_a_map_that_learns(seeded):
-    layer = ResidualSimVQ(3, 20, levels=2, generator=seeded())
+    layer = ResidualSimVQ(3, 20, num_quantizers=2, generator=seeded())
     layer(torch.randn(1, 30, 3, generator=seeded(1))).loss.backward()
     first, second = (part.transform.weight for part in layer.parts)
     assert not torch.equal(first, second)
@@ -35,6 +35,6 @@ def test_every_level_has_a_map_that_learns(seeded):
 
 def test_wrong_options_are_named():
     with pytest.raises(OptionError, match="a map of its own, got one transform for all"):
-        ResidualSimVQ(3, 20, levels=2, transform=torch.nn.Linear(3, 3))
+        ResidualSimVQ(3, 20, num_quantizers=2, transform=torch.nn.Linear(3, 3))
     with pytest.raises(OptionError, match="at least one part, got none"):
-        ResidualSimVQ(3, 20, levels=0)
+        ResidualSimVQ(3, 20, num_quantizers=0)

@@ -14,10 +14,10 @@ WORKER = """
     drop = LevelDropout()
     torch.manual_seed(0)
     layers = [
-        ResidualVQ(4, 8, levels=3, dropout=drop),
-        ResidualVQ(4, 8, levels=3, dropout=drop, shared=True),
-        ResidualVQ(4, 8, levels=2, neural=Neural(depth=1)),
-        GroupedResidualVQ(4, 8, groups=2, levels=3, dropout=drop),
+        ResidualVQ(4, 8, num_quantizers=3, dropout=drop),
+        ResidualVQ(4, 8, num_quantizers=3, dropout=drop, shared=True),
+        ResidualVQ(4, 8, num_quantizers=2, neural=Neural(depth=1)),
+        GroupedResidualVQ(4, 8, groups=2, num_quantizers=3, dropout=drop),
         HierarchicalVQ(4, 8, [1, 3, 6], layout="b n d", dropout=drop, refine=None),
     ]
     torch.manual_seed(1 + rank)

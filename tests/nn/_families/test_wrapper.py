@@ -21,7 +21,7 @@ def test_codes_of_several_axes_and_missing_levels(seeded):
 
 def test_a_shared_part_learns_through_a_wrapper(seeded):
     part = Rotated(VectorQuantize(3, 6, generator=seeded()), generator=seeded(1))
-    layer = Residual([part], levels=3)
+    layer = Residual([part], num_quantizers=3)
     latents = torch.randn(1, 200, 3, generator=seeded(2))
     errors = []
     for _ in range(6):

@@ -25,7 +25,7 @@ class GroupedResidualVQ(ProductQuantize):
         dim: D, size of the feature axis, a multiple of `groups`.
         codebook_size: K of every level, or a sequence of one K for each level, in all groups.
         groups: how many slices, >= 1.
-        levels: Q, as for `ResidualVQ`.
+        num_quantizers: Q, as for `ResidualVQ`.
         dropout: how many levels are used in train mode, the same number in all groups.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice.
@@ -41,7 +41,7 @@ class GroupedResidualVQ(ProductQuantize):
     Ties: the lowest index, in each group and at each level.
 
     Example:
-        >>> layer = GroupedResidualVQ(8, 16, groups=2, levels=3).eval()
+        >>> layer = GroupedResidualVQ(8, 16, groups=2, num_quantizers=3).eval()
         >>> layer(torch.randn(1, 10, 8)).codes.shape
         torch.Size([1, 10, 2, 3])
 
@@ -56,7 +56,7 @@ class GroupedResidualVQ(ProductQuantize):
         codebook_size: int | Sequence[int],
         *,
         groups: int,
-        levels: int | None = None,
+        num_quantizers: int | None = None,
         dropout: LevelDropout | None = None,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
@@ -69,7 +69,7 @@ class GroupedResidualVQ(ProductQuantize):
             ResidualVQ(
                 dim // groups,
                 codebook_size,
-                levels=levels,
+                num_quantizers=num_quantizers,
                 dropout=dropout,
                 generator=generator,
                 **options,

@@ -138,14 +138,14 @@ class HierarchicalVQ(BaseQuantizer):
     @property
     def codebook_size(self) -> Sizes:
         """K of all scales; a tuple of one for each place of `codes` where it differs."""
-        sizes = [part.codebook_size for part in self.levels]
+        sizes = [part.codebook_size for part in self.quantizers]
         if len(set(sizes)) == 1:
             return sizes[0]
         pairs = zip(sizes, self.cells, strict=True)
         return tuple(size for size, cells in pairs for _ in range(cells))
 
     @property
-    def levels(self) -> tuple[VectorQuantize, ...]:
+    def quantizers(self) -> tuple[VectorQuantize, ...]:
         """The quantizer of each scale."""
         parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
         return parts * len(self.scales) if self.shared else parts
@@ -260,7 +260,7 @@ class HierarchicalVQ(BaseQuantizer):
         total = None
         gone = absent.split(self.cells[:depth], dim=1)
         for level, piece in enumerate(used.split(self.cells[:depth], dim=1)):
-            vectors = self.levels[level].decode_tokens(piece.reshape(-1))
+            vectors = self.quantizers[level].decode_tokens(piece.reshape(-1))
             vectors = vectors.masked_fill(gone[level].reshape(-1, 1), 0)
             maps = self._spread(vectors, level, full)
             total = maps if total is None else total + maps
@@ -309,8 +309,8 @@ class HierarchicalVQ(BaseQuantizer):
         return rows if kept is None else rows[kept]
 
     def _error(self, tokens: torch.Tensor) -> NonFiniteError | None:
-        error = self.levels[0].token_error(tokens)
-        for part in self.levels[1:] if not self.shared else ():
+        error = self.quantizers[0].token_error(tokens)
+        for part in self.quantizers[1:] if not self.shared else ():
             error = error or part.token_error(tokens[:0])
         return error
 
@@ -320,7 +320,7 @@ class HierarchicalVQ(BaseQuantizer):
             return torch.cat([step.tokens for step in steps])
 
         finest = self._cells(maps, mask, self.scales[-1])[0]
-        self.levels[0].learn_tokens(finest, candidates=candidates)
+        self.quantizers[0].learn_tokens(finest, candidates=candidates)
 
     def _cells(
         self, maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...]
@@ -341,7 +341,7 @@ class HierarchicalVQ(BaseQuantizer):
         residual, steps = maps, []
         for level, scale in enumerate(self.scales[:depth]):
             tokens, rows = self._cells(residual, mask, scale)
-            found = quantize(self.levels[level], tokens)
+            found = quantize(self.quantizers[level], tokens)
             cells = math.prod(scale)
             count = len(maps) * cells
             vectors = among_padding(found.vectors.detach(), rows, count, 0)

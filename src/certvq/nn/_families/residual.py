@@ -44,9 +44,9 @@ class Residual(Quantizer):
     Args:
         parts: the quantizers of the levels, of one dim and code shape; their layouts play no role.
             A part may itself be a product, so that codes have more axes.
-        levels: Q; None is one level for each part. With another number `parts` holds one
-            quantizer, which serves all levels: it learns once in a forward pass, from the tokens
-            of all levels together.
+        num_quantizers: Q, how many levels; None is one level for each part. With another number
+            `parts` holds one quantizer, which serves all levels: it learns once in a forward pass,
+            from the tokens of all levels together.
         dropout: how many levels are used in train mode, or None for all.
         beam: a search over levels that are all `VectorQuantize`, or None for the greedy choice.
         estimator: an `Estimator`, applied once to the sum in train mode, or `EachLevel`, which
@@ -91,19 +91,19 @@ class Residual(Quantizer):
         self,
         parts: Sequence[Quantizer],
         *,
-        levels: int | None = None,
+        num_quantizers: int | None = None,
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
         layout: str = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
-        count = _require_parts(parts, levels)
+        count = _require_parts(parts, num_quantizers)
         require_min_levels(dropout, count)
         super().__init__(parts[0].dim, layout=layout, code_shape=(count, *parts[0].code_shape))
         self.parts = nn.ModuleList(parts)
         self.shared = len(parts) != count
-        require_beam(beam, self.levels)
+        require_beam(beam, self.quantizers)
         if isinstance(estimator, Gumbel):
             text = "Gumbel chooses codes, so it is an estimator of the levels; use EachLevel here"
             raise OptionError(text)
@@ -113,7 +113,7 @@ class Residual(Quantizer):
         self.generator = generator
 
     @property
-    def levels(self) -> tuple[Quantizer, ...]:
+    def quantizers(self) -> tuple[Quantizer, ...]:
         """The part of each level."""
         parts = cast("tuple[Quantizer, ...]", tuple(self.parts))
         return parts * self.code_shape[0] if self.shared else parts
@@ -121,12 +121,12 @@ class Residual(Quantizer):
     @property
     def codebook_size(self) -> Sizes:
         """K of the parts; a tuple where it differs between levels."""
-        sizes = [part.codebook_size for part in self.levels]
+        sizes = [part.codebook_size for part in self.quantizers]
         return spread_sizes(sizes, self.code_shape[1:])
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize with all levels, or in train mode with as many as `dropout` says."""
-        depth = len(self.levels)
+        depth = len(self.quantizers)
         if self.training and self.dropout is not None:
             depth = self.dropout.depth(depth, self.generator, tokens.device)
         return self.quantize_levels(tokens, depth)
@@ -169,7 +169,7 @@ class Residual(Quantizer):
             if self.training and self.shared:
                 self._learn_shared(tokens.detach(), depth)
             chosen = self._search(tokens.detach(), depth, beam, risky=risky)
-            for level, part in enumerate(self.levels[:depth]):
+            for level, part in enumerate(self.quantizers[:depth]):
                 if risky and level:
                     self._ask(part, residual.detach(), f"level {level} of {depth}")
                 if isinstance(part, VectorQuantize) and chosen is not None:
@@ -186,7 +186,7 @@ class Residual(Quantizer):
 
     def reach(self, largest: float) -> float:
         """Add up the levels' bounds; see `Quantizer`."""
-        return sum(self._reaches(largest, self.levels))
+        return sum(self._reaches(largest, self.quantizers))
 
     @staticmethod
     def _reaches(largest: float, levels: Sequence[Quantizer]) -> list[float]:
@@ -206,7 +206,7 @@ class Residual(Quantizer):
         if torch.compiler.is_compiling() or not self.training or depth < 2:
             return False
         largest = largest_of([latents])
-        far = largest + sum(self._reaches(largest, self.levels[:depth])) <= _SAFE
+        far = largest + sum(self._reaches(largest, self.quantizers[:depth])) <= _SAFE
         return any_process(not far, latents.device)
 
     @staticmethod
@@ -222,7 +222,7 @@ class Residual(Quantizer):
         width = 1 if beam is None else beam.width_in(training=self.training)
         if beam is None or width == 1 or not len(latents):
             return None
-        levels = cast("tuple[VectorQuantize, ...]", self.levels[:depth])
+        levels = cast("tuple[VectorQuantize, ...]", self.quantizers[:depth])
 
         def learn(level: int, residuals: torch.Tensor) -> None:
             if not self.training or self.shared:
@@ -234,16 +234,16 @@ class Residual(Quantizer):
         return search(latents, levels, beam, width=width, learn=learn)
 
     def _learn_shared(self, latents: torch.Tensor, depth: int) -> None:
-        self.levels[0].learn_tokens(latents, candidates=lambda: self._residuals(latents, depth))
+        self.quantizers[0].learn_tokens(latents, candidates=lambda: self._residuals(latents, depth))
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of all levels; see `Quantizer`."""
         if self.beam is not None and self.beam.width > 1 and len(tokens):
-            levels = cast("tuple[VectorQuantize, ...]", self.levels)
+            levels = cast("tuple[VectorQuantize, ...]", self.quantizers)
             return search(tokens, levels, self.beam, width=self.beam.width)
         residual, total = tokens, None
         codes: list[torch.Tensor] = []
-        for part in self.levels:
+        for part in self.quantizers:
             step = after(part, total)
             codes.append(step.encode_tokens(residual))
             vectors = step.decode_tokens(codes[-1])
@@ -253,7 +253,7 @@ class Residual(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Add the vectors of the levels, in their order; see `Quantizer`."""
-        parts = self.levels
+        parts = self.quantizers
         total = parts[0].decode_tokens(codes[:, 0])
         for level, part in enumerate(parts[1:], start=1):
             dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
@@ -287,15 +287,15 @@ class Residual(Quantizer):
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Ask all parts; see `Quantizer`. Later levels are asked about their codebooks only."""
-        error = self.levels[0].token_error(tokens)
-        for part in self.levels[1:] if not self.shared else ():
+        error = self.quantizers[0].token_error(tokens)
+        for part in self.quantizers[1:] if not self.shared else ():
             error = error or part.token_error(tokens[:0])
         return error
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
         return (
-            f"dim={self.dim}, levels={self.code_shape[0]}, shared={self.shared}, "
+            f"dim={self.dim}, num_quantizers={self.code_shape[0]}, shared={self.shared}, "
             f"dropout={self.dropout}, estimator={self.estimator}, layout={self._layout.name!r}"
         )
 
@@ -303,7 +303,7 @@ class Residual(Quantizer):
     def _residuals(self, tokens: torch.Tensor, depth: int) -> torch.Tensor:
         """Return what all levels are given, (depth N, D), without learning anything."""
         residuals = [tokens]
-        for part in self.levels[: depth - 1]:
+        for part in self.quantizers[: depth - 1]:
             vectors = part.decode_tokens(part.encode_tokens(residuals[-1]))
             residuals.append(residuals[-1] - vectors)
         return torch.cat([residual.to(residuals[-1].dtype) for residual in residuals])
@@ -335,15 +335,15 @@ def after(part: Quantizer, total: torch.Tensor | None) -> Any:
     return part
 
 
-def _require_parts(parts: Sequence[Quantizer], levels: int | None) -> int:
+def _require_parts(parts: Sequence[Quantizer], num_quantizers: int | None) -> int:
     if not parts:
         text = "Residual needs at least one part, got none"
         raise OptionError(text)
-    count = len(parts) if levels is None else levels
+    count = len(parts) if num_quantizers is None else num_quantizers
     if count < 1 or len(parts) not in (1, count):
         text = (
-            f"levels must be at least 1 and parts one, or one for each level; got {len(parts)} "
-            f"parts and levels={count}"
+            f"num_quantizers must be at least 1 and parts one, or one for each level; got "
+            f"{len(parts)} parts and num_quantizers={count}"
         )
         raise OptionError(text)
     require_distinct(parts)

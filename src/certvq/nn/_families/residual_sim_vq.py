@@ -30,7 +30,7 @@ class ResidualSimVQ(Residual):
     Args:
         dim: D, size of the feature axis, >= 1.
         codebook_size: K of every level.
-        levels: Q, >= 1.
+        num_quantizers: Q, how many levels, >= 1.
         dropout: how many levels are used in train mode, or None for all.
         beam: a search over the levels, or None for the greedy choice.
         estimator: as for `Residual`; with `EachLevel` the levels are straight through.
@@ -48,7 +48,7 @@ class ResidualSimVQ(Residual):
     Ties: the lowest index, at each level.
 
     Example:
-        >>> layer = ResidualSimVQ(4, 16, levels=3)
+        >>> layer = ResidualSimVQ(4, 16, num_quantizers=3)
         >>> quantized, codes, loss = layer(torch.randn(2, 10, 4))
         >>> codes.shape, torch.equal(quantized, layer.decode(codes))
         (torch.Size([2, 10, 3]), True)
@@ -62,7 +62,7 @@ class ResidualSimVQ(Residual):
         dim: int,
         codebook_size: int,
         *,
-        levels: int,
+        num_quantizers: int,
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
@@ -76,7 +76,9 @@ class ResidualSimVQ(Residual):
                 "build Residual([SimVQ(..., transform=...), ...]) with a map for each level"
             )
             raise OptionError(text)
-        parts = [SimVQ(dim, codebook_size, generator=generator, **options) for _ in range(levels)]
+        parts = [
+            SimVQ(dim, codebook_size, generator=generator, **options) for _ in range(num_quantizers)
+        ]
         super().__init__(
             parts,
             dropout=dropout,

@@ -34,7 +34,8 @@ class ResidualVQ(Residual):
     Args:
         dim: D, size of the feature axis, >= 1.
         codebook_size: K of every level, or a sequence of one K for each level.
-        levels: Q, >= 1; may be left out where `codebook_size` is a sequence.
+        num_quantizers: Q, how many levels, >= 1; may be left out where `codebook_size` is a
+            sequence.
         shared: whether all levels use one codebook. It learns from the residuals of all levels
             together, once in a forward pass; k-means, if it starts it, sees those of the first.
         dropout: how many levels are used in train mode, or None for all.
@@ -57,7 +58,7 @@ class ResidualVQ(Residual):
     Ties: the lowest index, at each level.
 
     Example:
-        >>> layer = ResidualVQ(4, 16, levels=3, dropout=LevelDropout())
+        >>> layer = ResidualVQ(4, 16, num_quantizers=3, dropout=LevelDropout())
         >>> quantized, codes, loss = layer.eval()(torch.randn(2, 10, 4))
         >>> codes.shape
         torch.Size([2, 10, 3])
@@ -74,7 +75,7 @@ class ResidualVQ(Residual):
         dim: int,
         codebook_size: int | Sequence[int],
         *,
-        levels: int | None = None,
+        num_quantizers: int | None = None,
         shared: bool = False,
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
@@ -85,7 +86,7 @@ class ResidualVQ(Residual):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        sizes = _level_sizes(codebook_size, levels)
+        sizes = _level_sizes(codebook_size, num_quantizers)
         if shared and len(set(sizes)) > 1:
             text = f"a shared codebook needs one codebook_size for all levels, got {sizes}"
             raise OptionError(text)
@@ -106,7 +107,7 @@ class ResidualVQ(Residual):
             parts += [NeuralCodebook(dim, size, generator=generator, **options) for size in rest]
         super().__init__(
             parts,
-            levels=len(sizes),
+            num_quantizers=len(sizes),
             dropout=dropout,
             beam=beam,
             estimator=estimator,
@@ -115,17 +116,20 @@ class ResidualVQ(Residual):
         )
 
 
-def _level_sizes(codebook_size: int | Sequence[int], levels: int | None) -> tuple[int, ...]:
+def _level_sizes(codebook_size: int | Sequence[int], num_quantizers: int | None) -> tuple[int, ...]:
     if isinstance(codebook_size, int):
-        if levels is None or levels < 1:
-            text = f"levels must be at least 1 where codebook_size is one number, got {levels}"
+        if num_quantizers is None or num_quantizers < 1:
+            text = (
+                "num_quantizers must be at least 1 where codebook_size is one number, got "
+                f"{num_quantizers}"
+            )
             raise OptionError(text)
-        return (codebook_size,) * levels
+        return (codebook_size,) * num_quantizers
     sizes = tuple(codebook_size)
-    if not sizes or levels not in (None, len(sizes)):
+    if not sizes or num_quantizers not in (None, len(sizes)):
         text = (
             "codebook_size must be one number or one for each level, got "
-            f"{len(sizes)} numbers and levels={levels}"
+            f"{len(sizes)} numbers and num_quantizers={num_quantizers}"
         )
         raise OptionError(text)
     return sizes
