@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import vector_quantize_pytorch as original
-from torch import nn
 
 from certvq.compat import vector_quantize_pytorch as ours
 from certvq.compat.vector_quantize_pytorch._checks import (
@@ -27,41 +26,7 @@ from certvq.compat.vector_quantize_pytorch._checks import (
 )
 from certvq.errors import OptionError
 
-VQ = {"dim": 4, "codebook_size": 8}
-SEVERAL = {"num_quantizers": 2}
-BUILT = {
-    "VectorQuantize": VQ,
-    "ResidualVQ": {**VQ, **SEVERAL},
-    "GroupedResidualVQ": {**VQ, **SEVERAL},
-    "RandomProjectionQuantizer": {**VQ, "codebook_dim": 3},
-    "FSQ": {"levels": [4, 3]},
-    "FSP": {"levels": [4, 3]},
-    "LFQ": {"dim": 3},
-    "EvoLFQ": {"encoder": nn.Identity(), "decoder": nn.Identity(), "dim": 3},
-    "ResidualLFQ": {**VQ, **SEVERAL},
-    "GroupedResidualLFQ": {**VQ, **SEVERAL},
-    "ResidualFSQ": {"levels": [4, 3], **SEVERAL},
-    "GroupedResidualFSQ": {"levels": [4, 3], **SEVERAL, "dim": 4},
-    "LatentQuantize": {"levels": [4, 3], "dim": 2},
-    "SimVQ": VQ,
-    "ResidualSimVQ": {**VQ, **SEVERAL},
-    "BinaryMapper": {},
-    "HierarchicalVQ": {**VQ, "scales": [1, 2]},
-}
-"""Arguments that each class can be built with."""
-
-INNER = {
-    "ResidualVQ": "VectorQuantize",
-    "GroupedResidualVQ": "ResidualVQ",
-    "RandomProjectionQuantizer": "VectorQuantize",
-    "EvoLFQ": "LFQ",
-    "ResidualLFQ": "LFQ",
-    "GroupedResidualLFQ": "ResidualLFQ",
-    "ResidualFSQ": "FSQ",
-    "GroupedResidualFSQ": "ResidualFSQ",
-    "ResidualSimVQ": "SimVQ",
-}
-"""Whose keywords the further ones of a class are."""
+from ._classes import BUILT, keywords
 
 SENSELESS = {
     "size": [0, -1, 2.5, True, "4", float("nan")],
@@ -127,18 +92,6 @@ LISTED = {"HierarchicalVQ", "ResidualVQ", "GroupedResidualVQ"}
 """Whose levels may have codebooks of different sizes."""
 
 OWN_KIND = {("LatentQuantize", "codebook_dim"): [2.5, True, "4", 0, 3]}
-
-
-def keywords(name):
-    """The keywords of a class of the original, and of those that it hands the rest to."""
-    found = {}
-    parameters = inspect.signature(getattr(original, name).__init__).parameters.values()
-    for each in list(parameters)[1:]:
-        if each.kind is not each.VAR_KEYWORD:
-            found[each.name] = each.default
-        elif name in INNER:
-            found = keywords(INNER[name]) | found
-    return found
 
 
 def cases():

@@ -169,3 +169,20 @@ def test_wrong_input_is_named():
         ours.indices_to_codes(torch.tensor([[40]]))
     with pytest.raises(ShapeError, match=r"2 features, got shape \(4, 3\)"):
         ours.codes_to_indices(torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize("levels", [[1], [1, 3]])
+def test_a_feature_of_one_level_is_learned(levels):
+    """Where it starts differs; from the original's state it goes on as there."""
+    theirs, ours = (
+        package(levels=levels, dim=len(levels))
+        for package in (original.LatentQuantize, LatentQuantize)
+    )
+    assert theirs.values_per_latent[0].tolist() == [-0.5]
+    assert ours.values_per_latent[0].tolist() == [0.0]
+    x = torch.randn(2, len(levels), 9)
+    ours(x)[2].backward()
+    assert ours.quantizer.values.grad[0] != 0.0
+    ours.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=ULPS, atol=ULPS)
+    assert torch.equal(ours(x)[1], theirs(x)[1])

@@ -3,161 +3,15 @@
 Each loads with ``strict=True``, and then the codes compare by `==`.
 """
 
-import functools
-
 import pytest
 import torch
 import vector_quantize_pytorch as original
 from torch import nn
 
 from certvq.compat import vector_quantize_pytorch as ours
+from certvq.errors import NonFiniteError
 
-SGD = functools.partial(torch.optim.SGD, lr=0.1)
-ADAM = functools.partial(torch.optim.Adam, lr=0.01)
-LEARNS = {"learnable_codebook": True, "ema_update": False}
-SEPARATE = {"heads": 2, "codebook_dim": 3, "separate_codebook_per_head": True}
-VQ = {"dim": 6, "codebook_size": 16}
-SEVERAL = {**VQ, "num_quantizers": 3}
-SHAPE = (2, 40, 6)
-
-CASES = {
-    "VectorQuantize": [
-        {},
-        LEARNS,
-        {"use_cosine_sim": True},
-        {"use_cosine_sim": True, "kmeans_init": True, **SEPARATE},
-        {"heads": 2, "codebook_dim": 3},
-        SEPARATE,
-        {**SEPARATE, **LEARNS},
-        {**SEPARATE, "affine_param": True},
-        {**SEPARATE, "orthogonal_reg_weight": 1.0},
-        {"kmeans_init": True},
-        {"kmeans_init": True, "threshold_ema_dead_code": 2},
-        {"affine_param": True},
-        {"affine_param": True, **LEARNS},
-        {**LEARNS, "in_place_codebook_optimizer": SGD},
-        {**LEARNS, "in_place_codebook_optimizer": ADAM},
-        {"codebook_dim": 4},
-        {"codebook_dim": 4, "layernorm_after_project_in": True},
-        {"codebook_dim": 4, "use_cosine_sim": True},
-        {"heads": 2, "layernorm_after_project_in": True, "kmeans_init": True},
-        {"orthogonal_reg_weight": 1.0, "ema_update": False},
-        {"directional_reparam": True, "threshold_ema_dead_code": 1},
-        {"sync_update_v": 0.5, **LEARNS},
-    ],
-    "ResidualVQ": [
-        {},
-        {"codebook_dim": 4},
-        {"codebook_size": (16, 8, 5)},
-        {"shared_codebook": True},
-        {"use_cosine_sim": True},
-        {"kmeans_init": True},
-        LEARNS,
-        {"affine_param": True},
-        {"implicit_neural_codebook": True},
-        {"implicit_neural_codebook": True, "mlp_kwargs": {"depth": 1, "dim_hidden": 9}},
-        {"diveq": True},
-        {"quantize_dropout": True, "kmeans_init": True},
-        {"orthogonal_reg_weight": 1.0, "ema_update": False},
-        {**LEARNS, "in_place_codebook_optimizer": SGD},
-    ],
-    "GroupedResidualVQ": [
-        {"groups": 2},
-        {"groups": 3, "kmeans_init": True, "shared_codebook": True},
-        {"groups": 2, "codebook_dim": 2, **LEARNS},
-    ],
-    "RandomProjectionQuantizer": [
-        {**VQ, "codebook_dim": 3},
-        {**VQ, "codebook_dim": 3, "num_codebooks": 2},
-        {**VQ, "codebook_dim": 3, "norm": False},
-    ],
-    "FSQ": [
-        {"levels": [5, 4, 3], "dim": 6},
-        {"levels": [5, 4, 3], "num_codebooks": 2},
-        {"levels": [5, 4, 3], "dim": 6, "projection_has_bias": False},
-        {"levels": [5, 4], "dim": 6, "orthogonal_rotation": True},
-        {"levels": [5, 2, 3], "dim": 6, "preserve_symmetry": True, "bound_hard_clamp": True},
-    ],
-    "FSP": [
-        {"levels": [5, 4, 3], "dim": 6},
-        {"levels": [5, 4, 3], "dim": 6, "projection_has_bias": False, "act_name": "laplace"},
-        {"levels": [5] * 6, "need_inv_act": True, "vector_norm": "kurt"},
-    ],
-    "LFQ": [
-        {"dim": 6},
-        {"dim": 6, "codebook_size": 16},
-        {"dim": 6, "codebook_size": 8, "num_codebooks": 2, "spherical": True},
-        {"dim": 6, "codebook_size": 16, "cosine_sim_project_in": True},
-        {"dim": 6, "orthogonal_rotation": True},
-        {"dim": 6, "has_projections": True, "projection_has_bias": False},
-    ],
-    "ResidualLFQ": [
-        {},
-        {"codebook_size": 64},
-        {"spherical": True, "soft_clamp_input_value": 2.0},
-        {"quantize_dropout": True},
-    ],
-    "GroupedResidualLFQ": [{"groups": 2}, {"groups": 2, "codebook_size": 8}],
-    "ResidualFSQ": [
-        {"levels": [5, 4, 3], "dim": 6, "num_quantizers": 3},
-        {"levels": [5] * 6, "num_quantizers": 2},
-        {"levels": [5, 3], "dim": 6, "num_quantizers": 2, "orthogonal_rotation": True},
-    ],
-    "GroupedResidualFSQ": [{"levels": [5, 3], "dim": 6, "groups": 2, "num_quantizers": 2}],
-    "LatentQuantize": [
-        {"levels": [5, 4, 3], "dim": 6},
-        {"levels": [5, 4, 3], "dim": 6, "optimize_values": False},
-        {"levels": 4, "codebook_dim": 3, "dim": 6, "num_codebooks": 2},
-    ],
-    "SimVQ": [
-        {},
-        {"frozen_codebook_dim": 4, "codebook_transform": lambda: nn.Linear(4, 6)},
-        {
-            "codebook_transform": lambda: nn.Sequential(
-                nn.Linear(6, 9), nn.SiLU(), nn.Linear(9, 6, bias=False)
-            )
-        },
-    ],
-    "ResidualSimVQ": [{}, {"quantize_dropout": True, "rotation_trick": False}],
-    "BinaryMapper": [{"bits": 6}, {"bits": 6, "deterministic_on_eval": True}],
-    "HierarchicalVQ": [
-        {},
-        {"shared_codebook": False},
-        {"shared_codebook": False, "codebook_size": (8, 16, 5), "share_quant_resi": 0},
-        {"share_quant_resi": 2, "kmeans_init": False, "quant_resi": 0.25},
-        {"orthogonal_reg_weight": 1.0, "shared_codebook": False},
-    ],
-}
-USUAL = {
-    "VectorQuantize": VQ,
-    "ResidualVQ": SEVERAL,
-    "GroupedResidualVQ": SEVERAL,
-    "ResidualLFQ": SEVERAL,
-    "GroupedResidualLFQ": SEVERAL,
-    "SimVQ": VQ,
-    "ResidualSimVQ": SEVERAL,
-    "HierarchicalVQ": {**VQ, "scales": [1, 3, 5], "channel_first": False},
-}
-
-
-def cases():
-    return [
-        pytest.param(name, options, id=f"{name}-{'-'.join(options) or 'usual'}")
-        for name, listed in CASES.items()
-        for options in listed
-    ]
-
-
-def build(package, name, options):
-    made = {**USUAL.get(name, {}), **options}
-    if "codebook_transform" in made:
-        made["codebook_transform"] = made["codebook_transform"]()
-    return getattr(package, name)(**made)
-
-
-def batch(name, seed):
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
-    return x.movedim(-1, 1) if name == "LatentQuantize" else x
+from ._classes import OPTIONS, SIX, batch, build, cases
 
 
 def trained(name, options):
@@ -193,7 +47,7 @@ def codes(name, module, x):
 
 def test_every_class_is_here():
     classes = {name for name, value in vars(original).items() if hasattr(value, "state_dict")}
-    assert classes - {"Sequential", "EvoLFQ"} == CASES.keys()
+    assert classes - {"Sequential", "EvoLFQ"} == OPTIONS.keys()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -235,10 +89,28 @@ def test_members_of_larger_models_load():
     theirs, mine = (model.eval()(x) for model in models)
     assert torch.equal(mine.indices, theirs.indices)
     models = [
-        package.Sequential(nn.Linear(5, 6), package.VectorQuantize(**VQ), nn.Linear(6, 5))
+        package.Sequential(nn.Linear(5, 6), package.VectorQuantize(**SIX), nn.Linear(6, 5))
         for package in (original, ours)
     ]
     models[0](x)
     models[1].load_state_dict(models[0].state_dict(), strict=True)
     theirs, mine = (model.eval()(x) for model in models)
     assert torch.equal(mine[1], theirs[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(("name", "options"), cases())
+def test_states_with_nan_are_refused_as_a_whole(name, options, strict, snapshot, unchanged):
+    """Under the original's names and under ours."""
+    theirs, layer = trained(name, options), build(ours, name, options)
+    before = snapshot(layer)
+    for source in (theirs, layer):
+        for key, value in source.state_dict().items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
+                state = dict(source.state_dict())
+                state[key] = torch.full_like(value, torch.nan)
+                with pytest.raises(NonFiniteError, match=f"'{key}' in the state must be finite"):
+                    layer.load_state_dict(state, strict=strict)
+                assert unchanged(layer, before)
+    layer.load_state_dict(theirs.state_dict())

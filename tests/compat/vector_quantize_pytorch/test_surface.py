@@ -10,39 +10,7 @@ from torch import nn
 
 from certvq.compat import vector_quantize_pytorch as ours
 
-VQ = {"dim": 4, "codebook_size": 8}
-SEVERAL = {"num_quantizers": 2}
-BUILT = {
-    "VectorQuantize": VQ,
-    "ResidualVQ": {**VQ, **SEVERAL},
-    "GroupedResidualVQ": {**VQ, **SEVERAL},
-    "RandomProjectionQuantizer": {**VQ, "codebook_dim": 3},
-    "FSQ": {"levels": [4, 3]},
-    "FSP": {"levels": [4, 3]},
-    "LFQ": {"dim": 3},
-    "EvoLFQ": {"encoder": nn.Identity(), "decoder": nn.Identity(), "dim": 3},
-    "ResidualLFQ": {**VQ, **SEVERAL},
-    "GroupedResidualLFQ": {**VQ, **SEVERAL},
-    "ResidualFSQ": {"levels": [4, 3], **SEVERAL},
-    "GroupedResidualFSQ": {"levels": [4, 3], **SEVERAL, "dim": 4},
-    "LatentQuantize": {"levels": [4, 3], "dim": 2},
-    "SimVQ": VQ,
-    "ResidualSimVQ": {**VQ, **SEVERAL},
-    "BinaryMapper": {},
-    "HierarchicalVQ": {**VQ, "scales": [1, 2]},
-}
-INNER = {
-    "ResidualVQ": "VectorQuantize",
-    "GroupedResidualVQ": "ResidualVQ",
-    "RandomProjectionQuantizer": "VectorQuantize",
-    "EvoLFQ": "LFQ",
-    "ResidualLFQ": "LFQ",
-    "GroupedResidualLFQ": "ResidualLFQ",
-    "ResidualFSQ": "FSQ",
-    "GroupedResidualFSQ": "ResidualFSQ",
-    "ResidualSimVQ": "SimVQ",
-}
-"""Whose keywords the further ones of a class are."""
+from ._classes import BUILT, INNER, SGD, VQ, build, cases, keywords
 
 NOT_OFFERED = {
     ("FSQ", "bound"),
@@ -53,6 +21,30 @@ NOT_OFFERED = {
     ("HierarchicalVQ", "choose_phi"),
 }
 """Methods that docs/migration.md has a reason for."""
+
+NOT_KEPT = {
+    ("VectorQuantize", "zero"),
+    ("LFQ", "zero"),
+    ("LFQ", "mask"),
+    ("LFQ", "maybe_l2norm"),
+    ("BinaryMapper", "zero"),
+    ("BinaryMapper", "power_two"),
+    ("RandomProjectionQuantizer", "vq"),
+    ("FSP", "act_func"),
+    ("FSP", "inv_act_func"),
+    ("FSP", "vector_norm"),
+    ("HierarchicalVQ", "phi_shared"),
+    ("HierarchicalVQ", "phi_levels"),
+    ("HierarchicalVQ", "flatten_indices"),
+    ("HierarchicalVQ", "flatten_spatial"),
+    ("HierarchicalVQ", "unflatten_spatial"),
+    ("HierarchicalVQ", "indices_to_spatial"),
+    ("HierarchicalVQ", "mask_from_channel"),
+    ("HierarchicalVQ", "mask_to_channel"),
+    ("HierarchicalVQ", "to_channel_first"),
+    ("HierarchicalVQ", "to_channel_last"),
+}
+"""Attributes that docs/migration.md has a reason for."""
 
 FROZEN = {"RandomProjectionQuantizer"}
 """Refuse keywords of learning, as docs/migration.md says."""
@@ -71,16 +63,6 @@ def public(name):
 
 def members():
     return [(name, member) for name in BUILT for member in public(name)]
-
-
-def keywords(name):
-    found = {}
-    for each in inspect.signature(getattr(original, name)).parameters.values():
-        if each.kind is not each.VAR_KEYWORD:
-            found[each.name] = each.default
-        elif name in INNER:
-            found = keywords(INNER[name]) | found
-    return found
 
 
 def test_every_class_is_here():
@@ -108,6 +90,86 @@ def test_every_method_and_property_is_here(name, member):
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             assert list(found).index(parameter.name) == place
             assert same.kind is parameter.kind
+
+
+def is_plain(value):
+    if isinstance(value, tuple | list):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | torch.dtype)
+
+
+def attributes(built):
+    """Everything public that an object has beside what every module has.
+
+    `hasattr` leaves out a property of the original that raises `AttributeError` itself.
+    """
+    found = set(dir(built)) - set(dir(nn.Module()))
+    return sorted(name for name in found if not name.startswith("_") and hasattr(built, name))
+
+
+WALKED = [*cases(), *(pytest.param(name, BUILT[name], id=f"{name}-built") for name in BUILT)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "options"), WALKED)
+def test_every_attribute_is_here_with_its_value(name, options):
+    theirs, mine = (build(package, name, options) for package in (original, ours))
+    for attribute in attributes(theirs):
+        if (name, attribute) in NOT_OFFERED | NOT_KEPT:
+            assert not hasattr(mine, attribute)
+            continue
+        expected, found = getattr(theirs, attribute), getattr(mine, attribute)
+        if is_plain(expected):
+            assert type(found) is type(expected)
+            assert found == expected, attribute
+        elif isinstance(expected, torch.Tensor) and isinstance(found, torch.Tensor):
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype), attribute
+        elif isinstance(expected, torch.Tensor):
+            assert found == pytest.approx(float(expected)), attribute
+        elif inspect.ismethod(expected):
+            assert callable(found), attribute
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_not_kept_is_documented():
+    """And is still an attribute of the original."""
+    found = {
+        (case.values[0], attribute)
+        for case in WALKED
+        for attribute in attributes(build(original, *case.values))
+    }
+    assert found >= NOT_KEPT
+    text = MIGRATION.read_text()
+    assert all(f"`{attribute}`" in text for _, attribute in NOT_KEPT)
+
+
+@pytest.mark.parametrize("name", ["ResidualVQ", "GroupedResidualVQ"])
+def test_values_that_follow_from_others_cannot_be_set(name):
+    """Set, they would act in the original, and say something wrong here."""
+    layer = getattr(ours, name)(**BUILT[name], quant_grad_frac=0.25)
+    layer = layer.rvqs[0] if name == "GroupedResidualVQ" else layer
+    assert layer.quant_grad_frac == 0.25
+    with pytest.raises(AttributeError):
+        layer.quant_grad_frac = 0.5
+
+
+def test_inner_optimisers_are_attributes():
+    options = {"learnable_codebook": True, "ema_update": False, "in_place_codebook_optimizer": SGD}
+    one = ours.VectorQuantize(**VQ, **options).in_place_codebook_optimizer
+    assert isinstance(one, torch.optim.SGD)
+    separate = {"heads": 2, "codebook_dim": 2, "separate_codebook_per_head": True}
+    both = ours.VectorQuantize(**VQ, **options, **separate).in_place_codebook_optimizer
+    assert [type(each) for each in both] == [torch.optim.SGD] * 2
+
+
+def test_networks_and_scales_are_attributes():
+    neural = ours.ResidualVQ(**BUILT["ResidualVQ"], implicit_neural_codebook=True)
+    assert [isinstance(each, nn.Module) for each in neural.mlps] == [True]
+    assert neural.beam_score_weights.tolist() == [1.0, 1.0]
+    for shared in (True, False):
+        layer = ours.HierarchicalVQ(**BUILT["HierarchicalVQ"], shared_codebook=shared)
+        assert (layer.vq is None) == (not shared)
+        assert (layer.vqs is None) == shared
 
 
 @pytest.mark.parametrize("name", BUILT)

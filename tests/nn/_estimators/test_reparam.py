@@ -1,10 +1,12 @@
 """Directional reparametrisation: the formula, its gradients, eval mode."""
 
+import functools
+
 import pytest
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn import Gradient, Reparam, VectorQuantize
+from certvq.nn import EMA, Gradient, Online, Reparam, StraightThrough, VectorQuantize
 
 
 def test_without_noise_it_is_the_code_vector(seeded):
@@ -54,6 +56,24 @@ def test_the_loss_is_that_of_the_code_vectors(seeded):
     assert not torch.equal(quantized, layer.decode(codes))
     torch.testing.assert_close(loss, 2.0 * (x - layer.decode(codes)).square().mean())
     assert torch.equal(layer.eval()(x).quantized, layer.decode(codes))
+
+
+@pytest.mark.parametrize("update", [EMA(), Online(functools.partial(torch.optim.SGD, lr=0.5))])
+def test_with_averages_the_latents_alone_have_the_gradient(update, seeded):
+    """The codebook is no parameter, and moves as with any estimator."""
+    layers = [
+        VectorQuantize(3, 5, estimator=estimator, update=update, generator=seeded())
+        for estimator in (Reparam(), StraightThrough())
+    ]
+    assert not list(layers[0].parameters())
+    for step in range(3):
+        for layer in layers:
+            layer.generator.manual_seed(step)
+            x = torch.randn(1, 40, 3, generator=seeded(step)).requires_grad_()
+            layer(x).quantized.square().sum().backward()
+            assert x.grad.any()
+    books = [layer.eval().codebook for layer in layers]
+    assert torch.equal(*books)
 
 
 @pytest.mark.parametrize("variance", [-1.0, float("nan"), float("inf")])

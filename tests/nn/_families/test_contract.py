@@ -17,10 +17,12 @@ import importlib.util
 import io
 import math
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from certvq.errors import (
     CodeRangeError,
@@ -432,13 +434,33 @@ def test_other_types_of_number(make, dtype, same_bits):
     for step in range(3):
         result = layer(latents_of(seed=step).to(dtype).requires_grad_())
         assert result.quantized.dtype == dtype
+        assert result.loss.dtype in {torch.float32, torch.promote_types(dtype, torch.float32)}
         assert torch.isfinite(result.loss)
         (result.quantized.sum() + result.loss).backward()
     layer.eval()
-    quantized, codes, _ = layer(latents_of(seed=5).to(dtype))
+    latents = latents_of(seed=5).to(dtype)
+    quantized, codes, loss = layer(latents)
     assert same_bits(quantized, layer.decode(codes))
+    assert torch.equal(codes, layer.encode(latents))
+    assert loss.dtype in {torch.float32, torch.promote_types(dtype, torch.float32)}
     narrow = [b for _, b in statistics(layer) if b.dtype.itemsize < torch.float32.itemsize]
     assert not narrow
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_latents_of_another_type_than_the_layer(make, dtype):
+    """Each number is exact; vectors have the layer's type, the gradient that of the latents."""
+    layer = build(make)
+    for mode in (True, False):
+        latents = latents_of(seed=int(mode)).to(dtype).requires_grad_()
+        result = layer.train(mode)(latents)
+        assert result.quantized.dtype == layer.decode(result.codes).dtype == torch.float32
+        assert result.loss.dtype in {torch.float32, torch.promote_types(dtype, torch.float32)}
+        if result.quantized.requires_grad and latents.requires_grad:
+            (result.quantized.sum() + result.loss).backward()
+            assert latents.grad is None or latents.grad.dtype == dtype
+    assert torch.equal(layer.encode(latents), result.codes)
 
 
 def statistics(layer):
@@ -502,3 +524,30 @@ def test_flushed_subnormals_are_refused(make):
                 call(latents)
     finally:
         torch.set_flush_denormal(False)
+
+
+@every
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_no_state_with_nan_is_loaded(make, strict, bad, snapshot, unchanged):
+    """Whichever tensor has it, alone or within a larger module, and nothing has been loaded."""
+    layer, other = build(make, steps=2), build(make, seed=1, steps=2)
+    before = snapshot(layer)
+    floats = [
+        name
+        for name, value in other.state_dict().items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel()
+    ]
+    for name in floats:
+        state = snapshot(other)
+        state[name][(-1,) * state[name].ndim] = bad
+        text = f"'{re.escape(name)}' in the state must be finite, got {bad} at"
+        with pytest.raises(NonFiniteError, match=text):
+            layer.load_state_dict(state, strict=strict)
+        assert unchanged(layer, before)
+        whole = nn.Sequential(nn.Identity(), layer)
+        with pytest.raises(NonFiniteError, match=f"'1.{re.escape(name)}' in the state"):
+            whole.load_state_dict({f"1.{k}": v for k, v in state.items()}, strict=strict)
+        assert unchanged(layer, before)
+    layer.load_state_dict(other.state_dict(), strict=strict)
+    assert unchanged(layer, snapshot(other))

@@ -7,10 +7,11 @@ anything but torch's default generator, as the original.
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.dense import require_dense
@@ -29,7 +30,7 @@ from certvq.nn._families.binary_mapper import (
 NAT = math.log(2.0)
 
 
-class BinaryMapper(nn.Module):
+class BinaryMapper(Loaded):
     """Map logits of bits to one-hot vectors; see `certvq.nn.BinaryMapper`.
 
     Args:
@@ -144,7 +145,11 @@ class BinaryMapper(nn.Module):
         kind = torch.promote_types(logits.dtype, torch.float32) if through else torch.float32
         vectors = one_hot(rows if through else rows.detach(), codes, kind)
         wanted = self.training if calc_aux_loss is None else calc_aux_loss
-        loss = self.calc_aux_loss(logits, reduce_aux_kl_loss) if wanted else rows.new_zeros(())
+        loss = (
+            self.calc_aux_loss(logits, reduce_aux_kl_loss)
+            if wanted
+            else rows.new_zeros((), dtype=wide_type(rows))
+        )
         vectors = vectors.reshape(*logits.shape[:-1], self.num_codes)
         if return_indices:
             return vectors, codes.reshape(logits.shape[:-1]), loss

@@ -15,13 +15,15 @@ from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._gradients import Gradients
 from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
-from certvq.compat.vector_quantize_pytorch._losses import Losses
+from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown, Losses
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.transaction import all_or_nothing
 
 
 class Forward(Losses):
@@ -82,26 +84,30 @@ class Forward(Losses):
         )
         wanted = None if indices is None else self._wanted(indices, len(rows), kept)
         self._require_weight(ema_update_weight)
-        inside = self.project_in(rows if kept is None else rows[kept])
+        inside = through(self.project_in, rows if kept is None else rows[kept])
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
         )
         search = Search(
             count, self._sample(temperature), self._transform(codebook_transform_fn, kept)
         )
-        hits = self._search(inside, search, frozen=frozen)
         averages = self.options.averages if ema_update is None else ema_update
-        if self.training and not frozen and count is None:
-            self._keep(hits, Keeping(averages, accum_ema_update, ema_update_weight))
+        keeping = Keeping(averages, accum_ema_update, ema_update_weight)
         gradients = self._gradients(x, temperature)
-        vectors = self._heads.together([gradients.of(hit, training=self.training) for hit in hits])
-        codes = self._heads.codes([hit.codes for hit in hits])
-        if wanted is not None:
+        with all_or_nothing(self, inside):
+            hits = self._search(inside, search, frozen=frozen)
+            vectors = self._heads.together([gradients.of(h, training=self.training) for h in hits])
             quantized = self._restored(vectors, x, grid, shape, kept)
-            return quantized, self._cross_entropy(hits, wanted)
-        terms = self._losses(hits, codes, shape, kept, frozen=frozen)
-        loss = self._total(terms, x)
-        quantized = self._restored(vectors, x, grid, shape, kept)
+            codes = self._heads.codes([hit.codes for hit in hits])
+            if wanted is None:
+                terms = self._losses(hits, codes, shape, kept, frozen=frozen)
+            else:
+                terms = self._cross_entropy(hits, wanted)
+            if self.training and not frozen and count is None:
+                self._keep(hits, keeping)
+        if not isinstance(terms, LossBreakdown):
+            return quantized, terms
+        loss = self._total(terms)
         if count is not None and terms.commitment.ndim:
             loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
         extra = () if count is None else (count,)
@@ -215,14 +221,14 @@ class Forward(Losses):
         shape: tuple[int, ...],
         kept: torch.Tensor | None,
     ) -> torch.Tensor:
-        outside = self.project_out(vectors).to(x.dtype)
+        outside = mapped_back(self.project_out, vectors, x.dtype)
         if kept is not None:
-            count = grid.tokens(x, self.dim).shape[0]
+            whole = grid.tokens(x, self.dim)
+            kind = torch.promote_types(whole.dtype, outside.dtype)
+            whole = whole.to(kind)
+            if outside.ndim == 3:
+                whole = whole[:, None].expand(-1, *outside.shape[1:])
             if self.return_zeros_for_masked_padding:
-                whole = outside.new_zeros(count, *outside.shape[1:])
-            else:
-                whole = grid.tokens(x, self.dim)
-                if outside.ndim == 3:
-                    whole = whole[:, None].expand(-1, *outside.shape[1:])
-            outside = whole.index_copy(0, kept, outside)
+                whole = torch.zeros_like(whole)
+            outside = whole.index_copy(0, kept, outside.to(kind))
         return grid.restore(outside, shape)

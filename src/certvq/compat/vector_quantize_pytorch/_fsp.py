@@ -14,6 +14,8 @@ from torch import nn
 from certvq import nn as families
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked, require
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._families.radix import join_digits, split_codes
@@ -28,7 +30,7 @@ _PRESETS: dict[str, families.Moments | None] = {
 }
 
 
-class FSP(nn.Module):
+class FSP(Loaded):
     """Bin features, or shake them in train mode; see `certvq.nn.FSP`.
 
     Args:
@@ -120,7 +122,7 @@ class FSP(nn.Module):
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
         self._require_eps(eps)
-        codes = self.project_out(self.quantizer.decode(indices.reshape(1, -1)))
+        codes = through(self.project_out, self.quantizer.decode(indices.reshape(1, -1)))
         return as_features(codes, tuple(indices.shape), channel_first=self.channel_first)
 
     def forward(
@@ -137,7 +139,7 @@ class FSP(nn.Module):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(z.shape)}"
             raise ShapeError(text)
-        tokens = self.project_in(tokens)
+        tokens = through(self.project_in, tokens)
         quantized, codes, loss = self.quantizer(tokens)
         level_indices = self.indices_to_level_indices(codes).reshape(*grid, self.codebook_dim)
         figures: dict[str, Any] = {
@@ -146,7 +148,7 @@ class FSP(nn.Module):
         }
         if "inside" in self.quantizer.latest:
             figures["p_accept_prob"] = self.quantizer.latest["inside"].float()
-        vectors = self.project_out(quantized).to(z.dtype)
+        vectors = mapped_back(self.project_out, quantized, z.dtype)
         vectors = as_features(vectors, grid, channel_first=self.channel_first)
         return vectors, self._narrow(codes).reshape(grid), loss, figures
 

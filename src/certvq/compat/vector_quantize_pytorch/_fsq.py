@@ -7,7 +7,6 @@ itself.
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._features import (
@@ -22,6 +21,8 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
     keep_codebooks,
     projections,
 )
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
@@ -34,7 +35,7 @@ from certvq.nn._families.rotated import Rotated, multiply
 _DTYPES = (torch.float32, torch.float64)
 
 
-class FSQ(nn.Module):
+class FSQ(Loaded):
     """Round each feature to one of a few levels; see `certvq.nn.FSQ`.
 
     Args:
@@ -162,7 +163,8 @@ class FSQ(nn.Module):
         Raises:
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        return self.quantizer.level_indices(indices)
+        kind = torch.promote_types(indices.dtype, torch.int32)
+        return self.quantizer.level_indices(indices).to(kind)
 
     def indices_to_codes(self, indices: torch.Tensor) -> torch.Tensor:
         """Return what `forward` returned for indices, in its layout.
@@ -201,7 +203,7 @@ class FSQ(nn.Module):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(z.shape)}"
             raise ShapeError(text)
-        latents = self.project_in(tokens)
+        latents = through(self.project_in, tokens)
         rows = latents.reshape(-1, self.codebook_dim)
         if self.orthogonal_rotation:
             wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
@@ -211,7 +213,9 @@ class FSQ(nn.Module):
         if self.training and noise is not None:
             codes = noise.disturb(codes, None)
         codes = self.turned_back(codes).to(latents.dtype)
-        out = self.project_out(codes.reshape(1, -1, self.effective_codebook_dim))
+        out = mapped_back(
+            self.project_out, codes.reshape(1, -1, self.effective_codebook_dim), z.dtype
+        )
         quantized = as_features(out, grid, channel_first=first)
         if not self.return_indices:
             return quantized, None

@@ -12,13 +12,14 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.transaction import all_or_nothing
 
 
-class GroupedResidualVQ(nn.Module):
+class GroupedResidualVQ(Loaded):
     """Cut the features into groups, each with a `ResidualVQ` of its own.
 
     Args:

@@ -17,6 +17,8 @@ from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer, VectorQuantize
@@ -28,7 +30,7 @@ from certvq.nn._families import scales as _scales
 from certvq.nn._families.refine import Refine, Refinement
 
 
-class HierarchicalVQ(nn.Module):
+class HierarchicalVQ(Loaded):
     """Quantize coarse averages of the latents, then what is left over on finer grids.
 
     Args:
@@ -102,6 +104,16 @@ class HierarchicalVQ(nn.Module):
         """The quantizer of each scale."""
         parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
         return parts * self.num_levels if self.shared_codebook else parts
+
+    @property
+    def vq(self) -> VectorQuantize | None:
+        """The quantizer of all scales, or None where each has its own."""
+        return self.levels[0] if self.shared_codebook else None
+
+    @property
+    def vqs(self) -> tuple[VectorQuantize, ...] | None:
+        """The quantizer of each scale, or None where all share one."""
+        return None if self.shared_codebook else self.levels
 
     def get_vq(self, level_index: int) -> VectorQuantize:
         """Return the quantizer of a scale, one of `levels`."""
@@ -262,7 +274,7 @@ class HierarchicalVQ(nn.Module):
             partial.append(total)
             every = among_padding(found.codes, rows, count, PADDING)
             codes.append(every.reshape(len(maps), *scale))
-            zero = tokens.new_zeros((), dtype=torch.float32)
+            zero = tokens.new_zeros((), dtype=wide_type(tokens))
             losses.append(self.keywords.loss(part, tokens, found) if self.training else zero)
         return partial, codes, losses
 
@@ -293,9 +305,8 @@ class HierarchicalVQ(nn.Module):
             return None
         return draw.randrange(least - 1, self.num_levels - 1)
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
+    def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Replace the original's names by ours; see `Loaded`."""
         for level, part in enumerate(self.levels[: len(self.parts)]):
             old = "vq." if self.shared_codebook else f"vqs.{level}."
             take_layer_state(state_dict, f"{prefix}{old}", {f"{prefix}parts.{level}.": part})
@@ -303,7 +314,6 @@ class HierarchicalVQ(nn.Module):
             place, _, kind = name.removeprefix(f"{prefix}phi_").partition(".conv.")
             number = place.partition(".")[2] or "0"
             state_dict[f"{prefix}refinement.convolutions.{number}.{kind}"] = state_dict.pop(name)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 _DEFAULTS: dict[str, Any] = {

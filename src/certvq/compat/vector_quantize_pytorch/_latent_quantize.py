@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
@@ -19,13 +18,15 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
     keep_codebooks,
     projections,
 )
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_codes, require_range
 
 
-class LatentQuantize(nn.Module):
+class LatentQuantize(Loaded):
     """Replace each feature by the nearest of its values; see `certvq.nn.LatentQuantize`.
 
     Args:
@@ -104,13 +105,13 @@ class LatentQuantize(nn.Module):
         self, z: torch.Tensor, zhat: torch.Tensor, reduce: str = "mean"
     ) -> torch.Tensor:
         """Return the mean squared error, with a gradient for z alone."""
-        return functional.mse_loss(zhat.detach(), z, reduction=reduce)
+        return _error(zhat.detach(), z, reduce)
 
     def commitment_loss(
         self, z: torch.Tensor, zhat: torch.Tensor, reduce: str = "mean"
     ) -> torch.Tensor:
         """Return the mean squared error, with a gradient for zhat alone."""
-        return functional.mse_loss(z.detach(), zhat, reduction=reduce)
+        return _error(z.detach(), zhat, reduce)
 
     def quantize(self, z: torch.Tensor) -> torch.Tensor:
         """Return the nearest values, straight through.
@@ -154,7 +155,7 @@ class LatentQuantize(nn.Module):
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         codes = self.quantizer.decode_tokens(wide.reshape(-1))
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
-        out = self.project_out(tokens) if project_out else tokens
+        out = through(self.project_out, tokens) if project_out else tokens
         return as_features(out, tuple(grid), channel_first=True)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -168,7 +169,7 @@ class LatentQuantize(nn.Module):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(z.shape)}"
             raise ShapeError(text)
-        latents = self.project_in(tokens)
+        latents = through(self.project_in, tokens)
         rows = latents.reshape(-1, self.codebook_dim)
         learns = self.training and len(rows) > 0  # the mean over no latents is NaN
         if learns and self.in_place_codebook_optimizer is not None:
@@ -177,12 +178,13 @@ class LatentQuantize(nn.Module):
         values = self.quantizer.decode_tokens(indices)
         if self.in_place_codebook_optimizer is not None:
             values = values.detach()
-        codes = exchange(rows, values.detach().to(latents.dtype))
+        codes = exchange(rows, values.detach())
         inner = (1, -1, self.effective_codebook_dim)
-        out = self.project_out(codes.reshape(inner))
-        loss = torch.zeros((), device=z.device)
+        kind = torch.promote_types(z.dtype, values.dtype)
+        out = mapped_back(self.project_out, codes.reshape(inner), kind)
+        loss = torch.zeros((), dtype=wide_type(z), device=z.device)
         if learns:
-            learning = self.project_out(values.to(latents.dtype).reshape(inner))
+            learning = mapped_back(self.project_out, values.reshape(inner), kind)
             if self.commitment_loss_weight:
                 taught = self.commitment_loss(tokens, learning)
                 loss = loss + self.commitment_loss_weight * taught
@@ -199,15 +201,13 @@ class LatentQuantize(nn.Module):
     @torch.enable_grad()
     def _learn(self, rows: torch.Tensor, optimizer: Optimizer) -> None:
         values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
-        loss = functional.mse_loss(values, rows.to(values.dtype))
+        loss = _error(values, rows, "mean")
         (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
         self.quantizer.values.grad = gradient
         optimizer.step()
         optimizer.zero_grad()
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any
-    ) -> None:
+    def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Read the original's values, one entry for each feature, where there are any."""
         names = [f"{prefix}values_per_latent.{d}" for d in range(self.codebook_dim)]
         own = f"{prefix}quantizer.values"
@@ -215,7 +215,11 @@ class LatentQuantize(nn.Module):
             state_dict[own] = torch.cat([state_dict.pop(name) for name in names])
         elif own not in state_dict and not self.optimize_values:
             state_dict[own] = self.quantizer.values
-        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
+
+
+def _error(left: torch.Tensor, right: torch.Tensor, reduce: str) -> torch.Tensor:
+    wide = wide_type(left, right)
+    return functional.mse_loss(left.to(wide), right.to(wide), reduction=reduce)
 
 
 def _require_levels(levels: Sequence[int] | int, codebook_dim: int) -> tuple[int, ...]:

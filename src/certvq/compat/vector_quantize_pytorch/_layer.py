@@ -14,6 +14,7 @@ from torch import nn
 
 from certvq import bounds
 from certvq.assign import assign
+from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.nn import EMA, Gumbel, KMeans, Online, VectorQuantize
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.operators import assign_operator
@@ -83,6 +84,15 @@ class Layer(VectorQuantize):
         self.step_loss: torch.Tensor | None = None
         self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
         self.started.fill_(not isinstance(self.start, KMeans))
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts back the state that is no tensor."""
+        state = self.writes, self.step_loss, self.statistics.held
+
+        def restore() -> None:
+            self.writes, self.step_loss, self.statistics.held = state
+
+        return restore
 
     def code_vectors(self) -> torch.Tensor:
         """Return the code vectors in use, behind the bridge if there is one."""
@@ -176,7 +186,7 @@ class Layer(VectorQuantize):
         """Learn as certvq does; keep the loss before an inner step."""
         if isinstance(self.update, Online):
             found = assign_operator(self._points(tokens), self.code_vectors().detach())[2]
-            self.step_loss = (found.sum() / max(1, tokens.numel())).to(self.codebook.dtype)
+            self.step_loss = (found.sum() / max(1, tokens.numel())).to(wide_type(self.codebook))
         super().learn_tokens(tokens, candidates=candidates)
 
     def _decay(self) -> float:

@@ -22,6 +22,7 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
     in_features,
     keep_codebooks,
 )
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
@@ -238,7 +239,7 @@ class LFQ(Renamed):
             raise ShapeError(text)
         kept = kept_rows(mask, grid)
         require(inv_temperature=inv_temperature)
-        latents = self.project_in(tokens)[0]
+        latents = through(self.project_in, tokens)[0]
         if self.soft_clamp_input_value is not None:
             limit = self.soft_clamp_input_value
             latents = (latents / limit).tanh() * limit
@@ -253,7 +254,8 @@ class LFQ(Renamed):
         breakdown = self._terms(scaled, corners, inv_temperature, kept)
         codes = exchange(self.activation(scaled) if self.training else scaled, corners)
         codes = self._turned_back(codes).to(latents.dtype)
-        out = self.project_out(codes.reshape(1, -1, self.codebook_dim * self.num_codebooks))
+        width = self.codebook_dim * self.num_codebooks
+        out = mapped_back(self.project_out, codes.reshape(1, -1, width), x.dtype)
         kept = (*grid, self.num_codebooks) if self.keep_num_codebooks_dim else grid
         loss = self._entropies(breakdown) * self.entropy_loss_weight
         result = Return(
@@ -280,7 +282,7 @@ class LFQ(Renamed):
         inv_temperature: float,
         kept: torch.Tensor | None,
     ) -> LossBreakdown:
-        zero = torch.zeros((), device=scaled.device)
+        zero = torch.zeros((), dtype=wide_type(scaled), device=scaled.device)
         if not self.training:
             return LossBreakdown(zero, zero, zero)
         shape = (-1, self.num_codebooks, self.codebook_dim)

@@ -10,6 +10,8 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._heads import Heads
 from certvq.compat.vector_quantize_pytorch._layer import Hit, Layer
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.nn import PADDING
 from certvq.nn._core import random as _random
@@ -23,7 +25,7 @@ LossBreakdown = namedtuple(  # noqa: PYI024 (the original's tuple, name by name)
 )
 
 
-class Losses(nn.Module):
+class Losses(Loaded):
     """What `VectorQuantize` knows about losses; its attributes are keywords of the original."""
 
     layers: nn.ModuleList
@@ -53,12 +55,12 @@ class Losses(nn.Module):
         *,
         frozen: bool,
     ) -> LossBreakdown:
-        zero = hits[0].points.new_zeros((), dtype=torch.float32)
+        zero = hits[0].points.new_zeros((), dtype=wide_type(hits[0].points))
         commitment = diversity = orthogonal = inner = zero
         several = hits[0].codes.ndim == 2
         if several and (self.has_commitment_loss or not self.training):
-            difference = hits[0].points[:, None] - self._learning(hits[0], frozen=frozen)
-            commitment = difference.square().mean(dim=-1)
+            vectors = self._learning(hits[0], frozen=frozen)
+            commitment = (hits[0].points.to(zero.dtype)[:, None] - vectors).square().mean(dim=-1)
         elif self.training and self.has_commitment_loss:
             commitment = self._commitment(hits, codes, frozen=frozen)
         if self.training and self.codebook_diversity_loss_weight > 0.0:
@@ -91,7 +93,7 @@ class Losses(nn.Module):
     def _cross_entropy(self, hits: list[Hit], wanted: torch.Tensor) -> torch.Tensor:
         """Return the mean cross entropy against codes (N, h); -1 is left out."""
         metric = "cosine" if self.options.use_cosine_sim else "euclidean"
-        total, count = hits[0].points.new_zeros((), dtype=torch.float32), 0
+        total, count = hits[0].points.new_zeros((), dtype=wide_type(hits[0].points)), 0
         for hit, own in zip(hits, self._heads.own(wanted), strict=True):
             given = own != PADDING
             require_range(own[given], self.codebook_size)
@@ -127,13 +129,13 @@ class Losses(nn.Module):
             vectors = vectors[_random.permutation(len(vectors), None, vectors.device)[:most]]
         return orthogonality(vectors) if len(vectors) else vectors.sum()
 
-    def _total(self, terms: LossBreakdown, x: torch.Tensor) -> torch.Tensor:
+    def _total(self, terms: LossBreakdown) -> torch.Tensor:
         if not self.training:
             weight = self.commitment_weight if self.has_commitment_loss else 1.0
             return terms.commitment * weight
-        loss = torch.zeros((), device=x.device, requires_grad=True)
+        zero = torch.zeros_like(terms.commitment.detach().mean(), requires_grad=True)
         return (
-            loss
+            zero
             + terms.codebook_diversity * self.codebook_diversity_loss_weight
             + terms.commitment * self.commitment_weight
             + terms.orthogonal_reg * self.orthogonal_reg_weight

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from certvq.assign._validate import require_finite
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._maps import through
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
@@ -101,7 +101,9 @@ class RandomProjectionQuantizer(Renamed):
         projected = Projected(dim, codebook_size, codebook_dim, codebooks=num_codebooks)
         self.dim = dim
         self.num_codebooks = num_codebooks
-        self.norm = norm
+        self.norm: nn.Module = nn.Identity()
+        if norm:
+            self.norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.register_buffer("rand_projs", projected.projections)
         width = num_codebooks * codebook_dim
         books = torch.randn(num_codebooks, codebook_size, width)
@@ -142,9 +144,7 @@ class RandomProjectionQuantizer(Renamed):
         require_finite(tokens.detach(), "latents")
         wide = torch.promote_types(tokens.dtype, self.rand_projs.dtype)
         with torch.autocast(tokens.device.type, enabled=False):
-            rows = tokens.to(wide)
-            if self.norm:
-                rows = functional.layer_norm(rows, (self.dim,))
+            rows = self.norm(tokens.to(wide))
             flat = self.rand_projs.to(wide).permute(1, 0, 2).flatten(1)
-            projected = self.project_in(rows @ flat)
+            projected = through(self.project_in, rows @ flat)
             return unit(projected.unflatten(-1, (self.num_codebooks, -1)))

@@ -5,10 +5,10 @@ In: a state dict of either. Out: the module's own names. Must not know of quanti
 
 from typing import Any, ClassVar
 
-from torch import nn
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 
 
-class Renamed(nn.Module):
+class Renamed(Loaded):
     """A module that loads state dicts with the original's names, and with its own.
 
     Attributes:
@@ -18,21 +18,10 @@ class Renamed(nn.Module):
 
     renames: ClassVar[dict[str, str | None]] = {}
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Replace the original's names by ours; see `Loaded`."""
         for old, new in self.renames.items():
             for name in [name for name in state_dict if name.startswith(prefix + old)]:
                 value = state_dict.pop(name)
                 if new is not None:
                     state_dict[prefix + new + name.removeprefix(prefix + old)] = value
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )

@@ -16,12 +16,14 @@ from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._families.grouped_residual import slice_width
 
 
-class ResidualFSQ(nn.Module):
+class ResidualFSQ(Loaded):
     """Round to a grid, and what is left over to finer grids; see `certvq.nn.ResidualFSQ`.
 
     Args:
@@ -84,6 +86,8 @@ class ResidualFSQ(nn.Module):
         )
         self.codebook_size = self._fsq(0).codebook_size
         self.quantize_dropout = self.depth.dropout
+        self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
+        self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
         counts = torch.tensor(list(levels))
         scales = torch.stack([counts.float() ** -level for level in range(num_quantizers)])
         self.register_buffer("scales", scales, persistent=False)
@@ -161,7 +165,7 @@ class ResidualFSQ(nn.Module):
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
         grid = tokens.shape[:-1]
-        rows = self.project_in(tokens.reshape(1, -1, self.dim))
+        rows = through(self.project_in, tokens.reshape(1, -1, self.dim))
         residual = rows.to(torch.promote_types(rows.dtype, torch.float32))
         require_finite_latents(residual.detach()[0])
         if self.soft_clamp_input_value is not None:
@@ -178,7 +182,9 @@ class ResidualFSQ(nn.Module):
             total = total + vectors
             indices.append(found)
         indices += [torch.full_like(indices[0], -1)] * (self.num_quantizers - depth)
-        out = self.project_out(total.to(rows.dtype))
+        kind = torch.promote_types(x.dtype, self.scales.dtype)
+        inner = torch.promote_types(rows.dtype, self.scales.dtype)
+        out = mapped_back(self.project_out, total.to(inner), kind)
         out = out.reshape(*grid, out.shape[-1])
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)
@@ -190,7 +196,7 @@ class ResidualFSQ(nn.Module):
         return layer
 
 
-class GroupedResidualFSQ(nn.Module):
+class GroupedResidualFSQ(Loaded):
     """Slices of features, each with a `ResidualFSQ` of its own.
 
     Args:

@@ -19,12 +19,14 @@ from certvq.compat.vector_quantize_pytorch._features import (
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.grouped_residual import slice_width
 
 
-class ResidualLFQ(nn.Module):
+class ResidualLFQ(Loaded):
     """Signs, and signs of what is left over, at half the scale; see `certvq.nn.ResidualLFQ`.
 
     Args:
@@ -88,6 +90,8 @@ class ResidualLFQ(nn.Module):
         self.project_in, self.project_out = projections(dim, inner)
         self.has_projections = dim != inner
         self.quantize_dropout = self.depth.dropout
+        self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
+        self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
 
     @property
     def codebooks(self) -> torch.Tensor:
@@ -154,7 +158,7 @@ class ResidualLFQ(nn.Module):
             raise ShapeError(text)
         kept_rows(mask, grid)
         among = None if mask is None else mask.reshape(1, -1)
-        rows = self.project_in(tokens)
+        rows = through(self.project_in, tokens)
         residual = rows.to(torch.promote_types(rows.dtype, torch.float32))
         require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
         learns = self.training and torch.is_grad_enabled()
@@ -171,7 +175,8 @@ class ResidualLFQ(nn.Module):
         indices += [torch.full_like(indices[0], -1)] * missing
         losses += [torch.zeros_like(losses[0])] * missing
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
-        out = as_features(self.project_out(total.to(rows.dtype)), grid, channel_first=first)
+        out = mapped_back(self.project_out, total.to(rows.dtype), x.dtype)
+        out = as_features(out, grid, channel_first=first)
         result = (out, codes, torch.stack(losses, dim=-1))
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
 
@@ -181,7 +186,7 @@ class ResidualLFQ(nn.Module):
         return layer
 
 
-class GroupedResidualLFQ(nn.Module):
+class GroupedResidualLFQ(Loaded):
     """Slices of features, each with a `ResidualLFQ` of its own.
 
     Args:

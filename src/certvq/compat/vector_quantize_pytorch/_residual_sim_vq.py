@@ -12,13 +12,14 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_codes
 
 
-class ResidualSimVQ(nn.Module):
+class ResidualSimVQ(Loaded):
     """Quantize by `SimVQ` what the levels before left over.
 
     Args:

@@ -5,42 +5,30 @@ levels. Must not search by itself.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked, require
+from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import Depth
-from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._grid_options import projections
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
-from certvq.compat.vector_quantize_pytorch._level import Level, Unrouted
-from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
-from certvq.errors import NonFiniteError, OptionError, ShapeError
-from certvq.nn import (
-    PADDING,
-    Beam,
-    EachLevel,
-    Neural,
-    NeuralCodebook,
-    Quantizer,
-    Reparam,
-    Residual,
-    VectorQuantize,
+from certvq.compat.vector_quantize_pytorch._residual_forward import ResidualForward
+from certvq.compat.vector_quantize_pytorch._residual_parts import (
+    build_levels,
+    codebook_of,
+    read_keywords,
+    read_networks,
+    read_sizes,
 )
-from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.mask import among_padding, kept_rows
-from certvq.nn._core.similarity import cross_entropy
-from certvq.nn._core.unit import unit_rows
-from certvq.nn._estimators.each_level import partly_detached
-from certvq.nn._families.residual import after
-
-_MLP = {"dim_hidden", "depth"}
+from certvq.errors import OptionError
+from certvq.nn import EachLevel, NeuralCodebook, Residual
+from certvq.nn._core.transaction import all_or_nothing
 
 
-class ResidualVQ(nn.Module):
+class ResidualVQ(ResidualForward):
     """Quantize by one codebook what the codebooks before it left over.
 
     Args:
@@ -101,12 +89,12 @@ class ResidualVQ(nn.Module):
         if heads != 1:
             text = f"ResidualVQ has one head, got heads={heads}; see docs/migration.md"
             raise OptionError(text)
-        sizes = _sizes(codebook_size, num_quantizers)
+        sizes = read_sizes(codebook_size, num_quantizers)
         require_one_layout(
             accept_image_fmap=accept_image_fmap,
             accept_3d_fmap=vq_kwargs.get("accept_3d_fmap", False),
         )
-        self.keywords = _keywords(vq_kwargs, diveq=diveq, neural=implicit_neural_codebook)
+        self.keywords = read_keywords(vq_kwargs, diveq=diveq, neural=implicit_neural_codebook)
         self.dim = dim
         self.codebook_dim = dim if codebook_dim is None else codebook_dim
         self.num_quantizers = len(sizes)
@@ -114,13 +102,13 @@ class ResidualVQ(nn.Module):
         self.shared_codebook = shared_codebook
         self.implicit_neural_codebook = implicit_neural_codebook
         self.diveq = diveq
+        self.accept_image_fmap = accept_image_fmap
         self.channel_first = (
             accept_image_fmap or self.keywords.accept_3d_fmap or not self.keywords.channel_last
         )
         self.return_zeros_for_masked_padding = return_zeros_for_masked_padding
         self.has_projections = self.codebook_dim != dim
-        self.project_in = _linear(dim, self.codebook_dim)
-        self.project_out = _linear(self.codebook_dim, dim)
+        self.project_in, self.project_out = projections(dim, self.codebook_dim)
         self.depth = Depth(
             self.num_quantizers,
             dropout=quantize_dropout,
@@ -128,6 +116,8 @@ class ResidualVQ(nn.Module):
             multiple_of=quantize_dropout_multiple_of,
         )
         self.quantize_dropout = self.depth.dropout
+        self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
+        self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
         if eval_beam_size is not None and beam_size is None:
             text = f"eval_beam_size={eval_beam_size} needs beam_size"
             raise OptionError(text)
@@ -142,15 +132,16 @@ class ResidualVQ(nn.Module):
                 f"levels, got {len(self.beam_weights)}"
             )
             raise OptionError(text)
-        networks = Neural(**_network(mlp_kwargs)) if implicit_neural_codebook else None
-        parts = self._build(sizes, networks)
+        parts = build_levels(
+            self.keywords,
+            self.codebook_dim,
+            sizes,
+            shared=shared_codebook,
+            diveq=diveq,
+            networks=read_networks(mlp_kwargs) if implicit_neural_codebook else None,
+        )
         share = 1.0 if diveq else quant_grad_frac
-        self.residual = Residual(parts, levels=len(sizes), estimator=EachLevel(share))
-
-    @property
-    def layers(self) -> tuple[Quantizer, ...]:
-        """The quantizer of each level."""
-        return self.residual.levels
+        self.residual = Residual(parts, num_quantizers=len(sizes), estimator=EachLevel(share))
 
     @property
     def codebook_size(self) -> int:
@@ -160,327 +151,49 @@ class ResidualVQ(nn.Module):
     @property
     def codebooks(self) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Code vectors of each level as stored; one tensor where all sizes agree."""
-        books = tuple(_codebook(level).codebook for level in self.layers)
-        return torch.stack(books) if len(set(self.codebook_sizes)) == 1 else books
+        books = tuple(codebook_of(level).codebook for level in self.layers)
+        return torch.stack(books) if self.uniform_codebook_size else books
+
+    @property
+    def uniform_codebook_size(self) -> bool:
+        """Whether all levels have as many codes."""
+        return len(set(self.codebook_sizes)) == 1
+
+    @property
+    def vq_is_ema_updating(self) -> bool:
+        """Whether the codebooks are moving averages."""
+        return self.keywords.averages
+
+    @property
+    def beam_score_weights(self) -> torch.Tensor:
+        """Weights of the levels' errors in a beam, (q,)."""
+        return torch.tensor(self.beam_weights, device=codebook_of(self.layers[0]).codebook.device)
+
+    @property
+    def mlps(self) -> tuple[nn.Module | None, ...]:
+        """The networks of all levels but the first; None where there is none."""
+        return tuple(
+            level.transform if isinstance(level, NeuralCodebook) else None
+            for level in self.layers[1:]
+        )
 
     def train(self, mode: bool = True) -> "ResidualVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
-            for level in self.layers:
-                _codebook(level).settle()
+            books = [codebook_of(level) for level in self.layers]
+            with all_or_nothing(self, books[0].codebook, learns=True):
+                for book in books:
+                    book.settle()
         return super().train(mode)
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the vectors of each level, (q, b, ..., codebook_dim).
-
-        Args:
-            indices: (b, ..., q) with q at most `num_quantizers`; -1, and levels that are left out,
-                have the vector zero.
-
-        Raises:
-            ShapeError: more levels than there are.
-            CodeRangeError: an index out of range that is not -1.
-        """
-        if not 0 < indices.shape[-1] <= self.num_quantizers:
-            text = (
-                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got "
-                f"{indices.shape[-1]}"
-            )
-            raise ShapeError(text)
-        missing = self.num_quantizers - indices.shape[-1]
-        wide = require_codes(indices, indices.ndim)
-        codes = nn.functional.pad(wide, (0, missing), value=PADDING)
-        dropped = codes == PADDING
-        codes = codes.masked_fill(dropped, 0)
-        require_range(codes, self.codebook_sizes)
-        grid = tuple(codes.shape[:-1])
-        each: list[torch.Tensor] = []
-        total: torch.Tensor | None = None
-        for level, part in enumerate(self.layers):
-            rows = codes[..., level].reshape(-1)
-            step = after(part, total)
-            vectors = step.decode_tokens(rows)
-            total = vectors if total is None else total + vectors
-            gone = dropped[..., level].reshape(-1, 1)
-            each.append(vectors.masked_fill(gone, 0.0).reshape(*grid, self.codebook_dim))
-        return torch.stack(each)
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the vectors of all levels after `project_out`, (b, ..., dim)."""
-        total, *rest = self.get_codes_from_indices(indices)
-        for vectors in rest:
-            total = total + vectors
-        return self.project_out(total)
-
-    def forward(
-        self,
-        x: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        indices: torch.Tensor | list[torch.Tensor] | None = None,
-        return_all_codes: bool = False,
-        sample_codebook_temp: float | None = None,
-        freeze_codebook: bool = False,
-        beam_size: int | None = None,
-        rand_quantize_dropout_fixed_seed: int | None = None,
-    ) -> tuple[torch.Tensor, ...]:
-        """Return vectors as x, indices (b, ..., q), losses (q,), and all vectors if wanted.
-
-        Args:
-            x: (b, ..., dim), or channel first.
-            mask: bool (b, ...), True where there is a latent.
-            indices: (b, ..., q), none of them -1; with them only vectors and the cross entropy of
-                these are returned.
-            return_all_codes: whether `get_codes_from_indices` is returned too.
-            sample_codebook_temp: of codes that are drawn, in place of the constructor's.
-            freeze_codebook: whether nothing is learned from this batch.
-            beam_size: in place of the constructor's.
-            rand_quantize_dropout_fixed_seed: of the random depth.
-
-        Raises:
-            ShapeError, DTypeError, NonFiniteError: as `certvq.nn.Residual`; nothing has changed.
-            CodeRangeError: `indices` out of range, -1 among them.
-            OptionError: an argument out of its range.
-        """
-        require(
-            sample_codebook_temp=sample_codebook_temp,
-            freeze_codebook=freeze_codebook,
-            beam_size=beam_size,
-            rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed,
-        )
-        whole, kept, grid = self._read(x, mask)
-        tokens = self.project_in(whole if kept is None else whole[kept])
-        if self.training:
-            raise_together(self.residual.token_error(tokens.detach()), tokens.device)
-
-        def back(rows: torch.Tensor) -> torch.Tensor:
-            rows = self.project_out(rows).to(x.dtype)
-            if kept is not None and not self.return_zeros_for_masked_padding:
-                out = whole.index_copy(0, kept, rows)
-            else:
-                out = among_padding(rows, kept, len(whole), 0)
-            out = out.reshape(*grid, out.shape[-1])
-            return out.movedim(-1, 1) if self.channel_first and x.ndim > 2 else out
-
-        if indices is not None:
-            given = torch.stack(indices) if isinstance(indices, list) else indices
-            rows = self._given(given, len(whole))
-            total, entropy = self._against(tokens, rows if kept is None else rows[kept])
-            return back(total), entropy
-        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
-        total, codes, losses = self._quantize(
-            tokens,
-            depth,
-            beam=self._beam(beam_size),
-            temperature=sample_codebook_temp,
-            frozen=freeze_codebook,
-            samples=None if kept is not None else grid[0],
-        )
-        every = among_padding(codes, kept, len(whole), PADDING).reshape(*grid, self.num_quantizers)
-        result = (back(total), every, losses)
-        return (*result, self.get_codes_from_indices(every)) if return_all_codes else result
-
-    @torch.no_grad()
-    def batch_error(self, x: torch.Tensor, mask: torch.Tensor | None) -> NonFiniteError | None:
-        """Look for what would stop train mode halfway; change nothing.
-
-        Args:
-            x: as for `forward`.
-            mask: as for `forward`.
-
-        Returns:
-            The error, or None.
-        """
-        whole, kept, _ = self._read(x, mask)
-        return self.residual.token_error(self.project_in(whole if kept is None else whole[kept]))
-
-    def _read(
-        self, x: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, ...]]:
-        """Return all tokens (N, dim), the rows that a mask keeps, and the shape of the codes."""
-        require_latents(x)
-        last = x.movedim(1, -1) if self.channel_first and x.ndim > 2 else x
-        if last.shape[-1] != self.dim:
-            text = f"x must have dim={self.dim} features, got shape {tuple(x.shape)}"
-            raise ShapeError(text)
-        grid = tuple(last.shape[:-1])
-        return last.reshape(-1, self.dim), kept_rows(mask, grid), grid
-
-    def _build(self, sizes: tuple[int, ...], networks: Neural | None) -> list[Quantizer]:
-        width = self.codebook_dim
-        if self.shared_codebook and (len(set(sizes)) > 1 or networks is not None):
-            text = (
-                "shared_codebook needs one codebook_size for all levels and no "
-                f"implicit_neural_codebook, got sizes {sizes}"
-            )
-            raise OptionError(text)
-        parts: list[Quantizer] = []
-        for level, size in enumerate(sizes[:1] if self.shared_codebook else sizes):
-            own = self.keywords.build(width, size)
-            if self.diveq:
-                own.estimator = Unrouted()
-            if networks is None or not level:
-                parts.append(own)
-                continue
-            parts.append(
-                NeuralCodebook(
-                    width,
-                    size,
-                    neural=networks,
-                    update=own.update,
-                    commitment_weight=own.commitment_weight,
-                    start=own.start,
-                    revive=own.revive,
-                    estimator=own.estimator,
-                )
-            )
-        return parts
-
-    def _beam(self, size: int | None) -> Beam | None:
-        usual = self.beam_size if self.training else self.eval_beam_size
-        width = usual if size is None else size
-        return None if width is None else Beam(width, weights=self.beam_weights)
-
-    def _quantize(
-        self,
-        tokens: torch.Tensor,
-        depth: int,
-        *,
-        beam: Beam | None,
-        temperature: float | None,
-        frozen: bool,
-        samples: int | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the sums (N, D), codes (N, Q) and losses (Q,)."""
-        if beam is not None and self.implicit_neural_codebook and beam.width > 1:
-            text = "a beam over implicit neural codebooks is not supported; see docs/migration.md"
-            raise OptionError(text)
-        levels = [level for level in self.layers if isinstance(level, Level)]
-        before = [(level.frozen, level.estimator) for level in levels]
-        for level in levels:
-            level.frozen = level.frozen or frozen
-            if temperature is not None:
-                level.estimator = self.keywords.estimator(self.codebook_dim, temperature)
-        try:
-            founds = self.residual.descend(tokens, depth, beam=beam)
-        finally:
-            for level, (was, estimator) in zip(levels, before, strict=True):
-                level.frozen, level.estimator = was, estimator
-        losses = tokens.new_zeros(self.num_quantizers, dtype=torch.float32)
-        residual, total, terms = tokens, None, []
-        share = cast("EachLevel", self.residual.estimator).share
-        for part, found in zip(self.layers, founds, strict=False):
-            level = part if isinstance(part, VectorQuantize) else None
-            if self.training:
-                terms.append(self.keywords.loss(level, residual, found, samples=samples))
-            elif beam is not None and beam.width > 1:
-                terms.append(
-                    found.figures["commitment_loss"] * (self.keywords.commitment_weight or 1.0)
-                )
-            residual = residual - partly_detached(found.vectors, share)
-            total = found.vectors if total is None else total + found.vectors
-        if terms:
-            losses = torch.cat([torch.stack(terms).float(), losses[len(terms) :]])
-        codes = founds[0].codes.new_full((len(tokens), self.num_quantizers), PADDING)
-        codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
-        total = cast("torch.Tensor", total)
-        if self.diveq and self.training:
-            places = torch.arange(len(total), device=total.device)
-            total = Reparam().estimate(tokens, total, places, None)
-        return total, codes, losses
-
-    def _given(self, indices: torch.Tensor, count: int) -> torch.Tensor:
-        """Read the indices that a cross entropy is wanted of, (N, q)."""
-        if indices.numel() != count * self.num_quantizers:
-            text = (
-                f"indices must hold num_quantizers={self.num_quantizers} for each of {count} "
-                f"latents, got shape {tuple(indices.shape)}"
-            )
-            raise ShapeError(text)
-        return require_codes(indices, indices.ndim).reshape(count, self.num_quantizers)
-
-    def _against(
-        self, tokens: torch.Tensor, codes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the vectors of given codes, and the sum of the levels' cross entropies."""
-        if self.implicit_neural_codebook:
-            text = "cross entropies of implicit neural codebooks are not supported"
-            raise OptionError(text)
-        require_range(codes, self.codebook_sizes)
-        residual, terms, total = tokens, [], None
-        for level, part in enumerate(self.layers):
-            book = cast("VectorQuantize", part)
-            own = codes[:, level]
-            points = unit_rows(residual) if book.metric == "cosine" else residual
-            terms.append(cross_entropy(points, book.code_vectors(), own, book.metric))
-            vectors = book.decode_tokens(own)
-            residual = residual - vectors.detach()
-            total = vectors if total is None else total + vectors
-        return cast("torch.Tensor", total), torch.stack(terms).sum()
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
+    def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Replace the original's names by ours; see `Loaded`."""
         for level, part in enumerate(self.layers):
             place = 0 if self.shared_codebook else level
             inner = "base." if isinstance(part, NeuralCodebook) else ""
             new = f"{prefix}residual.parts.{place}.{inner}"
-            take_layer_state(state_dict, f"{prefix}layers.{level}.", {new: _codebook(part)})
+            take_layer_state(state_dict, f"{prefix}layers.{level}.", {new: codebook_of(part)})
             old = f"{prefix}mlps.{level - 1}."
             for name in [name for name in state_dict if name.startswith(old)]:
                 renamed = f"{prefix}residual.parts.{level}.transform.{name.removeprefix(old)}"
                 state_dict[renamed] = state_dict.pop(name)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def _linear(inputs: int, outputs: int) -> nn.Module:
-    return nn.Identity() if inputs == outputs else nn.Linear(inputs, outputs)
-
-
-def _codebook(level: Quantizer) -> VectorQuantize:
-    return level.base if isinstance(level, NeuralCodebook) else cast("VectorQuantize", level)
-
-
-def _sizes(codebook_size: int | tuple[int, ...], levels: int | None) -> tuple[int, ...]:
-    if isinstance(codebook_size, int):
-        if levels is None:
-            text = f"num_quantizers must be at least 1 for one codebook_size, got {levels}"
-            raise OptionError(text)
-        return (codebook_size,) * levels
-    if not codebook_size or levels not in (None, len(codebook_size)):
-        text = (
-            f"codebook_size must be one for each of num_quantizers={levels} levels, got "
-            f"{codebook_size}"
-        )
-        raise OptionError(text)
-    return tuple(codebook_size)
-
-
-def _network(mlp_kwargs: dict[str, Any] | None) -> dict[str, Any]:
-    given = dict(mlp_kwargs or {})
-    unknown = given.keys() - _MLP
-    if unknown:
-        text = f"mlp_kwargs may hold {sorted(_MLP)}, got {sorted(unknown)}"
-        raise OptionError(text)
-    require(**given)
-    return {"depth": given.get("depth", 4), "hidden": given.get("dim_hidden"), "skip": False}
-
-
-def _keywords(given: dict[str, Any], *, diveq: bool, neural: bool) -> LevelKeywords:
-    """Read the keywords of the levels, and set those that others imply."""
-    keywords = dict(given)
-    if neural:
-        if keywords.get("use_cosine_sim"):
-            text = "implicit_neural_codebook with use_cosine_sim is not supported"
-            raise OptionError(text)
-        keywords.update(learnable_codebook=True, ema_update=False)
-    if diveq:
-        keywords.update(ema_update=False, learnable_codebook=True, commitment_weight=0.0)
-        keywords.update(route_gradients_to_input=False)
-    read = LevelKeywords.read(keywords)
-    if neural and (read.frozen or read.stochastic_sample_codes or read.affine_param):
-        text = (
-            "implicit_neural_codebook goes with neither freeze_codebook, stochastic_sample_codes "
-            "nor affine_param; see docs/migration.md"
-        )
-        raise OptionError(text)
-    return read

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from certvq.compat.vector_quantize_pytorch._attributes import Attributes
 from certvq.compat.vector_quantize_pytorch._checks import checked
 from certvq.compat.vector_quantize_pytorch._forward import Forward
 from certvq.compat.vector_quantize_pytorch._heads import Heads
 from certvq.compat.vector_quantize_pytorch._layer import Layer
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid, require_one_layout
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
+from certvq.compat.vector_quantize_pytorch._maps import through
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._view import CodebookView
 from certvq.errors import ShapeError
@@ -24,9 +26,10 @@ from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.transaction import all_or_nothing
 
 
-class VectorQuantize(Forward):
+class VectorQuantize(Forward, Attributes):
     """Replace latents by the nearest code vectors; see `certvq.nn.VectorQuantize`.
 
     Keywords, methods, layouts and returned tuples are those of vector-quantize-pytorch 1.32, whose
@@ -158,6 +161,7 @@ class VectorQuantize(Forward):
                 self.project_in = nn.Sequential(self.project_in, nn.LayerNorm(inside))
             self.project_out = nn.Linear(inside, dim)
         self.vq_bridge = vq_bridge
+        self.manual_in_place_optimizer_update = manual_in_place_optimizer_update
         made = self.options.layer(width, codebook_size)
         count = heads if separate_codebook_per_head else 1
         self.layers = nn.ModuleList(
@@ -169,11 +173,6 @@ class VectorQuantize(Forward):
                 codebook = layer.codebook
                 del layer.codebook
                 layer.codebook = nn.Parameter(codebook)
-
-    @property
-    def ema_update(self) -> bool:
-        """Whether the codebook is a moving average."""
-        return self.options.averages
 
     @property
     def _codebook(self) -> CodebookView:
@@ -200,8 +199,9 @@ class VectorQuantize(Forward):
     def train(self, mode: bool = True) -> "VectorQuantize":
         """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
         if not mode:
-            for layer in self._each():
-                layer.settle()
+            with all_or_nothing(self, self._each()[0].codebook, learns=True):
+                for layer in self._each():
+                    layer.settle()
         return super().train(mode)
 
     def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
@@ -220,7 +220,8 @@ class VectorQuantize(Forward):
             CodeRangeError: an index outside ``range(K)``, -1 among them.
         """
         rows, grid = self._read(indices)
-        return self._grid(len(grid) + 1).restore(self.project_out(self._decode(rows)), grid)
+        vectors = through(self.project_out, self._decode(rows))
+        return self._grid(len(grid) + 1).restore(vectors, grid)
 
     def maybe_split_heads_from_input(self, x: torch.Tensor) -> torch.Tensor:
         """Return (h, b, n, d) of (b, n, h d), (1, b h, n, d) with one codebook; x for one head."""
@@ -233,15 +234,17 @@ class VectorQuantize(Forward):
 
     def update_in_place_optimizer(self) -> None:
         """Let the inner optimiser take the step that `manual_in_place_optimizer_update` put off."""
-        for layer in self._each():
-            layer.step()
+        with all_or_nothing(self, self._each()[0].codebook, learns=True):
+            for layer in self._each():
+                layer.step()
 
     def expire_codes_(self, x: torch.Tensor) -> None:
         """Replace dead codes by some of the given tokens (b, n, d), in train mode."""
         if self.training:
             rows = x.reshape(-1, x.shape[-1])
-            for layer, part in zip(self._each(), self._heads.parts(rows), strict=True):
-                layer.expire(part)
+            with all_or_nothing(self, rows):
+                for layer, part in zip(self._each(), self._heads.parts(rows), strict=True):
+                    layer.expire(part)
 
     def update_indices(
         self, x: torch.Tensor, indices: torch.Tensor, mask: torch.Tensor | None = None
@@ -260,13 +263,14 @@ class VectorQuantize(Forward):
         among = kept_rows(mask, grid.of(x))
         if among is not None:
             kept &= torch.zeros_like(kept).index_fill(0, among, value=True)
-        rows, codes = self.project_in(rows[kept]).detach(), codes[kept]
+        rows, codes = through(self.project_in, rows[kept]).detach(), codes[kept]
         layers = self._each()
         raise_together(finite_error(rows, "latents"), rows.device)
-        for layer, part, own in zip(
-            layers, self._heads.parts(rows), self._heads.own(codes), strict=True
-        ):
-            layer.feed(part, own)
+        with all_or_nothing(self, rows, learns=True):
+            for layer, part, own in zip(
+                layers, self._heads.parts(rows), self._heads.own(codes), strict=True
+            ):
+                layer.feed(part, own)
 
     update_ema_indices = update_indices
 
@@ -287,12 +291,10 @@ class VectorQuantize(Forward):
         first = not self.channel_last or self.accept_image_fmap or self.accept_3d_fmap
         return Grid(1 if first and rank > 2 else rank - 1)
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
+    def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Replace the original's names by ours; see `Loaded`."""
         bridge = f"{prefix}_codebook.vq_bridge."
         for name in [name for name in state_dict if name.startswith(bridge)]:
             state_dict[f"{prefix}vq_bridge.{name.removeprefix(bridge)}"] = state_dict.pop(name)
         places = [f"{prefix}layers.{place}." for place in range(len(self.layers))]
         take_layer_state(state_dict, prefix, dict(zip(places, self._each(), strict=True)))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

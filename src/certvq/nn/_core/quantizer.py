@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
 from certvq.nn._core.layout import find_layout
+from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse, register
@@ -58,10 +58,11 @@ class Found(NamedTuple):
 
 
 @checked
-class BaseQuantizer(nn.Module, abc.ABC):
+class BaseQuantizer(CheckedState, abc.ABC):
     """A layer that replaces latents by code vectors, whatever the tokens know of each other.
 
-    Most families quantize token by token and derive from `Quantizer`.
+    Most families quantize token by token and derive from `Quantizer`. `load_state_dict` raises
+    `NonFiniteError` for NaN or infinity, and then nothing has been loaded.
 
     Args:
         dim: D, size of the feature axis, >= 1.
@@ -349,6 +350,6 @@ def require_distinct(parts: Sequence[Quantizer]) -> None:
         if first != place:
             text = (
                 f"parts must be different quantizers, but part {place} is part {first}; share a "
-                "codebook between levels with Residual([part], levels=...)"
+                "codebook between levels with Residual([part], num_quantizers=...)"
             )
             raise OptionError(text)

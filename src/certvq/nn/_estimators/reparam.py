@@ -29,8 +29,8 @@ class Reparam(Estimator):
     normal. So in train mode the value is *not* `decode` of the codes, but a vector at the code
     vector's distance from the latent; codes are the nearest ones all the same. The length
     ``|c - z|`` has a gradient for the latent and for the code vector, and no straight-through step
-    is needed. The code vectors learn from whatever follows, so the codebook should be updated by
-    `Gradient`, whose own loss may have weight 0.
+    is needed. With `Gradient`, whose own loss may have weight 0, code vectors learn from whatever
+    follows; with `EMA` and `Online` they move as ever, and the latents alone have that gradient.
 
     Attributes:
         variance: of each component of the noise, finite and at least 0.

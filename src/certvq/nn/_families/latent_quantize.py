@@ -38,7 +38,8 @@ class LatentQuantize(Quantizer):
         quantization_weight: finite, >= 0.
         commitment_weight: finite, >= 0.
         learn_values: whether the values are a parameter; else they stay where they start, evenly
-            spread: ``-1/2 ... 1/2`` for odd L, ``i / L - 1/2`` for even L, so that 0 is a value.
+            spread: ``-1/2 ... 1/2`` for odd L, ``i / L - 1/2`` for even L, so that 0 is a value,
+            and where there is one value, that one.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``, of ``len(levels)``
             features.
 

@@ -143,7 +143,7 @@ class RandomProjectionQuantizer(Quantizer):
         return Found(
             torch.cat(pieces, dim=1),
             self._shaped(codes),
-            pieces[0].new_zeros(()),
+            pieces[0].new_zeros((), dtype=directions.dtype),
             {name: torch.stack([each[name] for each in figures]).sum() for name in figures[0]},
         )
 
