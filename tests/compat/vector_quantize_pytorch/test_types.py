@@ -222,3 +222,7 @@ def test_losses_of_half_precision_do_not_overflow():
         assert loss.dtype == SINGLE
         assert torch.isfinite(loss)
         assert loss > 1e3
+    several = ours.VectorQuantize(6, 4).half()(x, topk=2)[2]
+    assert several.dtype == SINGLE
+    assert torch.isfinite(several).all()
+    assert (several > 1e4).all()
