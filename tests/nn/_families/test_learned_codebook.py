@@ -23,7 +23,7 @@ class Learner(LearnedCodebook):
 
 def learner(seeded, **options):
     usual = {"metric": "euclidean", "update": EMA(0.5), "start": Uniform(1.0), "revive": None}
-    usual |= {"affine": None, "layout": "b n d", "generator": seeded()}
+    usual |= {"layout": "b n d", "generator": seeded()}
     return Learner(2, 3, **{**usual, **options})
 
 
@@ -128,7 +128,7 @@ def test_cosine_code_vectors_have_length_one(update, seeded):
 
 def test_statistics_are_kept_where_the_codebook_is_stored(seeded):
     """Behind an affine map the sums are of tokens mapped back."""
-    layer = learner(seeded, affine=Affine())
+    layer = learner(seeded, update=EMA(0.5, affine=Affine()))
     for _ in range(2):
         layer.learn_now(TOKENS)
         layer.observe_now(TOKENS, CODES)

@@ -31,16 +31,16 @@ def test_what_is_out_of_range_is_named(options, text):
 
 
 def test_what_agrees_is_taken():
-    require_agreement("euclidean", EMA(), Affine(), (Diversity(),))
-    require_agreement("cosine", Gradient(), None, (Orthogonal(), Diversity()))
+    require_agreement("euclidean", EMA(affine=Affine()), (Diversity(),))
+    require_agreement("cosine", Gradient(), (Orthogonal(), Diversity()))
 
 
 def test_a_map_that_leaves_the_sphere_is_refused():
     with pytest.raises(OptionError, match=r"affine=Affine\(.*unit sphere.*metric='euclidean'"):
-        require_agreement("cosine", EMA(), Affine(), ())
+        require_agreement("cosine", EMA(affine=Affine()), ())
 
 
 def test_a_term_of_code_vectors_needs_their_gradient():
     """Whichever of the regularizers it is."""
     with pytest.raises(OptionError, match=r"Orthogonal acts on .*update=EMA\(.*update=Gradient"):
-        require_agreement("euclidean", EMA(), None, (Diversity(), Orthogonal()))
+        require_agreement("euclidean", EMA(), (Diversity(), Orthogonal()))
