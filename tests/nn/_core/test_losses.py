@@ -61,3 +61,15 @@ def test_means_beyond_the_greatest_number_are_that_number(dtype):
     assert known_mean_square(left, right, sqdist) == most
     assert saturated(torch.tensor(torch.inf, dtype=dtype)) == most
     assert saturated(torch.tensor(-2.0, dtype=dtype)) == -2.0
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1.5, 2e-10])
+def test_saturated_means_have_no_slope_where_they_overflow(kind, size):
+    """The greatest number of a type times 2 is infinite, and 0 times infinity is NaN."""
+    left = torch.full((2, 3), torch.finfo(kind).max / 4 * size, dtype=kind, requires_grad=True)
+    right = -left.detach()
+    loss = mean_square(left, right)
+    assert loss == torch.finfo(kind).max
+    (slope,) = torch.autograd.grad(loss, left)
+    assert torch.equal(slope, torch.zeros_like(left))

@@ -362,6 +362,22 @@ def test_losses_of_huge_latents_are_finite_or_refused(make):
             assert torch.equal(result.codes, layer.encode(huge))
 
 
+@but("frozen")
+@pytest.mark.parametrize("size", [1e19, 1e30, 3e38])
+def test_gradients_of_huge_latents_are_finite_or_refused(make, size):
+    """Twice these overflows, which times a slope of 0 would be NaN."""
+    layer = build(make, steps=2).eval()
+    huge = (latents_of(seed=3).sign() * size).requires_grad_()
+    try:
+        quantized, _, loss = layer(huge)
+    except NonFiniteError:
+        return
+    for value in (quantized.sum(), loss):
+        if value.requires_grad:  # some losses are constants
+            (slope,) = torch.autograd.grad(value, huge, retain_graph=True)
+            assert torch.isfinite(slope).all()
+
+
 @every
 def test_wrong_codes_are_named(make):
     layer = build(make, steps=1)

@@ -23,7 +23,8 @@ def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Return the mean of the squared differences, in float32 or wider; 0 for empty tensors.
 
     Squares and sums that overflow give the greatest number of that type, and not infinity, whose
-    product with a weight of 0 is NaN.
+    product with a weight of 0 is NaN. The gradient is 0 then, and finite, as long as the
+    differences themselves are.
 
     Args:
         left: any shape and float type.
@@ -35,7 +36,9 @@ def mean_square(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """
     wide = wide_of(left, right)
     difference = left.to(wide) - right.to(wide)
-    return saturated(difference.square().sum() / max(1, difference.numel()))
+    # The derivative of `square` is 0 times infinity where twice the difference overflows.
+    squares = torch.mul(difference, difference)
+    return saturated(squares.sum() / max(1, difference.numel()))
 
 
 def known_mean_square(

@@ -33,7 +33,8 @@ class Quantized(NamedTuple):
             of one token if it has several; `PADDING` where a mask says so.
         loss: scalar; what training adds to the reconstruction loss. In eval mode it is finite for
             all finite latents and weights: a mean or a sum beyond the greatest number of its type
-            counts as that number.
+            counts as that number. Its gradient for the latents is then finite, as long as latents
+            and vectors differ by finite numbers.
     """
 
     quantized: torch.Tensor
