@@ -24,6 +24,10 @@ class NonFiniteError(CertVQError, ValueError):
     """NaN or infinity in an input; the text names the first bad row and column."""
 
 
+class TransformError(CertVQError, RuntimeError):
+    """A transformation of torch.func meets a layer that it cannot go through."""
+
+
 class CodeRangeError(CertVQError, IndexError):
     """A code lies outside ``range(codebook_size)``."""
 

@@ -73,3 +73,16 @@ def test_saturated_means_have_no_slope_where_they_overflow(kind, size):
     assert loss == torch.finfo(kind).max
     (slope,) = torch.autograd.grad(loss, left)
     assert torch.equal(slope, torch.zeros_like(left))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
+def test_known_distances_in_forward_mode():
+    """Exact: dyadic numbers, and 2 / 4 as the factor."""
+    left, right = torch.tensor([[1.0, 3.0], [2.0, 0.5]]), torch.tensor([[0.0, 1.0], [2.0, 2.5]])
+    moves = torch.tensor([[4.0, 1.0], [8.0, -2.0]]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
+    sqdist = torch.tensor([5.0, 4.0], dtype=torch.float64)
+    value, moved = torch.func.jvp(
+        lambda a, b: known_mean_square(a, b, sqdist), (left, right), moves
+    )
+    assert value == 2.25
+    assert moved == ((left - right) * (moves[0] - moves[1])).sum() / 2

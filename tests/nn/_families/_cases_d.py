@@ -35,7 +35,7 @@ CASES = [
     ("residual-sizes", residual((6, 5), update=Gradient())),
     ("residual-shared", residual(6, num_quantizers=3, shared=True)),
     ("residual-each-level", residual(6, num_quantizers=2, estimator=EachLevel(0.5))),
-    ("residual-beam", residual((6, 5, 2), beam=Beam(3)), {"ranked"}),
+    ("residual-beam", residual((6, 5, 2), beam=Beam(3))),
     ("residual-neural", residual((6, 5, 2), neural=Neural(depth=1, hidden=5))),
     ("product", product),
     ("residual-of-products", residual_of_products),

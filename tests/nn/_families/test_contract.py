@@ -162,7 +162,7 @@ def test_the_gradient_reaches_the_latents(make):
         assert latents.grad.any()
 
 
-@but("frozen", "ranked")
+@but("frozen")
 def test_functional_gradients_in_eval_mode(make):
     layer = build(make, steps=2).eval()
 

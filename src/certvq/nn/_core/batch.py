@@ -8,7 +8,8 @@ import math
 import torch
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.finite import finite_error, largest
+from certvq.nn._core.eager import transforming
+from certvq.nn._core.finite import all_rows, finite_error, largest
 
 
 def check_batch(
@@ -40,6 +41,8 @@ def check_batch(
         math.sqrt(torch.finfo(statistics).max / (4 * tokens.numel())),
         torch.finfo(codebook.dtype).max / 4,
     )
+    if transforming():
+        tokens = all_rows(tokens)
     if largest(tokens) <= limit:
         return None
     row, column = torch.nonzero(tokens.abs().double() > limit)[0].tolist()

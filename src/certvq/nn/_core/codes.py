@@ -10,6 +10,7 @@ import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
 from certvq.nn._core.dense import require_dense
+from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.mask import PADDING
 
 Sizes: TypeAlias = "int | tuple[Sizes, ...]"
@@ -88,7 +89,7 @@ def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:
     highest = torch.tensor(_highest(codebook_size), device=codes.device)
     if torch.compiler.is_compiling():
         return in_range_operator(codes, highest)
-    _refuse(codes, highest)
+    _refuse(beneath(codes) if transforming() else codes, highest)
     return codes
 
 

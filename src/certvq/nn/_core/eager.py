@@ -1,10 +1,20 @@
 """Tell tensors that hold numbers from those that stand for some.
 
-In: a tensor. Out: whether code that looks at its numbers may run now. Must not know what it does.
+In: a tensor. Out: whether code that looks at its numbers may run now, and where they are. Must not
+know what it does.
 """
 
 import torch
-from torch._C._functorch import is_functorch_wrapped_tensor  # nothing public tells
+from torch._C import (
+    _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
+)
+from torch._C._functorch import (  # nothing public tells what these do
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    maybe_get_bdim,
+)
+from torch.autograd import forward_ad
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
@@ -37,3 +47,83 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
     )
+
+
+def transforming() -> bool:
+    """Say whether a transformation of `torch.func` runs, and no compiler.
+
+    Example:
+        >>> torch.func.grad(lambda x: x * transforming())(torch.tensor(5.0)), transforming()
+        (tensor(1.), False)
+    """
+    return _are_functorch_transforms_active() and not torch.compiler.is_compiling()
+
+
+def beyond_backward() -> bool:
+    """Say whether `torch.func` or forward mode runs, and no compiler.
+
+    Then rules of ordinary `backward` do not suffice: forward mode has rules of its own, which
+    compilers refuse to follow, and all tensors that a rule reads have to be its arguments.
+
+    Example:
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     beyond_backward()
+        True
+        >>> beyond_backward()
+        False
+    """
+    at_work = _are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001 (no public name)
+    return at_work and not torch.compiler.is_compiling()
+
+
+def wants_derivative(tensor: torch.Tensor) -> bool:
+    """Say whether anybody may ask for a derivative by this tensor, backward or forward.
+
+    Example:
+        >>> wants_derivative(torch.zeros(2)), wants_derivative(torch.zeros(2, requires_grad=True))
+        (False, True)
+    """
+    # Tangents of forward mode need no `requires_grad`.
+    return (torch.is_grad_enabled() and tensor.requires_grad) or beyond_backward()
+
+
+def is_batched(tensor: torch.Tensor) -> bool:
+    """Say whether `torch.func.vmap` gives a tensor other numbers for each sample."""
+    while is_functorch_wrapped_tensor(tensor):
+        if is_batchedtensor(tensor):
+            return True
+        tensor = get_unwrapped(tensor)
+    return False
+
+
+def beneath(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the ordinary tensor beneath those of `torch.func`, whose numbers may be looked at.
+
+    Args:
+        tensor: any.
+
+    Returns:
+        The tensor itself, if it is ordinary; else its numbers, detached, with the axes of `vmap`
+        first, the outermost one first.
+
+    Example:
+        >>> def looked(part):
+        ...     return part * 0 + beneath(part).shape[0]
+        >>> torch.func.vmap(looked, in_dims=1)(torch.zeros(2, 3))
+        tensor([[3., 3.],
+                [3., 3.],
+                [3., 3.]])
+    """
+    if not is_functorch_wrapped_tensor(tensor):
+        return tensor
+    axes: list[int] = []
+    while is_functorch_wrapped_tensor(tensor):
+        if is_batchedtensor(tensor):
+            axes.append(maybe_get_bdim(tensor))
+        tensor = get_unwrapped(tensor)
+    tensor = tensor.detach()
+    for place, axis in enumerate(reversed(axes)):
+        tensor = tensor.movedim(axis + place, place)
+    while is_functorch_wrapped_tensor(tensor):  # `torch.func` wraps all results anew
+        tensor = get_unwrapped(tensor)
+    return tensor

@@ -10,7 +10,7 @@ import torch
 
 from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
-from certvq.nn._core.eager import holds_numbers
+from certvq.nn._core.eager import beneath, holds_numbers, transforming
 
 
 def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError | None:
@@ -21,7 +21,8 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
         name: what to call them in the error.
 
     Returns:
-        The error, which names the first row and column, or None.
+        The error, which names the first row and column, or None. Under `torch.func.vmap` the
+        rows are those of all samples, one sample after the other.
 
     Raises:
         FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
@@ -30,6 +31,8 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
     Cost: one pass, and no memory where all is well.
     """
     require_ieee754()
+    if transforming():
+        numbers = all_rows(numbers)
     if not numbers.numel() or math.isfinite(largest(numbers)):
         return None
     try:
@@ -37,6 +40,11 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
     except NonFiniteError as error:
         return error
     return None
+
+
+def all_rows(numbers: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all samples of `torch.func.vmap`, to look at; else those given (N, D)."""
+    return beneath(numbers).reshape(-1, numbers.shape[-1])
 
 
 def largest(numbers: torch.Tensor) -> float:
@@ -53,6 +61,8 @@ def largest_of(tensors: Iterable[torch.Tensor]) -> float:
 
     Cost: one pass over each, and one wait for the device.
     """
+    if transforming():
+        tensors = [beneath(tensor) for tensor in tensors]
     ends = [torch.stack(torch.aminmax(t.detach())).double() for t in tensors if t.numel()]
     return float(torch.stack(ends).abs().max()) if ends else 0.0
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from certvq.nn._core.eager import beyond_backward, transforming
+
 
 def saturated(loss: torch.Tensor) -> torch.Tensor:
     """Return the loss, or the greatest number of its type where it is beyond that.
@@ -64,7 +66,8 @@ def known_mean_square(
         >>> left.grad
         tensor([[0., 2.]])
     """
-    result: torch.Tensor = _KnownMeanSquare.apply(left, right, sqdist)
+    function = _KnownMeanSquareBothWays if beyond_backward() else _KnownMeanSquare
+    result: torch.Tensor = function.apply(left, right, sqdist)
     return result
 
 
@@ -90,13 +93,33 @@ class _KnownMeanSquare(torch.autograd.Function):
         wide = wide_of(left, right)
         difference = left.to(wide) - right.to(wide)
         scale = cotangents[0] * (2.0 / max(1, left.numel()))
-        slope = difference * scale if torch.is_grad_enabled() else difference.mul_(scale)
+        apart = torch.is_grad_enabled() or transforming()
+        slope = difference * scale if apart else difference.mul_(scale)
         wanted = ctx.needs_input_grad
         return (
             slope.to(left.dtype) if wanted[0] else None,
             -slope.to(right.dtype) if wanted[1] else None,
             None,
         )
+
+
+class _KnownMeanSquareBothWays(_KnownMeanSquare):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        _KnownMeanSquare.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:2])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        left, right = ctx.saved_tensors
+        wide = wide_of(left, right)
+        difference = left.to(wide) - right.to(wide)
+        moved = tangents[0].to(wide) - tangents[1].to(wide)
+        return (difference * moved).sum() * (2.0 / max(1, left.numel()))
 
 
 def wide_of(left: torch.Tensor, right: torch.Tensor) -> torch.dtype:

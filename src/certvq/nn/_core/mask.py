@@ -6,8 +6,9 @@ not know of codebooks.
 
 import torch
 
-from certvq.errors import DTypeError, ShapeError
+from certvq.errors import DTypeError, ShapeError, TransformError
 from certvq.nn._core.dense import require_dense
+from certvq.nn._core.eager import beneath, is_batched, transforming
 
 PADDING = -1
 """The code of a place that holds no latent; no quantizer has a code vector for it."""
@@ -26,6 +27,7 @@ def kept_rows(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor 
     Raises:
         DTypeError: no dense tensor of bool.
         ShapeError: another shape.
+        TransformError: a mask of its own for each sample of `torch.func.vmap`.
     """
     if mask is None:
         return None
@@ -39,6 +41,15 @@ def kept_rows(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor 
     if tuple(mask.shape) != grid:
         text = f"mask must have the shape of the codes, {grid}, got {tuple(mask.shape)}"
         raise ShapeError(text)
+    if transforming():
+        if is_batched(mask):
+            text = (
+                "mask must be the same for all samples of torch.func.vmap, as it says how many "
+                f"tokens there are, got one of shape {grid} for each sample; close over one mask, "
+                "or give the samples one after the other"
+            )
+            raise TransformError(text)
+        mask = beneath(mask)
     return torch.nonzero(mask.reshape(-1)).squeeze(1)
 
 

@@ -12,8 +12,9 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
-from certvq.errors import NonFiniteError
+from certvq.errors import NonFiniteError, TransformError
 from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.transaction import all_or_nothing
 
 _numbers = itertools.count()
@@ -60,11 +61,35 @@ def refuse(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
 
     Raises:
         NonFiniteError: what ``module.token_error`` returns.
+        TransformError: see `refuse_transforms`.
     """
     if torch.compiler.is_compiling():
         return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
+    refuse_transforms(cast("nn.Module", module))
     raise_together(module.token_error(tokens.detach()), tokens.device)
     return tokens
+
+
+def refuse_transforms(module: nn.Module) -> None:
+    """Refuse to learn under `torch.func`, whose functions must change nothing.
+
+    Args:
+        module: what is in train mode.
+
+    Raises:
+        TransformError: it learns from batches, or a part of it does, and a transformation runs.
+    """
+    if not transforming():
+        return
+    for name, part in module.named_modules():
+        if part.training and hasattr(part, "learn_now"):
+            text = (
+                "a layer must change nothing under torch.func, got "
+                f"{type(part).__name__}{f' at {name!r}' if name else ''} in train mode, which "
+                "learns from each batch; call .eval() on it for codes and derivatives, and train "
+                "it outside of torch.func"
+            )
+            raise TransformError(text)
 
 
 def learn(module: Learner, tokens: torch.Tensor) -> None:
@@ -72,6 +97,7 @@ def learn(module: Learner, tokens: torch.Tensor) -> None:
     if torch.compiler.is_compiling():
         torch.ops.certvq.learn(tokens, _state(module), module.handle)
     else:
+        refuse_transforms(cast("nn.Module", module))
         module.learn_now(tokens)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
+from certvq.nn._core.figures import as_floats, lasting
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
@@ -71,7 +72,8 @@ class BaseQuantizer(CheckedState, abc.ABC):
 
     Attributes:
         dim: D.
-        latest: figures of the latest forward pass, detached scalars.
+        latest: figures of the latest forward pass, detached scalars; those of one under
+            `torch.func.vmap` can be read within the function that it transforms only.
 
     Raises:
         OptionError: an option out of its range.
@@ -109,13 +111,13 @@ class BaseQuantizer(CheckedState, abc.ABC):
         """Return the vectors of codes."""
 
     def metrics(self) -> dict[str, float]:
-        """Return figures of the latest forward pass; empty before the first one.
+        """Return figures of the latest forward pass; empty before the first one, and after vmap.
 
         Returns:
             The terms of the loss as ``..._loss``, without their weights, and whatever else the
             family counts.
         """
-        return {name: float(value) for name, value in self.latest.items()}
+        return as_floats(self.latest)
 
 
 @checked
@@ -269,6 +271,8 @@ class Quantizer(BaseQuantizer):
                 process; in train mode also latents so large that sums over the batch could
                 overflow. No state has changed then, nor after any other exception: see
                 `certvq.nn._core.transaction.all_or_nothing`.
+            TransformError: under `torch.func`, a layer that learns is in train mode, or the mask
+                differs between samples of `vmap`.
         """
         tokens = self._layout.tokens(x, self.dim)
         grid = self._layout.grid(x)
@@ -280,7 +284,7 @@ class Quantizer(BaseQuantizer):
             tokens = refuse(self, tokens)
         with all_or_nothing(self, tokens):
             found = self.quantize_tokens(tokens)
-        self.latest = found.figures
+        self.latest = lasting(found.figures)
         vectors = among_padding(found.vectors, kept, count, 0)
         codes = among_padding(found.codes, kept, count, PADDING)
         return Quantized(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from certvq.nn._core.eager import beyond_backward
+
 CHUNK = 1 << 20
 """Entries of a chunk of similarities."""
 
@@ -124,7 +126,14 @@ _Term = Callable[[torch.Tensor, torch.Tensor, slice], torch.Tensor]
 
 
 def _chunked_sum(latents: torch.Tensor, vectors: torch.Tensor, term: _Term) -> torch.Tensor:
-    """Sum a term over chunks of the rows; its gradient is computed with it, chunk by chunk."""
+    """Sum a term over chunks of the rows; its gradient is computed with it, chunk by chunk.
+
+    `torch.func` has derivatives of its own, and keeps what they need of all chunks.
+    """
+    if beyond_backward():
+        parts = chunks(len(latents), len(vectors))
+        terms = [term(latents[part], vectors, part) for part in parts]
+        return torch.stack(terms).sum() if terms else (latents.sum() + vectors.sum()) * 0.0
     result: torch.Tensor = _ChunkedSum.apply(latents, vectors, term)
     return result
 

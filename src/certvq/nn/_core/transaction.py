@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from certvq.nn._core.eager import holds_numbers
+from certvq.nn._core.eager import holds_numbers, transforming
 
 _Undo = Callable[[], None]
 
@@ -60,7 +60,9 @@ def all_or_nothing(
         yield
         return
     parts = list(module.modules())
-    undo = [*_tensors(parts), *_generators(parts, tokens.device)]
+    # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
+    undo = [] if transforming() else [*_tensors(parts)]
+    undo += _generators(parts, tokens.device)
     undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
     outer = _running.modules
     _running.modules = outer | {id(part) for part in parts}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.eager import beyond_backward
 from certvq.nn._core.options import checked
 
 
@@ -56,6 +57,19 @@ class _Share(torch.autograd.Function):
         return ctx.share * cotangents[0], None
 
 
+class _ShareBothWays(_Share):
+    """With the derivative of forward mode, which compilers refuse, and which allows no views."""
+
+    @staticmethod
+    def forward(vectors: torch.Tensor, share: float) -> torch.Tensor:
+        del share
+        return vectors.clone()
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        return ctx.share * tangents[0]
+
+
 def partly_detached(vectors: torch.Tensor, share: float) -> torch.Tensor:
     """Return the same numbers, to the bit, with a share of their gradient.
 
@@ -71,5 +85,8 @@ def partly_detached(vectors: torch.Tensor, share: float) -> torch.Tensor:
     """
     if share == 0.0:
         return vectors.detach()
-    shared: torch.Tensor = vectors if share == 1.0 else _Share.apply(vectors, share)
+    if share == 1.0:
+        return vectors
+    function = _ShareBothWays if beyond_backward() else _Share
+    shared: torch.Tensor = function.apply(vectors, share)
     return shared

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from certvq.nn._core.eager import beyond_backward
+
 
 class _Exchange(torch.autograd.Function):
     generate_vmap_rule = True
@@ -27,6 +29,20 @@ class _Exchange(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None]:
         return cotangents[0].to(ctx.source_dtype), None
+
+
+class _ExchangeBothWays(_Exchange):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        ctx.source_dtype, ctx.value_dtype = inputs[0].dtype, output.dtype
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        return tangents[0].to(ctx.value_dtype, copy=True)
 
 
 def exchange(source: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -51,5 +67,6 @@ def exchange(source: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         >>> result.tolist(), source.grad.tolist()
         ([0.0, 1.0], [2.0, 2.0])
     """
-    result: torch.Tensor = _Exchange.apply(source, value)
+    function = _ExchangeBothWays if beyond_backward() else _Exchange
+    result: torch.Tensor = function.apply(source, value)
     return result

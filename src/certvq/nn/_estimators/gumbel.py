@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.errors import OptionError
+from certvq.errors import OptionError, TransformError
 from certvq.nn._core import random as _random
+from certvq.nn._core.eager import beyond_backward, is_batched, transforming
 from certvq.nn._core.options import checked
 from certvq.nn._core.similarity import chunks, similarity
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.exchange import exchange
 from certvq.nn._estimators.straight_through import straight_through
 
 
@@ -61,7 +63,17 @@ class Gumbel(Estimator):
     def choose(
         self, latents: torch.Tensor, codebook: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
-        """Draw the codes; see `Estimator.choose`."""
+        """Draw the codes; see `Estimator.choose`.
+
+        Raises:
+            TransformError: latents or codebook differ between samples of `torch.func.vmap`.
+        """
+        if transforming() and (is_batched(latents) or is_batched(codebook)):
+            text = (
+                "Gumbel draws codes for one batch of latents at a time, got one for each sample of "
+                "torch.func.vmap; call .eval() for nearest codes, or give all samples as one batch"
+            )
+            raise TransformError(text)
         codes = torch.empty(len(latents), dtype=torch.int64, device=latents.device)
         for part in chunks(len(latents), len(codebook)):
             level = similarity(latents[part], codebook, self._metric()).div_(self.temperature)
@@ -80,13 +92,27 @@ class Gumbel(Estimator):
         del generator
         if not self.soft:
             return straight_through(latents, codebook, codes)
-        result: torch.Tensor = _Soft.apply(
-            latents, codebook, codes, self.temperature, self._metric()
-        )
+        if beyond_backward():
+            parts = chunks(len(latents), len(codebook))
+            means = [_mean_vectors(latents[part], codebook, *self._options()) for part in parts]
+            mean = torch.cat(means) if means else latents
+            return exchange(mean, functional.embedding(codes, codebook.detach()))
+        result: torch.Tensor = _Soft.apply(latents, codebook, codes, *self._options())
         return result
+
+    def _options(self) -> tuple[float, str]:
+        return self.temperature, self._metric()
 
     def _metric(self) -> str:
         return "cosine" if self.cosine else "euclidean"
+
+
+def _mean_vectors(
+    latents: torch.Tensor, codebook: torch.Tensor, temperature: float, metric: str
+) -> torch.Tensor:
+    """Return the mean code vector of each latent, (N, D) in float32 or wider."""
+    level = similarity(latents, codebook, metric) / temperature
+    return level.softmax(dim=1) @ codebook.to(level.dtype)
 
 
 class _Soft(torch.autograd.Function):
@@ -115,8 +141,7 @@ class _Soft(torch.autograd.Function):
         for part in chunks(len(latents), len(codebook)):
             points = latents[part].clone().requires_grad_()
             with torch.enable_grad():
-                level = similarity(points, book, metric) / temperature
-                mean = level.softmax(dim=1) @ book.to(level.dtype)
+                mean = _mean_vectors(points, book, temperature, metric)
                 value = (mean * cotangents[0][part]).sum()
             by_latents[part], slope = torch.autograd.grad(value, (points, book))
             by_codebook += slope

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from certvq.nn._core.eager import beyond_backward, transforming
 from certvq.nn._estimators.estimator import Estimator
 
 _OPPOSITE = 1e-6
@@ -47,7 +48,8 @@ class RotationTrick(Estimator):
     ) -> torch.Tensor:
         """Return the code vectors; see `Estimator.estimate`."""
         del generator
-        result: torch.Tensor = _Rotation.apply(latents, codebook.detach(), codes)
+        function = _RotationBothWays if beyond_backward() else _Rotation
+        result: torch.Tensor = function.apply(latents, codebook.detach(), codes)
         return result
 
 
@@ -71,6 +73,22 @@ class _Rotation(torch.autograd.Function):
         return rotate_back(cotangents[0], latents.detach(), vectors.detach()), None, None
 
 
+class _RotationBothWays(_Rotation):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        latents, vectors = (part.detach() for part in ctx.saved_tensors)
+        return _turn(tangents[0], latents, vectors, back=False).to(vectors.dtype)
+
+
 def rotate_back(
     cotangents: torch.Tensor, latents: torch.Tensor, vectors: torch.Tensor
 ) -> torch.Tensor:
@@ -89,8 +107,15 @@ def rotate_back(
         >>> rotate_back(torch.tensor([[0.0, 8.0]]), e, c)  # along the code vector, half as long
         tensor([[4., 0.]])
     """
+    return _turn(cotangents, latents, vectors, back=True).to(latents.dtype)
+
+
+def _turn(
+    turning: torch.Tensor, latents: torch.Tensor, vectors: torch.Tensor, *, back: bool
+) -> torch.Tensor:
+    """Apply the matrix of `RotationTrick` to each row, or its transpose to go back."""
     wide = torch.promote_types(torch.promote_types(latents.dtype, vectors.dtype), torch.float32)
-    z, c, g = latents.to(wide), vectors.to(wide), cotangents.to(wide)
+    z, c, g = latents.to(wide), vectors.to(wide), turning.to(wide)
     z_length = torch.linalg.vector_norm(z, dim=1, keepdim=True)
     c_length = torch.linalg.vector_norm(c, dim=1, keepdim=True)
     z_inverse, c_inverse = z_length.reciprocal(), c_length.reciprocal()
@@ -100,8 +125,14 @@ def rotate_back(
     square = 2.0 + 2.0 * cosine
     share = 2.0 * (g_along_z + g_along_c) / square
     share = torch.where(square > _OPPOSITE, share, 0.0)
-    along_z = (2.0 * g_along_c - share) * z_inverse
-    along_c = -share * c_inverse
-    turned = torch.addcmul(g, along_z, z).addcmul_(along_c, c).mul_(c_length * z_inverse)
+    if back:
+        along_z, along_c = (2.0 * g_along_c - share) * z_inverse, -share * c_inverse
+    else:
+        along_z, along_c = -share * z_inverse, (2.0 * g_along_z - share) * c_inverse
+    ratio = c_length * z_inverse
+    if transforming():  # `torch.func.vmap` has no rule for the other one
+        turned = torch.addcmul(torch.addcmul(g, along_z, z), along_c, c) * ratio
+    else:
+        turned = torch.addcmul(g, along_z, z).addcmul_(along_c, c).mul_(ratio)
     plain = (z_length == 0.0) | (c_length == 0.0)
-    return torch.where(plain, g, turned).to(latents.dtype)
+    return torch.where(plain, g, turned)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from certvq.nn._core.eager import beyond_backward
 from certvq.nn._estimators.estimator import Estimator
 
 
@@ -31,6 +32,20 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return cotangents[0].to(ctx.latents_dtype), None, None
+
+
+class _StraightThroughBothWays(_StraightThrough):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        ctx.latents_dtype, ctx.vectors_dtype = inputs[0].dtype, output.dtype
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        return tangents[0].to(ctx.vectors_dtype, copy=True)
 
 
 def straight_through(
@@ -66,7 +81,8 @@ def straight_through(
         Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic
         Neurons", 2013; van den Oord, Vinyals, Kavukcuoglu, 2017, section 3.2.
     """
-    result: torch.Tensor = _StraightThrough.apply(latents, codebook.detach(), codes)
+    function = _StraightThroughBothWays if beyond_backward() else _StraightThrough
+    result: torch.Tensor = function.apply(latents, codebook.detach(), codes)
     return result
 
 

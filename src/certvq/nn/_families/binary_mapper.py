@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.eager import beyond_backward, transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -116,10 +117,7 @@ class BinaryMapper(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return one-hot vectors (N, 2^bits); see `Quantizer`."""
-        vectors = torch.zeros(
-            len(codes), self.codebook_size, dtype=self.unit.dtype, device=codes.device
-        )
-        return vectors.scatter_(1, codes[:, None], 1.0)
+        return _unit_vectors(codes, self.codebook_size, self.unit.dtype)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
@@ -211,6 +209,14 @@ def code_log_probability(logits: torch.Tensor, codes: torch.Tensor) -> torch.Ten
     return functional.logsigmoid(signs)
 
 
+def _unit_vectors(codes: torch.Tensor, size: int, kind: torch.dtype) -> torch.Tensor:
+    vectors = codes.new_zeros(len(codes), size, dtype=kind)
+    places = codes[:, None]
+    if transforming():  # `torch.func.vmap` has no rule for the other one
+        return vectors.scatter(1, places, 1.0)
+    return vectors.scatter_(1, places, 1.0)
+
+
 def one_hot(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
     """Return one-hot vectors of codes that backwards are the probabilities of all codes.
 
@@ -222,7 +228,8 @@ def one_hot(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> tor
     Returns:
         (N, 2^H), exactly 0 and 1.
     """
-    result: torch.Tensor = _OneHot.apply(logits, codes, kind)
+    function = _OneHotBothWays if beyond_backward() else _OneHot
+    result: torch.Tensor = function.apply(logits, codes, kind)
     return result
 
 
@@ -230,8 +237,7 @@ class _OneHot(torch.autograd.Function):
     @staticmethod
     def forward(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
         size = 1 << logits.shape[1]
-        vectors = torch.zeros(len(codes), size, dtype=kind, device=logits.device)
-        return vectors.scatter_(1, codes[:, None], 1.0)
+        return _unit_vectors(codes, size, kind)
 
     @staticmethod
     def setup_context(
@@ -251,6 +257,32 @@ class _OneHot(torch.autograd.Function):
         inside = weighted @ bits.to(wide.dtype)
         gradient = inside - weighted.sum(dim=1, keepdim=True) * torch.sigmoid(wide)
         return gradient.to(logits.dtype), None, None
+
+
+class _OneHotBothWays(_OneHot):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.dtype], output: torch.Tensor
+    ) -> None:
+        ctx.kind = output.dtype
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        """Multiply the derivative of G by the tangents of the logits."""
+        (logits,) = ctx.saved_tensors
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        moved = tangents[0].to(wide.dtype)
+        size = 1 << wide.shape[1]
+        bits = codes_to_bits(torch.arange(size, device=wide.device), wide.shape[1])
+        inside = moved @ bits.T.to(wide.dtype)
+        slope = inside - (moved * torch.sigmoid(wide)).sum(dim=1, keepdim=True)
+        return (probabilities(wide) * slope).to(ctx.kind)
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:

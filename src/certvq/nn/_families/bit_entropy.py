@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import add_over_processes, together
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.options import checked
 
 MOST_BITS = 20
@@ -97,7 +98,7 @@ def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
         >>> round(float(sample_entropy(torch.zeros(5, 3))) / math.log(2), 4)
         3.0
     """
-    size = logits.abs().clamp_(max=torch.finfo(logits.dtype).max)  # infinity times 0 is NaN
+    size = logits.abs().clamp_max_(torch.finfo(logits.dtype).max)  # infinity times 0 is NaN
     bits = functional.softplus(-size) + size * torch.sigmoid(-size)
     return bits.sum() / max(1, len(logits))
 
@@ -138,7 +139,7 @@ def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
     rows = max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
     if len(logits) <= rows:
         return _chunk(logits)
-    if not (torch.is_grad_enabled() and logits.requires_grad):
+    if transforming() or not (torch.is_grad_enabled() and logits.requires_grad):
         return sum(map(_chunk, logits.split(rows)), start=logits.new_zeros(()))
     parts = [
         checkpoint(_chunk, part, use_reentrant=False, preserve_rng_state=False)

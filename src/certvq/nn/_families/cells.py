@@ -5,14 +5,16 @@ places as one integer. By the compiled kernel where it can be, which gives the s
 torch operations beside it. Must not know where thresholds come from.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
 
 from certvq import _native
 from certvq.assign._threads import thread_count
-from certvq.nn._core.eager import has_memory
-from certvq.nn._families.radix import join_digits
+from certvq.nn._core.apart import apart
+from certvq.nn._core.eager import has_memory, transforming
+from certvq.nn._families.radix import join_digits, split_codes
 from certvq.nn._families.thresholds import count_below
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -54,9 +56,21 @@ def find_cells(
         >>> found.entries.tolist(), found.codes.tolist()
         ([[0.0, 1.0], [1.0, -1.0]], [4, 2])
     """
+    if transforming():
+        step = functools.partial(_entries_and_codes, levels)
+        found, codes = apart(step, [latents], [limits, entries])
+        zeros = split_codes(codes, levels) == 0
+        return Cells(found, codes, zeros.sum() / max(1, zeros.numel()))
     if _native.AVAILABLE and latents.device.type == "cpu" and has_memory(latents):
         return _by_kernel(latents, limits, entries, levels)
     return _by_torch(latents, limits, entries, levels)
+
+
+def _entries_and_codes(
+    levels: tuple[int, ...], latents: torch.Tensor, limits: torch.Tensor, entries: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    found = find_cells(latents, limits, entries, levels)
+    return found.entries, found.codes
 
 
 def _by_kernel(

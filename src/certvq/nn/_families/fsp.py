@@ -162,7 +162,7 @@ class FSP(Quantizer):
             whole = _exact_ceil(shares, sizes)
         else:
             whole = shares.double().mul_(sizes).ceil_()
-        return whole.sub_(1.0).clamp_(min=0.0).long()
+        return whole.sub_(1.0).clamp_min_(0.0).long()
 
     def _midpoints(self, bins: torch.Tensor) -> torch.Tensor:
         """Return the vectors of bins, (N, D): ``(2 l + 1 - L) sqrt(12) / 2 L``, rounded.

@@ -10,6 +10,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.eager import wants_derivative
 from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -144,7 +145,7 @@ class FSQ(Quantizer):
         # and its level the outermost one.
         found = self.cells(tokens if self.training else require_finite_latents(tokens))
         vectors = found.entries
-        if torch.is_grad_enabled() and tokens.requires_grad:
+        if wants_derivative(tokens):
             vectors = through_bound(tokens, vectors, self.bound)
         if self.training and self.noise is not None:
             vectors = self.noise.disturb(vectors, self.generator)

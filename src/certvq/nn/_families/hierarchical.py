@@ -14,13 +14,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.eager import beneath, transforming
+from certvq.nn._core.figures import lasting
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square, saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
-from certvq.nn._core.opaque import refuse
+from certvq.nn._core.opaque import refuse, refuse_transforms
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import BaseQuantizer, Found, Quantized
 from certvq.nn._core.transaction import all_or_nothing
@@ -177,9 +179,10 @@ class HierarchicalVQ(BaseQuantizer):
         grid = self._layout.grid(x)
         tokens = self._tokens(maps, kept)
         if self.training:
+            refuse_transforms(self)
             raise_together(self._error(tokens.detach()), tokens.device)
         else:
-            require_finite(tokens.detach(), "latents")
+            require_finite_latents(tokens)
         depth = len(self.scales)
         if self.training and self.dropout is not None:
             depth = self.dropout.depth(depth, self.generator, tokens.device)
@@ -191,7 +194,7 @@ class HierarchicalVQ(BaseQuantizer):
         codes = torch.cat([step.codes for step in steps], dim=1)
         codes = functional.pad(codes, (0, sum(self.cells) - codes.shape[1]), value=PADDING)
         figures["depth"] = torch.tensor(float(depth))
-        self.latest = figures
+        self.latest = lasting(figures)
         estimator = self.estimator if self.training else _STRAIGHT
         places = torch.arange(len(tokens), device=tokens.device)
         vectors = estimator.estimate(tokens, self._tokens(total, kept), places, self.generator)
@@ -213,7 +216,7 @@ class HierarchicalVQ(BaseQuantizer):
             ShapeError, DTypeError, NonFiniteError: as for `forward`.
         """
         maps, kept = self._read(x, mask)
-        require_finite(self._tokens(maps, kept), "latents")
+        require_finite_latents(self._tokens(maps, kept))
         steps = self._descend(maps, mask, len(self.scales), self._encode)
         return torch.cat([step.codes for step in steps], dim=1)
 
@@ -246,7 +249,7 @@ class HierarchicalVQ(BaseQuantizer):
         kept = kept_rows(mask, (len(wide), *full))
         pieces = self.split(wide)
         depth = len(pieces)
-        while depth > 1 and bool((pieces[depth - 1] == PADDING).all()) and len(wide):
+        while depth > 1 and _is_padding(pieces[depth - 1]) and len(wide):
             depth -= 1
         used = torch.cat([piece.flatten(1) for piece in pieces[:depth]], dim=1)
         absent = torch.zeros_like(used, dtype=torch.bool)
@@ -391,6 +394,11 @@ class HierarchicalVQ(BaseQuantizer):
             figures["refine_loss"] = refine.detach()
             loss = loss + refine
         return total.detach(), loss, figures
+
+
+def _is_padding(codes: torch.Tensor) -> bool:
+    """Say whether nothing was coded, in no sample."""
+    return bool(((beneath(codes) if transforming() else codes) == PADDING).all())
 
 
 def _level_sizes(

@@ -11,8 +11,10 @@ from torch import nn
 
 from certvq.assign import assign
 from certvq.errors import NonFiniteError, OptionError
+from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -156,29 +158,39 @@ class LatentQuantize(Quantizer):
             f"commitment_weight={self.commitment_weight}, layout={self._layout.name!r}"
         )
 
-    def _table(self) -> torch.Tensor:
+    @staticmethod
+    def _table(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Return the values, one feature a row, (D, max L) with +inf at the end of short rows."""
-        values = self.values.detach()
-        return torch.cat([values, values.new_full((1,), math.inf)])[self._index]
+        return torch.cat([values, values.new_full((1,), math.inf)])[index]
 
     def _places(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
-        _require_finite_values(self.values.detach())
+        values = self.values.detach()
+        if transforming():
+            _require_finite_values(beneath(values).reshape(-1))
+            places, codes = apart(self._search, [latents], [values, self._index])
+            return places, codes
+        _require_finite_values(values)
+        return self._search(latents, values, self._index)
+
+    def _search(
+        self, latents: torch.Tensor, values: torch.Tensor, index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         wide = torch.promote_types(latents.dtype, torch.float32)
-        borders = midpoints(self._table().double(), wide)
+        borders = midpoints(self._table(values, index).double(), wide)
         if borders is None or max(self.levels) == 1:
-            digits = self._assigned(latents)
+            digits = self._assigned(latents, values)
         elif borders.plain:
-            found = find_cells(latents.to(wide), borders.limits, self._index, self.levels)
+            found = find_cells(latents.to(wide), borders.limits, index, self.levels)
             return found.entries, found.codes
         else:
             cells = count_below(latents.to(wide).T.contiguous(), borders.limits)
             digits = borders.order.gather(1, cells.long())
-        return digits.T + self._index[:, 0], join_digits(digits, self.levels)
+        return digits.T + index[:, 0], join_digits(digits, self.levels)
 
-    def _assigned(self, latents: torch.Tensor) -> torch.Tensor:
+    def _assigned(self, latents: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Return the same, for numbers of any size."""
-        parts = self.values.detach().split(self.levels)
+        parts = values.split(self.levels)
         with torch.autocast(latents.device.type, enabled=False):
             codes = [assign(latents[:, d, None], v[:, None]).codes for d, v in enumerate(parts)]
         return torch.stack(codes)

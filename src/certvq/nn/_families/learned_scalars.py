@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from certvq.nn._core.eager import has_memory
+from certvq.nn._core.eager import beyond_backward, has_memory
 from certvq.nn._core.losses import known_mean_square, wide_of
 from certvq.nn._estimators.exchange import exchange
 
@@ -54,7 +54,7 @@ def choose(latents: torch.Tensor, numbers: torch.Tensor, places: torch.Tensor) -
         >>> latents.grad.flatten().tolist(), numbers.grad.tolist()
         ([0.25, -1.0], [-0.25, 1.0])
     """
-    if has_memory(latents):
+    if has_memory(latents) and not beyond_backward():
         result: tuple[torch.Tensor, ...] = _Choose.apply(latents, numbers, places)
         return Chosen(*result)
     return chosen_by_parts(latents, numbers, places)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from certvq.errors import OptionError
+from certvq.errors import OptionError, TransformError
 from certvq.nn._core import random as _random
 from certvq.nn._core.distributed import copy_from_first
+from certvq.nn._core.eager import is_batched, transforming
 from certvq.nn._core.options import checked
 
 
@@ -58,6 +59,9 @@ class LevelDropout:
             generator: source of the random choice.
             device: where processes exchange it; None is the CPU.
 
+        Raises:
+            TransformError: under `torch.func.vmap` with ``randomness="different"``.
+
         Example:
             >>> generator = torch.Generator().manual_seed(0)
             >>> {LevelDropout(min_levels=3).depth(4, generator) for _ in range(20)}
@@ -69,6 +73,12 @@ class LevelDropout:
             levels - self.min_levels + 1, 1, generator, where
         )
         depth = torch.where(drop, drawn, levels)
+        if transforming() and is_batched(depth):
+            text = (
+                "LevelDropout draws how many levels are used, one number for all samples of "
+                'torch.func.vmap, got randomness="different"; use "same"'
+            )
+            raise TransformError(text)
         copy_from_first([depth])
         whole = -(-int(depth) // self.multiple_of) * self.multiple_of
         return min(levels, whole)

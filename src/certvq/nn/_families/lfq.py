@@ -12,6 +12,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.eager import wants_derivative
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
@@ -131,7 +132,7 @@ class LFQ(Quantizer):
             sample, batch = self.entropies(latents, self.entropy)
             loss = loss + self.entropy.weight * (sample - self.entropy.diversity * batch)
             figures["sample_entropy"], figures["batch_entropy"] = sample.detach(), batch.detach()
-        if torch.is_grad_enabled() and tokens.requires_grad:
+        if wants_derivative(tokens):
             vectors = exchange(latents, vectors)
         return Found(vectors, _join_bits(positive), loss, figures)
 

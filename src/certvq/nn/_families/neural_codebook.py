@@ -14,10 +14,12 @@ from torch.nn import functional
 
 from certvq import bounds
 from certvq.assign import assign
-from certvq.assign._validate import require_finite
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._core import random as _random
+from certvq.nn._core.apart import apart
+from certvq.nn._core.eager import transforming
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -231,7 +233,7 @@ class _Given:
 
     @torch.no_grad()
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        require_finite(tokens, "latents")
+        tokens = require_finite_latents(tokens)
         book = self.level.base.codebook[None]
         rows = max(1, _BLOCK // book.numel())
         found = [
@@ -269,6 +271,8 @@ def nearest_of_own(tokens: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         >>> nearest_of_own(tokens, vectors)
         tensor([0])
     """
+    if transforming():
+        return apart(lambda *given: (nearest_of_own(*given),), [tokens, vectors], [])[0]
     if not bool(vectors.isfinite().all()):
         row, code, column = torch.nonzero(~vectors.isfinite())[0].tolist()
         text = (

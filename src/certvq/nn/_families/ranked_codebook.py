@@ -9,8 +9,10 @@ import torch
 from certvq.assign import Ranking, rank
 from certvq.errors import ShapeError
 from certvq.nn._core import similarity as _similarity
+from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import finite_error
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._families.learned_codebook import LearnedCodebook
@@ -22,7 +24,7 @@ class RankedCodebook(LearnedCodebook):
     def rank_tokens(self, tokens: torch.Tensor, count: int) -> Ranking:
         """Return the `count` nearest codes of each token; see `certvq.rank`."""
         with torch.autocast(tokens.device.type, enabled=False):
-            return rank(self._points(tokens).detach(), self.code_vectors().detach(), count)
+            return _rank(self._points(tokens).detach(), self.code_vectors().detach(), count)
 
     @torch.no_grad()
     def nearest(
@@ -50,7 +52,7 @@ class RankedCodebook(LearnedCodebook):
         grid = self._layout.grid(x)
         kept = kept_rows(mask, grid)
         rows = self._points(tokens if kept is None else tokens[kept])
-        codes = rank(rows.detach(), self.code_vectors().detach(), count).codes
+        codes = _rank(rows.detach(), self.code_vectors().detach(), count).codes
         return among_padding(codes, kept, len(tokens), PADDING).reshape(*grid, count)
 
     def cross_entropy(
@@ -96,3 +98,14 @@ class RankedCodebook(LearnedCodebook):
         if error is not None:
             raise error
         return _similarity.cross_entropy(self._points(tokens), vectors, wanted, self.metric)
+
+
+def _rank(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
+    if not transforming():
+        return rank(latents, vectors, count)
+
+    def step(rows: torch.Tensor, book: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = rank(rows, book, count)
+        return found.codes, found.sqdist
+
+    return Ranking(*apart(step, [latents], [vectors]))

@@ -13,6 +13,7 @@ from torch import nn
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
 from certvq.nn._core.distributed import any_process, raise_together
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.mask import PADDING
@@ -139,8 +140,10 @@ class Residual(Quantizer):
             depth: how many levels are used, in ``range(1, Q + 1)``.
         """
         founds = self.descend(tokens, depth, beam=self.beam)
-        codes = founds[0].codes.new_full((len(tokens), *self.code_shape), PADDING)
-        codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
+        codes = torch.stack([found.codes for found in founds], dim=1)
+        if depth < len(self.levels):
+            shape = len(tokens), len(self.levels) - depth, *self.code_shape[1:]
+            codes = torch.cat([codes, codes.new_full(shape, PADDING)], dim=1)
         vectors = self._sum(tokens, [found.vectors for found in founds], codes)
         figures = {
             f"level{level}/{name}": value
@@ -257,7 +260,7 @@ class Residual(Quantizer):
         total = parts[0].decode_tokens(codes[:, 0])
         for level, part in enumerate(parts[1:], start=1):
             dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
-            if bool(dropped.all()):
+            if not transforming() and bool(dropped.all()):
                 break
             vectors = after(part, total).decode_tokens(codes[:, level].clamp(min=0))
             total = torch.where(dropped[:, None], total, total + vectors)

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.eager import transforming
 
 _POOLS: tuple[Callable[[torch.Tensor, Any], torch.Tensor], ...] = (
     functional.adaptive_avg_pool1d,
@@ -133,4 +134,6 @@ def spread(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 def _pool(maps: torch.Tensor, scale: tuple[int, ...]) -> torch.Tensor:
     if tuple(maps.shape[2:]) == scale:
         return maps
+    if transforming() and max(scale) == 1:  # what a pool to one cell is; vmap has no rule for that
+        return maps.mean(dim=tuple(range(2, maps.ndim)), keepdim=True)
     return _POOLS[len(scale) - 1](maps, scale)

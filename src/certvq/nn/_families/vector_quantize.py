@@ -17,6 +17,7 @@ from certvq.nn._codebook.kmeans import KMeans
 from certvq.nn._codebook.online import Online
 from certvq.nn._codebook.revive import Revive
 from certvq.nn._core.batch import check_batch, finite_error
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.opaque import observe
@@ -249,8 +250,8 @@ class VectorQuantize(RankedCodebook):
 
 
 def _count_ways(decided_by: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Count the rows decided by each means; compilers cannot follow `torch.bincount`."""
-    if torch.compiler.is_compiling():
+    """Count the rows decided by each means; some cannot follow `torch.bincount`."""
+    if torch.compiler.is_compiling() or transforming():
         counts = {way: torch.eq(decided_by, int(way)).sum() for way in DecidedBy}
     else:
         tally = torch.bincount(decided_by, minlength=len(DecidedBy) + 1)
