@@ -294,3 +294,11 @@ def test_senseless_second_codes_are_refused(problem):
 def test_verify_reads_second_codes_of_torch(problem):
     latents, codebook = (torch.from_numpy(a) for a in problem[:2])
     check.verify(with_second(latents, codebook), latents, codebook)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_tensors_without_numbers_are_refused(place):
+    given = [torch.eye(2), torch.eye(2), torch.arange(2)]
+    given[place] = given[place].to("meta")
+    with pytest.raises(DTypeError, match=r"tensors must have numbers, got one of shape \(2.* meta"):
+        list(check.find_violations(*given))

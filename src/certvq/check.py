@@ -445,6 +445,7 @@ def _require_finite(array: NDArray[np.float64], name: str, rows: NDArray[np.int6
 def _floats(array: Any) -> Matrix:
     """Read floats of the contract's types as they are, in this thread."""
     array = getattr(array, "source", array)  # a prepared codebook
+    _require_numbers(array)
     name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else "float64"
     brain = name == "bfloat16"
     if hasattr(array, "detach"):
@@ -459,5 +460,12 @@ def _floats(array: Any) -> Matrix:
     return Matrix(host, brain)
 
 
+def _require_numbers(array: Any) -> None:
+    if getattr(array, "is_meta", False) is True:
+        text = f"tensors must have numbers, got one of shape {tuple(array.shape)} on meta"
+        raise DTypeError(text)
+
+
 def _host(array: Any) -> NDArray[Any]:
+    _require_numbers(array)
     return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)

@@ -44,6 +44,10 @@ class BackendUnavailableError(CertVQError, RuntimeError):
     """A backend is unknown, or what it needs is not installed."""
 
 
+class DeviceError(CertVQError, RuntimeError):
+    """Tensors that must be on one device are not, or have no numbers there."""
+
+
 class DeviceMemoryError(CertVQError, MemoryError):
     """A device has too little memory, even for small blocks; the text says how much is needed."""
 

@@ -312,6 +312,10 @@ def test_tensors_with_a_negative_bit_are_read():
 def test_tensors_without_dense_numbers_are_refused(tensor):
     with pytest.raises(DTypeError, match="must be a dense tensor with numbers"):
         certvq.assign(tensor, torch.eye(2))
+    codes = tensor[0].long() if tensor.is_meta else torch.ones(2).long().to_sparse()
+    for method in (certvq.audit, certvq.certify, certvq.stability_radius):
+        with pytest.raises(DTypeError, match="codes must be a dense tensor with numbers"):
+            method(torch.eye(2), torch.eye(2), codes)
 
 
 def test_latents_are_not_copied_whole(rng):

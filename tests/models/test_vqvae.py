@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import certvq
-from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, ShapeError
+from certvq.errors import CodeRangeError, DeviceError, DTypeError, NonFiniteError, ShapeError
 from certvq.models import VQVAE, VQVAEConfig, VQVAEOutput, model_digest
 from certvq.nn import EMA, Gradient
 
@@ -216,3 +216,14 @@ def test_wrong_codes_are_named(model):
     message = r"images of 9 x 8 pixels have \(3, 2\) codes, got \(2, 2\)"
     with pytest.raises(ShapeError, match=message):
         model.decode(torch.zeros(1, 2, 2, dtype=torch.int64), size=(9, 8))
+
+
+def test_images_and_codes_on_another_device_are_named():
+    model = VQVAE(VQVAEConfig.small())
+    with pytest.raises(DeviceError, match="got images on meta and VQVAE on cpu; make images"):
+        model(torch.rand(1, 3, 16, 16, device="meta"))
+    model.to("meta")
+    with pytest.raises(DeviceError, match="got images on cpu and VQVAE on meta; give the layer"):
+        model.encode(torch.rand(1, 3, 16, 16))
+    with pytest.raises(DeviceError, match="got codes on cpu and VectorQuantize on meta"):
+        model.decode(torch.zeros(1, 4, 4, dtype=torch.int64))

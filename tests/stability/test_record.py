@@ -70,7 +70,7 @@ def test_it_leaves_no_trace():
 
 
 def test_figures_of_the_layers_around_are_put_back_too():
-    layer = ResidualVQ(2, 8, levels=2).eval()
+    layer = ResidualVQ(2, 8, num_quantizers=2).eval()
     layer(torch.randn(1, 30, 2))
     before = layer.metrics()
     with recording(layer) as recorder:

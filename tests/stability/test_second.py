@@ -49,6 +49,20 @@ def test_precision_reads_what_a_call_is_given():
     assert last is None
 
 
+def test_another_module_gets_the_batch_on_its_own_device():
+    batches = []
+    other = Recorder().to("meta")
+    second = second_run(Recorder(), other, lambda *given: batches.append(given))
+    second.run({"a": torch.ones(2), "b": [(torch.ones(1),), "word", np.ones(1)]})
+    ((module, batch),) = batches
+    assert module is other
+    (inner,), word, array = batch["b"]
+    assert (batch["a"].device.type, inner.device.type, word) == ("meta", "meta", "word")
+    assert isinstance(array, np.ndarray)
+    second_run(other, nn.Identity(), lambda *given: batches.append(given)).run(torch.ones(2))
+    assert batches[1][1].device.type == "cpu"  # a module without numbers may be anywhere
+
+
 def test_bfloat16_runs_the_model_itself_under_autocast():
     model = Recorder()
     second = second_run(model, "bfloat16", None)

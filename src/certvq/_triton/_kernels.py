@@ -239,12 +239,13 @@ def scan_codes(
     alone = tl.max(rivals, axis=1) < threshold
     readable = unit > 0.0
     name = top.to(tl.int32, bitcast=True) & name_mask
-    group_start = name * (TILES * CODES) + where
+    # by way of int64, which is what the interpreter of Triton 3.2 takes `where` for
+    group_start = (name * (TILES * CODES) + where).to(tl.int64).to(tl.int32)
     tl.store(groups + row, tl.where(readable, tl.where(alone, group_start, -1), -2), mask=inside)
     tl.store(reaches + row, reach, mask=inside)
     tl.store(thresholds + row, threshold, mask=inside)
     tl.store(found + row, tl.zeros([BLOCK], dtype=tl.int32), mask=inside)
-    crowded = (inside & readable & ~alone).to(tl.int32)
+    crowded = tl.where(inside & readable, tl.where(alone, 0, 1), 0)
     place = tl.atomic_add(counters, tl.sum(crowded, axis=0)) + tl.cumsum(crowded, axis=0) - 1
     tl.store(pending + place, row.to(tl.int32), mask=crowded > 0)
 
@@ -362,7 +363,7 @@ def settle_rows(
     step = tl.where(program < blocks, blocks, tl.num_programs(0) - blocks)
     limit = tl.where(program < blocks, rows, many)
     single = (program + tl.zeros([BLOCK], dtype=tl.int32)) < blocks
-    several = ~single
+    several = (program + tl.zeros([BLOCK], dtype=tl.int32)) >= blocks
     for item in range(first_item, tl.cdiv(limit, BLOCK), step):
         place = tl.cast(item, tl.int64) * BLOCK + tl.arange(0, BLOCK)
         inside = place < limit

@@ -25,9 +25,7 @@ def require_matrix(array: Array, name: str) -> None:
         ShapeError: its rank is not 2, or its rows have no entry.
         DTypeError: its numbers are not float64, float32, bfloat16 or float16.
     """
-    if is_torch(array) and (array.is_sparse_csr or array.is_sparse or array.is_meta):
-        text = f"{name} must be a dense tensor with numbers, got {array.layout} on {array.device}"
-        raise DTypeError(text)
+    _require_numbers(array, name)
     if len(array.shape) != 2:
         text = (
             f"{name} must have two axes (rows, dim), got shape {tuple(array.shape)}; "
@@ -39,6 +37,12 @@ def require_matrix(array: Array, name: str) -> None:
         raise ShapeError(text)
     if dtype_name(array) not in FLOATS:
         text = f"{name} must be one of {', '.join(FLOATS)}, got {dtype_name(array)}; convert it"
+        raise DTypeError(text)
+
+
+def _require_numbers(array: Array, name: str) -> None:
+    if is_torch(array) and (array.is_sparse_csr or array.is_sparse or array.is_meta):
+        text = f"{name} must be a dense tensor with numbers, got {array.layout} on {array.device}"
         raise DTypeError(text)
 
 
@@ -128,11 +132,12 @@ def require_codes(codes: Array, rows: int, codebook_size: int) -> np.ndarray:
 
     Raises:
         ShapeError: not one code per row.
-        DTypeError: not integers.
+        DTypeError: not integers, or a tensor that is sparse or has no numbers.
         CodeRangeError: a code outside ``range(codebook_size)``; the first is named.
     """
     from certvq.errors import CodeRangeError
 
+    _require_numbers(codes, "codes")
     host = np.asarray(codes.detach().cpu() if is_torch(codes) else codes)
     if host.shape != (rows,):
         text = f"codes must have shape ({rows},), one for each latent, got {host.shape}"

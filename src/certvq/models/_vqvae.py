@@ -17,6 +17,7 @@ from certvq.models._encoder import Encoder
 from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, write_model
 from certvq.models._images import pad_to_stride, require_images, require_size
 from certvq.nn import EMA, Gradient, VectorQuantize
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.losses import mean_square
 
 
@@ -105,6 +106,7 @@ class VQVAE(nn.Module):
         Raises:
             ShapeError: wrong rank or channels, or an image smaller than the stride.
             DTypeError: images that are not floats.
+            DeviceError: images on another device than the model.
             NonFiniteError: NaN or infinity reached the quantizer.
         """
         quantized, codes, penalty = self.quantizer(self._features(images))
@@ -134,6 +136,7 @@ class VQVAE(nn.Module):
         Raises:
             ShapeError: wrong rank or channels, or an image smaller than the stride.
             DTypeError: images that are not floats.
+            DeviceError: images on another device than the model.
         """
         return self._features(images).movedim(1, -1)
 
@@ -150,6 +153,7 @@ class VQVAE(nn.Module):
         Raises:
             ShapeError: wrong rank or channels, or an image smaller than the stride.
             DTypeError: images that are not floats.
+            DeviceError: images on another device than the model.
             NonFiniteError: NaN or infinity reached the quantizer.
         """
         return self.quantizer.encode(self._features(images))
@@ -168,6 +172,7 @@ class VQVAE(nn.Module):
         Raises:
             ShapeError: codes without three axes, or a size whose token grid is another one.
             DTypeError: codes that are not integers.
+            DeviceError: codes on another device than the model.
             CodeRangeError: a code outside ``range(codebook_size)``.
         """
         vectors = self.quantizer.decode(codes)
@@ -234,6 +239,7 @@ class VQVAE(nn.Module):
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         stride = self.config.downsampling
         require_images(images, channels=self.config.channels, stride=stride)
+        require_same_device(self, images, "images")
         features: torch.Tensor = self.encoder(pad_to_stride(images, stride) - 0.5)
         return features
 

@@ -4,6 +4,7 @@ In: a model and what is to differ. Out: which module runs, and how. Must not loo
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,11 @@ def second_run(model: nn.Module, perturbation: Perturbation, call: Call | None) 
     run = run_model if call is None else call
     if isinstance(perturbation, nn.Module):
         kind = type(perturbation).__qualname__
-        return Second(f"another module ({kind})", perturbation, lambda b: run(perturbation, b))
+        return Second(
+            f"another module ({kind})",
+            perturbation,
+            lambda b: run(perturbation, moved(b, device_of(perturbation))),
+        )
     if perturbation == "precision":
         wide = copy.deepcopy(model).double()
         return Second(WAYS["precision"], wide, lambda b: run(wide, _widened(b)))
@@ -113,21 +118,42 @@ def _sample(batch: Any, place: int) -> Any:
     return batch[place : place + 1] if isinstance(batch, torch.Tensor) else batch
 
 
+def device_of(module: nn.Module) -> torch.device | None:
+    """Return where the first parameter or buffer of a module is; None where it has neither."""
+    first = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return None if first is None else first.device
+
+
+def moved(batch: Any, device: torch.device | None) -> Any:
+    """Return a batch with its tensors on a device; None leaves them where they are."""
+    if device is None:
+        return batch
+    return _each(batch, lambda part: part.to(device) if isinstance(part, torch.Tensor) else part)
+
+
 def _widened(batch: Any) -> Any:
     """Return a batch with its floats as float64."""
-    if isinstance(batch, torch.Tensor):
-        return batch.double() if batch.is_floating_point() else batch
-    if isinstance(batch, np.ndarray):
-        return batch.astype(np.float64) if np.issubdtype(batch.dtype, np.floating) else batch
+    return _each(batch, _wide)
+
+
+def _wide(part: Any) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, np.ndarray):
+        return part.astype(np.float64) if np.issubdtype(part.dtype, np.floating) else part
+    return part
+
+
+def _each(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Change what a batch is made of, in mappings, lists and tuples."""
     if isinstance(batch, Mapping):
-        return {key: _widened(each) for key, each in batch.items()}
+        return {key: _each(part, change) for key, part in batch.items()}
     if type(batch) in (list, tuple):
-        return type(batch)(_widened(each) for each in batch)
-    return batch
+        return type(batch)(_each(part, change) for part in batch)
+    return change(batch)
 
 
 def _autocast(model: nn.Module, batch: Any, run: Call) -> object:
-    numbers = next(iter((*model.parameters(), *model.buffers())), None)
-    device = "cpu" if numbers is None else numbers.device.type
-    with torch.autocast(device, dtype=torch.bfloat16):
+    device = device_of(model)
+    with torch.autocast("cpu" if device is None else device.type, dtype=torch.bfloat16):
         return run(model, batch)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import certvq.compat.vector_quantize_pytorch as vq
-from certvq.errors import DTypeError, ShapeError
+from certvq.errors import DeviceError, DTypeError, ShapeError
 
 DIM = 16
 GRID = {"dim": DIM, "levels": [8, 5, 5]}
@@ -69,6 +69,15 @@ def test_what_is_no_tensor_of_floats_is_named(make, mode, change, text):
         layer(change(latents()))
     for name, value in layer.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@every
+@pytest.mark.parametrize("mode", [True, False])
+def test_latents_on_another_device_than_the_layer_are_named(make, mode):
+    layer = make().train(mode).to("meta")
+    match = rf"got latents on cpu and {type(layer).__name__} on meta; give the layer numbers"
+    with pytest.raises(DeviceError, match=match):
+        layer(latents())
 
 
 @every

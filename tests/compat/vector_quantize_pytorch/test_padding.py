@@ -11,12 +11,14 @@ from certvq.errors import CodeRangeError, DTypeError, OptionError, ShapeError
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
 """Means of the same cross entropies, computed by another formula in float32."""
 
+CPU = torch.device("cpu")
+
 
 def test_rows_that_count():
     mask = torch.tensor([[True, False, True], [False, True, True]])
-    assert counted(mask, None, (2, 3)).tolist() == [0, 2, 4, 5]
-    assert counted(None, torch.tensor([1, 3]), (2, 3)).tolist() == [0, 3, 4, 5]
-    assert counted(None, None, (2, 3)) is None
+    assert counted(mask, None, (2, 3), CPU).tolist() == [0, 2, 4, 5]
+    assert counted(None, torch.tensor([1, 3]), (2, 3), CPU).tolist() == [0, 3, 4, 5]
+    assert counted(None, None, (2, 3), CPU) is None
     whole = among(torch.ones(2, 1), torch.tensor([0, 2]), 3, -1.0)
     assert whole.tolist() == [[1.0], [-1.0], [1.0]]
     assert among(whole, None, 3, 0.0) is whole
@@ -40,7 +42,7 @@ def test_rows_that_count():
 )
 def test_wrong_masks_and_lengths_are_named(mask, lens, grid, error, text):
     with pytest.raises(error, match=text):
-        counted(mask, lens, grid)
+        counted(mask, lens, grid, CPU)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import certvq
-from certvq.errors import NonFiniteError
+from certvq.errors import DeviceError, NonFiniteError
 from certvq.nn import straight_through
 from certvq.nn._core.operators import assign_operator, straight_through_operator
 
@@ -33,6 +33,16 @@ def test_torch_finds_nothing_wrong_with_the_operators(seeded):
     codes = assign_operator(latents, codebook)[0]
     torch.library.opcheck(assign_operator, (latents, codebook))
     torch.library.opcheck(straight_through_operator, (latents.requires_grad_(), codebook, codes))
+
+
+def test_one_tensor_without_numbers_is_refused_and_two_give_shapes(seeded):
+    latents, codebook = data(seeded)
+    match = r"must both have numbers, .* got latents on (cpu|meta) and a codebook on (cpu|meta)"
+    for given in ((latents.to("meta"), codebook), (latents, codebook.to("meta"))):
+        with pytest.raises(DeviceError, match=match):
+            torch.ops.certvq.assign(*given)
+    codes, *_ = torch.ops.certvq.assign(latents.to("meta"), codebook.to("meta"))
+    assert (codes.device.type, codes.shape) == ("meta", (20,))
 
 
 def test_errors_keep_their_names(seeded):

@@ -26,6 +26,7 @@ from torch import nn
 
 from certvq.errors import (
     CodeRangeError,
+    DeviceError,
     DTypeError,
     FloatEnvironmentError,
     NonFiniteError,
@@ -295,6 +296,22 @@ def test_wrong_input_is_named(make):
             method(torch.zeros(2, 8, DIM), torch.ones(2, 7, dtype=torch.bool))
         with pytest.raises(DTypeError, match="mask must be bool.*got float32"):
             method(torch.zeros(2, 8, DIM), torch.ones(2, 8))
+
+
+@every
+def test_a_layer_on_another_device_is_named(make):
+    layer = build(make, steps=1)
+    codes = layer.encode(latents_of())
+    layer.to("meta")
+    for mode in (True, False):
+        layer.train(mode)
+        for method in (layer, layer.encode):
+            with pytest.raises(
+                DeviceError, match=r"latents on cpu and \w+ on meta; give the"
+            ):
+                method(latents_of())
+        with pytest.raises(DeviceError, match=r"got codes on cpu and \w+ on meta; give the"):
+            layer.decode(codes)
 
 
 NOT_DENSE = [

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
+from certvq.nn._core.device import require_same_device
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Says what a value must do that it does not, or None."""
@@ -210,6 +211,8 @@ def require(**values: object) -> None:
 def checked(**own: Check) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
     """Make a constructor look at its keywords before it does anything.
 
+    The layer that it makes requires its input to be on its own device, before `forward` runs.
+
     Args:
         own: checks of keywords that mean something else here than in other classes.
 
@@ -230,10 +233,19 @@ def checked(**own: Check) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
                 if check is not None and not spared:
                     _require(name, value, check)
             init(*args, **kwargs)
+            layer = args[0]
+            if isinstance(layer, nn.Module):
+                layer.register_forward_pre_hook(_require_same_device)
 
         return look
 
     return decorate
+
+
+def _require_same_device(layer: nn.Module, given: tuple[object, ...]) -> None:
+    for first in given[:1]:
+        if isinstance(first, torch.Tensor) and first.device.type != "meta":
+            require_same_device(layer, first, "latents")
 
 
 def _require(name: str, value: object, check: Check) -> None:

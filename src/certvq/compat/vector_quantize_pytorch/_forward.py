@@ -78,7 +78,7 @@ class Forward(Losses):
         grid = find_grid(self, x.ndim)
         rows = grid.tokens(x, self.dim)
         shape = grid.of(x)
-        kept = counted(mask, lens, shape)
+        kept = counted(mask, lens, shape, x.device)
         raise_together(
             finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
         )

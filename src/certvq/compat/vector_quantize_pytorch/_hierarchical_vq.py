@@ -123,7 +123,7 @@ class HierarchicalVQ(Loaded):
         self, t: torch.Tensor, level_shape: Sequence[int], mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the averages (b, c, ...) of latents (b, c, ...), and which of them there are."""
-        kept_rows(mask, (len(t), *t.shape[2:]))
+        kept_rows(mask, (len(t), *t.shape[2:]), t.device)
         scale = tuple(level_shape)
         return _scales.average(t, mask, scale), _scales.present(mask, scale)
 
@@ -237,7 +237,7 @@ class HierarchicalVQ(Loaded):
             mask = mask_of_lengths(lens.to(x.device), grid)
         if mask is None:
             return maps, None
-        kept_rows(mask, grid)
+        kept_rows(mask, grid, x.device)
         mask = mask.to(x.device)
         return maps.masked_fill(~mask[:, None], 0.0), mask
 

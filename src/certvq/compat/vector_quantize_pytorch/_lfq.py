@@ -237,7 +237,7 @@ class LFQ(Renamed):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         require(inv_temperature=inv_temperature)
         latents = through(self.project_in, tokens)[0]
         if self.soft_clamp_input_value is not None:

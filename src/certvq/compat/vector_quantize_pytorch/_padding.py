@@ -38,9 +38,12 @@ def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
 
 
 def counted(
-    mask: torch.Tensor | None, lens: torch.Tensor | None, grid: tuple[int, ...]
+    mask: torch.Tensor | None,
+    lens: torch.Tensor | None,
+    grid: tuple[int, ...],
+    device: torch.device,
 ) -> torch.Tensor | None:
-    """Return the rows that a mask, or lengths, keep; None for all.
+    """Return the rows that a mask, or lengths, keep, on the device of the latents; None for all.
 
     Raises:
         OptionError: both are given.
@@ -54,7 +57,7 @@ def counted(
     if mask is not None and (len(grid) != 2 or tuple(mask.shape) != grid):
         text = f"mask must have the shape (b, n) of the latents, {grid}, got {tuple(mask.shape)}"
         raise ShapeError(text)
-    return kept_rows(mask, grid)
+    return kept_rows(mask, grid, device)
 
 
 def among(

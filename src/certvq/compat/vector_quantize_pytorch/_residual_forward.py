@@ -152,7 +152,7 @@ class ResidualForward(Loaded):
             text = f"x must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
         grid = tuple(last.shape[:-1])
-        return last.reshape(-1, self.dim), kept_rows(mask, grid), grid
+        return last.reshape(-1, self.dim), kept_rows(mask, grid, x.device), grid
 
     def _beam(self, size: int | None) -> Beam | None:
         usual = self.beam_size if self.training else self.eval_beam_size

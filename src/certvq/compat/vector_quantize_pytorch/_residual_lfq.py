@@ -156,7 +156,7 @@ class ResidualLFQ(Loaded):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        kept_rows(mask, grid)
+        kept_rows(mask, grid, x.device)
         among = None if mask is None else mask.reshape(1, -1)
         rows = through(self.project_in, tokens)
         residual = rows.to(torch.promote_types(rows.dtype, torch.float32))

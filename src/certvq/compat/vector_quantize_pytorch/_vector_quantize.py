@@ -260,7 +260,7 @@ class VectorQuantize(Forward, Attributes):
         rows = grid.tokens(x, self.dim)
         codes = self._wanted(indices, len(rows), None)
         kept = (codes != PADDING).all(dim=1)
-        among = kept_rows(mask, grid.of(x))
+        among = kept_rows(mask, grid.of(x), x.device)
         if among is not None:
             kept &= torch.zeros_like(kept).index_fill(0, among, value=True)
         rows, codes = through(self.project_in, rows[kept]).detach(), codes[kept]

@@ -14,15 +14,18 @@ PADDING = -1
 """The code of a place that holds no latent; no quantizer has a code vector for it."""
 
 
-def kept_rows(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor | None:
+def kept_rows(
+    mask: torch.Tensor | None, grid: tuple[int, ...], device: torch.device
+) -> torch.Tensor | None:
     """Return the rows of the tokens that a mask keeps.
 
     Args:
         mask: bool, True where there is a latent; None keeps all.
         grid: shape that the mask must have, that of the codes.
+        device: that of the tokens; the mask may be elsewhere.
 
     Returns:
-        int64 (M,), increasing; None where all are kept.
+        int64 (M,) on `device`, increasing; None where all are kept.
 
     Raises:
         DTypeError: no dense tensor of bool.
@@ -50,7 +53,7 @@ def kept_rows(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor 
             )
             raise TransformError(text)
         mask = beneath(mask)
-    return torch.nonzero(mask.reshape(-1)).squeeze(1)
+    return torch.nonzero(mask.reshape(-1)).squeeze(1).to(device)
 
 
 def among_padding(

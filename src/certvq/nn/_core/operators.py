@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from certvq.assign import assign
+from certvq.errors import DeviceError
 
 
 @torch.library.custom_op("certvq::assign", mutates_args=())
@@ -30,6 +31,7 @@ def assign_operator(
         NonFiniteError: NaN or infinity.
         ShapeError: wrong rank, empty codebook, or latents and codebook of different dim.
         DTypeError: numbers that are not floats.
+        DeviceError: one of them, but not both, is on the meta device.
 
     Guarantee: that of `certvq.assign`.
     Ties: the lowest index.
@@ -43,7 +45,12 @@ def assign_operator(
 def _(
     latents: torch.Tensor, codebook: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    del codebook
+    if (latents.device.type == "meta") != (codebook.device.type == "meta"):
+        text = (
+            "latents and codebook must both have numbers, or both be on the meta device, got "
+            f"latents on {latents.device} and a codebook on {codebook.device}"
+        )
+        raise DeviceError(text)
     codes, decided_by, sqdist = (
         latents.new_empty(latents.shape[:1], dtype=number)
         for number in (torch.int64, torch.uint8, torch.float64)

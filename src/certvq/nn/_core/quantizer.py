@@ -14,6 +14,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.figures import as_floats, lasting
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.loading import CheckedState
@@ -267,6 +268,7 @@ class Quantizer(BaseQuantizer):
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask.
             DTypeError: latents that are no dense tensor of floats, or a mask that is none of bool.
+            DeviceError: latents on another device than the layer.
             NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
                 process; in train mode also latents so large that sums over the batch could
                 overflow. No state has changed then, nor after any other exception: see
@@ -275,8 +277,9 @@ class Quantizer(BaseQuantizer):
                 differs between samples of `vmap`.
         """
         tokens = self._layout.tokens(x, self.dim)
+        require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         count = tokens.shape[0]
         if kept is not None:
             tokens = tokens[kept]
@@ -307,11 +310,13 @@ class Quantizer(BaseQuantizer):
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask.
             DTypeError: latents that are no dense tensor of floats, or a mask that is none of bool.
+            DeviceError: latents on another device than the layer.
             NonFiniteError: NaN or infinity in the latents or the codebook.
         """
         tokens = self._layout.tokens(x, self.dim)
+        require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         codes = self.encode_tokens(tokens if kept is None else tokens[kept])
         return among_padding(codes, kept, tokens.shape[0], PADDING).reshape(*grid, *self.code_shape)
 
@@ -328,16 +333,19 @@ class Quantizer(BaseQuantizer):
 
         Raises:
             DTypeError: codes that are no dense tensor of integers, or a mask that is none of bool.
+            DeviceError: codes on another device than the layer.
             ShapeError: wrong number of axes, or shape of the mask.
             CodeRangeError: a code outside ``range(K)``; names the first place.
         """
         rank = self._layout.rank - 1
         require_integers(codes)
+        require_same_device(self, codes, "codes")
         wide = require_codes(self.complete_codes(codes), rank, code_shape=self.code_shape)
         grid = tuple(wide.shape[:rank])
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, codes.device)
         if mask is not None:
-            wide = wide.masked_fill(~mask.reshape(*grid, *(1 for _ in self.code_shape)), 0)
+            hidden = ~mask.to(codes.device).reshape(*grid, *(1 for _ in self.code_shape))
+            wide = wide.masked_fill(hidden, 0)
         wide = self.require_coded(wide)
         rows = wide.reshape(-1, *self.code_shape)
         vectors = self.decode_tokens(rows if kept is None else rows[kept])

@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.options import checked
 from certvq.nn._families.evolution import Evolution
 from certvq.nn._families.lfq import LFQ
@@ -114,9 +115,11 @@ class EvoLFQ(nn.Module):
 
         Raises:
             DTypeError: no dense tensor of bool.
+            DeviceError: bits on another device than the layer.
             ShapeError: the last axis is not D.
         """
         require_dense(bits, "bits")
+        require_same_device(self, bits, "bits")
         if bits.dtype != torch.bool:
             text = f"bits must be bool, got {bits.dtype}; compare, as in bits > 0"
             raise DTypeError(text)
@@ -153,6 +156,7 @@ class EvoLFQ(nn.Module):
             OptionError: neither or both of `bits` and `shape`, no more members than elites, or
                 fewer than 0 generations.
             DTypeError: bits or fitness are no dense tensor, or bits are not bool.
+            DeviceError: bits on another device than the layer.
             ShapeError: not one number for each member, or the last axis of bits is not D.
             NonFiniteError: a fitness that is NaN or infinite; names the first member.
         """

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.figures import lasting
@@ -172,10 +173,12 @@ class HierarchicalVQ(BaseQuantizer):
         Raises:
             ShapeError: wrong rank, feature size or shape of the mask, or an empty axis.
             DTypeError: latents that are not floats, or a mask that is not bool.
+            DeviceError: latents on another device than the layer.
             NonFiniteError: as for `Quantizer`. No state has changed then, nor after any other
                 exception.
         """
         maps, kept = self._read(x, mask)
+        mask = None if mask is None else mask.to(x.device)
         grid = self._layout.grid(x)
         tokens = self._tokens(maps, kept)
         if self.training:
@@ -216,6 +219,7 @@ class HierarchicalVQ(BaseQuantizer):
             ShapeError, DTypeError, NonFiniteError: as for `forward`.
         """
         maps, kept = self._read(x, mask)
+        mask = None if mask is None else mask.to(x.device)
         require_finite_latents(self._tokens(maps, kept))
         steps = self._descend(maps, mask, len(self.scales), self._encode)
         return torch.cat([step.codes for step in steps], dim=1)
@@ -241,12 +245,15 @@ class HierarchicalVQ(BaseQuantizer):
 
         Raises:
             DTypeError: codes that are not integers, or a mask that is not bool.
+            DeviceError: codes on another device than the layer.
             ShapeError: wrong number of codes, or shape of the mask.
             CodeRangeError: a code outside ``range(K)``; names the first place.
         """
         wide = require_codes(codes, 2)
         full = _scales.full_size(self.scales, mask, size)
-        kept = kept_rows(mask, (len(wide), *full))
+        require_same_device(self, codes, "codes")
+        kept = kept_rows(mask, (len(wide), *full), codes.device)
+        mask = None if mask is None else mask.to(codes.device)
         pieces = self.split(wide)
         depth = len(pieces)
         while depth > 1 and _is_padding(pieces[depth - 1]) and len(wide):
@@ -297,14 +304,15 @@ class HierarchicalVQ(BaseQuantizer):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the latents as maps (b, D, ...), zero where masked, and the rows that are kept."""
         self._layout.tokens(x, self.dim)
+        require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
         if min(grid[1:]) < 1:
             text = f"latents must have at least one place on each axis, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         maps = x.movedim(self._layout.feature_axis, 1)
         if mask is not None:
-            maps = maps.masked_fill(~mask[:, None], 0)
+            maps = maps.masked_fill(~mask.to(x.device)[:, None], 0)
         return maps, kept
 
     def _tokens(self, maps: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:

@@ -13,6 +13,7 @@ from certvq.assign import Assignment
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_integers, require_range
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
@@ -173,6 +174,7 @@ class RandomProjectionQuantizer(Quantizer):
 
         Raises:
             ShapeError, DTypeError: wrong latents, or codes of another shape or no integers.
+            DeviceError: latents or codes on another device than the layer.
             NonFiniteError: NaN or infinity in the latents.
             CodeRangeError: a code outside ``range(K)`` that is not padding.
 
@@ -180,6 +182,8 @@ class RandomProjectionQuantizer(Quantizer):
         """
         tokens = self._layout.tokens(x, self.dim)
         require_integers(codes)
+        for given, name in ((x, "latents"), (codes, "codes")):
+            require_same_device(self, given, name)
         grid = (*self._layout.grid(x), *self.code_shape)
         if tuple(codes.shape) != grid:
             text = f"codes must have the shape {grid}, as of `encode`, got {tuple(codes.shape)}"

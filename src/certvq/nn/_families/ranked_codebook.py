@@ -12,6 +12,7 @@ from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.device import require_same_device
 from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import finite_error
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
@@ -49,8 +50,9 @@ class RankedCodebook(LearnedCodebook):
         Ties: the lowest index first.
         """
         tokens = self._layout.tokens(x, self.dim)
+        require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         rows = self._points(tokens if kept is None else tokens[kept])
         codes = _rank(rows.detach(), self.code_vectors().detach(), count).codes
         return among_padding(codes, kept, len(tokens), PADDING).reshape(*grid, count)
@@ -73,6 +75,7 @@ class RankedCodebook(LearnedCodebook):
 
         Raises:
             ShapeError, DTypeError: wrong latents, codes or mask.
+            DeviceError: latents or codes on another device than the layer.
             CodeRangeError: a code outside ``range(K)``.
             NonFiniteError: NaN or infinity in the latents or the codebook, or latents so large that
                 sums over the batch could overflow.
@@ -80,12 +83,14 @@ class RankedCodebook(LearnedCodebook):
         Cost: O(N K D) time, one chunk of memory.
         """
         tokens = self._layout.tokens(x, self.dim)
+        require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
         wanted = require_codes(codes, len(grid))
+        require_same_device(self, codes, "codes")
         if tuple(wanted.shape) != grid:
             text = f"codes must have the shape {grid}, got {tuple(wanted.shape)}"
             raise ShapeError(text)
-        kept = kept_rows(mask, grid)
+        kept = kept_rows(mask, grid, x.device)
         wanted = wanted.reshape(-1)
         if kept is not None:
             tokens, wanted = tokens[kept], wanted[kept]
