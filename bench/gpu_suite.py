@@ -4,13 +4,14 @@ In: nothing but a checkout on PYTHONPATH and a CUDA device; needs torch, Triton,
 Out: a JSON file with each test's outcome and, for the tests of the axiom of tensor cores, the
 greatest share of the bound that an error took. Each test is also appended, when it ends, to a file
 of the same name with an l at its end, so that a run that is cut off leaves what it found. The exit
-status is pytest's.
+status is pytest's, or 2 where there is no device.
 
     PYTHONPATH=src TRITON_INTERPRET=0 python bench/gpu_suite.py --out bench/results/gpu-test.json
 """
 
 import argparse
 import json
+import platform
 import sys
 import time
 from pathlib import Path
@@ -46,16 +47,29 @@ class Recorder:
                 lines.write(json.dumps(found) + "\n")
 
 
-def machine() -> dict[str, object]:
-    """Describe the device and the versions."""
+def machine() -> dict[str, object] | None:
+    """Describe the device and the versions; None where the kernels cannot run."""
+    import numpy as np
     import torch
     import triton
 
     from certvq._triton import INTERPRETED
 
-    name = "interpreter" if INTERPRETED else torch.cuda.get_device_name()
-    versions = {"torch": torch.__version__, "triton": triton.__version__}
-    return {"device": name, "interpreted": INTERPRETED, "versions": versions}
+    if not (INTERPRETED or torch.cuda.is_available()):
+        return None
+    versions = {
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "cuda": torch.version.cuda,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    return {
+        "device": "interpreter" if INTERPRETED else torch.cuda.get_device_name(),
+        "capability": None if INTERPRETED else list(torch.cuda.get_device_capability()),
+        "interpreted": INTERPRETED,
+        "versions": versions,
+    }
 
 
 def main(words: list[str] | None = None) -> int:
@@ -64,6 +78,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("tests", nargs="*", default=list(TESTS))
     arguments = parser.parse_args(words)
+    described = machine()
+    if described is None:
+        print(
+            "bench/gpu_suite.py needs a CUDA device, and torch finds none; to run these tests in "
+            "Triton's interpreter use pytest, or set TRITON_INTERPRET=1",
+            file=sys.stderr,
+        )
+        return 2
     recorder, start = Recorder(arguments.out), time.perf_counter()
     options = ["-q", "-W", "default", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
     tests = [str(ROOT / test) for test in arguments.tests]
@@ -71,7 +93,7 @@ def main(words: list[str] | None = None) -> int:
     outcomes = [test["outcome"] for test in recorder.tests]
     shares = [test.get("share of the bound", 0.0) for test in recorder.tests]
     found = {
-        **machine(),
+        **described,
         "seconds": time.perf_counter() - start,
         "status": status,
         "counts": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq._triton import _device, require_device
+from certvq._triton import INTERPRETED, _device, require_device
 from certvq.errors import BackendUnavailableError, FloatEnvironmentError
 
 from ._on import DEVICE
@@ -56,3 +56,21 @@ def test_devices_that_flush_subnormal_numbers_are_refused(monkeypatch, flushed):
     match = rf"\(IEEE 754\), but \w+(:0)? reads the {flushed} number \S+ as 0\.0; use"
     with pytest.raises(FloatEnvironmentError, match=match):
         require_device(DEVICE)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="nothing is interpreted")
+@pytest.mark.parametrize(
+    ("of_triton", "of_numpy", "refused"),
+    [("3.6.0", "2.4.6", True), ("3.6.0", "2.3.9", False), ("3.7.1", "2.4.0rc1", False)],
+)
+def test_interpreters_that_numpy_is_too_new_for_are_named(
+    monkeypatch, of_triton, of_numpy, refused
+):
+    monkeypatch.setattr(_device.triton, "__version__", of_triton)
+    monkeypatch.setattr(_device.np, "__version__", of_numpy)
+    if not refused:
+        return require_device(DEVICE)
+    match = rf"interpreter of Triton {of_triton} needs NumPy below 2\.4, got {of_numpy}; install"
+    with pytest.raises(BackendUnavailableError, match=match):
+        require_device(DEVICE)
+    return None

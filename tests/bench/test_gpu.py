@@ -41,6 +41,17 @@ def test_every_contender_is_timed_and_its_wrong_codes_are_counted(tmp_path, caps
     first = found["results"][0]
     assert first["rate"] == pytest.approx(work / first["median_ms"] * 1e3)
     assert capsys.readouterr().out.count("wrong codes") == 6
+    own, cdist, addmm = (row["median_ms"] for row in found["results"][:3])
+    compared = found["summaries"][0]
+    assert (compared["cell"], compared["share_of_peak"]) == ("40x30x8", None)
+    assert compared["times_as_fast_as"] == pytest.approx(
+        {"cdist float32": cdist / own, "addmm bfloat16": addmm / own}
+    )
+    assert compared["reached"] == {
+        "cdist float32": cdist >= 5 * own,
+        "addmm bfloat16": addmm >= own,
+    }
+    assert found["failures"] == {}
 
 
 def test_a_cell_that_fails_is_recorded_and_the_others_are_measured(monkeypatch, tmp_path, capsys):
@@ -73,14 +84,103 @@ def test_wrong_codes_of_a_contender_are_counted(monkeypatch):
     assert [row.wrong_codes for row in found][-1] == 7
 
 
-def test_a_contender_without_memory_has_no_times(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (GPU.torch.OutOfMemoryError("no room"), "out of memory"),
+        (GPU.DeviceMemoryError("no room"), "out of memory"),
+        (RuntimeError("invalid configuration"), "RuntimeError: invalid configuration"),
+    ],
+)
+def test_a_contender_that_fails_has_no_times(monkeypatch, tmp_path, capsys, error, text):
     def refuse():
-        raise GPU.torch.OutOfMemoryError
+        raise error
 
-    whole = GPU.contenders
+    whole, out = GPU.contenders, tmp_path / "gpu.json"
     monkeypatch.setattr(GPU, "contenders", lambda *given: {**whole(*given), "vast": refuse})
-    found = GPU.measure("7x5x2", GPU.torch.float32, GPU.device_at_hand(), 1)
-    assert (found[-1].contender, found[-1].median_ms, found[-1].rate) == ("vast", None, None)
+    words = ["--cells", "7x5x2", "--rounds", "1", "--matmul", "32", "--out", str(out)]
+    assert GPU.main(words) == 1
+    found = json.loads(out.read_text())
+    assert found["failures"] == {"7x5x2 vast": text}
+    last = found["results"][-1]
+    assert (last["contender"], last["median_ms"], last["rate"], last["error"]) == (
+        "vast",
+        None,
+        None,
+        text,
+    )
+    assert f"vast             {text}" in capsys.readouterr().out
+
+
+def test_a_device_that_multiplies_no_matrices_does_not_stop_the_cells(monkeypatch, tmp_path):
+    def refuse(*_):
+        raise RuntimeError("no cuBLAS")
+
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(GPU, "matmul_rate", refuse)
+    assert GPU.main(["--cells", "7x5x2", "--rounds", "1", "--out", str(out)]) == 1
+    found = json.loads(out.read_text())
+    assert found["failures"] == {"matmul": "RuntimeError: no cuBLAS"}
+    assert [row["share_of_matmul"] for row in found["results"]] == [None] * 3
+
+
+def test_certified_codes_are_audited(monkeypatch, tmp_path):
+    whole = GPU.contenders
+
+    def wrong(latents, codebook):
+        racing = whole(latents, codebook)
+        own = racing[GPU.CERTIFIED]
+        return {**racing, GPU.CERTIFIED: lambda: (own() + 1) % len(codebook)}
+
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(GPU, "contenders", wrong)
+    words = ["--cells", "900x5x2", "--rounds", "1", "--matmul", "32", "--out", str(out)]
+    assert GPU.main(words) == 1
+    assert json.loads(out.read_text())["failures"] == {"900x5x2": "256 certified codes are wrong"}
+
+
+@pytest.mark.parametrize(
+    ("most", "tried"),
+    [
+        (5000, [5000]),
+        (2000, [5000, 2500, 1250, 1250, 1250, 1250]),
+        (1023, [5000, 2500, 1250, 1024]),
+    ],
+)
+def test_peers_take_as_many_rows_at_a_time_as_fit(most, tried):
+    rows, fitting, sizes = GPU.torch.arange(5000), {}, []
+
+    def nearest(part):
+        sizes.append(len(part))
+        if len(part) > most:
+            raise GPU.torch.OutOfMemoryError
+        return part * 2
+
+    def run():
+        return GPU.in_parts(nearest, rows, fitting, "peer")
+
+    if most < GPU.FEWEST:
+        with pytest.raises(GPU.torch.OutOfMemoryError):
+            run()
+        assert sizes == tried
+    else:
+        assert GPU.torch.equal(run(), rows * 2)
+        assert sizes == tried
+        run()
+        assert sizes[len(tried) :] == [size for size in tried if size <= most]
+
+
+def test_devices_are_described_by_what_torch_knows_of_them(monkeypatch):
+    class Properties:
+        total_memory, multi_processor_count = 85 << 30, 132
+
+    cuda = GPU.torch.cuda
+    monkeypatch.setattr(cuda, "get_device_properties", lambda _: Properties)
+    monkeypatch.setattr(cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(cuda, "get_device_capability", lambda _: (9, 0))
+    found = GPU.machine(GPU.torch.device("cuda"))
+    assert (found["capability"], found["multi_processor_count"]) == ([9, 0], 132)
+    assert "clock_rate" not in found
 
 
 @pytest.mark.parametrize(
@@ -115,3 +215,17 @@ def test_suite_writes_outcomes_and_shares_of_the_bound(tmp_path):
     assert [json.loads(line) for line in lines] == found["tests"]
     assert 0 < found["greatest share of the axiom's bound"] < 1
     assert found["interpreted"]
+
+
+def test_suite_without_a_device_tells_the_user_what_to_do(tmp_path):
+    """And runs no test, all of which would fail."""
+    out = tmp_path / "suite.json"
+    environment = {**os.environ, "PYTHONPATH": "src", "TRITON_INTERPRET": "0"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    command = [sys.executable, "bench/gpu_suite.py", "--out", str(out)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs a CUDA device, and torch finds none" in done.stderr
+    assert not out.exists()

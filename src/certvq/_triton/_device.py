@@ -7,7 +7,9 @@ the one that it tries.
 from functools import cache
 from typing import Any, Final
 
+import numpy as np
 import torch
+import triton
 from triton.runtime import driver
 
 from certvq._triton._kernels import widen
@@ -33,7 +35,7 @@ def require_device(device: torch.device) -> None:
 
     Raises:
         BackendUnavailableError: another kind of device, one of another maker than NVIDIA, or one
-            that is too old.
+            that is too old; or an interpreter that this NumPy is too new for.
         FloatEnvironmentError: it takes subnormal numbers for 0 when it converts them to float64.
     """
     if device.type == "cuda":
@@ -41,6 +43,8 @@ def require_device(device: torch.device) -> None:
     elif device.type != "cpu":
         text = f"backend 'triton' needs a CUDA device, got {device}; use backend='torch'"
         raise BackendUnavailableError(text)
+    else:
+        _require_interpreter()
     _require_subnormals(device)
 
 
@@ -56,6 +60,18 @@ def describe(device: torch.device) -> Device:
         processors=torch.cuda.get_device_properties(device).multi_processor_count,
         warpgroups=torch.cuda.get_device_capability(device)[0] == _HOPPER,
     )
+
+
+def _require_interpreter() -> None:
+    """Before version 3.7 Triton's interpreter takes arrays of one number for numbers."""
+    versions = (triton.__version__, np.__version__)
+    of_triton, of_numpy = (tuple(map(int, each.split(".")[:2])) for each in versions)
+    if of_triton < (3, 7) and of_numpy >= (2, 4):
+        text = (
+            f"the interpreter of Triton {versions[0]} needs NumPy below 2.4, got {versions[1]}; "
+            "install another version of either, or use backend='auto'"
+        )
+        raise BackendUnavailableError(text)
 
 
 @cache

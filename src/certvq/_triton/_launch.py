@@ -4,18 +4,29 @@ In: latents on a device and tables. Out: codes, ways and squared distances on th
 the kernels leave open have the way 0. Must not decide anything itself.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
 import triton
-from triton.runtime.errors import OutOfResources
+from triton.runtime.errors import OutOfResources, TritonError
 from triton.runtime.jit import JITFunction
 
 from certvq._triton._device import describe
 from certvq._triton._kernels import collect_codes, read_rows, scan_codes, settle_rows
-from certvq._triton._plan import COLUMNS, MOST, SIZE_OF_ROW, Blocks, collect_blocks, scan_blocks
+from certvq._triton._plan import (
+    COLUMNS,
+    MOST,
+    SIZE_OF_ROW,
+    Blocks,
+    Device,
+    Plan,
+    collect_blocks,
+    scan_blocks,
+)
 from certvq._triton._tables import Tables
 from certvq.errors import BackendUnavailableError, DeviceMemoryError
 
@@ -28,11 +39,21 @@ MOST_NUMBERS: Final = 1 << 28
 FEWEST_ROWS: Final = 1024
 """Blocks are not halved below that many latents when the device has no memory left."""
 
+_ALIGNED: Final = 16
+"""Numbers that the notes of a block are made up to a multiple of, so that all are aligned alike."""
+
+_COMPILER: Final = ("PassManager::run failed", "ptxas", "PTXAS")
+"""What Triton's errors say where it could not compile a kernel; their classes differ by version."""
+
 _SETTLE_ROWS: Final = 32
 _READ_ROWS: Final = 32
 _READ_CHUNK: Final = 64
 _MOST_SLICES: Final = 64
 """Pieces of the codebook that are searched at a time for the candidates of some pending rows."""
+
+
+class _NotCompiledError(BackendUnavailableError):
+    """A kernel that Triton cannot compile for the device."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,8 @@ def decide(latents: torch.Tensor, tables: Tables) -> Found:
 
 def needed_bytes(rows: int, tables: Tables) -> int:
     """Return what a block of so many latents takes on the device, beside latents and tables."""
-    return rows * (2 * tables.plan.padded + SIZE_OF_ROW)
+    aligned = triton.cdiv(rows, _ALIGNED) * _ALIGNED
+    return rows * 2 * tables.plan.padded + aligned * SIZE_OF_ROW
 
 
 def _too_large(rows: int, block: int, tables: Tables, reason: str) -> DeviceMemoryError:
@@ -124,14 +146,15 @@ def _part(found: Found, part: slice) -> Found:
 def _decide_block(latents: torch.Tensor, tables: Tables, found: Found) -> None:
     rows, device = int(latents.shape[0]), describe(latents.device)
     shapes, dim = tables.plan, tables.dim
+    aligned = triton.cdiv(rows, _ALIGNED) * _ALIGNED
 
-    def empty(dtype: torch.dtype, *columns: int) -> torch.Tensor:
-        return torch.empty((rows, *columns), dtype=dtype, device=latents.device)
+    def empty(dtype: torch.dtype, *sizes: int) -> torch.Tensor:
+        return torch.empty(sizes, dtype=dtype, device=latents.device)
 
-    narrow = empty(torch.float16, shapes.padded)
-    notes = units, squares, moves, errors, reaches = [empty(torch.float64) for _ in range(5)]
-    groups, counts, pending = (empty(torch.int32) for _ in range(3))
-    thresholds, candidates = empty(torch.float32), empty(torch.int32, MOST)
+    narrow = empty(torch.float16, rows, shapes.padded)
+    notes = units, squares, moves, errors, reaches = empty(torch.float64, 5, aligned).unbind()
+    groups, counts, pending = empty(torch.int32, 3, aligned).unbind()
+    thresholds, candidates = empty(torch.float32, aligned), empty(torch.int32, aligned, MOST)
     numbers, counters = (latents, *latents.stride()), found.counters
     chunk = min(_READ_CHUNK, shapes.chunk)
     sizes = {"PADDED": shapes.padded, "CHUNK": shapes.chunk}
@@ -201,8 +224,8 @@ def _decide_block(latents: torch.Tensor, tables: Tables, found: Found) -> None:
             num_stages=blocks.stages,
         )
 
-    _first_that_fits(scan, scan_blocks(shapes, device, rows))
-    _first_that_fits(collect, collect_blocks(shapes, device))
+    _first_that_fits(scan, _scan_proposals(shapes, device, rows))
+    _first_that_fits(collect, _collect_proposals(shapes, device))
     singles = triton.cdiv(rows, _SETTLE_ROWS)
     _start(
         settle_rows,
@@ -237,20 +260,45 @@ def _start(kernel: Any, programs: int, *arguments: Any, **options: Any) -> None:
 
     The bounds allow for fused multiply-add; said here, because Triton's default changes.
     """
-    kernel[(programs,)](*arguments, **options, enable_fp_fusion=True)
-
-
-def _first_that_fits(launch: Callable[[Blocks], None], proposals: Iterable[Blocks]) -> None:
-    """Launch with the first blocks that the device has resources for."""
-    blocks, *smaller = proposals
     try:
-        launch(blocks)
-    except OutOfResources as error:
-        if smaller:
-            return _first_that_fits(launch, smaller)
+        kernel[(programs,)](*arguments, **options, enable_fp_fusion=True)
+    except OutOfResources:
+        raise
+    except (TritonError, RuntimeError) as error:
+        if not any(word in str(error) for word in _COMPILER):
+            raise
         text = (
-            f"backend 'triton' needs a GPU with more {error.name}: {error.required} for a "
-            f"block of {blocks.rows} latents, got {error.limit}; use backend='torch'"
+            f"backend 'triton' needs a Triton that compiles its kernels for this GPU, got "
+            f"{triton.__version__} ({error}); install another, or use backend='torch'"
         )
-        raise BackendUnavailableError(text) from error
-    return None
+        raise _NotCompiledError(text) from error
+
+
+@lru_cache(maxsize=256)
+def _scan_proposals(shapes: Plan, device: Device, latents: int) -> list[Blocks]:
+    return list(scan_blocks(shapes, device, latents))
+
+
+@lru_cache(maxsize=256)
+def _collect_proposals(shapes: Plan, device: Device) -> list[Blocks]:
+    return list(collect_blocks(shapes, device))
+
+
+def _first_that_fits(launch: Callable[[Blocks], None], proposals: list[Blocks]) -> None:
+    """Launch with the first blocks that the device has resources for; strike out those before."""
+    while True:
+        blocks = proposals[0]
+        try:
+            return launch(blocks)
+        except OutOfResources as error:
+            if len(proposals) == 1:
+                text = (
+                    f"backend 'triton' needs a GPU with more {error.name}: {error.required} for a "
+                    f"block of {blocks.rows} latents, got {error.limit}; use backend='torch'"
+                )
+                raise BackendUnavailableError(text) from error
+        except _NotCompiledError:
+            if len(proposals) == 1:
+                raise
+        with suppress(ValueError):  # another thread has struck it out
+            proposals.remove(blocks)

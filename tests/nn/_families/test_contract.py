@@ -306,9 +306,7 @@ def test_a_layer_on_another_device_is_named(make):
     for mode in (True, False):
         layer.train(mode)
         for method in (layer, layer.encode):
-            with pytest.raises(
-                DeviceError, match=r"latents on cpu and \w+ on meta; give the"
-            ):
+            with pytest.raises(DeviceError, match=r"latents on cpu and \w+ on meta; give the"):
                 method(latents_of())
         with pytest.raises(DeviceError, match=r"got codes on cpu and \w+ on meta; give the"):
             layer.decode(codes)
