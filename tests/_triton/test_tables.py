@@ -5,11 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from certvq import bounds
 from certvq._triton import make_tables
 from certvq._triton._tables import SMALLEST_SQDIST
 from certvq.assign._sqdist import SMALLEST_PRODUCT
+from certvq.errors import DeviceMemoryError
 
 from ._on import DEVICE, fractions
 
@@ -70,3 +72,15 @@ def test_vectors_are_float32_only_where_that_is_exact(rng):
 def test_distances_are_mended_below_what_the_engine_mends():
     assert SMALLEST_SQDIST == SMALLEST_PRODUCT
     assert tables_of(np.eye(2)).constants[7] == SMALLEST_PRODUCT
+
+
+def test_no_memory_for_the_tables_is_named_with_what_is_needed(monkeypatch):
+    def refuse(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    vectors = np.random.default_rng(0).standard_normal((100, 5))
+    tables = make_tables(vectors, np.arange(100), DEVICE)
+    monkeypatch.setattr(torch, "tensor", refuse)
+    match = rf"needs {tables.nbytes()} free bytes .* 100 code vectors of dim 5; .*out of memory"
+    with pytest.raises(DeviceMemoryError, match=match):
+        make_tables(vectors, np.arange(100), DEVICE)

@@ -156,7 +156,7 @@ def test_memory_that_runs_out_elsewhere_is_named(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(_triton, "make_tables", refuse)
-    match = r"with 2 latents and 3 codes of dim 3; free some.*CUDA out of memory"
+    match = r"with 2 latents of 48 bytes and 3 codes of dim 3; free some.*CUDA out of memory"
     with pytest.raises(DeviceMemoryError, match=match):
         codes_of(np.eye(3)[:2], np.eye(3))
 

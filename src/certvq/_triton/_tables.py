@@ -14,6 +14,7 @@ import torch
 from certvq import bounds
 from certvq._triton._plan import Plan, plan
 from certvq._types import Float64Array, Int64Array
+from certvq.errors import DeviceMemoryError
 
 _PADDING: Final = 2.0**120
 """Offset of the zeros that fill up the last tiles: their scores are below any threshold."""
@@ -72,6 +73,9 @@ def make_tables(vectors: Float64Array, lowest: Int64Array, device: torch.device)
         lowest: int64 (U,), their indices in the codebook of the user.
         device: where the kernels run.
 
+    Raises:
+        DeviceMemoryError: the device has too little memory for them.
+
     Returns:
         The tables, or None where the bounds do not cover the codebook: more dims than
         `certvq.bounds.TENSOR_DIM`, or a spread beyond ``2**-400 .. 2**400``.
@@ -110,14 +114,22 @@ def make_tables(vectors: Float64Array, lowest: Int64Array, device: torch.device)
     with np.errstate(all="ignore"):
         single = vectors.astype(np.float32)
     exact = single if np.array_equal(single, vectors) else np.ascontiguousarray(vectors)
-    return Tables(
-        plan=shapes,
-        dim=dim,
-        distinct=distinct,
-        narrow=torch.from_numpy(narrow).to(device),
-        offsets=torch.from_numpy(offsets).to(device),
-        vectors=torch.tensor(exact, device=device),
-        lowest=torch.tensor(lowest, device=device),
-        centre=torch.from_numpy(centre).to(device),
-        constants=torch.tensor(constants, dtype=torch.float64, device=device),
-    )
+    try:
+        return Tables(
+            plan=shapes,
+            dim=dim,
+            distinct=distinct,
+            narrow=torch.from_numpy(narrow).to(device),
+            offsets=torch.from_numpy(offsets).to(device),
+            vectors=torch.tensor(exact, device=device),
+            lowest=torch.tensor(lowest, device=device),
+            centre=torch.from_numpy(centre).to(device),
+            constants=torch.tensor(constants, dtype=torch.float64, device=device),
+        )
+    except torch.OutOfMemoryError as error:
+        needed = sum(array.nbytes for array in (narrow, offsets, exact, lowest))
+        text = (
+            f"backend 'triton' needs {needed} free bytes of device memory for {distinct} code "
+            f"vectors of dim {dim}; free some, or assign tensors on the CPU ({error})"
+        )
+        raise DeviceMemoryError(text) from error

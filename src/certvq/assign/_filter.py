@@ -7,6 +7,8 @@ import filters.
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from certvq._types import Array, Float64Array, Int64Array
 from certvq.assign._exact import Pairs
 
@@ -26,6 +28,20 @@ class Filtered:
     open_rows: Int64Array
     latents: Float64Array
     pairs: Pairs
+
+
+def joined(first: Filtered, second: Filtered) -> Filtered:
+    """Return what a filter says of a block, of whose halves it spoke one after the other."""
+    rows, opened = len(first.codes), len(first.open_rows)
+    return Filtered(
+        np.concatenate([first.codes, second.codes]),
+        np.concatenate([first.open_rows, second.open_rows + rows]),
+        np.concatenate([first.latents, second.latents]),
+        Pairs(
+            np.concatenate([first.pairs.rows, second.pairs.rows + opened]),
+            np.concatenate([first.pairs.codes, second.pairs.codes]),
+        ),
+    )
 
 
 class Filter(Protocol):

@@ -13,11 +13,13 @@ from certvq import bounds
 from certvq._types import Int64Array
 from certvq.assign._arrays import to_host
 from certvq.assign._exact import Pairs
-from certvq.assign._filter import Filtered
+from certvq.assign._filter import Filtered, joined
 from certvq.assign._filter_numpy import numpy_filter
 from certvq.assign._prepare import Prepared
+from certvq.errors import DeviceMemoryError
 
 _BLOCK_SCORES = {"cpu": 1 << 20, "cuda": 1 << 25}
+_FEWEST_ROWS = 32
 
 
 class TorchFilter:
@@ -28,15 +30,38 @@ class TorchFilter:
     def __init__(self, prepared: Prepared, exponent: int, device: torch.device) -> None:
         self._host = numpy_filter(prepared, exponent)
         self._device = device
-        self._augmented = torch.from_numpy(self._host.augmented).to(device)
+        augmented = torch.from_numpy(self._host.augmented)
+        try:
+            self._augmented = augmented.to(device)
+        except torch.OutOfMemoryError as error:
+            raise _too_large(augmented.nbytes, "the codebook", str(error)) from error
 
     def block_rows(self) -> int:
         """Return how many latents a block should have."""
         scores = _BLOCK_SCORES.get(self._device.type, 1 << 20)
-        return min(1 << 16, max(32, scores // max(self._augmented.shape)))
+        return min(1 << 16, max(_FEWEST_ROWS, scores // max(self._augmented.shape)))
 
     def run(self, latents: torch.Tensor, besides: Int64Array | None = None) -> Filtered:
-        """Decide the rows of a block that lead by more than twice the radius."""
+        """Decide the rows of a block that lead by more than twice the radius.
+
+        Raises:
+            DeviceMemoryError: there is no room for the scores of `_FEWEST_ROWS` latents either.
+        """
+        try:
+            return self._run(latents, besides)
+        except torch.OutOfMemoryError as error:
+            if len(latents) <= _FEWEST_ROWS:
+                needed = 8 * len(latents) * int(self._augmented.shape[1])
+                text = f"the scores of {len(latents)} latents"
+                raise _too_large(needed, text, str(error)) from error
+        middle = len(latents) // 2
+        parts = (slice(0, middle), slice(middle, None))
+        halves = [
+            self.run(latents[part], None if besides is None else besides[part]) for part in parts
+        ]
+        return joined(*halves)
+
+    def _run(self, latents: torch.Tensor, besides: Int64Array | None) -> Filtered:
         host = to_host(latents)
         augmented, radius = self._host.augment(host)
         scores = torch.from_numpy(augmented).to(self._device) @ self._augmented
@@ -56,6 +81,13 @@ class TorchFilter:
         if besides is not None:
             pairs = pairs.keep(pairs.codes != besides[rows][pairs.rows])
         return Filtered(codes.cpu().numpy(), rows, host[rows].astype(np.float64), pairs)
+
+
+def _too_large(needed: int, what: str, reason: str) -> DeviceMemoryError:
+    return DeviceMemoryError(
+        f"backend 'torch' needs at least {needed} free bytes of device memory for {what}; free "
+        f"some, or assign tensors on the CPU ({reason})"
+    )
 
 
 def torch_filter(prepared: Prepared, exponent: int, device: torch.device) -> TorchFilter:

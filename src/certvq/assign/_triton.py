@@ -69,9 +69,9 @@ def triton_codes(latents: Array, prepared: Prepared) -> Decided:
             decided = _decide(_tensor(latents).to(device), prepared)
     except torch.OutOfMemoryError as error:
         text = (
-            f"backend 'triton' ran out of device memory with {latents.shape[0]} latents and "
-            f"{prepared.codebook_size} codes of dim {prepared.dim}; free some, or assign fewer "
-            f"latents at a time ({error})"
+            f"backend 'triton' ran out of device memory with {latents.shape[0]} latents of "
+            f"{latents.nbytes} bytes and {prepared.codebook_size} codes of dim {prepared.dim}; "
+            f"free some, or assign fewer latents at a time ({error})"
         )
         raise DeviceMemoryError(text) from error
     if not is_torch(latents):
