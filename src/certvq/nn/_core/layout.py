@@ -73,9 +73,8 @@ class Layout:
 
     def grid(self, latents: torch.Tensor) -> tuple[int, ...]:
         """Return the shape of the codes: the latents' shape without the feature axis."""
-        shape = list(latents.shape)
-        del shape[self.feature_axis]
-        return tuple(shape)
+        shape = tuple(latents.shape)
+        return (*shape[: self.feature_axis], *shape[self.feature_axis + 1 :])
 
     def restore(self, tokens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         """Undo `tokens`.

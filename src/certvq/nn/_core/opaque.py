@@ -122,7 +122,11 @@ def _(tokens: torch.Tensor, handle: int) -> torch.Tensor:
     return tokens.new_empty(())
 
 
-@torch.library.custom_op("certvq::learn", mutates_args=("state",))
+@torch.library.custom_op(
+    "certvq::learn",
+    mutates_args=("state",),
+    schema="(Tensor tokens, Tensor(a1!)[] state, SymInt handle) -> ()",  # torch 2.6 infers none
+)
 def _learn(tokens: torch.Tensor, state: list[torch.Tensor], handle: int) -> None:
     """Let a module learn; `state` is its own, or the copy of it that a compiler works on."""
     module = _modules[handle]
@@ -131,7 +135,11 @@ def _learn(tokens: torch.Tensor, state: list[torch.Tensor], handle: int) -> None
     _hand_over(module, state)
 
 
-@torch.library.custom_op("certvq::observe", mutates_args=("state",))
+@torch.library.custom_op(
+    "certvq::observe",
+    mutates_args=("state",),
+    schema="(Tensor tokens, Tensor codes, Tensor(a2!)[] state, SymInt handle) -> ()",
+)
 def _observe(
     tokens: torch.Tensor, codes: torch.Tensor, state: list[torch.Tensor], handle: int
 ) -> None:

@@ -6,7 +6,7 @@ Must not know of any family.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -29,10 +29,9 @@ class _Running(threading.local):
 _running = _Running()
 
 
-@contextmanager
 def all_or_nothing(
     module: nn.Module, tokens: torch.Tensor, *, learns: bool | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Put a module back as it was if the body raises anything, Ctrl-C included.
 
     What a later level of a residual quantizer is given depends on what earlier levels have learned,
@@ -57,8 +56,12 @@ def all_or_nothing(
         or id(module) in _running.modules
         or not holds_numbers(tokens)
     ):
-        yield
-        return
+        return nullcontext()  # which compilers know, also that of torch 2.6
+    return _putting_back(module, tokens)
+
+
+@contextmanager
+def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
     parts = list(module.modules())
     # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
     undo = [] if transforming() else [*_tensors(parts)]

@@ -217,7 +217,10 @@ def _join_bits(positive: torch.Tensor) -> torch.Tensor:
     rows = positive.T.contiguous().view(torch.int8)
     codes = rows[-1].long()
     for place, row in enumerate(reversed(rows[:-1].unbind()), start=1):
-        codes.add_(row, alpha=1 << place)
+        if torch.compiler.is_compiling():  # torch 2.6 compiles `alpha` in the type of `row`
+            codes = codes + row.to(torch.int64) * (1 << place)
+        else:
+            codes.add_(row, alpha=1 << place)
     return codes
 
 

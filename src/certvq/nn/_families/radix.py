@@ -65,7 +65,10 @@ def join_digits(digits: torch.Tensor, levels: tuple[int, ...]) -> torch.Tensor:
     """
     codes = digits[0].to(torch.int64, copy=True)
     for row, place in zip(digits[1:], place_values(levels)[1:], strict=True):
-        codes.add_(row, alpha=place)
+        if torch.compiler.is_compiling():  # torch 2.6 compiles `alpha` in the type of `row`
+            codes = codes + row.to(torch.int64) * place
+        else:
+            codes.add_(row, alpha=place)
     return codes
 
 

@@ -38,6 +38,9 @@ _CLUSTER, _REVIVE, _STRAIGHT = KMeans(), Revive(), StraightThrough()
 _SAFE = 2.0**40
 """Up to here the sums of squares of 2^40 numbers are finite in float32."""
 
+_WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
+"""What `metrics` calls the rows that were decided by each means."""
+
 
 @checked
 class VectorQuantize(RankedCodebook):
@@ -252,8 +255,6 @@ class VectorQuantize(RankedCodebook):
 def _count_ways(decided_by: torch.Tensor) -> dict[str, torch.Tensor]:
     """Count the rows decided by each means; some cannot follow `torch.bincount`."""
     if torch.compiler.is_compiling() or transforming():
-        counts = {way: torch.eq(decided_by, int(way)).sum() for way in DecidedBy}
-    else:
-        tally = torch.bincount(decided_by, minlength=len(DecidedBy) + 1)
-        counts = {way: tally[way] for way in DecidedBy}
-    return {f"{way.name.lower()}_rows": count for way, count in counts.items()}
+        return {name: torch.eq(decided_by, way).sum() for name, way in _WAYS}
+    tally = torch.bincount(decided_by, minlength=len(_WAYS) + 1)
+    return {name: tally[way] for name, way in _WAYS}
