@@ -60,7 +60,7 @@ def test_noise_radius_and_flips_by_hand():
     first, second = search([0.1, 0.4, 1.45, 2.0, 2.5]), search([0.2, 0.6, 1.4, 2.0, 2.5])
     tokens = compare(first, second, "q")
     assert np.abs(tokens.noise - [0.1, 0.2, 0.05, 0.0, 0.0]).max() < 1e-14
-    assert np.abs(tokens.radius - [0.4, 0.1, 0.05, 0.5, 0.0]).max() < 1e-14
+    assert np.abs(tokens.radius - [0.4, 0.1, 0.05, 0.5, 0.0]).max() < 1e-13
     assert tokens.could_flip[[0, 1, 3, 4]].tolist() == [False, True, False, False]
     assert tokens.flipped.tolist() == [False, True, False, False, False]
     assert not tokens.inexact.any()

@@ -46,7 +46,8 @@ def stability_report(
             - ``"precision"``: a copy of the model in float64 runs on the batch in float64.
             - ``"bfloat16"``: the model runs under bfloat16 autocast.
             - ``"batch"``: each sample, an entry of the batch's first axis, runs alone.
-            - a module: it runs in the model's place, for example a copy on another device.
+            - a module: it runs in the model's place, for example a copy on another device, where
+              the tensors of the batch are moved to.
             - a function: ``perturbation(model, batch)`` runs the model in some other way; it may
               do so in pieces, each of which runs the whole model.
             - a number: there is no second run, and each latent may move by that Euclidean distance,
