@@ -141,8 +141,8 @@ class Residual(Quantizer):
         """
         founds = self.descend(tokens, depth, beam=self.beam)
         codes = torch.stack([found.codes for found in founds], dim=1)
-        if depth < len(self.levels):
-            shape = len(tokens), len(self.levels) - depth, *self.code_shape[1:]
+        if depth < len(self.quantizers):
+            shape = len(tokens), len(self.quantizers) - depth, *self.code_shape[1:]
             codes = torch.cat([codes, codes.new_full(shape, PADDING)], dim=1)
         vectors = self._sum(tokens, [found.vectors for found in founds], codes)
         figures = {
