@@ -27,3 +27,8 @@ def test_the_same_bits_and_gradients(operation, rows, features, seeded, same_bit
 def test_rows_that_do_not_lie_one_after_the_other(seeded, same_bits):
     rows, numbers = torch.randn(3, 2048, generator=seeded()).T, torch.randn(3, generator=seeded(1))
     assert same_bits(by_feature(torch.mul, rows, numbers), rows * numbers)
+
+
+def test_rows_of_more_axes_are_broadcast():
+    rows, numbers = torch.arange(24.0).reshape(2, 4, 3), torch.tensor([1.0, 2.0, 4.0])
+    assert torch.equal(by_feature(torch.mul, rows, numbers), rows * numbers)

@@ -76,7 +76,15 @@ def test_what_wants_no_gradient_gets_none(made):
         total(found, torch.ones(latents.shape)).backward()
     assert latents.grad is not None
     assert numbers.grad is not None
-    assert not choose(latents.detach(), numbers.detach(), places).vectors.requires_grad
+    for by_latents in (True, False):
+        for by_numbers in (True, False):
+            found = choose(
+                latents if by_latents else latents.detach(),
+                numbers if by_numbers else numbers.detach(),
+                places,
+            )
+            wanted = [by_latents, by_latents, by_numbers]
+            assert [one.requires_grad for one in found] == wanted
 
 
 def test_sums_beyond_the_greatest_number_and_empty_batches(made):

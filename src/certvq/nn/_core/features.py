@@ -29,7 +29,7 @@ def by_feature(
 
     Args:
         operation: works entry by entry, and does not change its arguments.
-        rows: (N, D).
+        rows: (N, D), or (..., D).
         numbers: (D,).
 
     Guarantee: the same numbers as without this function, bit for bit, and the same gradients.
@@ -38,10 +38,10 @@ def by_feature(
         >>> by_feature(torch.mul, torch.ones(2, 3), torch.arange(3.0)).tolist()
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
-    count, features = rows.shape
-    if count < _WORTH_IT or count % _COPIES or not 0 < features < _MANY:
+    if rows.ndim != 2 or len(rows) < _WORTH_IT or len(rows) % _COPIES:
         return operation(rows, numbers)
-    if not holds_numbers(rows) or not rows.is_contiguous():
+    features = rows.shape[1]
+    if not 0 < features < _MANY or not holds_numbers(rows) or not rows.is_contiguous():
         return operation(rows, numbers)
     longer = rows.reshape(-1, _COPIES * features)
     return operation(longer, numbers.repeat(_COPIES)).reshape(rows.shape)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.eager import beyond_backward, transforming
+from certvq.nn._core.eager import transforming
+from certvq.nn._core.functions import applied
 
 
 def saturated(loss: torch.Tensor) -> torch.Tensor:
@@ -66,8 +67,7 @@ def known_mean_square(
         >>> left.grad
         tensor([[0., 2.]])
     """
-    function = _KnownMeanSquareBothWays if beyond_backward() else _KnownMeanSquare
-    result: torch.Tensor = function.apply(left, right, sqdist)
+    result: torch.Tensor = applied(_KnownMeanSquare, _KnownMeanSquareBothWays, left, right, sqdist)
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.functions import applied
 from certvq.nn._core.options import checked
 
 
@@ -87,6 +87,5 @@ def partly_detached(vectors: torch.Tensor, share: float) -> torch.Tensor:
         return vectors.detach()
     if share == 1.0:
         return vectors
-    function = _ShareBothWays if beyond_backward() else _Share
-    shared: torch.Tensor = function.apply(vectors, share)
+    shared: torch.Tensor = applied(_Share, _ShareBothWays, vectors, share)
     return shared

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.functions import applied
 
 
 class _Exchange(torch.autograd.Function):
@@ -67,6 +67,5 @@ def exchange(source: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         >>> result.tolist(), source.grad.tolist()
         ([0.0, 1.0], [2.0, 2.0])
     """
-    function = _ExchangeBothWays if beyond_backward() else _Exchange
-    result: torch.Tensor = function.apply(source, value)
+    result: torch.Tensor = applied(_Exchange, _ExchangeBothWays, source, value)
     return result

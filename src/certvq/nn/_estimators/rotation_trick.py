@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.eager import beyond_backward, transforming
+from certvq.nn._core.eager import transforming
+from certvq.nn._core.functions import applied
 from certvq.nn._estimators.estimator import Estimator
 
 _OPPOSITE = 1e-6
@@ -48,8 +49,9 @@ class RotationTrick(Estimator):
     ) -> torch.Tensor:
         """Return the code vectors; see `Estimator.estimate`."""
         del generator
-        function = _RotationBothWays if beyond_backward() else _Rotation
-        result: torch.Tensor = function.apply(latents, codebook.detach(), codes)
+        result: torch.Tensor = applied(
+            _Rotation, _RotationBothWays, latents, codebook.detach(), codes
+        )
         return result
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.functions import applied
 from certvq.nn._estimators.estimator import Estimator
 
 
@@ -81,8 +81,9 @@ def straight_through(
         Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic
         Neurons", 2013; van den Oord, Vinyals, Kavukcuoglu, 2017, section 3.2.
     """
-    function = _StraightThroughBothWays if beyond_backward() else _StraightThrough
-    result: torch.Tensor = function.apply(latents, codebook.detach(), codes)
+    result: torch.Tensor = applied(
+        _StraightThrough, _StraightThroughBothWays, latents, codebook.detach(), codes
+    )
     return result
 
 

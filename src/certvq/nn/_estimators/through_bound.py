@@ -5,12 +5,13 @@ know how a point is found.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from certvq.nn._core.eager import beyond_backward
 from certvq.nn._core.features import by_feature
+from certvq.nn._core.functions import applied
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,8 @@ def through_bound(latents: torch.Tensor, vectors: torch.Tensor, bound: Bound) ->
         >>> latents.grad
         tensor([[1., 0.]])
     """
-    result: torch.Tensor
     if beyond_backward():
         parts = bound.gain, bound.shift, bound.bias, bound.hard
-        result = _ThroughParts.apply(latents, vectors, *parts)
-    else:
-        result = _ThroughBound.apply(latents, vectors, bound)
-    return result
+        result: torch.Tensor = _ThroughParts.apply(latents, vectors, *parts)
+        return result
+    return cast("torch.Tensor", applied(_ThroughBound, None, latents, vectors, bound))

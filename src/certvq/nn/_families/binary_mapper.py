@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
-from certvq.nn._core.eager import beyond_backward, transforming
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.functions import applied
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
@@ -228,8 +229,7 @@ def one_hot(logits: torch.Tensor, codes: torch.Tensor, kind: torch.dtype) -> tor
     Returns:
         (N, 2^H), exactly 0 and 1.
     """
-    function = _OneHotBothWays if beyond_backward() else _OneHot
-    result: torch.Tensor = function.apply(logits, codes, kind)
+    result: torch.Tensor = applied(_OneHot, _OneHotBothWays, logits, codes, kind)
     return result
 
 

@@ -86,7 +86,13 @@ class _Choose(torch.autograd.Function):
         ctx.save_for_backward(latents, numbers, places)
         ctx.difference = difference
         ctx.set_materialize_grads(False)
-        return vectors, mean, mean.clone()
+        taught = mean.clone()
+        by_latents, by_numbers = ctx.needs_input_grad[:2]
+        if not by_latents:
+            ctx.mark_non_differentiable(vectors, mean)
+        if not by_numbers:
+            ctx.mark_non_differentiable(taught)
+        return vectors, mean, taught
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
