@@ -7,7 +7,7 @@ import torch
 
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.nn import FSQ, LFQ, Gradient, ResidualVQ, VectorQuantize
+from certvq.nn import FSQ, LFQ, Gradient, Project, ResidualVQ, SimVQ, VectorQuantize
 
 DIM = 8
 
@@ -30,6 +30,8 @@ FAMILIES = {
     "residual": lambda: ResidualVQ(DIM, 32, num_quantizers=3, generator=seeded()),
     "fsq": lambda: FSQ([5] * DIM),
     "lfq": lambda: LFQ(DIM),
+    "sim": lambda: SimVQ(DIM, 32, generator=seeded()),
+    "project": lambda: Project(VectorQuantize(3, 32, generator=seeded()), DIM),
 }
 
 

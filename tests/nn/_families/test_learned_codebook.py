@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from certvq.nn import EMA, Affine, Gradient, KMeans, Online, Revive, Uniform
-from certvq.nn._families.learned_codebook import LearnedCodebook, nearest_codes
+from certvq.nn._families.learned_codebook import LearnedCodebook
+from certvq.nn._families.search import search
 
 SGD = functools.partial(torch.optim.SGD, lr=0.5)
 
@@ -86,7 +87,7 @@ def test_an_immediate_step_uses_the_nearest_codes_of_its_own_batch(seeded):
     layer = learner(seeded, update=Online(SGD, immediate=True))
     first = layer.codebook.clone()
     layer.learn_now(TOKENS)
-    codes = nearest_codes(TOKENS, first).codes
+    codes = search(TOKENS, first).codes
     slope = torch.zeros(3, 2).index_add(0, codes, 2.0 * (first[codes] - TOKENS)) / TOKENS.numel()
     torch.testing.assert_close(layer.codebook, first - 0.5 * slope)
 
@@ -138,10 +139,3 @@ def test_statistics_are_kept_where_the_codebook_is_stored(seeded):
     assert not torch.allclose(stored, TOKENS)
     torch.testing.assert_close(layer.statistics.pending_sums[0], stored[:2].sum(0))
     torch.testing.assert_close(layer.code_vectors(), layer.affine(layer.codebook))
-
-
-def test_nearest_codes_break_ties_by_the_lowest(seeded):
-    book = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
-    found = nearest_codes(torch.tensor([[0.0, 3.0], [2.0, 0.0]]).requires_grad_(), book)
-    assert found.codes.tolist() == [0, 0]
-    assert found.sqdist.tolist() == [10.0, 1.0]

@@ -24,3 +24,19 @@ def test_decisions_count_every_row(seeded):
     figures = decisions(search(tokens, torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 9.0]])))
     assert set(figures) == {"filter_rows", "refined_rows", "exact_rows"}
     assert sum(map(int, figures.values())) == 23
+
+
+def test_ties_go_to_the_lowest_code():
+    book = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
+    found = search(torch.tensor([[0.0, 3.0], [2.0, 0.0]]).requires_grad_(), book)
+    assert found.codes.tolist() == [0, 0]
+    assert found.sqdist.tolist() == [10.0, 1.0]
+
+
+def test_the_same_counts_under_torch_func():
+    tokens, book = torch.randn(4, 20, 2), torch.randn(9, 2)
+
+    def counts(part):
+        return torch.stack(list(decisions(search(part, book)).values()))
+
+    assert torch.equal(torch.vmap(counts)(tokens), torch.stack([counts(part) for part in tokens]))

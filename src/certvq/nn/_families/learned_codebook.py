@@ -10,7 +10,6 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from certvq.assign import Assignment
 from certvq.nn._codebook.affine import AffineMap
 from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
@@ -22,10 +21,10 @@ from certvq.nn._codebook.uniform import Uniform, uniform_codebook
 from certvq.nn._core.distributed import copy_from_first, is_first
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.opaque import learn
-from certvq.nn._core.operators import assign_operator
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._core.unit import unit_rows
+from certvq.nn._families.search import search
 
 Update: TypeAlias = EMA | Gradient | Online
 Start: TypeAlias = KMeans | Uniform
@@ -137,7 +136,7 @@ class LearnedCodebook(Quantizer):
             pick = (lambda: latents) if candidates is None else lambda: self._points(candidates())
             self._replace_dead_codes(pick, self.revive)
         if isinstance(self.update, Online) and self.update.immediate:
-            codes = nearest_codes(latents, self.code_vectors().detach()).codes
+            codes = search(latents, self.code_vectors()).codes
             self._step(lambda vectors: batch_slope(vectors, latents, codes))
 
     @torch.no_grad()
@@ -235,8 +234,3 @@ class LearnedCodebook(Quantizer):
 
     def _decay(self) -> float:
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
-
-
-def nearest_codes(latents: torch.Tensor, vectors: torch.Tensor) -> Assignment:
-    """Find the nearest codes of latents (N, D), under a compiler as one operator."""
-    return Assignment(*assign_operator(latents.detach(), vectors))

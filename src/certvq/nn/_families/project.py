@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.batch import finite_error
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.codes import Sizes
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -112,10 +112,8 @@ class Project(Quantizer):
             return self.quantizer.token_error(self._inside(tokens))
 
     def _inside(self, tokens: torch.Tensor) -> torch.Tensor:
-        error = finite_error(tokens.detach(), "latents")  # before the map hides where it is
-        if error is not None:
-            raise error
-        mapped = _linear(tokens, self.project_in)
+        known = require_finite_latents(tokens)  # before the map hides where NaN is
+        mapped = _linear(known, self.project_in)
         if self.norm is None:
             return mapped
         weight, bias = self.norm.weight.to(mapped.dtype), self.norm.bias.to(mapped.dtype)

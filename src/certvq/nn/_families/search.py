@@ -7,7 +7,11 @@ know where the code vectors come from.
 import torch
 
 from certvq.assign import Assignment, DecidedBy
+from certvq.nn._core.eager import transforming
 from certvq.nn._core.operators import assign_operator
+
+_WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
+"""What `metrics` calls the rows that were decided by each means."""
 
 
 def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
@@ -27,4 +31,8 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
     """Return how many codes the filter, the refinement and exact arithmetic decided."""
-    return {f"{way.name.lower()}_rows": (assignment.decided_by == way).sum() for way in DecidedBy}
+    decided_by = assignment.decided_by
+    if torch.compiler.is_compiling() or transforming():  # these cannot follow `torch.bincount`
+        return {name: torch.eq(decided_by, way).sum() for name, way in _WAYS}
+    tally = torch.bincount(decided_by, minlength=len(_WAYS) + 1)
+    return {name: tally[way] for name, way in _WAYS}

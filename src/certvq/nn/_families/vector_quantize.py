@@ -9,7 +9,6 @@ import math
 import torch
 from torch.nn import functional
 
-from certvq.assign import DecidedBy
 from certvq.errors import NonFiniteError
 from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
@@ -17,7 +16,6 @@ from certvq.nn._codebook.kmeans import KMeans
 from certvq.nn._codebook.online import Online
 from certvq.nn._codebook.revive import Revive
 from certvq.nn._core.batch import check_batch, finite_error
-from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.opaque import observe
@@ -25,8 +23,9 @@ from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
-from certvq.nn._families.learned_codebook import Start, Update, nearest_codes
+from certvq.nn._families.learned_codebook import Start, Update
 from certvq.nn._families.ranked_codebook import RankedCodebook
+from certvq.nn._families.search import decisions, search
 from certvq.nn._families.vector_options import require_agreement, require_options
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 
@@ -37,9 +36,6 @@ _CLUSTER, _REVIVE, _STRAIGHT = KMeans(), Revive(), StraightThrough()
 
 _SAFE = 2.0**40
 """Up to here the sums of squares of 2^40 numbers are finite in float32."""
-
-_WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
-"""What `metrics` calls the rows that were decided by each means."""
 
 
 @checked
@@ -171,18 +167,16 @@ class VectorQuantize(RankedCodebook):
         if chosen is None and self.training:
             chosen = self.estimator.choose(latents, fixed, self.generator)
         if chosen is None:
-            found = nearest_codes(latents, fixed)
+            found = search(latents, fixed)
             chosen, sqdist = found.codes, found.sqdist
-            figures = _count_ways(found.decided_by)
+            figures = decisions(found)
         if self.training:
             observe(self, latents, chosen)
         return self._found(points, vectors, chosen, sqdist, figures)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes; see `Quantizer`."""
-        codes: torch.Tensor = nearest_codes(
-            self._points(tokens), self.code_vectors().detach()
-        ).codes
+        codes: torch.Tensor = search(self._points(tokens), self.code_vectors()).codes
         return codes
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
@@ -250,11 +244,3 @@ class VectorQuantize(RankedCodebook):
                 loss = loss + regularizer.weight * penalty
                 figures[f"{regularizer.name}_loss"] = penalty.detach()
         return Found(vectors, codes, loss, figures)
-
-
-def _count_ways(decided_by: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Count the rows decided by each means; some cannot follow `torch.bincount`."""
-    if torch.compiler.is_compiling() or transforming():
-        return {name: torch.eq(decided_by, way).sum() for name, way in _WAYS}
-    tally = torch.bincount(decided_by, minlength=len(_WAYS) + 1)
-    return {name: tally[way] for name, way in _WAYS}
