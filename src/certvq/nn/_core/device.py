@@ -32,7 +32,10 @@ and Linear on meta; give the layer numbers with .to_empty and load_state_dict
     """
     if torch.compiler.is_compiling():
         return
-    own = next(itertools.chain(module.parameters(), module.buffers()), None)
+    direct = itertools.chain(module._parameters.values(), module._buffers.values())  # noqa: SLF001 (cheap to look at)
+    own = next((tensor for tensor in direct if tensor is not None), None)
+    if own is None:
+        own = next(itertools.chain(module.parameters(), module.buffers()), None)
     if own is None or own.device == given.device:
         return
     remedy = (

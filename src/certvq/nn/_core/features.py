@@ -28,7 +28,7 @@ def by_feature(
     """Return ``operation(rows, numbers)``.
 
     Args:
-        operation: works entry by entry, and does not change its arguments.
+        operation: works entry by entry; it may write to `rows` and return them.
         rows: (N, D), or (..., D).
         numbers: (D,).
 

@@ -49,17 +49,20 @@ class Bound:
         exp(2 |x|))``, which takes a fraction of the time of tanh and does not cancel.
         """
         wide = torch.promote_types(latents.dtype, torch.float32)
-        moved, result = self._moved(latents), moves.to(wide)
+        moved, moves = self._moved(latents), moves.to(wide)
         if self.hard:
-            result = result * ((moved >= -1.0) & (moved <= 1.0))
-        else:
-            result = torch.ops.aten.sigmoid_backward(result, torch.sigmoid(-2 * moved.abs()))
-        factor = 1 if self.hard else 4
-        if self.gain is not None:
-            result = by_feature(torch.mul, result, factor * self.gain.to(wide))
-        elif factor != 1:
-            result = factor * result
-        return result
+            slope = moves * ((moved >= -1.0) & (moved <= 1.0))
+            return slope if self.gain is None else by_feature(torch.mul, slope, self.gain.to(wide))
+        followed = torch.is_grad_enabled() or beyond_backward() or torch.compiler.is_compiling()
+        if followed:
+            slope = torch.ops.aten.sigmoid_backward(moves, torch.sigmoid(-2 * moved.abs()))
+        else:  # the same in one piece of memory: new pieces cost more than the arithmetic
+            slope = moved.abs().mul_(-2).sigmoid_()
+            torch.ops.aten.sigmoid_backward.grad_input(moves, slope, grad_input=slope)
+        if self.gain is None:
+            return 4 * slope if followed else slope.mul_(4)
+        times = torch.mul if followed else torch.Tensor.mul_
+        return by_feature(times, slope, 4 * self.gain.to(wide))
 
     def _moved(self, latents: torch.Tensor) -> torch.Tensor:
         wide = latents.to(torch.promote_types(latents.dtype, torch.float32))
