@@ -120,3 +120,26 @@ def test_the_exit_status_tells_a_worse_family(quality, tmp_path, capsys):
         one["psnr"] = 12.0
     quality.save(out, cells)
     assert quality.main(arguments) == 0
+
+
+@pytest.mark.parametrize("name", ["LFQ", "LFQ, spherical", "FSP"])
+def test_these_train_by_the_gradients_of_the_original(quality, name):
+    """But for rounding, and for the 1e-5 at which the original's LFQ ends its logarithms.
+
+    What its table says of them is then the noise of seeds, and that of `FSP`'s own draws.
+    """
+    pair = quality.pairs(quality.SMALL)[name]
+    layers = pair.ours("b n d", torch.Generator().manual_seed(0)), pair.adapted()
+    latents = 0.7 * torch.randn(2, 2000, pair.dim, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
+    losses, slopes, through = [], [], []
+    for layer in layers:
+        given = latents.clone().requires_grad_()
+        vectors, _, loss = layer.train()(given)
+        losses.append(loss.detach())
+        slopes += torch.autograd.grad(loss, given, retain_graph=True)
+        through += torch.autograd.grad((vectors * weights).sum(), given)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=0)
+    largest = float(slopes[1].abs().max())
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=2e-3 * largest)
+    torch.testing.assert_close(through[0], through[1], rtol=1e-5, atol=1e-5)
