@@ -32,7 +32,8 @@ def by_feature(
         rows: (N, D), or (..., D).
         numbers: (D,).
 
-    Guarantee: the same numbers as without this function, bit for bit, and the same gradients.
+    Guarantee: the same numbers as without this function, bit for bit, and the same gradients; those
+    of `numbers` but for the order of additions.
 
     Example:
         >>> by_feature(torch.mul, torch.ones(2, 3), torch.arange(3.0)).tolist()

@@ -42,7 +42,7 @@ def choose(latents: torch.Tensor, numbers: torch.Tensor, places: torch.Tensor) -
         places: int64 (N, D) in ``range(M)``, not checked here.
 
     Guarantee: `vectors` are the numbers of the list, bit for bit. The gradient of the list is
-    summed in float64, in the order of the rows.
+    summed in float64 where neither a compiler nor `torch.func` follows.
     Cost: a few passes over the latents, whose number torch's threads pay for: in a batch that they
     share, waiting for each other costs more than the arithmetic.
 
