@@ -12,7 +12,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.eager import wants_derivative
+from certvq.nn._core.eager import transforming, wants_derivative
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
@@ -214,7 +214,9 @@ class LFQ(Quantizer):
 
 def _join_bits(positive: torch.Tensor) -> torch.Tensor:
     """Read rows of signs (N, D) as binary numbers, the first feature as the highest bit."""
-    rows = positive.T.contiguous().view(torch.int8)
+    rows = positive.T.contiguous()
+    # torch 2.6 has no view of another type under `torch.func.vmap`.
+    rows = rows.to(torch.int8) if transforming() else rows.view(torch.int8)
     codes = rows[-1].long()
     for place, row in enumerate(reversed(rows[:-1].unbind()), start=1):
         if torch.compiler.is_compiling():  # torch 2.6 compiles `alpha` in the type of `row`
