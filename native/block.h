@@ -17,7 +17,7 @@ class Block {
   /// Rows that fit: a multiple of kTileRows.
   static std::int64_t most_rows(const Packed &packed);
 
-  /// Read `count` rows from the `first`; refuses what is not finite or beyond 2^400.
+  /// Read `count` rows from the `first`; refuses what is not finite or 2^400 from the centre.
   Refusal read(const Matrix &latents, std::int64_t first, std::int64_t count);
 
   /// Read the rows of these numbers.

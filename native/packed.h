@@ -43,7 +43,7 @@ class Aligned {
 enum class Refusal : std::uint8_t {
   kNone,
   kNotFinite,  // NaN or infinity
-  kExtreme,    // numbers beyond 2^399, or code vectors that differ by less than 2^-400
+  kExtreme,    // codes 2^399 and latents 2^400 from the centre, or codes within 2^-400 of it
   kStopped,    // a signal arrived
 };
 

@@ -217,6 +217,27 @@ def test_extreme_scales_are_answered_by_it_or_by_numpy(isa, scale, rng):
     same_as_numpy(latents, rng.standard_normal((20, 3)))
 
 
+@pytest.mark.parametrize(
+    ("length", "apart", "usable"),
+    [
+        (2.0**397.9, 2.0**397, True),
+        (0.0, 2.0**-399, True),
+        (2.0**399.1, 1.0, False),
+        (0.0, 2.0**-402, False),
+        (0.0, 0.0, True),
+        (1.0, 2.0**398.9, True),
+        (1.0, 2.0**400.1, False),
+    ],
+)
+def test_lengths_at_the_ends_of_its_range(isa, length, apart, usable):
+    """Not numbers but lengths bound it: 5 numbers of 2^399 are longer than 2^400."""
+    codebook = np.full((2, 5), length / 5**0.5)
+    codebook[1, 0] += apart
+    assert certvq.prepare(codebook).packed().usable == usable
+    same_as_numpy(codebook[::-1].copy(), codebook)
+    same_as_numpy(np.zeros((1, 5)), codebook)
+
+
 def test_number_that_is_not_finite_is_named(isa, rng):
     latents, codebook = rng.standard_normal((300, 4)), rng.standard_normal((30, 4))
     for bad in (np.nan, np.inf, -np.inf):

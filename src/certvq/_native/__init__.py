@@ -73,7 +73,8 @@ def pack(codebook: np.ndarray, number: str) -> "Packed":
         number: name of the type that the entries stand for.
 
     Returns:
-        The packed codebook; not ``usable`` where numbers are not finite or beyond 2**399.
+        The packed codebook; ``usable`` where vectors are finite, shorter than 2**398 and equal, or
+        two of them 2**-399 or more apart, and D is at most 2**20.
 
     Raises:
         ValueError: too many codes, or `forced_isa` is unknown or not supported here.
@@ -96,8 +97,8 @@ def assign(
         threads: at least 1.
 
     Returns:
-        Codes, ways of decision and squared distances, each (N,), or None where numbers are not
-        finite or beyond 2**400: nothing was decided then.
+        Codes, ways of decision and squared distances, each (N,), or None, and nothing was decided:
+        never where latents are finite and shorter than 2**399.
 
     Raises:
         KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
@@ -126,7 +127,7 @@ def stability(
         threads: at least 1.
 
     Returns:
-        Radii (N,), or None where numbers are not finite or beyond 2**400.
+        Radii (N,), or None: never where latents are finite and shorter than 2**399.
 
     Raises:
         KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
@@ -151,7 +152,7 @@ def second(
 
     Returns:
         Codes (N,), each the lowest with its vector, -1 where there is one distinct vector only; or
-        None where numbers are not finite or beyond 2**400.
+        None: never where latents are finite and shorter than 2**399.
 
     Raises:
         KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.

@@ -1,7 +1,8 @@
 """The compiled backend: a fixed-point filter with a rigorous radius, then exact integers.
 
-In: validated latents and a prepared codebook. Out: `Decided`, with squared distances. Numbers that
-the kernel does not take (beyond 2**400) go to the NumPy backend. Must not import torch.
+In: validated latents and a prepared codebook. Out: `Decided`, with squared distances. Vectors that
+the kernel does not take (of length 2**398 and more) go to the NumPy backend. Must not import
+torch.
 """
 
 import numpy as np

@@ -44,7 +44,8 @@ def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
     Guarantee: ``isNearestCode_of_small_perturbation``.
     Ties: an exact tie with any other code gives 0, and so does a code that has a lower equal.
     Cost: with the compiled kernel one pass of O(N K D), 1.2 to 2.3 times that of `certvq.assign`;
-        without it, or beyond 2**400, two products of O(N K D) in float64. O(N + K D) memory.
+        without it, or beyond a length of 2**398, two products of O(N K D) in float64. O(N + K D)
+        memory.
 
     Example:
         >>> import numpy as np, certvq
