@@ -10,6 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The sanitizers of the native tests; a report ends the run.
 SANITIZE     := address;undefined;float-cast-overflow
 FUZZ_SECONDS ?= 30
+FUZZ_SEED    ?= 0
 NATIVE       := build/native
 
 .PHONY: demo test native-test native-test-arm fuzz check lint types format bench gpu-test gpu-bench lean clean help
@@ -40,7 +41,7 @@ native-test-arm:
 	qemu-aarch64-static $(NATIVE)/aarch64/kernel_test --self-test
 	qemu-aarch64-static $(NATIVE)/aarch64/kernel_test --cases 90 --work 100000
 
-fuzz: $(VENV)/.fuzz  ## fuzz the binding layer for FUZZ_SECONDS, half of them with sanitizers
+fuzz: $(VENV)/.fuzz  ## fuzz the binding layer for FUZZ_SECONDS, half of them with sanitizers; FUZZ_SEED=0 is any
 	cmake -S . -B $(NATIVE)/module -DCERTVQ_SANITIZE='$(SANITIZE)' \
 		-DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
@@ -54,7 +55,7 @@ fuzz: $(VENV)/.fuzz  ## fuzz the binding layer for FUZZ_SECONDS, half of them wi
 	$(FUZZ) -detect_leaks=0
 
 FUZZ = $(BIN)/python native/tests/fuzz_binding.py -max_len=2000 -artifact_prefix=$(NATIVE)/ \
-	-max_total_time=$$(($(FUZZ_SECONDS) / 2))
+	-max_total_time=$$(($(FUZZ_SECONDS) / 2)) -seed=$(FUZZ_SEED)
 
 check: lint types  ## lint, format and types
 
