@@ -10,6 +10,7 @@ import torch
 from certvq import spec
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn import BinaryMapper
+from certvq.nn._families import binary_mapper as module
 from certvq.nn._families.binary_mapper import (
     bits_to_codes,
     code_log_probability,
@@ -82,10 +83,13 @@ def test_probabilities_are_products_of_those_of_the_bits():
     torch.testing.assert_close(every, found, rtol=1e-14, atol=0)
 
 
-def test_the_gradient_is_that_of_the_probabilities(seeded):
-    logits = torch.randn(4, 3, dtype=torch.float64, generator=seeded(), requires_grad=True)
-    weights = torch.randn(4, 8, dtype=torch.float64, generator=seeded(1))
-    codes = torch.tensor([0, 7, 3, 4])
+@pytest.mark.parametrize("block", [2**19, 16, 1])
+def test_the_gradient_is_that_of_the_probabilities(block, seeded, monkeypatch):
+    """Also where the backward pass works through blocks of two rows, or one, at a time."""
+    monkeypatch.setattr(module, "_BLOCK", block)
+    logits = torch.randn(5, 3, dtype=torch.float64, generator=seeded(), requires_grad=True)
+    weights = torch.randn(5, 8, dtype=torch.float64, generator=seeded(1))
+    codes = torch.tensor([0, 7, 3, 4, 1])
     (one_hot(logits, codes, torch.float64) * weights).sum().backward()
     assert torch.autograd.gradcheck(probabilities, (logits,))
     (expected,) = torch.autograd.grad((probabilities(logits) * weights).sum(), logits)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certvq.nn._families import midpoints as module
 from certvq.nn._families.midpoints import midpoints
 from certvq.nn._families.thresholds import count_below
 
@@ -32,6 +33,27 @@ def test_cells_are_those_of_exact_arithmetic(values, latents):
     tokens = torch.tensor([latents + around], dtype=torch.float64)
     cells = borders.order.gather(1, count_below(tokens, borders.limits).long())
     assert cells[0].tolist() == [nearest(z, values) for z in tokens[0].tolist()]
+
+
+@given(
+    rows=st.lists(
+        st.lists(near | st.floats(-4, 4) | st.sampled_from([1e-160, 2e-160, -1e-160, 1e200])),
+        min_size=1,
+        max_size=4,
+    ),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_few_numbers_give_what_many_give(rows, dtype):
+    """A loop of Python and torch's calls: the same borders, orders and refusals."""
+    longest = max(1, *map(len, rows))
+    table = torch.tensor([row + [math.inf] * (longest - len(row)) for row in rows]).double()
+    found, expected = module._of_few(table.tolist()), module._of_many(table)
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert found.plain == expected.plain
+        assert found.order.equal(expected.order)
+        assert found.limits.equal(expected.limits)
+        assert midpoints(table, dtype).limits.dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -34,17 +34,20 @@ def check_batch(
     Returns:
         The error, or None.
     """
-    error = finite_error(codebook, "codebook") or finite_error(tokens, "latents")
+    error = finite_error(codebook, "codebook")
+    if transforming():
+        tokens = all_rows(tokens)
     if error is not None or not tokens.numel():
         return error
     limit = min(
         math.sqrt(torch.finfo(statistics).max / (4 * tokens.numel())),
         torch.finfo(codebook.dtype).max / 4,
     )
-    if transforming():
-        tokens = all_rows(tokens)
-    if largest(tokens) <= limit:
+    if largest(tokens) <= limit:  # so they are finite, too
         return None
+    error = finite_error(tokens, "latents")
+    if error is not None:
+        return error
     row, column = torch.nonzero(tokens.abs().double() > limit)[0].tolist()
     return NonFiniteError(
         f"latents in {where} must be at most {limit:.3g} in magnitude, so that sums over the "

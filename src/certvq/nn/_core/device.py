@@ -3,7 +3,7 @@
 In: a module and a tensor. Out: nothing, or a named error. Must not move anything.
 """
 
-import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -32,10 +32,7 @@ and Linear on meta; give the layer numbers with .to_empty and load_state_dict
     """
     if torch.compiler.is_compiling():
         return
-    direct = itertools.chain(module._parameters.values(), module._buffers.values())  # noqa: SLF001 (cheap to look at)
-    own = next((tensor for tensor in direct if tensor is not None), None)
-    if own is None:
-        own = next(itertools.chain(module.parameters(), module.buffers()), None)
+    own = next(_tensors(module), None)
     if own is None or own.device == given.device:
         return
     remedy = (
@@ -50,3 +47,11 @@ and Linear on meta; give the layer numbers with .to_empty and load_state_dict
         f"{type(module).__name__} on {own.device}; {remedy}"
     )
     raise DeviceError(text)
+
+
+def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):  # noqa: SLF001 (cheap to look at)
+            for tensor in tensors.values():
+                if tensor is not None:
+                    yield tensor

@@ -87,6 +87,21 @@ def wants_derivative(tensor: torch.Tensor) -> bool:
     return (torch.is_grad_enabled() and tensor.requires_grad) or beyond_backward()
 
 
+def followed() -> bool:
+    """Say whether a derivative may be asked of what runs now, or a compiler or `torch.func` looks.
+
+    A rule of `backward` that nobody follows may write over its memory, and work block by block.
+
+    Example:
+        >>> with torch.no_grad():
+        ...     followed()
+        False
+        >>> followed()
+        True
+    """
+    return torch.is_grad_enabled() or beyond_backward() or torch.compiler.is_compiling()
+
+
 def is_batched(tensor: torch.Tensor) -> bool:
     """Say whether `torch.func.vmap` gives a tensor other numbers for each sample."""
     while is_functorch_wrapped_tensor(tensor):

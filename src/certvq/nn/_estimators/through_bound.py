@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.eager import beyond_backward, followed
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.functions import applied
 
@@ -53,15 +53,15 @@ class Bound:
         if self.hard:
             slope = moves * ((moved >= -1.0) & (moved <= 1.0))
             return slope if self.gain is None else by_feature(torch.mul, slope, self.gain.to(wide))
-        followed = torch.is_grad_enabled() or beyond_backward() or torch.compiler.is_compiling()
-        if followed:
+        apart = followed()
+        if apart:
             slope = torch.ops.aten.sigmoid_backward(moves, torch.sigmoid(-2 * moved.abs()))
         else:  # the same in one piece of memory: new pieces cost more than the arithmetic
             slope = moved.abs().mul_(-2).sigmoid_()
             torch.ops.aten.sigmoid_backward.grad_input(moves, slope, grad_input=slope)
         if self.gain is None:
-            return 4 * slope if followed else slope.mul_(4)
-        times = torch.mul if followed else torch.Tensor.mul_
+            return 4 * slope if apart else slope.mul_(4)
+        times = torch.mul if apart else torch.Tensor.mul_
         return by_feature(times, slope, 4 * self.gain.to(wide))
 
     def _moved(self, latents: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import followed, transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.functions import applied
 from certvq.nn._core.options import checked
@@ -20,6 +20,9 @@ from certvq.nn._core.quantizer import Found, Quantizer
 
 _MOST_BITS = 30
 """A vector of more entries than 2^30 does not fit into the memory of most machines."""
+
+_BLOCK = 2**19
+"""Probabilities of codes that the backward pass holds at once."""
 
 
 @checked
@@ -250,13 +253,21 @@ class _OneHot(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """Multiply by the derivative of G, ``dG_y / dl_h = G_y (y_h - sigmoid(l_h))``."""
         (logits,) = ctx.saved_tensors
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        weighted = probabilities(wide) * cotangents[0].to(wide.dtype)
-        size = weighted.shape[1]
-        bits = codes_to_bits(torch.arange(size, device=wide.device), wide.shape[1])
-        inside = weighted @ bits.to(wide.dtype)
-        gradient = inside - weighted.sum(dim=1, keepdim=True) * torch.sigmoid(wide)
-        return gradient.to(logits.dtype), None, None
+        rows = max(1, _BLOCK >> logits.shape[1])
+        if followed() or len(logits) <= rows:
+            return _pull_back(logits, cotangents[0]), None, None
+        parts = zip(logits.split(rows), cotangents[0].split(rows), strict=True)
+        return torch.cat([_pull_back(*part) for part in parts]), None, None
+
+
+def _pull_back(logits: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    weighted = probabilities(wide) * cotangents.to(wide.dtype)
+    size = weighted.shape[1]
+    bits = codes_to_bits(torch.arange(size, device=wide.device), wide.shape[1])
+    inside = weighted @ bits.to(wide.dtype)
+    gradient = inside - weighted.sum(dim=1, keepdim=True) * torch.sigmoid(wide)
+    return gradient.to(logits.dtype)
 
 
 class _OneHotBothWays(_OneHot):

@@ -124,11 +124,11 @@ def batch_entropy(logits: torch.Tensor, *, group_bits: int | None = None) -> tor
         1.0
     """
     width = group_bits or logits.shape[1]
-    count = add_over_processes(torch.tensor(float(len(logits)), device=logits.device))
+    count = _count_over_processes(logits)
     total = logits.new_zeros(())
     with torch.autocast(logits.device.type, enabled=False):
         for group in logits.split(width, dim=1):
-            mean = _over_processes(_sum_of_products(group)) / count.clamp(min=1.0)
+            mean = _over_processes(_sum_of_products(group)) / count
             tiny = torch.finfo(mean.dtype).tiny
             total = total - (mean * mean.clamp(min=tiny).log()).sum()
     return total
@@ -150,16 +150,25 @@ def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
 
 def _chunk(logits: torch.Tensor) -> torch.Tensor:
     half = logits.shape[1] // 2
-    return _table(logits[:, half:]).T @ _table(logits[:, :half])
+    bits = logits.T.contiguous()
+    ends = torch.stack([torch.sigmoid(-bits), torch.sigmoid(bits)], dim=1).unbind()
+    return _table(ends[half:]) @ _table(ends[:half] or (torch.ones_like(bits),)).T
 
 
-def _table(logits: torch.Tensor) -> torch.Tensor:
-    """Return the probability of each value of some bits, (N, 2^bits)."""
-    table = logits.new_ones(len(logits), 1)
-    one, zero = torch.sigmoid(logits), torch.sigmoid(-logits)
-    for bit in range(logits.shape[1]):
-        table = torch.cat([table * zero[:, bit, None], table * one[:, bit, None]], dim=1)
+def _table(ends: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return the probability of each value of some bits, (2^bits, N), given those of 0 and 1."""
+    table, *others = ends
+    for pair in others:  # each (2, N); rows as long as the batch are multiplied fastest
+        table = (pair.unsqueeze(1) * table).flatten(0, 1)
     return table
+
+
+def _count_over_processes(logits: torch.Tensor) -> torch.Tensor | int:
+    """Return the number of latents, at least 1."""
+    if not together():
+        return max(1, len(logits))
+    count = torch.tensor(float(len(logits)), device=logits.device)
+    return add_over_processes(count).clamp(min=1.0)
 
 
 def _over_processes(sums: torch.Tensor) -> torch.Tensor:

@@ -87,7 +87,7 @@ def _by_kernel(
         (found.view(bits).numpy(), codes.numpy()),
         thread_count(),
     )
-    return Cells(found, codes, torch.tensor(lowest) / max(1, latents.numel()))
+    return Cells(found, codes, torch.scalar_tensor(lowest / max(1, latents.numel())))
 
 
 def _by_torch(

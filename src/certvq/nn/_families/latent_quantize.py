@@ -15,7 +15,7 @@ from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import beneath, transforming
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.finite import largest, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.cells import find_cells
@@ -203,8 +203,8 @@ def _even_values(count: int) -> torch.Tensor:
 
 
 def _require_finite_values(values: torch.Tensor) -> None:
-    bad = torch.nonzero(~torch.isfinite(values))
-    if len(bad):
+    if not math.isfinite(largest(values)):
+        bad = torch.nonzero(~torch.isfinite(values))
         place = int(bad[0])
         text = (
             f"values must be finite, got {float(values[place])} at place {place} ({len(bad)} bad "

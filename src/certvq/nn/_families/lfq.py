@@ -125,7 +125,7 @@ class LFQ(Quantizer):
         positive = (fixed if self.training else require_finite_latents(fixed)) > 0
         vectors = self._vectors(positive)
         latents = self.latents(tokens)
-        commitment = mean_square(latents, vectors)
+        commitment = mean_square(latents if self.commitment_weight else latents.detach(), vectors)
         loss = self.commitment_weight * commitment
         figures = {"commitment_loss": commitment.detach()}
         if self.training and self.entropy is not None:

@@ -5,14 +5,20 @@ comparison decides as real arithmetic does. Must not know of quantizers.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
+from certvq.nn._core.eager import has_memory
 from certvq.nn._families.thresholds import below_float32
 
 _SAFE = 2.0**500
 """Magnitudes whose sums and halves are exact or rounded as usual: no overflow, no subnormals."""
+
+
+_FEW = 256
+"""Numbers up to which a loop of Python takes less time than thirty calls of torch."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,52 @@ def midpoints(table: torch.Tensor, dtype: torch.dtype) -> Midpoints | None:
         The borders, or None if numbers are beyond 2^500, or sums within 2^-500 of 0 but not 0, so
         that halves might be inexact.
     """
+    if table.numel() <= _FEW and table.device.type == "cpu" and has_memory(table):
+        borders = _of_few(table.tolist())
+    else:
+        borders = _of_many(table)
+    if borders is None or dtype != torch.float32:
+        return borders
+    return replace(borders, limits=below_float32(borders.limits))
+
+
+def _of_few(rows: list[list[float]]) -> Midpoints | None:
+    limits, orders = [], []
+    for row in rows:
+        order = sorted(range(len(row)), key=row.__getitem__)
+        for place in range(1, len(row)):
+            if row[order[place]] == row[order[place - 1]]:
+                order[place] = order[place - 1]
+        numbers = [row[place] for place in order]
+        if not all(-_SAFE <= number <= _SAFE or number == math.inf for number in numbers):
+            return None
+        borders = []
+        for place, (lower, upper) in enumerate(pairwise(numbers)):
+            if upper == math.inf:
+                borders.append(math.inf)
+                continue
+            total = lower + upper
+            if total != 0.0 and abs(total) < 1.0 / _SAFE:
+                return None
+            part = total - lower
+            error = (lower - (total - part)) + (upper - part)
+            to_upper = order[place + 1] < order[place]
+            below = error < 0.0 or (error == 0.0 and to_upper)
+            borders.append(math.nextafter(total / 2, -math.inf) if below else total / 2)
+        limits.append(borders)
+        orders.append(order)
+    plain = all(
+        place == rank or row[place] == math.inf
+        for row, order in zip(rows, orders, strict=True)
+        for rank, place in enumerate(order)
+    )
+    shape = len(rows), len(rows[0]) - 1
+    return Midpoints(
+        torch.tensor(limits, dtype=torch.float64).reshape(shape), torch.tensor(orders), plain
+    )
+
+
+def _of_many(table: torch.Tensor) -> Midpoints | None:
     numbers, order = table.sort(dim=1, stable=True)
     inside = torch.isfinite(numbers)
     lower, upper = numbers[:, :-1], numbers[:, 1:]
@@ -65,6 +117,4 @@ def midpoints(table: torch.Tensor, dtype: torch.dtype) -> Midpoints | None:
     to_upper = order[:, 1:] < order[:, :-1]
     limits = torch.where((error < 0) | ((error == 0) & to_upper), before, half)
     limits = limits.masked_fill(~inside[:, 1:], math.inf)
-    if dtype == torch.float32:
-        limits = below_float32(limits)
     return Midpoints(limits.contiguous(), order, bool((order == places)[inside].all()))
