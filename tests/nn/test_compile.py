@@ -7,7 +7,16 @@ import torch
 
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.nn import FSQ, LFQ, Gradient, Project, ResidualVQ, SimVQ, VectorQuantize
+from certvq.nn import (
+    FSQ,
+    LFQ,
+    Gradient,
+    LatentQuantize,
+    Project,
+    ResidualVQ,
+    SimVQ,
+    VectorQuantize,
+)
 
 DIM = 8
 
@@ -81,6 +90,25 @@ def test_a_training_step_is_one_graph(family):
     compare(plain, compiled, program, [batch(seed) for seed in range(4)])
     plain.eval(), compiled.eval()
     assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+
+
+def test_learned_scalars_compile_but_for_the_order_of_additions():
+    """Uncompiled, the gradient of the values is summed in float64."""
+    plain = Step(lambda: LatentQuantize([5] * DIM))
+    compiled = copy.deepcopy(plain)
+    program = torch.compile(compiled, fullgraph=True, backend="aot_eager")
+    for seed in range(3):
+        (loss, codes), (expected, expected_codes) = program(batch(seed)), plain(batch(seed))
+        loss.backward(), expected.backward()
+        assert torch.equal(codes, expected_codes)
+        assert torch.allclose(loss, expected)
+        for left, right in zip(compiled.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(left.grad, right.grad)
+    plain.eval(), compiled.eval()
+    assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+    compiled.quantizer.values.data[3] = float("nan")
+    with pytest.raises(NonFiniteError, match="values must be finite, got nan at place 3"):
+        program(batch(9))
 
 
 @pytest.mark.slow

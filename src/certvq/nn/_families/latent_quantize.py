@@ -9,20 +9,15 @@ import math
 import torch
 from torch import nn
 
-from certvq.assign import assign
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.eager import beneath, transforming
-from certvq.nn._core.finite import largest, require_finite_latents
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
-from certvq.nn._families.cells import find_cells
 from certvq.nn._families.learned_scalars import choose
-from certvq.nn._families.midpoints import midpoints
-from certvq.nn._families.radix import join_digits, require_levels, split_codes
-from certvq.nn._families.thresholds import count_below
+from certvq.nn._families.nearest_scalars import nearest_scalars
+from certvq.nn._families.radix import require_levels, split_codes
 
 
 @checked
@@ -158,59 +153,15 @@ class LatentQuantize(Quantizer):
             f"commitment_weight={self.commitment_weight}, layout={self._layout.name!r}"
         )
 
-    @staticmethod
-    def _table(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Return the values, one feature a row, (D, max L) with +inf at the end of short rows."""
-        return torch.cat([values, values.new_full((1,), math.inf)])[index]
-
     def _places(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
-        values = self.values.detach()
-        if transforming():
-            _require_finite_values(beneath(values).reshape(-1))
-            places, codes = apart(self._search, [latents], [values, self._index])
-            return places, codes
-        _require_finite_values(values)
-        return self._search(latents, values, self._index)
-
-    def _search(
-        self, latents: torch.Tensor, values: torch.Tensor, index: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        wide = torch.promote_types(latents.dtype, torch.float32)
-        borders = midpoints(self._table(values, index).double(), wide)
-        if borders is None or max(self.levels) == 1:
-            digits = self._assigned(latents, values)
-        elif borders.plain:
-            found = find_cells(latents.to(wide), borders.limits, index, self.levels)
-            return found.entries, found.codes
-        else:
-            cells = count_below(latents.to(wide).T.contiguous(), borders.limits)
-            digits = borders.order.gather(1, cells.long())
-        return digits.T + index[:, 0], join_digits(digits, self.levels)
-
-    def _assigned(self, latents: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Return the same, for numbers of any size."""
-        parts = values.split(self.levels)
-        with torch.autocast(latents.device.type, enabled=False):
-            codes = [assign(latents[:, d, None], v[:, None]).codes for d, v in enumerate(parts)]
-        return torch.stack(codes)
+        return nearest_scalars(latents, self.values.detach(), self._index, self.levels)
 
 
 def _even_values(count: int) -> torch.Tensor:
     if count % 2:
         return torch.linspace(-0.5, 0.5, count) if count > 1 else torch.zeros(1)
     return torch.arange(count) / count - 0.5
-
-
-def _require_finite_values(values: torch.Tensor) -> None:
-    if not math.isfinite(largest(values)):
-        bad = torch.nonzero(~torch.isfinite(values))
-        place = int(bad[0])
-        text = (
-            f"values must be finite, got {float(values[place])} at place {place} ({len(bad)} bad "
-            "values in all); the optimiser diverged, or the state is damaged"
-        )
-        raise NonFiniteError(text)
 
 
 def _require_weights(quantization_weight: float, commitment_weight: float) -> None:
