@@ -117,7 +117,7 @@ def test_wrong_input_is_named():
     _, ours = pair()
     with pytest.raises(OptionError, match="multiple of groups.*got 6 and 4"):
         GroupedResidualVQ(dim=6, groups=4, num_quantizers=3, codebook_size=8)
-    with pytest.raises(ShapeError, match=r"dim=6 at axis -1, got \(2, 30, 5\)"):
+    with pytest.raises(ShapeError, match=r"dim=6 features at axis -1, got shape \(2, 30, 5\)"):
         ours(latents(2, 30, 5))
     with pytest.raises(ShapeError, match=r"of 2 groups, got shape \(3, 1, 1, 3\)"):
         ours.get_codes_from_indices(torch.zeros(3, 1, 1, 3, dtype=torch.int64))

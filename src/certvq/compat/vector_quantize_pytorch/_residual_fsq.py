@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
-from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
-from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
-from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
-from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
+from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._families.grouped_residual import slice_width
 
 
-class ResidualFSQ(Loaded):
+class ResidualFSQ(ScalarLevels):
     """Round to a grid, and what is left over to finer grids; see `certvq.nn.ResidualFSQ`.
 
     Args:
@@ -65,29 +63,22 @@ class ResidualFSQ(Loaded):
         bound_hard_clamp: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__()
-        inner = len(levels)
-        self.dim = inner if dim is None else dim
         _require_options(options, soft_clamp_input_value, hard=bound_hard_clamp)
-        self.depth = Depth(
-            num_quantizers,
-            dropout=quantize_dropout,
-            cutoff=quantize_dropout_cutoff_index,
-            multiple_of=quantize_dropout_multiple_of,
-        )
-        self.project_in, self.project_out = projections(self.dim, inner)
-        self.has_projections = self.dim != inner
-        self.is_channel_first = is_channel_first
-        self.num_quantizers = num_quantizers
-        self.levels = levels
-        self.layers = nn.ModuleList(
+        layers = [
             FSQ(levels, preserve_symmetry=True, bound_hard_clamp=bound_hard_clamp, **options)
             for _ in range(num_quantizers)
+        ]
+        super().__init__(
+            len(levels) if dim is None else dim,
+            len(levels),
+            layers,
+            layers[0].codebook_size,
+            quantize_dropout=quantize_dropout,
+            quantize_dropout_cutoff_index=quantize_dropout_cutoff_index,
+            quantize_dropout_multiple_of=quantize_dropout_multiple_of,
         )
-        self.codebook_size = self._fsq(0).codebook_size
-        self.quantize_dropout = self.depth.dropout
-        self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
-        self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
+        self.is_channel_first = is_channel_first
+        self.levels = levels
         counts = torch.tensor(list(levels))
         scales = torch.stack([counts.float() ** -level for level in range(num_quantizers)])
         self.register_buffer("scales", scales, persistent=False)
@@ -105,37 +96,12 @@ class ResidualFSQ(Loaded):
             [self._fsq(level).implicit_codebook for level in range(len(self.layers))]
         )
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the scaled vectors of each level, zero where a level was left out.
-
-        Args:
-            indices: (b, ..., q), q up to the number of levels; also with `is_channel_first`.
-
-        Returns:
-            (num_quantizers, b, ..., d) before the last map.
-
-        Raises:
-            ShapeError: more levels than there are.
-            CodeRangeError: an index out of range.
-        """
-        found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
-        vectors = []
-        for level, (places, dropped) in enumerate(found):
-            layer = self._fsq(level)
-            digits = layer.indices_to_level_indices(places.reshape(-1)).T
-            points = layer.quantizer.points(digits, dtype=self.scales.dtype)
-            codes = layer.turned_back(points) * self.scales[level]
-            codes = codes.reshape(*places.shape, codes.shape[-1])
-            vectors.append(codes.masked_fill(dropped.unsqueeze(-1), 0.0))
-        missing = len(self.layers) - len(vectors)
-        return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
-        total = torch.zeros(())
-        for vectors in self.get_codes_from_indices(indices):
-            total = total.to(vectors.device) + vectors
-        return in_features(total, self.project_out)
+    def level_vectors(self, level: int, places: torch.Tensor) -> torch.Tensor:
+        """Return the scaled points (N, d) of a level's indices (N,)."""
+        layer = self._fsq(level)
+        digits = layer.indices_to_level_indices(places).T
+        points = layer.quantizer.points(digits, dtype=self.scales.dtype)
+        return layer.turned_back(points) * self.scales[level]
 
     def forward(
         self,
@@ -196,7 +162,7 @@ class ResidualFSQ(Loaded):
         return layer
 
 
-class GroupedResidualFSQ(Loaded):
+class GroupedResidualFSQ(Groups):
     """Slices of features, each with a `ResidualFSQ` of its own.
 
     Args:
@@ -213,7 +179,6 @@ class GroupedResidualFSQ(Loaded):
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **options: Any
     ) -> None:
-        super().__init__()
         first = bool(options.get("is_channel_first"))
         if accept_image_fmap != first:
             text = (
@@ -222,32 +187,9 @@ class GroupedResidualFSQ(Loaded):
             )
             raise OptionError(text)
         width = slice_width(dim, groups)
-        self.dim = dim
-        self.groups = groups
-        self.accept_image_fmap = accept_image_fmap
-        self.rvqs = nn.ModuleList(ResidualFSQ(dim=width, **options) for _ in range(groups))
-        self.codebook_size = self.rvqs[0].codebook_size
-
-    @property
-    def codebooks(self) -> torch.Tensor:
-        """The codebooks of all groups, (g, q, codebook_size, d)."""
-        return torch.stack([self._group(g).codebooks for g in range(self.groups)])
-
-    @property
-    def split_dim(self) -> int:
-        """The feature axis."""
-        return 1 if self.accept_image_fmap else -1
-
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (g, q, b, ..., d) for indices (g, b, ..., q)."""
-        parts = zip(range(self.groups), indices, strict=True)
-        return torch.stack([self._group(g).get_codes_from_indices(part) for g, part in parts])
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (b, ..., d) for indices (g, b, ..., q), or with the features on `split_dim`."""
-        parts = zip(range(self.groups), indices, strict=True)
-        outputs = [self._group(g).get_output_from_indices(part) for g, part in parts]
-        return torch.cat(outputs, dim=-1).movedim(-1, self.split_dim)
+        parts = [ResidualFSQ(dim=width, **options) for _ in range(groups)]
+        super().__init__(dim, parts, accept_image_fmap=accept_image_fmap)
+        self.codebook_size = parts[0].codebook_size
 
     def forward(self, x: torch.Tensor, return_all_codes: bool = False) -> tuple[Any, ...]:
         """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes.
@@ -256,20 +198,12 @@ class GroupedResidualFSQ(Loaded):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
-        require_latents(x)
-        if x.shape[self.split_dim] != self.dim:
-            text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
-            raise ShapeError(text)
+        pieces = self.pieces(x)
         seed = shared_seed(x.device) if self.training else None
-        pieces = x.chunk(self.groups, dim=self.split_dim)
-        results = [self._group(g)(piece, return_all_codes, seed) for g, piece in enumerate(pieces)]
+        pairs = zip(self.parts, pieces, strict=True)
+        results = [part(piece, return_all_codes, seed) for part, piece in pairs]
         quantized, indices, *codes = zip(*results, strict=True)
         return torch.cat(quantized, dim=self.split_dim), torch.stack(indices), *codes
-
-    def _group(self, group: int) -> ResidualFSQ:
-        part = self.rvqs[group]
-        assert isinstance(part, ResidualFSQ)
-        return part
 
 
 def _require_options(options: dict[str, Any], soft_clamp: object, *, hard: bool) -> None:

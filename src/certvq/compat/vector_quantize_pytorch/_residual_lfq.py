@@ -7,26 +7,24 @@ Must not take signs by itself.
 from typing import Any
 
 import torch
-from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
-from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._features import (
     as_features,
     as_tokens,
     require_latents,
 )
-from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
-from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
+from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
-from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
+from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.grouped_residual import slice_width
 
 
-class ResidualLFQ(Loaded):
+class ResidualLFQ(ScalarLevels):
     """Signs, and signs of what is left over, at half the scale; see `certvq.nn.ResidualLFQ`.
 
     Args:
@@ -62,18 +60,11 @@ class ResidualLFQ(Loaded):
         channel_first: bool | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
         if options.get("num_codebooks", 1) != 1 or options.get("keep_num_codebooks_dim"):
             text = f"levels of a ResidualLFQ have one codebook each, got {options}"
             raise OptionError(text)
-        self.depth = Depth(
-            num_quantizers,
-            dropout=quantize_dropout,
-            cutoff=quantize_dropout_cutoff_index,
-            multiple_of=quantize_dropout_multiple_of,
-        )
         clamp = soft_clamp_input_value
-        self.layers = nn.ModuleList(
+        layers = [
             LFQ(
                 codebook_size=codebook_size,
                 codebook_scale=2.0**-level,
@@ -81,51 +72,26 @@ class ResidualLFQ(Loaded):
                 **options,
             )
             for level in range(num_quantizers)
+        ]
+        super().__init__(
+            dim,
+            layers[0].codebook_dim,
+            layers,
+            codebook_size,
+            quantize_dropout=quantize_dropout,
+            quantize_dropout_cutoff_index=quantize_dropout_cutoff_index,
+            quantize_dropout_multiple_of=quantize_dropout_multiple_of,
         )
-        self.dim = dim
         self.channel_first = channel_first
-        self.codebook_size = codebook_size
-        self.num_quantizers = num_quantizers
-        inner = self._lfq(0).codebook_dim
-        self.project_in, self.project_out = projections(dim, inner)
-        self.has_projections = dim != inner
-        self.quantize_dropout = self.depth.dropout
-        self.quantize_dropout_cutoff_index = quantize_dropout_cutoff_index
-        self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
 
     @property
     def codebooks(self) -> torch.Tensor:
         """The corners of all levels, (q, codebook_size, d)."""
         return torch.stack([self._lfq(level).codebook for level in range(len(self.layers))])
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the vectors of each level, zero where a level was left out.
-
-        Args:
-            indices: (b, ..., q), q up to the number of levels.
-
-        Returns:
-            (num_quantizers, b, ..., d) before the last map.
-
-        Raises:
-            ShapeError: more levels than there are.
-            CodeRangeError: an index out of range.
-        """
-        found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
-        vectors = []
-        for level, (places, dropped) in enumerate(found):
-            layer = self._lfq(level)
-            codes = layer.corners(places.reshape(-1)).reshape(*places.shape, layer.codebook_dim)
-            vectors.append(codes.masked_fill(dropped.unsqueeze(-1), 0.0))
-        missing = len(self.layers) - len(vectors)
-        return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
-        total = torch.zeros(())
-        for vectors in self.get_codes_from_indices(indices):
-            total = total.to(vectors.device) + vectors
-        return in_features(total, self.project_out)
+    def level_vectors(self, level: int, places: torch.Tensor) -> torch.Tensor:
+        """Return the corners (N, d) of a level's indices (N,)."""
+        return self._lfq(level).corners(places)
 
     def forward(
         self,
@@ -186,7 +152,7 @@ class ResidualLFQ(Loaded):
         return layer
 
 
-class GroupedResidualLFQ(Loaded):
+class GroupedResidualLFQ(Groups):
     """Slices of features, each with a `ResidualLFQ` of its own.
 
     Args:
@@ -203,36 +169,12 @@ class GroupedResidualLFQ(Loaded):
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **options: Any
     ) -> None:
-        super().__init__()
         if accept_image_fmap and options.get("channel_first") is False:
             text = "accept_image_fmap=True excludes channel_first=False; features are on axis 1"
             raise OptionError(text)
         width = slice_width(dim, groups)
-        self.dim = dim
-        self.groups = groups
-        self.accept_image_fmap = accept_image_fmap
-        self.rvqs = nn.ModuleList(ResidualLFQ(dim=width, **options) for _ in range(groups))
-
-    @property
-    def codebooks(self) -> torch.Tensor:
-        """The codebooks of all groups, (g, q, codebook_size, d)."""
-        return torch.stack([self._group(g).codebooks for g in range(self.groups)])
-
-    @property
-    def split_dim(self) -> int:
-        """The feature axis."""
-        return 1 if self.accept_image_fmap else -1
-
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (g, q, b, n, d) for indices (g, b, n, q)."""
-        parts = zip(range(self.groups), indices, strict=True)
-        return torch.stack([self._group(g).get_codes_from_indices(part) for g, part in parts])
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return (b, n, d) for indices (g, b, n, q), or with the features on `split_dim`."""
-        parts = zip(range(self.groups), indices, strict=True)
-        outputs = [self._group(g).get_output_from_indices(part) for g, part in parts]
-        return torch.cat(outputs, dim=-1).movedim(-1, self.split_dim)
+        parts = [ResidualLFQ(dim=width, **options) for _ in range(groups)]
+        super().__init__(dim, parts, accept_image_fmap=accept_image_fmap)
 
     def forward(
         self,
@@ -246,20 +188,10 @@ class GroupedResidualLFQ(Loaded):
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
         """
-        require_latents(x)
-        if x.shape[self.split_dim] != self.dim:
-            text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
-            raise ShapeError(text)
+        pieces = self.pieces(x)
         seed = shared_seed(x.device) if self.training else None
-        pieces = x.chunk(self.groups, dim=self.split_dim)
-        results = [
-            self._group(g)(piece, mask, return_all_codes, seed) for g, piece in enumerate(pieces)
-        ]
+        pairs = zip(self.parts, pieces, strict=True)
+        results = [part(piece, mask, return_all_codes, seed) for part, piece in pairs]
         quantized, indices, losses, *codes = zip(*results, strict=True)
         whole = torch.cat(quantized, dim=self.split_dim)
         return whole, torch.stack(indices), torch.stack(losses), *codes
-
-    def _group(self, group: int) -> ResidualLFQ:
-        part = self.rvqs[group]
-        assert isinstance(part, ResidualLFQ)
-        return part
