@@ -3,7 +3,7 @@
 In: options. Out: for each cell milliseconds and peak bytes of both, and their ratios, as JSON, and
 as a table in a page. Time: one process, the two in turn, medians of rounds, each round begun by
 another one and with an untimed call before the timed one. Memory: by how much a fresh process grows
-at most in one forward and backward, after one to warm up.
+at most in one forward and backward, after one to warm up; the median of three processes.
 
     python bench/layers.py --rounds 5 --out bench/results/layers.json
     python bench/layers.py --update docs/layers.md     # write the table, too
@@ -41,6 +41,9 @@ from pairs import MODEST, Pair, Sizes, pairs
 SIDES = ("certvq", "original")
 PAUSE = 0.05
 """Seconds before a measurement: idle threads of a pool spin for about so long."""
+
+PROCESSES = 3
+"""In which memory is measured: what an allocator keeps differs from one to the next."""
 
 TOKENS = 16384
 """In the cells of `MODEST` sizes."""
@@ -160,7 +163,13 @@ def growth(cell: Cell, side: str) -> int | None:
 
 
 def peak(cell: Cell, side: str, threads: int) -> int | None:
-    """Measure `growth` in a fresh process; None where it failed or the system does not tell."""
+    """Take the median of `growth` in fresh processes; None where it failed or is not told."""
+    found = [_growth_elsewhere(cell, side, threads) for _ in range(PROCESSES)]
+    known = [size for size in found if size is not None]
+    return statistics.median_low(known) if len(known) == PROCESSES else None
+
+
+def _growth_elsewhere(cell: Cell, side: str, threads: int) -> int | None:
     command = [sys.executable, str(Path(__file__)), "--growth", cell.name, side]
     command += ["--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
