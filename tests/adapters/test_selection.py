@@ -58,10 +58,13 @@ def test_other_calls_choose_no_codes(func, args, kwargs):
     assert read_selection(func, args, kwargs) is None
 
 
-def test_named_arguments_are_read():
-    selection = read_selection(torch.argmin, (), {"input": S, "dim": 1, "keepdim": True})
+@pytest.mark.parametrize("names", [("dim", "keepdim"), ("axis", "keepdims")])
+def test_named_arguments_are_read(names):
+    """By the names of numpy too, which torch takes."""
+    given = dict(zip(names, (1, True), strict=True))
+    selection = read_selection(torch.argmin, (), {"input": S, **given})
     assert selection.scores is S
-    assert selection.keepdim
+    assert selection.result_with(CODES).shape == torch.argmin(S, **given).shape == (2, 1)
 
 
 def test_other_ways_to_choose_are_seen():

@@ -58,6 +58,22 @@ def test_a_call_without_an_argmin_is_refused():
         layer(torch.randn(4, 3))
 
 
+def test_an_argmin_without_a_product_is_told():
+    """Differences by broadcasting are scores as well, but nothing says of what."""
+
+    class Broadcast(Layer):
+        def forward(self, z):
+            return (z[:, None] - self.codebook).square().sum(-1).argmin(1)
+
+    layer = Broadcast()
+    install(Site("deep.down", layer, ADAPTER))
+    text = (
+        rf"got none \(one over scores of shape \(4, {len(layer.codebook)}\) came after no product"
+    )
+    with pytest.raises(UnknownQuantizerError, match=text):
+        layer(torch.randn(4, 3))
+
+
 def test_no_tokens_give_no_codes():
     layer = Layer()
     install(Site("", layer, ADAPTER))

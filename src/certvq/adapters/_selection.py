@@ -64,8 +64,8 @@ def read_selection(
     if sign is None:
         return None
     scores: Any = args[0] if args else kwargs.get("input")
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    keepdim = kwargs.get("keepdim", args[2] if len(args) > 2 else False)
+    dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
+    keepdim = kwargs.get("keepdim", kwargs.get("keepdims", args[2] if len(args) > 2 else False))
     if not is_scores(scores) or not isinstance(dim, int) or "out" in kwargs:
         return None
     if dim not in (-1, scores.ndim - 1):

@@ -113,6 +113,7 @@ class _Watch(TorchFunctionMode):
         self.product: Comparison | None = None
         self.found = 0
         self.other = ""
+        self.unread: tuple[int, ...] | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -127,6 +128,8 @@ class _Watch(TorchFunctionMode):
         comparison = None if selection is None else self._compared(selection.scores)
         if selection is not None and comparison is not None:
             return self._choose(selection, comparison, lambda: func(*args, **named))
+        if selection is not None:
+            self.unread = tuple(selection.scores.shape)
         scores = other_choice(func, args)
         if scores is not None and self._compared(scores) is not None:
             self.other = func.__name__
@@ -177,6 +180,11 @@ class _Watch(TorchFunctionMode):
     def nothing_found(self) -> str:
         """Say that no argmin passed by."""
         instead = f" (codes were chosen by {self.other})" if self.other else ""
+        if self.unread is not None and not instead:
+            instead = (
+                f" (one over scores of shape {self.unread} came after no product of latents and "
+                "code vectors, such as cdist, matmul or einsum, that has as many)"
+            )
         return (
             f"{self._who()}: an argmin or argmax over distances to the codebook was expected in "
             f"{self.site.adapter.method}, got none{instead}; this version, subclass or option "
