@@ -130,3 +130,37 @@ class VectorQuantize(nn.Module):
         )
         codes = (-dist).max(1)[1].reshape(len(latents), -1)
         return self.codebook(codes).transpose(1, 2), codes
+
+
+class EuclideanCodebook(nn.Module):
+    """As in encodec and audiocraft: (..., D) to (vectors, codes); the codebook is a buffer."""
+
+    def __init__(self, dim, codebook_size):
+        super().__init__()
+        self.register_buffer("embed", torch.randn(codebook_size, dim))
+
+    def quantize(self, x):
+        embed = self.embed.t()
+        squares = x.pow(2).sum(1, keepdim=True) + embed.pow(2).sum(0, keepdim=True)
+        return (2 * x @ embed - squares).max(dim=-1).indices
+
+    def forward(self, x):
+        codes = self.quantize(x.reshape(-1, x.shape[-1])).view(x.shape[:-1])
+        return functional.embedding(codes, self.embed), codes
+
+
+class VQEmbedding(nn.Embedding):
+    """As in RQ-VAE: an embedding with one row more than there are codes, for padding."""
+
+    def __init__(self, codebook_size, dim):
+        super().__init__(codebook_size + 1, dim, padding_idx=codebook_size)
+
+    def find_nearest_embedding(self, x):
+        codebook, flat = self.weight[:-1].t(), x.reshape(-1, x.shape[-1])
+        squares = flat.pow(2.0).sum(1, keepdim=True) + codebook.pow(2.0).sum(0, keepdim=True)
+        distances = torch.addmm(squares, flat, codebook, alpha=-2.0)
+        return distances.reshape(*x.shape[:-1], -1).argmin(dim=-1)
+
+    def forward(self, x):
+        codes = self.find_nearest_embedding(x.detach())
+        return super().forward(codes), codes

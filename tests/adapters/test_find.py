@@ -62,7 +62,10 @@ def test_kin_of_known_layers_are_not_called_unknown(layers):
 
 @pytest.mark.parametrize(
     "name",
-    ["FSQ", "ResidualFSQ", "LFQ", "BSQ", "FSP", "BinaryMapper", "SimVQ", "LookupFreeQuant_VQ"],
+    [
+        *("FSQ", "ResidualFSQ", "LFQ", "BSQ", "FSP", "BinaryMapper", "SimVQ", "LookupFreeQuant_VQ"),
+        *("VQVAE", "MyVQGAN2", "JanusVQVAEQuantizer", "VQLayer"),
+    ],
 )
 def test_names_that_look_like_quantizers(layers, name):
     model = torch.nn.ModuleDict(
@@ -71,7 +74,13 @@ def test_names_that_look_like_quantizers(layers, name):
     assert unknown_names(model, ["known"]) == ("q",)
 
 
-@pytest.mark.parametrize("name", ["Linear", "MSQLoss", "Disp", "BFQueue", "FSpace", "Sequential"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Linear", "MSQLoss", "Disp", "BFQueue", "FSpace", "Sequential"),
+        *("JanusVQVAEEncoder", "ChameleonVQVAEEncoderAttnBlock", "VQGANDecoder"),
+    ],
+)
 def test_names_that_do_not(name):
     model = torch.nn.ModuleDict({"q": type(name, (torch.nn.Module,), {})()})
     assert unknown_names(model, ["known"]) == ()

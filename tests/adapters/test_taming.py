@@ -70,6 +70,25 @@ def test_descript_quantizer_is_repaired(layers, offset, repaired):
     assert torch.equal(codes.reshape(-1), right)
 
 
+def test_encodec_codebook_is_repaired(layers, offset, repaired):
+    codebook, x = layers.EuclideanCodebook(8, 64), offset(3, 100, 8)
+    codebook.embed += 1000
+    assert repaired(torch.nn.Sequential(codebook), x).tokens == 300
+    right = certvq.assign(x.reshape(-1, 8), codebook.embed).codes
+    assert torch.equal(codebook(x)[1].flatten(), right)
+
+
+def test_rq_vae_embedding_is_repaired(layers, offset, repaired):
+    """The row of the padding is no code, however near it is."""
+    level, x = layers.VQEmbedding(64, 8), offset(2, 6, 6, 8)
+    level.weight.data[:-1] += 1000
+    level.weight.data[-1] = 1000
+    before = repaired(torch.nn.ModuleList([level]), x, lambda model, z: model[0](z))
+    assert (before.layers[0].name, before.layers[0].codebook_size) == ("0", 64)
+    right = certvq.assign(x.reshape(-1, 8), level.weight[:-1]).codes
+    assert torch.equal(level(x)[1].flatten(), right)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
     ("kind", "sizes", "shape"),
@@ -78,6 +97,8 @@ def test_descript_quantizer_is_repaired(layers, offset, repaired):
         ("VectorQuantizer", (64, 8), (2, 8, 5, 5)),
         ("OneHotQuantizer", (64, 8), (50, 8)),
         ("VectorQuantize", (16, 64, 8), (2, 16, 30)),
+        ("EuclideanCodebook", (8, 64), (2, 30, 8)),
+        ("VQEmbedding", (64, 8), (2, 30, 8)),
     ],
 )
 def test_nothing_else_changes(layers, kind, sizes, shape, training, unchanged):

@@ -23,8 +23,10 @@ ADAPTERS: tuple[Adapter, ...] = (
 )
 """All that is known; the first that matches a module is taken, those without a path come last."""
 
+# "VQVAEEncoder" is a part of such a model, and no quantizer.
 _LOOKS_LIKE_ONE = re.compile(
-    r"quantiz|codebook|vq|(^|residual)[bfl](sq|fq|sp)$|fsq|lfq|binary_?mapper", re.IGNORECASE
+    r"quantiz|codebook|vq(?!(vae|gan)[a-z])|(^|residual)[bfl](sq|fq|sp)$|fsq|lfq|binary_?mapper",
+    re.IGNORECASE,
 )
 
 

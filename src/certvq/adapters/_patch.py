@@ -24,7 +24,8 @@ def patch_module(module: nn.Module) -> list[str]:
     Args:
         module: a model that holds quantizers of vector-quantize-pytorch, diffusers, transformers
             (EnCodec, X-Codec, Higgs Audio, Mimi, DAC, Chameleon, Janus, Emu3, GLM-Image) or layers
-            like those of taming-transformers, LlamaGen and descript-audio-codec; or one of these.
+            like those of taming-transformers, LlamaGen, descript-audio-codec, encodec and RQ-VAE;
+            or one of these.
 
     Returns:
         The names of the patched layers, as in ``named_modules``. Layers of `certvq.nn` and

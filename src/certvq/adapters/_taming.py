@@ -1,11 +1,11 @@
-"""Layers that people copy into their own code: those of taming-transformers, LlamaGen and DAC.
+"""Layers that people copy into their own code: those of taming, LlamaGen, DAC, EnCodec, RQ-VAE.
 
 In: nothing. Out: `ADAPTERS`. Must not ask for a module path; names and attributes decide, and the
 scores must be explained by what was captured.
 """
 
 from certvq.adapters._adapter import Adapter
-from certvq.adapters._transformers import normalised
+from certvq.adapters._transformers import embedded, normalised
 
 ADAPTERS = (
     Adapter(
@@ -21,5 +21,19 @@ ADAPTERS = (
         has=("codebook.weight", "in_proj", "out_proj", "decode_latents"),
         capture=normalised,
         own_method=True,
+    ),
+    Adapter(
+        "encodec, audiocraft and their kin",
+        ("EuclideanCodebook",),
+        "quantize",
+        has=("embed", "quantize"),
+        capture=embedded,
+        own_method=True,
+    ),
+    Adapter(
+        "RQ-VAE",
+        ("VQEmbedding",),
+        "find_nearest_embedding",
+        has=("weight", "find_nearest_embedding"),
     ),
 )

@@ -11,7 +11,7 @@ from certvq.adapters._adapter import Adapter, Comparison, Seen
 from certvq.adapters._products import as_heads
 
 
-def _embed(seen: Seen) -> Comparison | None:
+def embedded(seen: Seen) -> Comparison | None:
     """``quantize(hidden_states)``, whose product is of twice the latents: (N, D) and ``embed``."""
     module: Any = seen.module
     return as_heads(seen.first, module.embed)
@@ -36,7 +36,7 @@ ADAPTERS = (
         ),
         "quantize",
         _MODELS,
-        capture=_embed,
+        capture=embedded,
         own_method=True,
     ),
     Adapter("transformers", ("MimiEuclideanCodebook",), "quantize", _MODELS),
