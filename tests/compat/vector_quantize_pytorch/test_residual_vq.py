@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 
+from certvq.compat import vector_quantize_pytorch as compat
 from certvq.compat.vector_quantize_pytorch import ResidualVQ
 from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
@@ -264,6 +265,15 @@ def test_diveq_learns_from_what_follows():
     assert all(layer.codebook.grad.any() for layer in ours.layers)
 
 
+@pytest.mark.parametrize("name", ["VectorQuantize", "ResidualVQ", "GroupedResidualVQ"])
+def test_training_code_may_call_backward_with_a_frozen_encoder(name):
+    """The averages learn without any gradient, but a loop over a loss does not know that."""
+    more = {} if name == "VectorQuantize" else {"num_quantizers": 2}
+    for package in (original, compat):
+        layer = getattr(package, name)(dim=4, codebook_size=8, **more)
+        layer(torch.randn(2, 9, 4))[2].sum().backward()
+
+
 def test_frozen_batches_teach_nothing(snapshot, unchanged):
     _, ours = pair(**keywords_of("plain"))
     ours(latents(2, 40, 4))
@@ -398,6 +408,10 @@ def test_options_that_contradict_are_refused(keywords, text):
 def test_unknown_keywords_are_an_error_of_type():
     with pytest.raises(TypeError, match=r"unexpected keyword arguments \['codebook'\]"):
         ResidualVQ(**keywords_of("plain"), codebook=3)
+    with pytest.raises(
+        TypeError, match=r"\['commitment_wieght'\]; did you mean 'commitment_weight'\?"
+    ):
+        ResidualVQ(**keywords_of("plain"), commitment_wieght=1.0)
 
 
 def test_neural_codebooks_have_no_beam():

@@ -417,6 +417,14 @@ def test_dead_codes_are_replaced():
     assert float(layer.codebook.abs().max()) < 10.0
 
 
+def test_a_codebook_that_is_set_stays_set():
+    """What waits of the batch before is not written over it."""
+    layer, new = VectorQuantize(6, 11), draw((11, 6), 1)
+    layer(draw((2, 30, 6), 0))
+    layer.codebook = new
+    assert torch.equal(layer.eval().codebook, new)
+
+
 def test_quantized_is_decode_of_indices_in_train_mode():
     """Complaints 44, 71 and 224 of the original."""
     torch.manual_seed(0)

@@ -65,7 +65,11 @@ class Layer(VectorQuantize):
         by_hand: whether averages become code vectors, and the inner optimiser steps, only when the
             user says so.
         step_loss: codebook loss before the latest step of the inner optimiser.
+        left: (K, D), the codebook as the latest training forward left it; only where it is a
+            parameter beside its averages (`free`).
     """
+
+    left: torch.Tensor
 
     def __init__(
         self,
@@ -85,6 +89,16 @@ class Layer(VectorQuantize):
         self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
         self.started.fill_(not isinstance(self.start, KMeans))
 
+    def free(self) -> None:
+        """Make the codebook a parameter, which an optimiser may move beside the averages."""
+        if isinstance(self.codebook, nn.Parameter):
+            return
+        codebook = self.codebook
+        del self.codebook
+        self.codebook = nn.Parameter(codebook)
+        if isinstance(self.update, EMA):
+            self.register_buffer("left", codebook.clone())
+
     def remember(self) -> Callable[[], None]:
         """Return what puts back the state that is no tensor."""
         state = self.writes, self.step_loss, self.statistics.held
@@ -102,17 +116,29 @@ class Layer(VectorQuantize):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Take in what waits, unless the user does so by hand."""
+        """Take in what waits, unless the user does so by hand.
+
+        The step that an optimiser has taken since the training forward (`free`) is added to it.
+        """
         if not isinstance(self.update, EMA):
             super().settle()
         elif self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
+            moved = self.codebook - self.left if hasattr(self, "left") else None
             self.write()
+            if moved is not None:
+                self._store(self.codebook + moved)
 
     @torch.no_grad()
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
             self._store(self.statistics.means(self.update.eps))
+            self._leave()
+
+    def _leave(self) -> None:
+        """Take the codebook as it is for what an optimiser starts from."""
+        if hasattr(self, "left"):
+            self.left.copy_(self.codebook.detach())
 
     def refresh(self, tokens: torch.Tensor, *, frozen: bool) -> None:
         """Do what precedes the search in train mode.
@@ -147,6 +173,7 @@ class Layer(VectorQuantize):
         self.observe_now(hit.points.detach(), hit.codes)
         self.statistics.held = options.accumulate
         self.writes = options.writes
+        self._leave()
         if not options.accumulate and options.weight is not None:
             self._weigh(options.weight)
 

@@ -121,7 +121,7 @@ class Losses(Loaded):
         return torch.stack(each).mean()
 
     def _orthogonal(self, layer: Layer, hit: Hit) -> torch.Tensor:
-        vectors = layer.codebook
+        vectors = layer.codebook.clone()  # which later batches move before the backward pass
         if self.orthogonal_reg_active_codes_only:
             vectors = vectors[torch.unique(hit.codes)]
         most = self.orthogonal_reg_max_codes
@@ -133,13 +133,19 @@ class Losses(Loaded):
         if not self.training:
             weight = self.commitment_weight if self.has_commitment_loss else 1.0
             return terms.commitment * weight
-        zero = torch.zeros_like(terms.commitment.detach().mean(), requires_grad=True)
-        return (
-            zero
-            + terms.codebook_diversity * self.codebook_diversity_loss_weight
+        return with_gradient(
+            terms.codebook_diversity * self.codebook_diversity_loss_weight
             + terms.commitment * self.commitment_weight
             + terms.orthogonal_reg * self.orthogonal_reg_weight
         )
+
+
+def with_gradient(loss: torch.Tensor) -> torch.Tensor:
+    """Let a loss be differentiated where nothing of it has a gradient, as the original's can be.
+
+    With latents that have none, the averages alone learn, and training code still calls `backward`.
+    """
+    return loss + torch.zeros_like(loss, requires_grad=True)
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._losses import with_gradient
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
@@ -198,6 +199,8 @@ class ResidualForward(Loaded):
             total = found.vectors if total is None else total + found.vectors
         if terms:
             losses = torch.cat([torch.stack(terms).to(losses.dtype), losses[len(terms) :]])
+        if self.training:
+            losses = with_gradient(losses)
         codes = founds[0].codes.new_full((len(tokens), self.num_quantizers), PADDING)
         codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
         total = cast("torch.Tensor", total)

@@ -56,6 +56,8 @@ class VectorQuantize(Forward, Attributes):
         (torch.Size([1, 1024, 256]), torch.Size([1, 1024]), torch.Size([]))
     """
 
+    fixed = frozenset({"has_projections", "manual_in_place_optimizer_update", "learnable_codebook"})
+
     @checked()
     def __init__(
         self,
@@ -169,10 +171,8 @@ class VectorQuantize(Forward, Attributes):
         )
         for layer in self._each():
             layer.by_hand = manual_ema_update or manual_in_place_optimizer_update
-            if orthogonal_reg_weight > 0.0 and not isinstance(layer.codebook, nn.Parameter):
-                codebook = layer.codebook
-                del layer.codebook
-                layer.codebook = nn.Parameter(codebook)
+            if orthogonal_reg_weight > 0.0:
+                layer.free()
 
     @property
     def _codebook(self) -> CodebookView:
@@ -194,6 +194,7 @@ class VectorQuantize(Forward, Attributes):
         whole = codes if self.separate_codebook_per_head else codes[None]
         with torch.no_grad():
             for layer, one in zip(self._each(), whole, strict=True):
+                layer.settle()  # or what waits would be written over it later
                 layer.codebook.copy_(one)
 
     def train(self, mode: bool = True) -> "VectorQuantize":
