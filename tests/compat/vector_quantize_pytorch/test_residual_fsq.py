@@ -1,8 +1,11 @@
 """`ResidualFSQ` and `GroupedResidualFSQ` beside the installed originals."""
 
+import random
+
 import pytest
 import torch
 
+from certvq.compat import vector_quantize_pytorch as compat
 from certvq.compat.vector_quantize_pytorch import GroupedResidualFSQ, ResidualFSQ
 from certvq.errors import CodeRangeError, NonFiniteError, OptionError, ShapeError
 
@@ -76,6 +79,19 @@ def test_forward_and_backward_are_the_originals(options, shape, training, seeded
         else:
             assert all(map(near, codes, codes_0))
         assert (slope - slope_0).abs().max() <= 8 * ULPS * slope_0.abs().max()
+
+
+@pytest.mark.parametrize("name", ["ResidualFSQ", "GroupedResidualFSQ"])
+def test_indices_have_one_type_for_every_depth(name):
+    """With the original it depends on whether levels were left out."""
+    options = {"levels": [5, 5], "num_quantizers": 3, "quantize_dropout": True, "dim": 4}
+    kinds = []
+    for package in (original, compat):
+        torch.manual_seed(0)
+        random.seed(0)
+        layer = getattr(package, name)(**options)
+        kinds.append({layer(torch.zeros(1, 2, 4))[1].dtype for _ in range(40)})
+    assert kinds == [{torch.int32, torch.int64}, {torch.int32}]
 
 
 @pytest.mark.parametrize("dim", [3, 6])

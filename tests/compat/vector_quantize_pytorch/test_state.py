@@ -1,5 +1,7 @@
 """State dicts of the original: every tensor arrives, with strict loading."""
 
+import re
+
 import pytest
 import torch
 from vector_quantize_pytorch import VectorQuantize as Original
@@ -61,6 +63,14 @@ def test_a_damaged_state_is_refused():
     del state["_codebook.embed_avg"]
     with pytest.raises(FileFormatError, match="'_codebook.embed_avg' is missing"):
         VectorQuantize(3, 5).load_state_dict(state)
+    for name, shape in (("embed", (5, 3)), ("cluster_size", (5,))):
+        old = trained().state_dict()
+        old[f"_codebook.{name}"] = old[f"_codebook.{name}"][0]
+        text = (
+            f"'_codebook.{name}' must have . axes.*got shape {re.escape(str(shape))}; if an older"
+        )
+        with pytest.raises(FileFormatError, match=text):
+            VectorQuantize(3, 5).load_state_dict(old)
     for name in ("extra", "_codebook.extra"):
         other = dict(trained().state_dict(), **{name: torch.zeros(1)})
         with pytest.raises(RuntimeError, match=f"Unexpected key.*{name}"):

@@ -1,5 +1,6 @@
 """Everything public of the installed original's classes is here, or on a list with a reason."""
 
+import copy
 import inspect
 from pathlib import Path
 
@@ -241,3 +242,37 @@ def test_heads_are_split_as_in_the_original(separate):
     assert torch.equal(layer.maybe_split_heads_from_input(x), expected)
     one = ours.VectorQuantize(**VQ)
     assert one.maybe_split_heads_from_input(x) is x
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_was_said_at_the_beginning_cannot_be_set(name):
+    """It would act in the original, and change nothing here."""
+    layer = getattr(ours, name)(**BUILT[name])
+    for attribute in sorted(getattr(layer, "fixed", ())):
+        before = getattr(layer, attribute)
+        text = (
+            f"{attribute} of {name} is fixed when it is built, but 3 was assigned to it; build anot"
+        )
+        with pytest.raises(AttributeError, match=text):
+            setattr(layer, attribute, 3)
+        assert getattr(layer, attribute) == before
+        assert getattr(copy.deepcopy(layer), attribute) == before
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["ResidualVQ", "ResidualLFQ", "ResidualFSQ", "ResidualSimVQ"])
+def test_the_options_of_a_random_depth_are_fixed(name):
+    names = {key for key in keywords(name) if key.startswith("quantize_dropout")}
+    assert len(names) == 3
+    assert getattr(ours, name).fixed >= names
+
+
+def test_the_view_of_the_codebook_names_what_it_does_not_have():
+    """Each is a new object, on which an attribute would be lost at once."""
+    layer = ours.VectorQuantize(**VQ)
+    with pytest.raises(AttributeError, match="on which decay cannot be set: a new one is made"):
+        layer._codebook.decay = 0.5
+    with pytest.raises(AttributeError, match="without decay; it has embed, embed_avg, cluster_siz"):
+        _ = layer._codebook.decay
+    layer._codebook.embed.zero_()
+    assert not layer.codebook.any()

@@ -50,6 +50,8 @@ class FSP(Loaded):
     Guarantee: that of `certvq.nn.FSP`, for the latents as projected.
     """
 
+    fixed = frozenset({"act_name", "quantize_rate", "need_inv_act", "has_projections"})
+
     @checked(channel_first=FLAG)
     def __init__(
         self,

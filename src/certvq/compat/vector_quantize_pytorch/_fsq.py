@@ -61,6 +61,18 @@ class FSQ(Loaded):
     Indices are exact, int32 up to 2^31 codes and int64 up to 2^63.
     """
 
+    fixed = frozenset(
+        {
+            "has_projections",
+            "scale",
+            "allowed_dtypes",
+            "force_quantization_f32",
+            "noise_dropout",
+            "bound_hard_clamp",
+            "preserve_symmetry",
+        }
+    )
+
     orthogonal_rot: torch.Tensor
 
     @checked(channel_first=FLAG)

@@ -32,6 +32,8 @@ class GroupedResidualVQ(Groups):
     Guarantee: that of `ResidualVQ` in each group.
     """
 
+    fixed = frozenset({"accept_image_fmap"})
+
     @checked(codebook_size=SIZES)
     def __init__(
         self, *, dim: int, groups: int = 1, accept_image_fmap: bool = False, **kwargs: Any

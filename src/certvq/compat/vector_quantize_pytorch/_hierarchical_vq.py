@@ -56,6 +56,8 @@ class HierarchicalVQ(Loaded):
     Guarantee: each code is the nearest one to the average as computed.
     """
 
+    fixed = frozenset({"scales", "shared_codebook"})
+
     @checked(codebook_size=SIZES, channel_first=FLAG)
     def __init__(
         self,

@@ -49,6 +49,8 @@ class LatentQuantize(Loaded):
     they were found with.
     """
 
+    fixed = frozenset({"has_projections"})
+
     @checked(
         levels=SIZES,
         codebook_dim=integer(),

@@ -5,6 +5,7 @@ behaviour. Must not import that library.
 """
 
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import torch
@@ -84,9 +85,12 @@ class LevelKeywords(Options):
     def read(cls, keywords: dict[str, Any]) -> "LevelKeywords":
         """Read keywords; unknown ones are a TypeError, as any function's are."""
         known = {field.name for field in fields(cls)}
-        unknown = keywords.keys() - known
+        unknown = sorted(keywords.keys() - known)
         if unknown:
-            text = f"unexpected keyword arguments {sorted(unknown)}"
+            alike = [get_close_matches(name, known, 1) for name in unknown]
+            meant = ", ".join(f"{name!r}" for near in alike for name in near)
+            hint = f"; did you mean {meant}?" if meant else ""
+            text = f"unexpected keyword arguments {unknown}{hint}"
             raise TypeError(text)
         return cls(**keywords)
 

@@ -105,6 +105,8 @@ class LFQ(Renamed):
     The entropy of a batch is exact up to 2^20 codes, and the sum over groups of 16 bits beyond.
     """
 
+    fixed = frozenset({"has_projections", "spherical", "force_quantization_f32", "codebook_scale"})
+
     renames: ClassVar[dict[str, str | None]] = {"mask": None}
     orthogonal_rot: torch.Tensor
 

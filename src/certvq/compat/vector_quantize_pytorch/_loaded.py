@@ -1,10 +1,10 @@
-"""State dicts with the original's names or ours.
+"""State dicts with the original's names or ours; attributes that cannot be set.
 
 In: either. Out: a module that loads it, or refuses as a whole what no quantizer can work with. Must
 not know of quantizers.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -12,7 +12,24 @@ from certvq.nn._core.loading import require_finite_state
 
 
 class Loaded(nn.Module):
-    """A module that loads states of the original, and none with NaN or infinity in it."""
+    """A module that loads states of the original, and none with NaN or infinity in it.
+
+    Attributes:
+        fixed: attributes that say what the module was built with. Others do the work, so that to
+            set one of these would change nothing, and is refused.
+    """
+
+    fixed: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in vars(self):
+            kind = type(self).__name__
+            text = (
+                f"{name} of {kind} is fixed when it is built, but {value!r} was assigned to it; "
+                f"build another {kind} with it, and load the state dict of this one"
+            )
+            raise AttributeError(text)
+        super().__setattr__(name, value)
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Replace the original's names by ours, where there are any.

@@ -45,6 +45,17 @@ class ResidualFSQ(ScalarLevels):
     there is no map.
     """
 
+    fixed = frozenset(
+        {
+            "has_projections",
+            "num_quantizers",
+            "levels",
+            "quantize_dropout",
+            "quantize_dropout_cutoff_index",
+            "quantize_dropout_multiple_of",
+        }
+    )
+
     scales: torch.Tensor
     soft_clamp_input_value: torch.Tensor | None
 

@@ -46,6 +46,16 @@ class ResidualLFQ(ScalarLevels):
     is no map.
     """
 
+    fixed = frozenset(
+        {
+            "has_projections",
+            "num_quantizers",
+            "quantize_dropout",
+            "quantize_dropout_cutoff_index",
+            "quantize_dropout_multiple_of",
+        }
+    )
+
     @checked(num_quantizers=SIZE)
     def __init__(
         self,

@@ -40,6 +40,16 @@ class ResidualSimVQ(Loaded):
     Guarantee: each level's code is the nearest one to the residual as computed.
     """
 
+    fixed = frozenset(
+        {
+            "codebook_size",
+            "num_quantizers",
+            "quantize_dropout",
+            "quantize_dropout_cutoff_index",
+            "quantize_dropout_multiple_of",
+        }
+    )
+
     @checked(num_quantizers=SIZE, channel_first=FLAG)
     def __init__(
         self,

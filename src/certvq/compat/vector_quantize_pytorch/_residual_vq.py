@@ -61,6 +61,18 @@ class ResidualVQ(ResidualForward):
     Guarantee: that of `certvq.nn.Residual`.
     """
 
+    fixed = frozenset(
+        {
+            "accept_image_fmap",
+            "has_projections",
+            "num_quantizers",
+            "shared_codebook",
+            "quantize_dropout",
+            "quantize_dropout_cutoff_index",
+            "quantize_dropout_multiple_of",
+        }
+    )
+
     @checked(codebook_size=SIZES)
     def __init__(
         self,

@@ -37,6 +37,8 @@ class SimVQ(Renamed):
     Guarantee: that of `certvq.nn.SimVQ`.
     """
 
+    fixed = frozenset({"codebook_size", "rotation_trick", "input_to_quantize_commit_loss_weight"})
+
     renames: ClassVar[dict[str, str | None]] = {
         "frozen_codebook": "quantizer.frozen",
         "code_transform.": "quantizer.transform.",

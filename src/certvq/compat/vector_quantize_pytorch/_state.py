@@ -38,7 +38,8 @@ def layer_state(
         original had seen a batch.
 
     Raises:
-        FileFormatError: one of these tensors is missing; the text names it.
+        FileFormatError: one of these tensors is missing, or has no axis for the head; the text
+            names it.
 
     Example:
         >>> old = {"_codebook.embed": torch.zeros(1, 3, 2), "_codebook.initted": torch.tensor(True)}
@@ -59,6 +60,14 @@ def layer_state(
             f"'{prefix}_codebook.{missing[0]}' is missing; save the whole state dict again"
         )
         raise FileFormatError(text)
+    for name, axes in (("embed", 3), ("embed_avg", 3), ("cluster_size", 2)):
+        if old[name].ndim != axes:
+            text = (
+                f"'{prefix}_codebook.{name}' must have {axes} axes, the first for codebooks, got "
+                f"shape {tuple(old[name].shape)}; if an older version has saved it, give it that "
+                "axis: value[None]"
+            )
+            raise FileFormatError(text)
     counts, sums = old["cluster_size"][head].float(), old["embed_avg"][head].float()
     new = {
         "codebook": old["embed"][head],

@@ -3,6 +3,8 @@
 In: layers. Out: their tensors under the original's names. Must not learn by itself.
 """
 
+from typing import NoReturn
+
 import torch
 
 from certvq.compat.vector_quantize_pytorch._layer import Layer
@@ -11,8 +13,25 @@ from certvq.compat.vector_quantize_pytorch._layer import Layer
 class CodebookView:
     """The original's buffers, (h, K, ...); one codebook is a view that can be written to."""
 
+    __slots__ = ("_layers",)
+
     def __init__(self, layers: list[Layer]) -> None:
-        self._layers = layers
+        object.__setattr__(self, "_layers", layers)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        text = (
+            f"_codebook is a view of the layer's tensors, on which {name} cannot be set: a new one "
+            "is made whenever it is asked for; set `codebook` of the layer, or build another layer "
+            "and load the state dict of this one"
+        )
+        raise AttributeError(text)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        text = (
+            f"_codebook is a view of the layer's tensors, without {name}; it has embed, embed_avg, "
+            "cluster_size, initted and update_ema(), and options are attributes of the layer"
+        )
+        raise AttributeError(text)
 
     @property
     def embed(self) -> torch.Tensor:
