@@ -20,7 +20,10 @@ from certvq.nn import (
 
 DIM = 8
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # the compiler's own
+    pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning"),  # torch 2.6's
+]
 
 
 @pytest.fixture(autouse=True)

@@ -67,6 +67,7 @@ def test_what_nobody_follows_has_no_graph():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning")  # torch 2.6's compiler
 def test_a_compiler_follows_it():
     torch.compiler.reset()
     x = torch.tensor([1.0, -2.0], requires_grad=True)

@@ -110,7 +110,7 @@ class Heads(Quantizer):
 
     def _joined(self, found: Found) -> Found:
         vectors = found.vectors.reshape(-1, self.width)
-        return found._replace(vectors=vectors, codes=self._together(found.codes))
+        return Found(vectors, self._together(found.codes), found.loss, found.figures)
 
     def _together(self, codes: torch.Tensor) -> torch.Tensor:
         return codes.reshape(-1, *self.code_shape)

@@ -73,7 +73,7 @@ class Project(Quantizer):
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize between the maps; see `Quantizer`."""
         found = self.quantizer.quantize_tokens(self._inside(tokens))
-        return found._replace(vectors=self._outside(found.vectors))
+        return Found(self._outside(found.vectors), found.codes, found.loss, found.figures)
 
     def learn_tokens(
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
@@ -85,7 +85,7 @@ class Project(Quantizer):
     def choose_tokens(self, tokens: torch.Tensor) -> Found:
         """Let the part choose; see `Quantizer`."""
         found = self.quantizer.choose_tokens(self._inside(tokens))
-        return found._replace(vectors=self._outside(found.vectors))
+        return Found(self._outside(found.vectors), found.codes, found.loss, found.figures)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes behind the first map; see `Quantizer`."""

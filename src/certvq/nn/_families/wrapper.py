@@ -88,4 +88,4 @@ class Wrapper(Quantizer):
         if not self.training:
             tokens = require_finite_latents(tokens)
         found = find(self.inward(tokens))
-        return found._replace(vectors=self.outward(found.vectors))
+        return Found(self.outward(found.vectors), found.codes, found.loss, found.figures)
