@@ -1,5 +1,8 @@
 """The operators of torch: the contract, shapes without numbers, vmap, autograd."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -93,3 +96,20 @@ def test_vmap_of_straight_through(in_dims, seeded, same_bits):
     for place in range(4):
         c = codebook[0 if in_dims[1] is None else place]
         assert same_bits(vectors[place], c[codes[0 if in_dims[2] is None else place]])
+
+
+def test_the_oldest_torch_knows_the_operators():
+    """torch 2.6 infers no schema where a parameter is a ``list[...]``; it must be written down."""
+    root = Path(certvq.__file__).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            calls = [each for each in node.decorator_list if isinstance(each, ast.Call)]
+            made = [each for each in calls if ast.unparse(each.func) == "torch.library.custom_op"]
+            annotations = [ast.unparse(each.annotation) for each in node.args.args if made]
+            found += made
+            if any(text.startswith("list[") for text in annotations):
+                assert "schema" in [keyword.arg for keyword in made[0].keywords], path
+    assert len(found) >= 6, "the operators are written another way; look for that"

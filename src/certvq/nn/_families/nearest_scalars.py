@@ -59,7 +59,11 @@ def nearest_scalars(
     return step(latents, values, index)
 
 
-@torch.library.custom_op("certvq::nearest_scalars", mutates_args=())
+@torch.library.custom_op(
+    "certvq::nearest_scalars",
+    mutates_args=(),
+    schema="(Tensor latents, Tensor values, Tensor index, int[] levels) -> (Tensor, Tensor)",
+)  # of `list[int]` torch 2.6 infers none
 def nearest_scalars_operator(
     latents: torch.Tensor, values: torch.Tensor, index: torch.Tensor, levels: list[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
