@@ -15,7 +15,7 @@ import torch
 from torch import func
 from torch.autograd import forward_ad
 
-from certvq.errors import NonFiniteError, TransformError
+from certvq.errors import CodeRangeError, NonFiniteError, TransformError
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.nn import (
     FSQ,
@@ -232,6 +232,32 @@ def test_a_sample_that_is_not_finite_is_refused(make, bad):
     for call in (lambda x: tuple(layer(x)), layer.encode):
         with pytest.raises(NonFiniteError, match=r"latents must be finite.* got (nan|inf) at row"):
             func.vmap(call)(samples)
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "vmap of grad"])
+@pytest.mark.parametrize("wrong", ["nan", "code", "large"])
+def test_errors_name_numbers_under_every_transformation(wrong, transform):
+    layer = LFQ(4)
+    x = torch.zeros(1, 3, 4)
+    x[0, 1, 2] = {"nan": math.nan, "code": 0.0, "large": 1e30}[wrong]
+    codes = torch.tensor([[1, 99, 2]])
+
+    def run(x):
+        found = layer(x).quantized.sum()
+        return found + layer.decode(codes).sum() if wrong == "code" else found
+
+    calls = {
+        "grad": lambda: func.grad(run)(x),
+        "jvp": lambda: func.jvp(run, (x,), (x,)),
+        "vmap of grad": lambda: func.vmap(func.grad(run))(x[None]),
+    }
+    text = {
+        "nan": "got nan at row 1, column 2",
+        "code": r"got 99 at position \(0, 1\)",
+        "large": r"got 1e\+30 at row 1, column 2",
+    }
+    with pytest.raises((NonFiniteError, CodeRangeError), match=text[wrong]):
+        calls[transform]()
 
 
 def test_rows_of_the_error_are_those_of_all_samples():

@@ -1,5 +1,6 @@
 """Only tensors that hold numbers may be looked at."""
 
+import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -9,6 +10,7 @@ from certvq.nn._core.eager import (
     has_memory,
     holds_numbers,
     is_batched,
+    is_differentiated,
     transforming,
     wants_derivative,
 )
@@ -66,3 +68,26 @@ def test_who_may_ask_for_a_derivative():
 def test_compilers_go_the_ordinary_way():
     compiled = torch.compile(lambda x: x + beyond_backward(), backend="eager", fullgraph=True)
     assert compiled(torch.zeros(1)).item() == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's
+def test_who_follows_a_tensor():
+    """Through samples, too, which do not show it themselves."""
+    x, seen = torch.zeros(3), []
+
+    def look(x):
+        seen.append(is_differentiated(x))
+        return x.sum()
+
+    look(x)
+    look(x.clone().requires_grad_())
+    torch.func.vmap(look)(x)
+    torch.func.vmap(look)(x.clone().requires_grad_())
+    torch.func.grad(look)(x)
+    torch.func.vmap(torch.func.grad(look))(x)
+    torch.func.grad(lambda x: torch.func.vmap(look)(x).sum())(x)
+    torch.func.jvp(look, (x,), (x,))
+    torch.func.jvp(torch.func.vmap(look), (x,), (x,))
+    with torch.autograd.forward_ad.dual_level():
+        look(x)
+    assert seen == [False, True, False, True, True, True, True, True, True, True]

@@ -86,3 +86,26 @@ def test_rare_codes_have_the_gradient_of_the_clamped_logarithm(seeded):
     expected = (p * p.clamp(min=1e-5).log()).sum()
     found = torch.autograd.grad(value, (z, book))
     torch.testing.assert_close(found, torch.autograd.grad(expected, (z, book)))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's
+def test_torch_func_gives_derivatives_of_any_order(seeded, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 44)  # four rows at a time
+    z, book = (t.detach().double() for t in pair(seeded))
+    groups, direction = z[:20].reshape(2, 10, -1), torch.randn(2, 10, z.shape[1]).double()
+
+    def value(z):
+        return negative_entropy(z, book, 2.0, "euclidean")
+
+    def formula(z):
+        distances = (z[:, :, None] - book).square().sum(3).sqrt()  # `cdist` has no forward mode
+        p = (-2.0 * distances).softmax(2).mean(1)
+        return (p * p.clamp(min=1e-5).log()).sum(1).mean()
+
+    for one, other in ((value, formula), *[[torch.func.grad(f) for f in (value, formula)]]):
+        torch.testing.assert_close(one(groups), other(groups))
+        found = torch.func.jvp(one, (groups,), (direction,))[1]
+        torch.testing.assert_close(found, torch.func.jvp(other, (groups,), (direction,))[1])
+    samples = torch.stack([groups, -groups])
+    found = torch.func.vmap(value)(samples)
+    torch.testing.assert_close(found, torch.stack([value(sample) for sample in samples]))

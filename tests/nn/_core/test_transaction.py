@@ -1,10 +1,14 @@
 """Training steps that happen as a whole or not at all."""
 
+import copy
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError
+from certvq.nn import Online, VectorQuantize
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -124,3 +128,18 @@ def test_backward_passes_through_what_was_not_written_stay_valid():
     assert module.counts.tolist() == [1.0, 0.0]
     loss.backward()
     assert module.weight.grad.tolist() == [2.0]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's
+def test_under_torch_func_no_optimiser_is_put_back(seeded):
+    """Its tensors would be those of the transformation, which do not outlive it."""
+    update = Online(partial(torch.optim.SGD, lr=0.1), immediate=True)
+    layer = VectorQuantize(2, 4, update=update, generator=seeded())
+    twin = copy.deepcopy(layer)
+    batches = [torch.randn(1, 8, 2, generator=seeded(step)) for step in range(3)]
+    for one in (layer, twin):
+        one(batches[0])
+    torch.func.grad(lambda x: fail(layer, tokens=x, step=x.sum) or x.sum())(batches[0])
+    for x in batches[1:]:
+        assert torch.equal(layer(x).codes, twin(x).codes)
+        assert torch.equal(layer.codebook, twin.codebook)

@@ -110,7 +110,7 @@ def _refuse(codes: torch.Tensor, highest: torch.Tensor) -> None:
     bad = torch.nonzero((codes < 0) | (codes > highest))
     if not len(bad):
         return
-    place = tuple(bad[0].tolist())
+    place = tuple(map(int, bad[0]))  # torch 2.6 has no `tolist` under `torch.func.grad`
     code = int(codes[place])
     remedy = (
         "decode padding with the mask that it was encoded with"

@@ -102,6 +102,29 @@ def followed() -> bool:
     return torch.is_grad_enabled() or beyond_backward() or torch.compiler.is_compiling()
 
 
+def is_differentiated(tensor: torch.Tensor) -> bool:
+    """Say whether a derivative by this tensor is being recorded, or may be in forward mode.
+
+    Tensors of `torch.func.vmap` do not show the `requires_grad` of those that they stand for.
+
+    Example:
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> is_differentiated(x), is_differentiated(x.detach())
+        (True, False)
+        >>> def look(x):
+        ...     return x.detach() * 0 + x.requires_grad, x.detach() * 0 + is_differentiated(x)
+        >>> torch.func.vmap(look)(x)
+        (tensor([0., 0.]), tensor([1., 1.]))
+    """
+    if torch.compiler.is_compiling():
+        return tensor.requires_grad
+    if forward_ad._current_level >= 0:  # noqa: SLF001 (no public name)
+        return True
+    while not tensor.requires_grad and is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor.requires_grad
+
+
 def is_batched(tensor: torch.Tensor) -> bool:
     """Say whether `torch.func.vmap` gives a tensor other numbers for each sample."""
     while is_functorch_wrapped_tensor(tensor):

@@ -74,7 +74,8 @@ def refuse_transforms(module: nn.Module) -> None:
     """Refuse to learn under `torch.func`, whose functions must change nothing.
 
     Args:
-        module: what is in train mode.
+        module: what is in train mode. A part that learns may have an attribute `at_rest`, True
+            while it does not.
 
     Raises:
         TransformError: it learns from batches, or a part of it does, and a transformation runs.
@@ -82,7 +83,7 @@ def refuse_transforms(module: nn.Module) -> None:
     if not transforming():
         return
     for name, part in module.named_modules():
-        if part.training and hasattr(part, "learn_now"):
+        if part.training and hasattr(part, "learn_now") and not getattr(part, "at_rest", False):
             text = (
                 "a layer must change nothing under torch.func, got "
                 f"{type(part).__name__}{f' at {name!r}' if name else ''} in train mode, which "

@@ -91,7 +91,8 @@ def negative_entropy(
         metric: as for `similarity`.
 
     Returns:
-        Scalar; 0 for no latents. Differentiable once, by latents and code vectors.
+        Scalar; 0 for no latents. Differentiable once, by latents and code vectors; under
+        `torch.func` and in forward mode as often as one likes.
 
     Cost: O(G M K D) time, twice where a gradient is wanted; O(G K) memory and one chunk.
     """
@@ -99,11 +100,15 @@ def negative_entropy(
     flat = latents.reshape(-1, dim)
     if not len(flat):
         return flat.sum(dtype=_wide(latents, vectors))
-    group = torch.arange(groups, device=flat.device).repeat_interleave(members)
 
     def probabilities(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         return (temperature * similarity(left, right, metric)).softmax(dim=1)
 
+    if beyond_backward():  # derivatives of any order; what they need of all chunks is kept
+        every = [probabilities(flat[part], vectors) for part in chunks(len(flat), len(vectors))]
+        mean = torch.cat(every).reshape(groups, members, -1).mean(dim=1)
+        return (mean * mean.clamp(min=_EPS).log()).sum() / groups
+    group = torch.arange(groups, device=flat.device).repeat_interleave(members)
     with torch.no_grad():
         mean = torch.zeros(groups, len(vectors), dtype=_wide(latents, vectors), device=flat.device)
         for part in chunks(len(flat), len(vectors)):

@@ -64,9 +64,10 @@ def all_or_nothing(
 def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
     parts = list(module.modules())
     # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
-    undo = [] if transforming() else [*_tensors(parts)]
-    undo += _generators(parts, tokens.device)
-    undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
+    undo: list[_Undo] = [*_generators(parts, tokens.device)]
+    if not transforming():
+        undo += _tensors(parts)
+        undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
     outer = _running.modules
     _running.modules = outer | {id(part) for part in parts}
     try:

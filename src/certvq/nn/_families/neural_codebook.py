@@ -19,7 +19,7 @@ from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._core import random as _random
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import transforming
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.finite import largest_of, require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -196,7 +196,8 @@ class NeuralCodebook(Quantizer):
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse what would destroy the codebook; see `Quantizer`."""
-        bad = [n for n, p in self.transform.named_parameters() if not bool(p.isfinite().all())]
+        each = self.transform.named_parameters()
+        bad = [name for name, numbers in each if not math.isfinite(largest_of([numbers]))]
         if bad:
             text = f"parameters of the network must be finite, but those of {bad[0]} are not"
             return NonFiniteError(text)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import torch
 
-from certvq.errors import OptionError
+from certvq.errors import OptionError, TransformError
 from certvq.nn._core import random as _random
+from certvq.nn._core.eager import is_batched, transforming
 from certvq.nn._core.options import checked
 from certvq.nn._core.unit import unit_rows
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
@@ -55,9 +56,21 @@ class Orthogonal(Regularizer):
             raise OptionError(text)
 
     def penalty(self, batch: Batch) -> torch.Tensor:
-        """Return the term; see the class."""
+        """Return the term; see the class.
+
+        Raises:
+            TransformError: with `active_only`, codes that differ between samples of
+                `torch.func.vmap`.
+        """
         vectors = batch.vectors
         if self.active_only:
+            if transforming() and is_batched(batch.codes):
+                text = (
+                    "Orthogonal with active_only looks at as many code vectors as a batch uses, "
+                    "got codes of their own for each sample of torch.func.vmap; call .eval() on "
+                    "the layer, or give the samples one after the other"
+                )
+                raise TransformError(text)
             vectors = vectors[torch.unique(batch.codes)]
         if self.max_codes is not None and len(vectors) > self.max_codes:
             order = _random.permutation(len(vectors), batch.generator, vectors.device)
