@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
+from certvq.compat.vector_quantize_pytorch._coins import coins
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.errors import OptionError, ShapeError
@@ -122,6 +123,7 @@ class BinaryMapper(Loaded):
         Raises:
             ShapeError: another number of logits.
             NonFiniteError: NaN or infinity.
+            TransformError: bits are drawn under `torch.func.vmap` without `randomness`.
         """
         require_dense(logits, "logits")
         require_floats(logits)
@@ -139,7 +141,7 @@ class BinaryMapper(Loaded):
         if deterministic:
             ones = rows > 0.0
         else:
-            ones = (rows.detach() / temperature).sigmoid().bernoulli().bool()
+            ones = coins((rows.detach() / temperature).sigmoid()).bool()
         codes = bits_to_codes(ones)
         through = self.training if straight_through is None else straight_through
         kind = torch.promote_types(logits.dtype, torch.float32) if through else torch.float32

@@ -23,6 +23,8 @@ from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.eager import is_differentiated, transforming
+from certvq.nn._core.opaque import refuse_transforms
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -63,6 +65,8 @@ class Forward(Losses):
             ShapeError: wrong latents or mask.
             OptionError: arguments that contradict each other, or are out of range.
             NonFiniteError: NaN or infinity; no state has changed then.
+            TransformError: under `torch.func`, where this forward would change the layer, or with a
+                mask of its own for each sample of `vmap`.
         """
         require(
             topk=topk,
@@ -93,6 +97,8 @@ class Forward(Losses):
         )
         averages = self.options.averages if ema_update is None else ema_update
         keeping = Keeping(averages, accum_ema_update, ema_update_weight)
+        if self.training and transforming():
+            self._require_rest(keeping, frozen=frozen)
         gradients = self._gradients(x, temperature)
         with all_or_nothing(self, inside):
             hits = self._search(inside, search, frozen=frozen)
@@ -164,8 +170,8 @@ class Forward(Losses):
         return Gradients(
             self.options,
             variance=self.directional_reparam_variance,
-            routed=x.requires_grad and self.route_gradients_to_input,
-            learns=isinstance(self._each()[0].codebook, nn.Parameter),
+            routed=is_differentiated(x) and self.route_gradients_to_input,
+            learns="codebook" in dict(self._each()[0].named_parameters(recurse=False)),
             temperature=temperature,
         )
 
@@ -191,6 +197,13 @@ class Forward(Losses):
             return flat if kept is None else flat[kept]
 
         return own
+
+    def _require_rest(self, keeping: Keeping, *, frozen: bool) -> None:
+        """Require that this forward changes nothing, as `torch.func` needs it."""
+        if not frozen and any(layer.moves(keeping) for layer in self._each()):
+            refuse_transforms(self)
+        for layer in self._each():
+            layer.require_settled()
 
     def _search(self, inside: torch.Tensor, search: Search, *, frozen: bool) -> list[Hit]:
         layers, parts = self._each(), self._heads.parts(inside)

@@ -27,7 +27,7 @@ from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.finite import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
 from certvq.nn._families.rotated import Rotated, multiply
@@ -159,11 +159,12 @@ class FSQ(Loaded):
             digits = ((rows + 1.0) * (counts - 1) / 2.0).round().long()
         else:
             digits = ((rows + 1.0) * (counts // 2)).round().long()
-        bad = torch.nonzero(((digits < 0) | (digits >= counts)).T)
+        bad = torch.nonzero(all_rows(((digits < 0) | (digits >= counts)).T))
         if len(bad):
-            row, feature = bad[0].tolist()
+            row, feature = map(int, bad[0])
+            number = float(all_rows(rows.T)[row, feature])
             text = (
-                f"codes must be points of the grid, got {float(rows[feature, row])} at row {row}, "
+                f"codes must be points of the grid, got {number} at row {row}, "
                 f"feature {feature}, of {self.quantizer.levels[feature]} levels"
             )
             raise CodeRangeError(text)

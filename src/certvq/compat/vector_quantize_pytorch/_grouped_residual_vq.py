@@ -73,6 +73,7 @@ class GroupedResidualVQ(Groups):
 
         Raises:
             ShapeError, DTypeError, NonFiniteError: as `ResidualVQ`; nothing has changed.
+            TransformError: as `ResidualVQ`.
         """
         pieces = self.pieces(x)
         if self.training:

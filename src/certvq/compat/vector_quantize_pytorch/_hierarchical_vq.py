@@ -163,7 +163,8 @@ class HierarchicalVQ(Loaded):
             return_cutoff: whether the last scale that is used is returned, None for all.
 
         Raises:
-            ShapeError, DTypeError, NonFiniteError: as for `certvq.nn.HierarchicalVQ`.
+            ShapeError, DTypeError, NonFiniteError, TransformError: as for
+                `certvq.nn.HierarchicalVQ`.
         """
         require(sample_codebook_temp=sample_codebook_temp)
         if indices is not None:

@@ -20,10 +20,11 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
 )
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
-from certvq.errors import OptionError, ShapeError
+from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.eager import beyond_backward, transforming
 
 
 class LatentQuantize(Loaded):
@@ -166,6 +167,7 @@ class LatentQuantize(Loaded):
         Raises:
             ShapeError: another size of the feature axis.
             NonFiniteError: NaN or infinity.
+            TransformError: the optimiser would step under `torch.func`.
         """
         tokens, grid = as_tokens(z, channel_first=True)
         if tokens.shape[-1] != self.dim:
@@ -202,6 +204,13 @@ class LatentQuantize(Loaded):
 
     @torch.enable_grad()
     def _learn(self, rows: torch.Tensor, optimizer: Optimizer) -> None:
+        if transforming():
+            text = (
+                "a layer must change nothing under torch.func, got LatentQuantize in train mode "
+                "with in_place_codebook_optimizer, which steps at each batch; call .eval() on it "
+                "for codes and derivatives, and train it outside of torch.func"
+            )
+            raise TransformError(text)
         values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
         loss = _error(values, rows, "mean")
         (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
@@ -221,6 +230,8 @@ class LatentQuantize(Loaded):
 
 def _error(left: torch.Tensor, right: torch.Tensor, reduce: str) -> torch.Tensor:
     wide = wide_type(left, right)
+    if reduce == "mean" and beyond_backward():  # torch's has no derivative of second order there
+        return (left.to(wide) - right.to(wide)).square().mean()
     return functional.mse_loss(left.to(wide), right.to(wide), reduction=reduce)
 
 

@@ -15,8 +15,11 @@ from torch import nn
 from certvq import bounds
 from certvq.assign import assign
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
+from certvq.errors import TransformError
 from certvq.nn import EMA, Gumbel, KMeans, Online, VectorQuantize
 from certvq.nn._core import similarity as _similarity
+from certvq.nn._core.apart import apart
+from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.operators import assign_operator
 
 _CHUNK = 1 << 20
@@ -140,6 +143,30 @@ class Layer(VectorQuantize):
         if hasattr(self, "left"):
             self.left.copy_(self.codebook.detach())
 
+    def moves(self, keeping: "Keeping") -> bool:
+        """Say whether train mode without freezing changes anything of the layer."""
+        return (
+            keeping.writes
+            or self.revive is not None
+            or self.affine is not None
+            or self.inner_optimizer is not None
+            or not bool(beneath(self.started).all())
+        )
+
+    def require_settled(self) -> None:
+        """Require that no batch waits to be learned from, which would happen at the next one.
+
+        Raises:
+            TransformError: one does.
+        """
+        statistics = self.statistics
+        if not statistics.held and bool(beneath(statistics.pending_counts).any()):
+            text = (
+                "a layer must change nothing under torch.func, got a batch that waits to be "
+                "learned from; call .eval() once, which takes it in"
+            )
+            raise TransformError(text)
+
     def refresh(self, tokens: torch.Tensor, *, frozen: bool) -> None:
         """Do what precedes the search in train mode.
 
@@ -147,6 +174,8 @@ class Layer(VectorQuantize):
             tokens: (N, D), detached and checked.
             frozen: whether nothing is to be learned from this batch.
         """
+        if transforming():  # which has been allowed because nothing would change
+            return
         if frozen:
             if bool(self.started):
                 self.settle()
@@ -237,7 +266,10 @@ class Layer(VectorQuantize):
         books = transform(book)
         if self.metric == "cosine":
             books = nn.functional.normalize(books, dim=-1, eps=1e-6)
-        codes = nearest_of_own(points.detach(), books.detach())
+        if transforming():
+            (codes,) = apart(_nearest, [points, books], [])
+        else:
+            codes = nearest_of_own(points.detach(), books.detach())
         rows = torch.arange(len(codes), device=codes.device)
         return Hit(points, book, codes, books[rows, codes], None)
 
@@ -249,6 +281,10 @@ class Keeping:
     writes: bool = True
     accumulate: bool = False
     weight: torch.Tensor | Callable[..., torch.Tensor] | None = None
+
+
+def _nearest(points: torch.Tensor, books: torch.Tensor) -> tuple[torch.Tensor]:
+    return (nearest_of_own(points, books),)
 
 
 def nearest_of_own(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:

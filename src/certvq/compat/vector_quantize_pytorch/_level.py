@@ -22,6 +22,11 @@ class Level(VectorQuantize):
 
     frozen: bool = False
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether train mode changes nothing; see `refuse_transforms`."""
+        return self.frozen
+
     def learn_now(
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.eager import beneath
 
 
 def vectors_of(
@@ -36,7 +37,7 @@ def vectors_of(
         raise ShapeError(text)
     wide = require_codes(indices, indices.ndim)
     dropped = wide == -1
-    if bool((dropped[..., :-1] & ~dropped[..., 1:]).any()):
+    if bool(beneath(dropped[..., :-1] & ~dropped[..., 1:]).any()):
         text = "indices must not follow -1, which says that a level and all after it were left out"
         raise CodeRangeError(text)
     whole = require_range(wide.masked_fill(dropped, 0), codebook_size)

@@ -13,9 +13,11 @@ from certvq.compat.vector_quantize_pytorch._layer import Hit, Layer
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._options import Options
+from certvq.errors import TransformError
 from certvq.nn import PADDING
 from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.eager import beneath, is_batched, transforming
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.similarity import cross_entropy, negative_entropy
 from certvq.nn._regularizers.orthogonal import orthogonality
@@ -95,11 +97,12 @@ class Losses(Loaded):
         metric = "cosine" if self.options.use_cosine_sim else "euclidean"
         total, count = hits[0].points.new_zeros((), dtype=wide_type(hits[0].points)), 0
         for hit, own in zip(hits, self._heads.own(wanted), strict=True):
-            given = own != PADDING
-            require_range(own[given], self.codebook_size)
-            number = int(given.sum())
-            total = total + number * cross_entropy(hit.points[given], hit.book, own[given], metric)
-            count += number
+            given = _given_rows(own)
+            codes = own if given is None else own[given]
+            require_range(codes, self.codebook_size)
+            points = hit.points if given is None else hit.points[given]
+            total = total + len(codes) * cross_entropy(points, hit.book, codes, metric)
+            count += len(codes)
         return total / max(1, count)
 
     def _diversity(
@@ -123,6 +126,13 @@ class Losses(Loaded):
     def _orthogonal(self, layer: Layer, hit: Hit) -> torch.Tensor:
         vectors = layer.codebook.clone()  # which later batches move before the backward pass
         if self.orthogonal_reg_active_codes_only:
+            if transforming() and is_batched(hit.codes):
+                text = (
+                    "orthogonal_reg_active_codes_only looks at as many code vectors as a batch "
+                    "uses, got codes of their own for each sample of torch.func.vmap; call .eval() "
+                    "on the layer, or give the samples one after the other"
+                )
+                raise TransformError(text)
             vectors = vectors[torch.unique(hit.codes)]
         most = self.orthogonal_reg_max_codes
         if most is not None and len(vectors) > most:
@@ -146,6 +156,23 @@ def with_gradient(loss: torch.Tensor) -> torch.Tensor:
     With latents that have none, the averages alone learn, and training code still calls `backward`.
     """
     return loss + torch.zeros_like(loss, requires_grad=True)
+
+
+def _given_rows(codes: torch.Tensor) -> torch.Tensor | None:
+    """Return which codes (N,) are not -1, bool; None where none is."""
+    given = codes != PADDING
+    if not transforming():
+        return given
+    if bool(beneath(given).all()):
+        return None
+    if is_batched(given):
+        text = (
+            "indices of -1 must stand at the same places in all samples of torch.func.vmap, as "
+            "they say how many tokens count, got indices of their own for each sample; close over "
+            "one tensor of indices, or give the samples one after the other"
+        )
+        raise TransformError(text)
+    return beneath(given)
 
 
 def _product(shape: tuple[int, ...]) -> int:

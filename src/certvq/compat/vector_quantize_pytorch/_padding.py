@@ -6,7 +6,8 @@ know of codebooks.
 
 import torch
 
-from certvq.errors import DTypeError, OptionError, ShapeError
+from certvq.errors import DTypeError, OptionError, ShapeError, TransformError
+from certvq.nn._core.eager import beneath, is_batched, transforming
 from certvq.nn._core.mask import kept_rows
 
 
@@ -20,6 +21,7 @@ def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
     Raises:
         ShapeError: latents of other axes, another number of lengths, or one that is out of range.
         DTypeError: lengths that are not integers.
+        TransformError: lengths of their own for each sample of `torch.func.vmap`.
     """
     if len(grid) != 2 or tuple(lens.shape) != grid[:1]:
         text = (
@@ -30,7 +32,16 @@ def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
     if lens.is_floating_point() or lens.is_complex() or lens.dtype == torch.bool:
         text = f"lens must be integers, got {str(lens.dtype).removeprefix('torch.')}"
         raise DTypeError(text)
-    bad = torch.nonzero((lens < 0) | (lens > grid[1])).flatten().tolist()
+    if transforming():
+        if is_batched(lens):
+            text = (
+                "lens must be the same for all samples of torch.func.vmap, as they say how many "
+                f"tokens there are, got {len(lens)} of them for each sample; close over one tensor "
+                "of them, or give the samples one after the other"
+            )
+            raise TransformError(text)
+        lens = beneath(lens)
+    bad = [place for place, length in enumerate(map(int, lens)) if not 0 <= length <= grid[1]]
     if bad:
         text = f"lens must lie in 0 to {grid[1]}, got {int(lens[bad[0]])} at position {bad[0]}"
         raise ShapeError(text)

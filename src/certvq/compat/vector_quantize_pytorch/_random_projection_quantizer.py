@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from certvq.assign._validate import require_finite
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._maps import through
@@ -16,6 +15,7 @@ from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
 from certvq.nn._core.codes import require_codes
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._families.random_projection import cross_entropy_each, search_each, unit
 
 _WITHOUT_EFFECT = frozenset(
@@ -141,7 +141,7 @@ class RandomProjectionQuantizer(Renamed):
 
     def _directions(self, tokens: torch.Tensor) -> torch.Tensor:
         """Normalise, project twice and scale to norm 1, (N, num_codebooks, ...)."""
-        require_finite(tokens.detach(), "latents")
+        tokens = require_finite_latents(tokens)
         wide = torch.promote_types(tokens.dtype, self.rand_projs.dtype)
         with torch.autocast(tokens.device.type, enabled=False):
             rows = self.norm(tokens.to(wide))

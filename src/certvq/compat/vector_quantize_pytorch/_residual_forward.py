@@ -22,6 +22,7 @@ from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, Ve
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
+from certvq.nn._core.opaque import refuse_transforms
 from certvq.nn._core.similarity import cross_entropy
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._core.unit import unit_rows
@@ -87,6 +88,8 @@ class ResidualForward(Loaded):
             ShapeError, DTypeError, NonFiniteError: as `certvq.nn.Residual`; nothing has changed.
             CodeRangeError: `indices` out of range, -1 among them.
             OptionError: an argument out of its range.
+            TransformError: under `torch.func`, where this forward would change the layer, or with a
+                mask of its own for each sample of `vmap`.
         """
         require(
             sample_codebook_temp=sample_codebook_temp,
@@ -96,6 +99,8 @@ class ResidualForward(Loaded):
         )
         whole, kept, grid = self._read(x, mask)
         tokens = through(self.project_in, whole if kept is None else whole[kept])
+        if self.training and indices is None and not freeze_codebook:
+            refuse_transforms(self)
         if self.training:
             raise_together(self.residual.token_error(tokens.detach()), tokens.device)
 
@@ -141,7 +146,7 @@ class ResidualForward(Loaded):
         """
         whole, kept, _ = self._read(x, mask)
         tokens = through(self.project_in, whole if kept is None else whole[kept])
-        return self.residual.token_error(tokens)
+        return self.residual.token_error(tokens.detach())
 
     def _read(
         self, x: torch.Tensor, mask: torch.Tensor | None
