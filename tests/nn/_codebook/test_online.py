@@ -84,6 +84,18 @@ def test_a_wider_module_gets_a_wider_copy():
     assert float(wide) != float(wide.float())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_state_of_another_precision_is_taken_over_whole(dtype, seeded):
+    """A layer begins in float32; what it loads may be wider."""
+    layer, other = (layer_of(Online(ADAM), seeded).to(dtype) for _ in range(2))
+    for x in batches(seeded):
+        layer(x.to(dtype))
+    other.load_state_dict(layer.state_dict())
+    for x in batches(seeded):
+        assert torch.equal(layer(x.to(dtype)).quantized, other(x.to(dtype)).quantized)
+    assert torch.equal(layer.inner_optimizer.vectors, other.inner_optimizer.vectors)
+
+
 def test_padding_alone_takes_no_step(seeded):
     """Momentum would move the codebook without any token."""
     for immediate in (False, True):

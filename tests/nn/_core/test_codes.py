@@ -33,6 +33,19 @@ def test_the_first_bad_place_is_named(bad):
         require_range(codes, 7)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_sizes_beyond_the_type_of_the_codes_do_not_wrap(dtype):
+    """199 as an int8 is -57, than which 100 is greater; unsigned types are not compared at all."""
+    wide = require_range(torch.tensor([100]).to(dtype), 200)
+    assert (wide.dtype, wide.tolist()) == (torch.int64, [100])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_other_types_have_no_range(dtype):
+    with pytest.raises(DTypeError, match=f"must be integers, got {str(dtype)[6:]}"):
+        require_range(torch.zeros(1, dtype=dtype), 200)
+
+
 def test_each_place_of_the_last_axis_may_have_its_own_size():
     require_range(torch.tensor([[6, 1], [0, 0]]), (7, 2))
     with pytest.raises(CodeRangeError, match=r"range\(2\), got 2 at position \(1, 1\)"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from certvq.nn._core.eager import (
@@ -11,6 +12,7 @@ from certvq.nn._core.eager import (
     holds_numbers,
     is_batched,
     is_differentiated,
+    recomputing,
     transforming,
     wants_derivative,
 )
@@ -91,3 +93,18 @@ def test_who_follows_a_tensor():
     with torch.autograd.forward_ad.dual_level():
         look(x)
     assert seen == [False, True, False, True, True, True, True, True, True, True]
+
+
+def test_a_forward_pass_within_a_backward_pass_is_known():
+    seen = []
+
+    def look(part):
+        seen.append(recomputing())
+        return part.exp()
+
+    x = torch.zeros(2, requires_grad=True)
+    torch.utils.checkpoint.checkpoint(look, x, use_reentrant=False).sum().backward()
+    look(x)
+    compiled = torch.compile(lambda x: x + recomputing(), backend="eager", fullgraph=True)
+    assert compiled(torch.zeros(1)).item() == 0.0
+    assert seen == [False, True, False]

@@ -11,10 +11,12 @@ from certvq.errors import CodeRangeError, NonFiniteError, OptionError, ShapeErro
 from certvq.nn import (
     EMA,
     PADDING,
+    Diversity,
     Estimator,
     Gradient,
     KMeans,
     Online,
+    Orthogonal,
     Revive,
     RotationTrick,
     Uniform,
@@ -39,6 +41,30 @@ def trained(seeded, **options):
     for step in range(3):
         layer(torch.randn(2, 20, 3, generator=seeded(step)))
     return layer
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("update", [EMA(), Gradient(), Online(torch.optim.SGD)], ids=str)
+def test_a_later_forward_may_revive_codes_before_the_backward_pass(metric, update, seeded):
+    """As where two batches have one loss; the gradients are those of the first codebook."""
+    options = {
+        "metric": metric,
+        "update": update,
+        "revive": Revive(0.99),
+        "regularizers": (Orthogonal(), Diversity()) if isinstance(update, Gradient) else (),
+    }
+    slopes = []
+    for later in (True, False):
+        layer = trained(seeded, **options)
+        x = torch.randn(2, 20, 3, generator=seeded(7)).requires_grad_()
+        loss = layer(x).loss + layer.cross_entropy(x, layer.encode(x))
+        before = layer.codebook.detach().clone()
+        if later:
+            layer(5.0 + torch.randn(2, 20, 3, generator=seeded(8)))
+            assert not torch.equal(layer.codebook, before)
+        loss.backward()
+        slopes.append([x.grad, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*slopes, strict=True))
 
 
 @pytest.mark.parametrize("update", [EMA(), Gradient(), Online(torch.optim.SGD)], ids=str)

@@ -17,11 +17,12 @@ from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.constants import Constants
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._families.grouped_residual import slice_width
 
 
-class ResidualFSQ(ScalarLevels):
+class ResidualFSQ(ScalarLevels, Constants):
     """Round to a grid, and what is left over to finer grids; see `certvq.nn.ResidualFSQ`.
 
     Args:
@@ -90,15 +91,16 @@ class ResidualFSQ(ScalarLevels):
         )
         self.is_channel_first = is_channel_first
         self.levels = levels
-        counts = torch.tensor(list(levels))
+        counts = torch.tensor(list(levels), device="cpu")
         scales = torch.stack([counts.float() ** -level for level in range(num_quantizers)])
-        self.register_buffer("scales", scales, persistent=False)
+        self.register_constant("scales", scales)
         limit: Any = soft_clamp_input_value
         if bound_hard_clamp:
             limit = 1 + 1 / (counts - 1)
-        if limit is not None and not isinstance(limit, torch.Tensor):
-            limit = torch.tensor(limit)
-        self.register_buffer("soft_clamp_input_value", limit, persistent=False)
+        if limit is None:
+            self.register_buffer("soft_clamp_input_value", None, persistent=False)
+        else:
+            self.register_constant("soft_clamp_input_value", torch.as_tensor(limit, device="cpu"))
 
     @property
     def codebooks(self) -> torch.Tensor:

@@ -50,7 +50,8 @@ class InnerOptimizer(nn.Module):
     """An optimiser of one codebook, whose state travels with the state dict.
 
     It works on a copy of the codebook of its own, in float32 or wider, so that small steps add up
-    where the module is in half precision. Whoever writes to the codebook overrules the copy.
+    where the module is in half precision. Whoever writes to the codebook overrules the copy. Steps
+    in inference mode leave ordinary tensors behind, with which training goes on.
 
     Attributes:
         optimizer: what the factory made.
@@ -59,15 +60,19 @@ class InnerOptimizer(nn.Module):
 
     def __init__(self, factory: OptimizerFactory, codebook: torch.Tensor) -> None:
         super().__init__()
-        self.vectors = codebook.detach().to(_wide(codebook.dtype), copy=True)
+        # What is on meta cannot become a tensor with numbers; `step` takes the codebook's.
+        here = torch.zeros_like(codebook, device="cpu") if codebook.is_meta else codebook.detach()
+        self.vectors = here.to(_wide(codebook.dtype), copy=True)
         self.optimizer = factory([self.vectors])
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def add(self, slope: torch.Tensor) -> None:
         """Add to the gradient, (K, D), of the next step."""
-        slope = slope.to(self.vectors)
+        slope = slope.clone().to(self.vectors)
         self.vectors.grad = slope if self.vectors.grad is None else self.vectors.grad + slope
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def step(self, codebook: torch.Tensor) -> None:
         """Take one step from the codebook, with the gradient that is there, and store it."""
@@ -103,8 +108,10 @@ class InnerOptimizer(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take a state over."""
-        self.vectors.data = state["vectors"].to(self.vectors)
-        self.optimizer.load_state_dict(state["optimizer"])
+        # `step` follows the codebook; here the layer may have been narrower, or without numbers.
+        self.vectors.grad = None
+        self.vectors.data = state["vectors"].clone()
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch copies no tensor
 
 
 def codebook_slope(vectors: torch.Tensor, counts: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ that a forward pass used is still there when it returns. Must not search for cod
 import torch
 
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.eager import recomputing
 from certvq.nn._core.wide import WideBuffers
 
 _CHUNK = 1 << 18
@@ -85,7 +86,8 @@ class RunningStatistics(WideBuffers):
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Add the statistics of a batch, of all processes, to what the next `average` takes in.
 
-        Several calls before it add up, as where one codebook serves several levels.
+        Several calls before it add up, as where one codebook serves several levels. A forward pass
+        that is computed again for a backward pass adds nothing.
 
         Args:
             tokens: (N, D).
@@ -93,6 +95,8 @@ class RunningStatistics(WideBuffers):
 
         Cost: that of `sums_by_code`.
         """
+        if recomputing():
+            return
         codebook_size, width = self.sums.shape
         counts = torch.bincount(codes, minlength=codebook_size).to(self.counts.dtype)
         self.pending_counts.add_(add_over_processes(counts))

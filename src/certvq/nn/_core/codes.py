@@ -71,14 +71,15 @@ def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:
     """Refuse codes that have no code vector.
 
     Args:
-        codes: int64.
+        codes: integers of any width.
         codebook_size: K, at most 2^63, or one K for each place of the last axis, or of the last
             two axes.
 
     Returns:
-        The codes.
+        The codes, int64.
 
     Raises:
+        DTypeError: no dense tensor, or no integers.
         CodeRangeError: a code outside ``range(K)``; the text names the first place.
 
     Example:
@@ -86,6 +87,8 @@ def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:
         tensor([[3, 1],
                 [0, 1]])
     """
+    require_integers(codes)
+    codes = codes.long()  # a narrower type would wrap K - 1
     highest = torch.tensor(_highest(codebook_size), device=codes.device)
     if torch.compiler.is_compiling():
         return in_range_operator(codes, highest)

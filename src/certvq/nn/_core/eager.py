@@ -125,6 +125,24 @@ def is_differentiated(tensor: torch.Tensor) -> bool:
     return tensor.requires_grad
 
 
+def recomputing() -> bool:
+    """Say whether a backward pass runs, and no compiler.
+
+    A forward pass within one is that of gradient checkpointing, which wants the numbers of the
+    first time again: nothing may learn from it.
+
+    Example:
+        >>> x, seen = torch.zeros(2, requires_grad=True), []
+        >>> _ = x.register_hook(lambda slope: seen.append(recomputing()))
+        >>> x.sum().backward()
+        >>> seen, recomputing()
+        ([True], False)
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._current_graph_task_id() != -1  # noqa: SLF001 (no public name)
+
+
 def is_batched(tensor: torch.Tensor) -> bool:
     """Say whether `torch.func.vmap` gives a tensor other numbers for each sample."""
     while is_functorch_wrapped_tensor(tensor):

@@ -14,6 +14,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
+from certvq.nn._core.constants import Constants
 from certvq.nn._core.device import require_same_device
 from certvq.nn._core.figures import as_floats, lasting
 from certvq.nn._core.layout import find_layout
@@ -61,7 +62,7 @@ class Found(NamedTuple):
 
 
 @checked
-class BaseQuantizer(CheckedState, abc.ABC):
+class BaseQuantizer(CheckedState, Constants, abc.ABC):
     """A layer that replaces latents by code vectors, whatever the tokens know of each other.
 
     Most families quantize token by token and derive from `Quantizer`. `load_state_dict` raises

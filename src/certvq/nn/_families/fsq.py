@@ -107,13 +107,14 @@ class FSQ(Quantizer):
             axis_of(count, preserve_symmetry=preserve_symmetry, hard_clamp=hard_clamp)
             for count in levels
         ]
-        limits = torch.full((len(levels), max(levels) - 1), math.inf, dtype=torch.float64)
+        cpu, wide = torch.device("cpu"), torch.float64
+        limits = torch.full((len(levels), max(levels) - 1), math.inf, dtype=wide, device=cpu)
         for row, axis in zip(limits, axes, strict=True):
-            row[: len(axis.limits)] = torch.tensor(axis.limits, dtype=torch.float64)
-        curve = torch.tensor([(a.gain, a.shift, a.bias) for a in axes])
-        numbers = torch.tensor([(a.step, -a.origin, a.width) for a in axes], dtype=torch.float64)
+            row[: len(axis.limits)] = torch.tensor(axis.limits, dtype=wide, device=cpu)
+        curve = torch.tensor([(a.gain, a.shift, a.bias) for a in axes], device=cpu)
+        numbers = torch.tensor([(a.step, -a.origin, a.width) for a in axes], dtype=wide, device=cpu)
         step, origin, width = numbers.T.unsqueeze(2)
-        places = torch.arange(max(levels), dtype=torch.float64)
+        places = torch.arange(max(levels), dtype=wide, device=cpu)
         points = (step * places + origin) / width  # of integers: rounded once, by the division
         points32 = (step * places + origin).float() / width.float()
         # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
@@ -123,10 +124,10 @@ class FSQ(Quantizer):
             "_curve": curve.float().T.contiguous().view(torch.int32),
             "_points64": points.view(torch.int64),
             "_points32": points32.view(torch.int32),
-            "_like": torch.zeros(()),
         }
         for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+            self.register_constant(name, table)
+        self.register_buffer("_like", torch.zeros(()), persistent=False)
 
     _limits64: torch.Tensor
     _limits32: torch.Tensor

@@ -19,6 +19,7 @@ from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
 from certvq.nn._codebook.statistics import RunningStatistics
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
 from certvq.nn._core.distributed import copy_from_first, is_first
+from certvq.nn._core.eager import recomputing
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.opaque import learn
 from certvq.nn._core.quantizer import Quantizer
@@ -82,6 +83,7 @@ class LearnedCodebook(Quantizer):
         codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
             codebook = unit_rows(codebook).to(codebook.dtype)
+        codebook = codebook.to(torch.get_default_device())
         if isinstance(update, Gradient):
             self.codebook = nn.Parameter(codebook)
         else:
@@ -105,7 +107,10 @@ class LearnedCodebook(Quantizer):
         Returns:
             `codebook`, or what `affine` or the metric make of it.
         """
-        vectors = self.codebook if self.affine is None else self.affine(self.codebook)
+        stored = self.codebook
+        if stored.requires_grad and torch.is_grad_enabled():
+            stored = stored.clone()  # a later forward may revive codes before the backward pass
+        vectors = stored if self.affine is None else self.affine(stored)
         if self.metric == "cosine" and isinstance(self.update, Gradient):
             return unit_rows(vectors).to(vectors.dtype)
         return vectors
@@ -114,6 +119,8 @@ class LearnedCodebook(Quantizer):
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
         """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
+        if recomputing():
+            return
         if candidates is None:
             learn(self, tokens)
         else:

@@ -114,7 +114,8 @@ def _linear(
     inputs: int, outputs: int, generator: torch.Generator | None, *, zero: bool
 ) -> nn.Linear:
     """Make a linear map of zeros, or of uniform numbers as torch would draw them."""
-    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs))
+    device = torch.get_default_device()
+    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs, device=device))
     spread = 0.0 if zero else 1.0 / math.sqrt(inputs)
     for parameter in layer.parameters():
         unit = _random.uniform(parameter.numel(), generator, parameter.device)

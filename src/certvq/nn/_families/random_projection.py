@@ -104,11 +104,12 @@ class RandomProjectionQuantizer(Quantizer):
         super().__init__(dim, layout=layout, code_shape=() if codebooks == 1 else (codebooks,))
         self.normalize = normalize
         kind, home = torch.get_default_dtype(), torch.device("cpu")
+        device = torch.get_default_device()
         spread = math.sqrt(2.0 / (dim + code_dim))
         maps = spread * _random.normal((codebooks, dim, code_dim), generator, home)
         codes = unit(_random.normal((codebooks, codebook_size, code_dim), generator, home))
-        self.register_buffer("projections", maps.to(kind))
-        self.register_buffer("codebooks", codes.to(kind))
+        self.register_buffer("projections", maps.to(device, kind))
+        self.register_buffer("codebooks", codes.to(device, kind))
         self.eval()
 
     @property

@@ -70,9 +70,9 @@ class Refinement(nn.Module):
         super().__init__()
         self.ratio = options.ratio
         count = levels if options.count is None else min(levels, options.count)
+        kind, device = _CONVOLUTIONS[axes - 1], torch.get_default_device()
         self.convolutions = nn.ModuleList(
-            nn.utils.skip_init(_CONVOLUTIONS[axes - 1], dim, dim, 3, padding=1)
-            for _ in range(count)
+            nn.utils.skip_init(kind, dim, dim, 3, padding=1, device=device) for _ in range(count)
         )
         spread = 1.0 / math.sqrt(dim * 3**axes)
         for parameter in self.parameters():

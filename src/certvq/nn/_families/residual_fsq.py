@@ -88,8 +88,9 @@ class ResidualFSQ(Residual):
             parts, dropout=dropout, estimator=estimator, layout=layout, generator=generator
         )
         self.soft_clamp = soft_clamp
-        reach = torch.tensor([1.0 + 1.0 / (count - 1) for count in levels], dtype=torch.float32)
-        self.register_buffer("_reach", reach.view(torch.int32), persistent=False)
+        ends = [1.0 + 1.0 / (count - 1) for count in levels]
+        reach = torch.tensor(ends, dtype=torch.float32, device="cpu")
+        self.register_constant("_reach", reach.view(torch.int32))
 
     _reach: torch.Tensor
 

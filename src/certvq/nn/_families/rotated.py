@@ -59,7 +59,8 @@ class Rotated(Wrapper):
         normal = _random.normal((part.dim, part.dim), generator, torch.device("cpu"))
         orthogonal, triangle = torch.linalg.qr(normal)
         rotation = orthogonal * torch.where(triangle.diagonal() < 0, -1.0, 1.0)
-        self.register_buffer("rotation", rotation.to(torch.get_default_dtype()))
+        kind, device = torch.get_default_dtype(), torch.get_default_device()
+        self.register_buffer("rotation", rotation.to(device, kind))
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Multiply by the rotation; see `Wrapper`."""

@@ -55,7 +55,7 @@ class Scaled(Wrapper):
         if len(numbers) != part.dim:
             text = f"scale must be one number or one for each of {part.dim} features, got {numbers}"
             raise OptionError(text)
-        scales = torch.tensor(numbers, dtype=torch.float32)
+        scales = torch.tensor(numbers, dtype=torch.float32, device="cpu")
         for place, number in enumerate(scales.tolist()):
             if not 0.0 < number < math.inf:
                 text = (
@@ -65,7 +65,7 @@ class Scaled(Wrapper):
                 raise OptionError(text)
         self._plain = all(number == 1.0 for number in scales.tolist())
         # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
-        self.register_buffer("_bits", scales.view(torch.int32), persistent=False)
+        self.register_constant("_bits", scales.view(torch.int32))
 
     @property
     def scale(self) -> torch.Tensor:
@@ -90,4 +90,5 @@ class Scaled(Wrapper):
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
-        return f"scale={self.scale.tolist()}, layout={self._layout.name!r}"
+        scale = self._constants["_bits"].view(torch.float32).tolist()  # also of a layer on meta
+        return f"scale={scale}, layout={self._layout.name!r}"

@@ -99,8 +99,8 @@ class SimVQ(Quantizer):
         self.estimator = estimator
         self.generator = generator
         frozen = _random.normal((codebook_size, width), generator, torch.device("cpu"))
-        kind = torch.get_default_dtype()
-        self.register_buffer("frozen", (frozen / math.sqrt(width)).to(kind))
+        kind, device = torch.get_default_dtype(), torch.get_default_device()
+        self.register_buffer("frozen", (frozen / math.sqrt(width)).to(device, kind))
         self.transform = _linear(width, dim, generator) if transform is None else transform
 
     @property
@@ -175,7 +175,8 @@ class SimVQ(Quantizer):
 
 def _linear(inner: int, outer: int, generator: torch.Generator | None) -> nn.Linear:
     """Make a linear map whose weights are those of torch's default, from a generator."""
-    linear = nn.Linear(inner, outer, bias=False, device="meta").to_empty(device="cpu")
+    linear = nn.Linear(inner, outer, bias=False, device="meta")
+    linear.to_empty(device=torch.get_default_device())
     unit = _random.uniform(inner * outer, generator, torch.device("cpu")).reshape(outer, inner)
     with torch.no_grad():
         linear.weight.copy_((2.0 * unit - 1.0) / math.sqrt(inner))

@@ -1,0 +1,97 @@
+"""Training goes on as if nothing had been: lost numbers, shared states, forwards computed again.
+
+The cases and helpers are those of test_contract.py.
+"""
+
+import copy
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+
+def contract():
+    path = Path(__file__).with_name("test_contract.py")
+    spec = importlib.util.spec_from_file_location("_contract", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CONTRACT = contract()
+build, but, every = CONTRACT.build, CONTRACT.but, CONTRACT.every
+has_generator, latents_of = CONTRACT.has_generator, CONTRACT.latents_of
+
+
+@every
+@pytest.mark.parametrize("meta", [True, False])
+def test_training_goes_on_in_a_layer_whose_numbers_were_lost(make, meta, snapshot, unchanged):
+    """Whether it was built without numbers or `to_empty` took them: the state dict has enough."""
+    layer = build(make, steps=3)
+    with torch.device("meta" if meta else "cpu"):
+        other = make(layout="b n d", generator=torch.Generator().manual_seed(0))
+    if any(type(part).__name__ == "LatentQuantize" for part in other.modules()):
+        pytest.skip("its table is not yet registered as a constant")
+    assert repr(other)
+    numbers = [*other.parameters(), *other.buffers()]
+    assert {tensor.device.type for tensor in numbers} <= {"meta" if meta else "cpu"}
+    other.to_empty(device="cpu")
+    for tensor in other.state_dict().values():
+        if isinstance(tensor, torch.Tensor):
+            tensor.zero_()  # what memory held before is not all that is there
+    other.load_state_dict(layer.state_dict())
+    parts = zip(layer.modules(), other.modules(), strict=True)
+    for ours, theirs in ((a, b) for a, b in parts if has_generator(a)):
+        theirs.generator.set_state(ours.generator.get_state())
+    for step in range(5, 8):
+        assert torch.equal(layer(latents_of(seed=step)).codes, other(latents_of(seed=step)).codes)
+    assert unchanged(other, snapshot(layer))
+
+
+@every
+def test_two_layers_that_share_a_state_train_apart(make, snapshot, unchanged):
+    """Loading copies, the state of inner optimisers too."""
+    layer, other = build(make, steps=3), build(make, seed=5)
+    other.load_state_dict(layer.state_dict())
+    twin = copy.deepcopy(layer)
+    for step in range(5, 8):
+        other(latents_of(seed=step))
+    for step in range(3):
+        layer(latents_of(seed=step))
+        twin(latents_of(seed=step))
+    assert unchanged(layer, snapshot(twin))
+
+
+@every
+def test_inference_mode_teaches_as_well(make, snapshot, unchanged):
+    """What was learned there goes on outside of it."""
+    layer, twin = build(make), build(make)
+    for step in range(4):
+        with torch.inference_mode(step % 2 == 0):
+            codes = layer(latents_of(seed=step)).codes
+        assert torch.equal(codes, twin(latents_of(seed=step)).codes)
+    assert unchanged(layer, snapshot(twin))
+
+
+@but("samples", "noisy")
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("mode", [True, False])
+def test_gradient_checkpointing_changes_nothing(
+    make, reentrant, mode, snapshot, unchanged, same_bits
+):
+    """The forward pass within the backward pass sees the same codebook, and teaches nothing."""
+    slopes, layers = [], (build(make, steps=3).train(mode), build(make, steps=3).train(mode))
+    for layer, again in zip(layers, (True, False), strict=True):
+        x = latents_of(seed=7).requires_grad_()
+        found = (
+            checkpoint(lambda *given: tuple(given[0](given[1])), layer, x, use_reentrant=reentrant)
+            if again
+            else layer(x)
+        )
+        (found[0].square().sum() + found[2]).backward()
+        slopes.append(x.grad)
+        layer.train()(latents_of(seed=8))
+    assert same_bits(*slopes)
+    assert unchanged(layers[0], snapshot(layers[1]))
