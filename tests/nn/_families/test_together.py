@@ -7,7 +7,8 @@ import textwrap
 WORKER = """
     import os, sys, torch
     from torch import distributed
-    from certvq.nn import GroupedResidualVQ, HierarchicalVQ, LevelDropout, Neural, ResidualVQ
+    from torch.utils.checkpoint import checkpoint
+    from certvq.nn import Beam, GroupedResidualVQ, HierarchicalVQ, LevelDropout, Neural, ResidualVQ
 
     rank, store = int(sys.argv[1]), sys.argv[2]
     torch.set_num_threads(1)
@@ -17,6 +18,7 @@ WORKER = """
         ResidualVQ(4, 8, num_quantizers=3, dropout=drop),
         ResidualVQ(4, 8, num_quantizers=3, dropout=drop, shared=True),
         ResidualVQ(4, 8, num_quantizers=2, neural=Neural(depth=1)),
+        ResidualVQ(4, 8, num_quantizers=3, beam=Beam(3)),
         GroupedResidualVQ(4, 8, groups=2, num_quantizers=3, dropout=drop),
         HierarchicalVQ(4, 8, [1, 3, 6], layout="b n d", dropout=drop, refine=None),
     ]
@@ -27,7 +29,8 @@ WORKER = """
     for layer in layers:
         depths = set()
         for step in range(6):
-            layer(torch.randn(3, 6, 4) + 10 * rank)
+            mask = torch.full((3, 6), step % 3 != rank)  # a process may have padding alone
+            layer(torch.randn(3, 6, 4) + 10 * rank, mask)
             depth = layer.metrics()["depth"] if "depth" in layer.latest else 0.0
             depth = layer.metrics().get("group0/depth", depth)
             depths.add(depth)
@@ -37,6 +40,27 @@ WORKER = """
             distributed.broadcast(first, src=0)
             assert torch.equal(mine, first), f"{layer}: step {step}: differs on rank {rank}"
         assert len(depths) > 1 or not getattr(layer, "dropout", None), depths
+
+    def train(again):
+        torch.manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
+        layer = ResidualVQ(4, 8, num_quantizers=2, generator=generator)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), layer)
+        wrapped = torch.nn.parallel.DistributedDataParallel(model[0])
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        torch.manual_seed(1 + rank)
+        for _ in range(4):
+            x = wrapped(torch.randn(3, 6, 4) + rank)
+            found = (
+                checkpoint(lambda z: tuple(layer(z)), x, use_reentrant=False) if again else layer(x)
+            )
+            optimizer.zero_grad()
+            (found[0].square().mean() + found[2]).backward()
+            optimizer.step()
+        return model.state_dict()
+
+    plain, again = train(False), train(True)
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
     distributed.barrier()
     distributed.destroy_process_group()
     sys.stdout.flush()

@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from certvq.errors import NonFiniteError
+from certvq.nn._core.eager import recomputing
 
 
 def together() -> bool:
@@ -44,8 +45,12 @@ def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:  # noqa: FBT001 (what is asked about)
-    """Say whether a flag is set on one of the processes at least."""
-    if not together():
+    """Say whether a flag is set on one of the processes at least.
+
+    A forward pass that is computed again within a backward pass asks nobody: it was asked before,
+    and there gradients are under way between the processes.
+    """
+    if not together() or recomputing():
         return flag
     seen = torch.tensor(float(flag), device=device)
     distributed.all_reduce(seen, op=distributed.ReduceOp.MAX)

@@ -109,7 +109,7 @@ def search(
         scores, order = totals.flatten(1).sort(dim=1, stable=True)
         scores, order = scores[:, :kept], order[:, :kept]
         sums = order // fan
-        found = ranking.codes.reshape(count, -1).gather(1, order)
+        found = ranking.codes.reshape(count, beams * fan).gather(1, order)
         codes = torch.cat([_take(codes, sums), found[..., None]], dim=2)
         residuals = _take(residuals, sums) - part.decode_tokens(found)
     return codes[:, 0]

@@ -223,7 +223,7 @@ class Residual(Quantizer):
     ) -> torch.Tensor | None:
         """Choose the codes of the first levels together, where a beam says so."""
         width = 1 if beam is None else beam.width_in(training=self.training)
-        if beam is None or width == 1 or not len(latents):
+        if beam is None or width == 1:
             return None
         levels = cast("tuple[VectorQuantize, ...]", self.quantizers[:depth])
 
