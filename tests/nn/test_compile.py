@@ -10,6 +10,7 @@ from certvq.models import VQVAE, VQVAEConfig
 from certvq.nn import (
     FSQ,
     LFQ,
+    Beam,
     Gradient,
     LatentQuantize,
     Project,
@@ -93,6 +94,20 @@ def test_a_training_step_is_one_graph(family):
     compare(plain, compiled, program, [batch(seed) for seed in range(4)])
     plain.eval(), compiled.eval()
     assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that:UserWarning")
+def test_a_beam_compiles_in_pieces():
+    """`certvq.rank` stays out of the compiler's sight, which warns of its own second look."""
+    plain = Step(lambda: ResidualVQ(DIM, 32, num_quantizers=3, beam=Beam(3), generator=seeded()))
+    compiled = copy.deepcopy(plain)
+    program = torch.compile(compiled, backend="aot_eager")
+    compare(plain, compiled, program, [batch(seed) for seed in range(3)])
+    plain.eval(), compiled.eval()
+    assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+    level = plain.quantizer.quantizers[0]
+    nearest = torch.compile(lambda x: level.nearest(x, 3), backend="aot_eager")
+    assert torch.equal(nearest(batch(9)), level.nearest(batch(9), 3))
 
 
 def test_learned_scalars_compile_but_for_the_order_of_additions():

@@ -4,6 +4,8 @@ In: latents, and codes to compare. Out: ranked codes; a cross entropy. Changes n
 know of estimators.
 """
 
+from typing import Any
+
 import torch
 
 from certvq.assign import Ranking, rank
@@ -106,6 +108,10 @@ class RankedCodebook(LearnedCodebook):
 
 
 def _rank(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
+    if torch.compiler.is_compiling():  # a compiler would compute NumPy's part in its own way
+        untraced: Any = torch.compiler.disable(rank)
+        ranking: Ranking = untraced(latents, vectors, count)
+        return ranking
     if not transforming():
         return rank(latents, vectors, count)
 
