@@ -9,7 +9,9 @@ from vector_quantize_pytorch import VectorQuantize as Original
 from certvq import nn
 from certvq.compat.vector_quantize_pytorch import VectorQuantize
 from certvq.compat.vector_quantize_pytorch._state import has_layer, layer_state
-from certvq.errors import FileFormatError
+from certvq.errors import FileFormatError, NonFiniteError
+
+BOTH = (Original, VectorQuantize)
 
 
 def trained():
@@ -46,6 +48,28 @@ def test_affine_moments_and_bridges_arrive():
     ours = VectorQuantize(3, 5, vq_bridge=torch.nn.Linear(3, 3))
     ours.load_state_dict(bridged.state_dict())
     assert torch.equal(ours.vq_bridge.weight, bridged._codebook.vq_bridge.weight)
+
+
+def test_moments_that_the_original_has_not_yet_written_to_are_not_read():
+    """They are what memory held before, NaN at times; others are refused if they are NaN."""
+    theirs = Original(3, 5, affine_param=True)
+    theirs._codebook.codebook_variance.fill_(torch.nan)
+    ours = VectorQuantize(3, 5, affine_param=True)
+    ours.load_state_dict(theirs.state_dict())
+    assert not ours.layers[0].affine.begun
+    theirs(torch.randn(1, 20, 3))
+    theirs._codebook.codebook_variance.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="codebook_variance"):
+        ours.load_state_dict(theirs.state_dict())
+
+
+def test_frozen_moments_are_frozen_as_migration_says():
+    x = torch.randn(1, 20, 3)
+    theirs, ours = (kind(3, 5, affine_param=True, freeze_codebook=True) for kind in BOTH)
+    for layer in (theirs, ours):
+        layer(x)
+    assert bool(theirs._codebook.batch_mean.any())
+    assert not ours.layers[0].affine.begun
 
 
 def test_the_layer_may_stand_anywhere():

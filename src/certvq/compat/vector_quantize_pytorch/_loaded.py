@@ -6,6 +6,7 @@ not know of quantizers.
 
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from certvq.nn._core.loading import require_finite_state
@@ -42,7 +43,17 @@ class Loaded(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        own = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
+        own = {
+            name: value
+            for name, value in state_dict.items()
+            if name.startswith(prefix) and not _is_unset(name, state_dict)
+        }
         require_finite_state(own)
         self.translate(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _is_unset(name: str, state: dict[str, Any]) -> bool:
+    """Say whether the original has not yet written to a moment: it is what memory held before."""
+    waits = state.get(f"{name}_needs_init")
+    return isinstance(waits, torch.Tensor) and bool(waits)
