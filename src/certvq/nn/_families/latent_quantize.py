@@ -96,10 +96,10 @@ class LatentQuantize(Quantizer):
             self.values = nn.Parameter(values)
         else:
             self.register_buffer("values", values)
-        index = torch.full((len(levels), max(levels)), sum(levels))
+        index = torch.full((len(levels), max(levels)), sum(levels), device="cpu")
         for d, count in enumerate(levels):
-            index[d, :count] = torch.arange(count) + sum(levels[:d])
-        self.register_buffer("_index", index, persistent=False)
+            index[d, :count] = torch.arange(count, device="cpu") + sum(levels[:d])
+        self.register_constant("_index", index)
 
     @property
     def codebook_size(self) -> int:

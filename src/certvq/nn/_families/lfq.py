@@ -193,8 +193,7 @@ class LFQ(Quantizer):
         Raises:
             CodeRangeError: a code outside ``range(K)``.
         """
-        require_range(codes, self.codebook_size)
-        return self._bits(codes)
+        return self._bits(require_range(codes, self.codebook_size))
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
