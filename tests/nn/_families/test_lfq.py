@@ -144,6 +144,12 @@ def test_wrong_options_are_named(dim, options, text):
         LFQ(dim, **options)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "uint64"])
+def test_bits_of_codes_of_any_type_of_integer(kind):
+    codes = torch.tensor([[5, 0], [7, 2]])
+    assert torch.equal(LFQ(3).bits(codes.to(getattr(torch, kind))), LFQ(3).bits(codes))
+
+
 def test_wrong_input_is_named():
     layer = LFQ(3)
     with pytest.raises(CodeRangeError, match=r"range\(8\), got 8"):
