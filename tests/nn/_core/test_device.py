@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from certvq.errors import DeviceError
 from certvq.nn import PADDING, HierarchicalVQ, VectorQuantize
-from certvq.nn._core.device import require_same_device
+from certvq.nn._core.device import default_device, require_same_device
 from certvq.nn._core.mask import kept_rows
 
 
@@ -55,3 +55,14 @@ def test_the_rows_that_a_mask_keeps_are_where_the_latents_are():
     mask = torch.tensor([True, False, True])
     assert kept_rows(mask, (3,), torch.device("meta")).device.type == "meta"
     assert VectorQuantize(4, 5).encode(torch.zeros(1, 3, 4), mask[None])[0, 1] == PADDING
+
+
+def test_the_default_device_is_where_torch_makes_tensors():
+    assert default_device().type == "cpu"
+    with torch.device("meta"):
+        assert default_device().type == "meta"
+    torch.set_default_device("meta")
+    try:
+        assert default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from certvq.nn._core.device import default_device
 from certvq.nn._core.eager import holds_numbers
 
 
@@ -32,7 +33,7 @@ class Constants(nn.Module):
                 is meta.
         """
         self._constants[name] = numbers
-        self.register_buffer(name, numbers.to(torch.get_default_device()), persistent=False)
+        self.register_buffer(name, numbers.to(default_device()), persistent=False)
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "Constants":
         super()._apply(fn, *args, **kwargs)

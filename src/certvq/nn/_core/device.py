@@ -1,6 +1,6 @@
-"""Require a layer and what it is given to be on one device.
+"""Where layers are made, and that what they are given is there, too.
 
-In: a module and a tensor. Out: nothing, or a named error. Must not move anything.
+In: a module and a tensor. Out: a device, or a named error. Must not move anything.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,19 @@ import torch
 from torch import nn
 
 from certvq.errors import DeviceError
+
+
+def default_device() -> torch.device:
+    """Return the device that torch makes tensors on.
+
+    `torch.get_default_device` of torch 2.6 does not see ``with torch.device(...)``.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     default_device()
+        device(type='meta')
+    """
+    return torch.empty(0).device
 
 
 def require_same_device(module: nn.Module, given: torch.Tensor, name: str) -> None:

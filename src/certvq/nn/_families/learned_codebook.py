@@ -18,6 +18,7 @@ from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, code
 from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
 from certvq.nn._codebook.statistics import RunningStatistics
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
+from certvq.nn._core.device import default_device
 from certvq.nn._core.distributed import copy_from_first, is_first
 from certvq.nn._core.eager import recomputing
 from certvq.nn._core.finite import require_finite_latents
@@ -83,7 +84,7 @@ class LearnedCodebook(Quantizer):
         codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
             codebook = unit_rows(codebook).to(codebook.dtype)
-        codebook = codebook.to(torch.get_default_device())
+        codebook = codebook.to(default_device())
         if isinstance(update, Gradient):
             self.codebook = nn.Parameter(codebook)
         else:

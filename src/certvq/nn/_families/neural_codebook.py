@@ -18,6 +18,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._core import random as _random
 from certvq.nn._core.apart import apart
+from certvq.nn._core.device import default_device
 from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of, require_finite_latents
 from certvq.nn._core.losses import mean_square
@@ -114,7 +115,7 @@ def _linear(
     inputs: int, outputs: int, generator: torch.Generator | None, *, zero: bool
 ) -> nn.Linear:
     """Make a linear map of zeros, or of uniform numbers as torch would draw them."""
-    device = torch.get_default_device()
+    device = default_device()
     layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs, device=device))
     spread = 0.0 if zero else 1.0 / math.sqrt(inputs)
     for parameter in layer.parameters():

@@ -13,7 +13,7 @@ from certvq.assign import Assignment
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_integers, require_range
-from certvq.nn._core.device import require_same_device
+from certvq.nn._core.device import default_device, require_same_device
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
@@ -104,7 +104,7 @@ class RandomProjectionQuantizer(Quantizer):
         super().__init__(dim, layout=layout, code_shape=() if codebooks == 1 else (codebooks,))
         self.normalize = normalize
         kind, home = torch.get_default_dtype(), torch.device("cpu")
-        device = torch.get_default_device()
+        device = default_device()
         spread = math.sqrt(2.0 / (dim + code_dim))
         maps = spread * _random.normal((codebooks, dim, code_dim), generator, home)
         codes = unit(_random.normal((codebooks, codebook_size, code_dim), generator, home))

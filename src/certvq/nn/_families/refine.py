@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.errors import OptionError
 from certvq.nn._core import random as _random
+from certvq.nn._core.device import default_device
 from certvq.nn._core.options import checked
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -70,7 +71,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.ratio = options.ratio
         count = levels if options.count is None else min(levels, options.count)
-        kind, device = _CONVOLUTIONS[axes - 1], torch.get_default_device()
+        kind, device = _CONVOLUTIONS[axes - 1], default_device()
         self.convolutions = nn.ModuleList(
             nn.utils.skip_init(kind, dim, dim, 3, padding=1, device=device) for _ in range(count)
         )

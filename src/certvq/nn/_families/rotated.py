@@ -7,6 +7,7 @@ found.
 import torch
 
 from certvq.nn._core import random as _random
+from certvq.nn._core.device import default_device
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
@@ -59,7 +60,7 @@ class Rotated(Wrapper):
         normal = _random.normal((part.dim, part.dim), generator, torch.device("cpu"))
         orthogonal, triangle = torch.linalg.qr(normal)
         rotation = orthogonal * torch.where(triangle.diagonal() < 0, -1.0, 1.0)
-        kind, device = torch.get_default_dtype(), torch.get_default_device()
+        kind, device = torch.get_default_dtype(), default_device()
         self.register_buffer("rotation", rotation.to(device, kind))
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.batch import check_batch
+from certvq.nn._core.device import default_device
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -99,7 +100,7 @@ class SimVQ(Quantizer):
         self.estimator = estimator
         self.generator = generator
         frozen = _random.normal((codebook_size, width), generator, torch.device("cpu"))
-        kind, device = torch.get_default_dtype(), torch.get_default_device()
+        kind, device = torch.get_default_dtype(), default_device()
         self.register_buffer("frozen", (frozen / math.sqrt(width)).to(device, kind))
         self.transform = _linear(width, dim, generator) if transform is None else transform
 
@@ -176,7 +177,7 @@ class SimVQ(Quantizer):
 def _linear(inner: int, outer: int, generator: torch.Generator | None) -> nn.Linear:
     """Make a linear map whose weights are those of torch's default, from a generator."""
     linear = nn.Linear(inner, outer, bias=False, device="meta")
-    linear.to_empty(device=torch.get_default_device())
+    linear.to_empty(device=default_device())
     unit = _random.uniform(inner * outer, generator, torch.device("cpu")).reshape(outer, inner)
     with torch.no_grad():
         linear.weight.copy_((2.0 * unit - 1.0) / math.sqrt(inner))
