@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 30
 FUZZ_SEED    ?= 0
 NATIVE       := build/native
 
-.PHONY: demo test native-test native-test-arm fuzz check lint types format bench gpu-test gpu-bench lean clean help
+.PHONY: demo test native-test native-test-arm fuzz check lint types format bench site gpu-test gpu-bench lean clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -100,6 +100,13 @@ $(VENV)/.fuzz: $(VENV)/.dev
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -e '.[bench]'
 	touch $@
+
+$(VENV)/.site: $(VENV)/.dev
+	$(BIN)/python -m pip install -e '.[docs]'
+	touch $@
+
+site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is none)
 	$(BIN)/python -m certvq.theory._lean_check
