@@ -46,7 +46,11 @@ class FolderResult:
 
 
 def load_folder(
-    path: str | Path, *, channels: int | None = None, progress: Progress = no_progress
+    path: str | Path,
+    *,
+    channels: int | None = None,
+    max_pixels: int | None = None,
+    progress: Progress = no_progress,
 ) -> FolderResult:
     """Read every photograph in a folder and in the folders below it.
 
@@ -59,6 +63,7 @@ def load_folder(
         path: the folder.
         channels: 1 converts everything to grey, 3 to colour; None keeps what the files hold and
             requires that they agree.
+        max_pixels: the pixels that a file may have, as of `read_image`.
         progress: called after each file.
 
     Returns:
@@ -78,7 +83,7 @@ def load_folder(
     pixels: dict[str, UInt8Array] = {}
     for done, name in enumerate(files, start=1):
         try:
-            pixels[name] = _read(folder, name, channels)
+            pixels[name] = _read(folder / name, name, channels, max_pixels)
         except DataError as error:
             skipped.append(Skipped(folder / name, str(error)))
         progress("reading images", done, len(files))
@@ -113,9 +118,9 @@ def _files(folder: Path) -> tuple[list[str], list[Skipped]]:
     return sorted(found), skipped
 
 
-def _read(folder: Path, name: str, channels: int | None) -> UInt8Array:
+def _read(path: Path, name: str, channels: int | None, max_pixels: int | None) -> UInt8Array:
     require_key(name)
-    pixels = read_image(folder / name)
+    pixels = read_image(path, max_pixels=max_pixels)
     return pixels if channels is None else with_channels(pixels, channels)
 
 
