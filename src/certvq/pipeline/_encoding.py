@@ -67,7 +67,8 @@ def encode_images(
     """
     require_out_file(out)
     model = VQVAE.from_pretrained(model_dir)
-    found = load_images(images, channels=channels, progress=progress)
+    takes, stride = model.config.channels, model.config.downsampling
+    found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)
     encoded = encode_photographs(model, found.photographs, progress=progress)
     write_tokens(out, encoded.records, encoded.header)
     pictures = encoded.reconstructions
