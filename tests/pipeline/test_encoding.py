@@ -56,7 +56,7 @@ def test_decoding_gives_the_reconstructions_of_encoding(
 ) -> None:
     photographs = load_images([pictures]).photographs
     wanted = encode_photographs(VQVAE.from_pretrained(model_dir), photographs).reconstructions
-    written = decode_file(model_dir, tokens, tmp_path / "out")
+    written = decode_file(model_dir, tokens, tmp_path / "out").paths
     assert written == [tmp_path / "out" / "a.png", tmp_path / "out" / "b.png"]
     for path in written:
         with Image.open(path) as image:
@@ -119,7 +119,7 @@ def test_decoding_replaces_nothing(
 
 def test_an_empty_folder_may_be_decoded_to(model_dir: Path, tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    assert all(path.is_file() for path in decode_file(model_dir, tokens, tmp_path / "out"))
+    assert all(path.is_file() for path in decode_file(model_dir, tokens, tmp_path / "out").paths)
 
 
 def test_tokens_of_another_model_are_refused_and_leave_nothing(
@@ -143,3 +143,19 @@ def test_a_truncated_token_file_is_refused_and_leaves_nothing(
     with pytest.raises(FileFormatError, match=r"t\.parquet"):
         decode_file(model_dir, tokens, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_decoded_pictures_are_not_taken_for_photographs(
+    model_dir: Path, pictures: Path, tokens: Path, tmp_path: Path
+) -> None:
+    """They are where the user names their folder or the files."""
+    out = pictures / "decoded"
+    decoded = decode_file(model_dir, tokens, out)
+    found = encode_images(model_dir, [pictures], tmp_path / "again.parquet")
+    assert [str(entry) for entry in found.skipped] == [
+        f"{out}: holds what certvq has written; name the folder itself to use it"
+    ]
+    assert (tmp_path / "again.parquet").read_bytes() == tokens.read_bytes()
+    for images in ([out], decoded.paths):
+        figures = encode_images(model_dir, images, tmp_path / "of.parquet").figures
+        assert (figures["images"], figures["skipped"]) == (2, 0)
