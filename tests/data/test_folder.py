@@ -74,15 +74,13 @@ def test_the_path_may_be_text(tmp_path):
     assert keys(str(tmp_path)) == ["a"]
 
 
-def test_hidden_names_and_linked_folders_are_not_looked_at(tmp_path):
-    picture(tmp_path / "data" / "a.png")
-    picture(tmp_path / "data" / ".b.png")
-    picture(tmp_path / "data" / ".git" / "c.png")
-    picture(tmp_path / "other" / "d.png")
-    (tmp_path / "data" / "link").symlink_to(tmp_path / "other", target_is_directory=True)
-    found = load_folder(tmp_path / "data")
+def test_hidden_names_are_not_looked_at(tmp_path):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / ".b.png")
+    picture(tmp_path / ".git" / "c.png")
+    found = load_folder(tmp_path)
     assert [p.key for p in found.photographs] == ["a"]
-    assert [entry.path.name for entry in found.skipped] == []
+    assert found.skipped == []
 
 
 def test_unusable_files_are_skipped_with_name_and_reason(tmp_path):
@@ -138,15 +136,30 @@ def test_a_skipped_file_reads_as_one_line():
     assert str(Skipped(Path("a/b.png"), "too odd")) == "a/b.png: too odd"
 
 
-def test_mixed_channels_name_the_first_of_each_kind(tmp_path):
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "b.png", mode="L")
-    picture(tmp_path / "c.png", mode="L")
+@pytest.mark.parametrize(("common", "rare"), [("colour", "grey"), ("grey", "colour")])
+def test_the_rarer_kind_is_left_out_by_name(tmp_path, common, rare):
+    modes = {"grey": "L", "colour": "RGB"}
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", mode=modes[rare if name == "b" else common])
+    found = load_folder(tmp_path)
+    channels = {"grey": 1, "colour": 3}[common]
+    assert [(p.key, p.channels) for p in found.photographs] == [("a", channels), ("c", channels)]
+    (left_out,) = found.skipped
+    assert str(left_out) == (
+        f"{tmp_path / 'b.png'}: is {rare}, most are {common}; load all with channels={channels} "
+        f"(--channels {channels} on the command line) to convert it"
+    )
+
+
+def test_as_many_of_either_kind_are_refused(tmp_path):
+    for name in "abcd":
+        picture(tmp_path / f"{name}.png", mode="L" if name in "bc" else "RGB")
     with pytest.raises(DataError) as caught:
         load_folder(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} mixes grey and colour: b.png is grey, a.png has colour; "
-        "load it with channels=3 (--channels 3 on the command line) or channels=1 to convert all"
+        f"{tmp_path} mixes grey and colour, 2 of each: {tmp_path / 'b.png'} is grey, "
+        f"{tmp_path / 'a.png'} has colour; load it with channels=3 (--channels 3 on the command "
+        "line) or channels=1 to convert all"
     )
 
 

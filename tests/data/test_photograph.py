@@ -129,6 +129,20 @@ class TestRequireUsable:
             "load the photographs with channels=3 (--channels 3 on the command line)"
         )
 
+    def test_all_problems_are_named_at_once(self):
+        given = [photograph("a"), photograph("a"), photograph("b", 3), photograph("c", channels=1)]
+        with pytest.raises(DataError) as caught:
+            require_usable(given, stride=4, channels=3)
+        assert str(caught.value) == (
+            "3 problems: (1) two photographs have the key 'a'; rename one of them; "
+            "(2) photograph 'b' is 3 x 8 pixels, smaller than the stride of 4; enlarge it or leave "
+            "it out; (3) photograph 'c' has 1 channels, the network takes 3; load the photographs "
+            "with channels=3 (--channels 3 on the command line)"
+        )
+        many = [photograph(f"p{number}", 3) for number in range(30)]
+        with pytest.raises(DataError, match=r"^30 problems: .*\(20\) .*; and 10 more$"):
+            require_usable(many, stride=4)
+
     def test_the_stride_is_at_least_one(self):
         with pytest.raises(OptionError, match="stride must be at least 1, got 0"):
             require_usable([photograph()], stride=0)

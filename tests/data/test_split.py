@@ -111,3 +111,31 @@ def test_the_same_bytes_in_another_shape_are_another_picture():
 def test_the_same_key_twice_is_an_error():
     with pytest.raises(DataError, match="two photographs have the key 'p0'"):
         split_by_photograph([*photographs(2), *photographs(1)], heldout=1)
+
+
+def test_all_copies_on_both_sides_are_named():
+    twins = [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 3)]
+    given_ = from_arrays({key: np.full((2, 2), level, np.uint8) for key, level in twins})
+    with pytest.raises(DataError, match="^2 problems: .*'b' is held out.*'d' is held out, but 'c'"):
+        split_by_photograph(given_, heldout=["b", "d"])
+
+
+@pytest.mark.parametrize(("copies", "count"), [([3, 1], 1), ([2, 2], 2), ([5, 1, 1], 1)])
+def test_copies_stay_together_also_where_they_do_not_fit(copies, count):
+    levels = [level for level, times in enumerate(copies) for _ in range(times)]
+    given_ = from_arrays([np.full((2, 2), level, np.uint8) for level in levels])
+    for seed in range(6):
+        split = split_by_photograph(given_, heldout=1, seed=seed)
+        assert len(split.validation) == count
+        held, learnt = (
+            {int(one.pixels.max()) for one in side} for side in (split.validation, split.train)
+        )
+        assert not held & learnt
+
+
+def test_copies_of_one_picture_alone_cannot_be_split():
+    given_ = from_arrays([np.zeros((2, 2), np.uint8)] * 3)
+    with pytest.raises(
+        DataError, match="all 3 photographs have the very same pixels, and at least"
+    ):
+        split_by_photograph(given_, heldout=1)

@@ -282,3 +282,17 @@ def test_a_smaller_budget_for_a_finished_run_keeps_the_record(
     assert (demo.files.config.read_bytes(), demo.files.metrics.read_bytes()) == before
     assert '<th scope="row">steps</th><td>4</td>' in demo.files.report.read_text()
     assert again.summary.train_seconds == demo.summary.train_seconds
+
+
+def test_a_run_among_its_photographs_goes_on_and_names_may_be_long(
+    tiny_config: TrainConfig, draw_folder: Draw
+) -> None:
+    """Its own pictures are not taken for photographs; those of too long a name are named."""
+    folder = draw_folder(**{letter * 240: (24, 20, 3) for letter in "ab"})
+    first = run_demo(folder / "run", data=folder, config=tiny_config)
+    second = run_demo(folder / "run", data=folder, config=tiny_config)
+    assert second.summary.psnr_heldout == first.summary.psnr_heldout
+    reasons = [entry.reason for entry in second.skipped]
+    assert reasons[0] == "holds what certvq has written; name the folder itself to use it"
+    assert reasons[1:] == ["File name too long"] == [entry.reason for entry in first.skipped]
+    assert second.files.report.is_file()

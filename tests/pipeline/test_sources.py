@@ -77,3 +77,45 @@ def test_channels_other_than_grey_and_colour_are_refused(pictures: Path) -> None
             load_images([path], channels=2)
     with pytest.raises(OptionError, match="channels must be 1 or 3, got 2"):
         load_split(None, seed=0, channels=2)
+
+
+def test_what_cannot_be_trained_on_is_left_out_by_name(draw_folder: Draw) -> None:
+    """One below the stride, one below the crops, one grey among colour; the job goes on."""
+    sizes = {f"p{number}": (16, 16, 3) for number in range(8)}
+    folder = draw_folder(**sizes, grey=(16, 16, 1), tiny=(3, 16, 3), narrow=(16, 9, 3))
+    seeds = range(30)
+    sources = [load_split(folder, seed=seed, stride=4, crop=12) for seed in seeds]
+    for source in sources:
+        left_out = {entry.path.stem for entry in source.skipped}
+        kept = {one.key for one in (*source.split.train, *source.split.validation)}
+        assert {"grey", "tiny"} <= left_out <= {"grey", "tiny", "narrow"}
+        assert kept | left_out == {*sizes, "grey", "tiny", "narrow"}
+        assert "narrow" not in {one.key for one in source.split.train}
+    assert {len(source.skipped) for source in sources} == {2, 3}  # held out, it may be narrow
+    reasons = {entry.path.stem: entry.reason for source in sources for entry in source.skipped}
+    assert reasons["tiny"] == (
+        "is 3 x 16 pixels, smaller than the stride of 4; enlarge it or leave it out"
+    )
+    assert reasons["narrow"].startswith("is 16 x 9 pixels, smaller than the crops of 12 x 12; set")
+
+
+@pytest.mark.parametrize("limits", [{"stride": 10}, {"crop": 10}])
+def test_where_most_would_be_left_out_all_are_named(
+    draw_folder: Draw, limits: dict[str, int]
+) -> None:
+    folder = draw_folder(**{f"p{number}": (9, 9, 3) for number in range(9)}, big=(16, 16, 3))
+    with pytest.raises(DataError, match="photographs would be left out and ") as caught:
+        load_split(folder, seed=0, **limits)
+    assert sum(f"p{number}.png: is 9 x 9" in str(caught.value) for number in range(9)) >= 6
+
+
+def test_copies_are_on_one_side_of_the_split(draw_folder: Draw) -> None:
+    folder = draw_folder(**{f"p{number}": (8, 8, 3) for number in range(40)})
+    for number in range(10):
+        (folder / f"copy{number}.png").write_bytes((folder / f"p{number}.png").read_bytes())
+    for seed in range(5):
+        split = load_split(folder, seed=seed).split
+        assert len(split.train) + len(split.validation) == 50
+        assert 9 <= len(split.validation) <= 10
+        heldout = {one.key.replace("copy", "p") for one in split.validation}
+        assert not heldout & {one.key.replace("copy", "p") for one in split.train}

@@ -17,11 +17,16 @@ def decode(
     """Decode a token file to PNG files, from the tokens and the model alone.
 
     Example: certvq decode runs/demo/model tokens.parquet --out pictures
+
+    Exit status 2, with the others written: the file system does not take some names.
     """
-    from certvq.cli._output import progress_bars
+    from certvq.cli._output import progress_bars, warn_skipped
     from certvq.pipeline import decode_file
 
     with progress_bars() as progress:
-        written = decode_file(model_dir, tokens, out, progress=progress)
-    for path in written:
+        found = decode_file(model_dir, tokens, out, progress=progress)
+    for path in found.paths:
         typer.echo(path)
+    warn_skipped(found.skipped)
+    if found.skipped:
+        raise typer.Exit(2)

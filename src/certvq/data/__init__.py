@@ -9,7 +9,6 @@ from certvq.data._bundled import BUNDLED_HELDOUT as BUNDLED_HELDOUT
 from certvq.data._bundled import bundled_photographs as bundled_photographs
 from certvq.data._crops import crops as crops
 from certvq.data._folder import FolderResult as FolderResult
-from certvq.data._folder import Skipped as Skipped
 from certvq.data._folder import load_folder as load_folder
 from certvq.data._image_file import read_image as read_image
 from certvq.data._image_file import with_channels as with_channels
@@ -18,3 +17,4 @@ from certvq.data._photograph import Photograph as Photograph
 from certvq.data._photograph import require_usable as require_usable
 from certvq.data._split import Split as Split
 from certvq.data._split import split_by_photograph as split_by_photograph
+from certvq.data._walk import Skipped as Skipped

@@ -4,8 +4,7 @@ In: the path of a folder. Out: photographs in a fixed order, and each file that 
 with the reason. Must not import torch.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,23 +12,10 @@ from certvq._types import Progress, UInt8Array, no_progress
 from certvq.data._image_file import FORMATS, read_image, with_channels
 from certvq.data._key import require_key
 from certvq.data._photograph import Photograph
+from certvq.data._walk import Skipped, files_below
 from certvq.errors import DataError, OptionError
 
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file or folder that was left out.
-
-    Args:
-        path: where it lies.
-        reason: why it was left out, in a few words.
-    """
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+_KINDS = {1: "grey", 3: "colour"}
 
 
 @dataclass(frozen=True)
@@ -46,19 +32,25 @@ class FolderResult:
 
 
 def load_folder(
-    path: str | Path, *, channels: int | None = None, progress: Progress = no_progress
+    path: str | Path,
+    *,
+    channels: int | None = None,
+    max_pixels: int | None = None,
+    progress: Progress = no_progress,
 ) -> FolderResult:
     """Read every photograph in a folder and in the folders below it.
 
     Formats are PNG, JPEG, WebP, TIFF and BMP, told by the content of a file. The orientation noted
     by a camera is applied; transparent parts show white behind them; 16-bit samples keep their high
-    byte. Names that start with a dot are not looked at, linked folders are not entered. A file that
-    cannot be read is left out with the reason, never half used.
+    byte. Names that start with a dot are not looked at. Linked folders are entered, each folder
+    once; folders below that hold what certvq has written are not. A file that cannot be read is
+    left out with the reason, never half used. docs/images.md tells more.
 
     Args:
         path: the folder.
-        channels: 1 converts everything to grey, 3 to colour; None keeps what the files hold and
-            requires that they agree.
+        channels: 1 converts everything to grey, 3 to colour; None keeps what the files hold, and
+            leaves out the grey ones where more have colour, or the reverse.
+        max_pixels: the pixels that a file may have, as of `read_image`.
         progress: called after each file.
 
     Returns:
@@ -67,18 +59,34 @@ def load_folder(
 
     Raises:
         OptionError: `channels` is neither 1, 3 nor None.
-        DataError: `path` does not exist or is no folder; no file in it can be used; or grey and
-            colour are mixed and `channels` is None. The first of each kind is named.
+        DataError: `path` does not exist or is no folder; no file in it can be used; or as many are
+            grey as have colour and `channels` is None.
+    """
+    found = read_folder(path, channels=channels, max_pixels=max_pixels, progress=progress)
+    return _of_one_kind(Path(path), found)
+
+
+def read_folder(
+    path: str | Path,
+    *,
+    channels: int | None = None,
+    max_pixels: int | None = None,
+    progress: Progress = no_progress,
+) -> FolderResult:
+    """Read every photograph as `load_folder` does, grey and colour together.
+
+    Raises:
+        OptionError, DataError: as `load_folder`, but for mixed kinds.
     """
     folder = Path(path)
     if channels not in (None, 1, 3):
         raise OptionError(f"channels must be 1, 3 or None, got {channels}")
     _require_folder(folder)
-    files, skipped = _files(folder)
+    files, skipped = files_below(folder)
     pixels: dict[str, UInt8Array] = {}
     for done, name in enumerate(files, start=1):
         try:
-            pixels[name] = _read(folder, name, channels)
+            pixels[name] = _read(folder / name, name, channels, max_pixels)
         except DataError as error:
             skipped.append(Skipped(folder / name, str(error)))
         progress("reading images", done, len(files))
@@ -88,7 +96,6 @@ def load_folder(
         for name, key in _keys(list(pixels)).items()
     ]
     _require_some(folder, photographs, skipped)
-    _require_one_kind(folder, pixels)
     return FolderResult(photographs, skipped)
 
 
@@ -99,23 +106,9 @@ def _require_folder(folder: Path) -> None:
         raise DataError(f"{folder} must be a folder of images, but it is a file")
 
 
-def _files(folder: Path) -> tuple[list[str], list[Skipped]]:
-    skipped: list[Skipped] = []
-
-    def skip_folder(error: OSError) -> None:
-        skipped.append(Skipped(Path(error.filename), error.strerror or "cannot be listed"))
-
-    found: list[str] = []
-    for top, below, names in os.walk(folder, onerror=skip_folder):
-        below[:] = [name for name in below if not name.startswith(".")]
-        relative = Path(top).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if not name.startswith(".")]
-    return sorted(found), skipped
-
-
-def _read(folder: Path, name: str, channels: int | None) -> UInt8Array:
+def _read(path: Path, name: str, channels: int | None, max_pixels: int | None) -> UInt8Array:
     require_key(name)
-    pixels = read_image(folder / name)
+    pixels = read_image(path, max_pixels=max_pixels)
     return pixels if channels is None else with_channels(pixels, channels)
 
 
@@ -148,13 +141,23 @@ def _require_some(
     )
 
 
-def _require_one_kind(folder: Path, pixels: dict[str, UInt8Array]) -> None:
-    first: dict[int, str] = {}
-    for name, array in pixels.items():
-        first.setdefault(array.shape[2], name)
-    if len(first) > 1:
+def _of_one_kind(folder: Path, found: FolderResult) -> FolderResult:
+    """Leave out the photographs of the rarer kind, grey or colour, each by name."""
+    by_kind: Mapping[int, list[Photograph]] = {1: [], 3: []}
+    for photograph in found.photographs:
+        by_kind[photograph.channels].append(photograph)
+    rare, common = sorted(by_kind, key=lambda channels: len(by_kind[channels]))
+    if len(by_kind[rare]) == len(by_kind[common]):
+        first = {kind: some[0].path for kind, some in by_kind.items()}
         raise DataError(
-            f"{folder} mixes grey and colour: {first[1]} is grey, {first[3]} has colour; "
-            "load it with channels=3 (--channels 3 on the command line) or channels=1 to convert "
-            "all"
+            f"{folder} mixes grey and colour, {len(by_kind[rare])} of each: {first[1]} is grey, "
+            f"{first[3]} has colour; load it with channels=3 (--channels 3 on the command line) or "
+            "channels=1 to convert all"
         )
+    reason = (
+        f"is {_KINDS[rare]}, most are {_KINDS[common]}; load all with channels={common} "
+        f"(--channels {common} on the command line) to convert it"
+    )
+    left_out = [Skipped(one.path or folder / one.key, reason) for one in by_kind[rare]]
+    skipped = sorted([*found.skipped, *left_out], key=lambda entry: entry.path.as_posix())
+    return FolderResult(by_kind[common], skipped)

@@ -7,19 +7,31 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from certvq._types import UInt8Array
+from certvq.data._pixel_limit import VARIABLE, pillow_allows, pixel_limit
+from certvq.data._tiff import bits_of_grey, require_right_tiff, white_is_zero
 from certvq.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 """What `read_image` reads; told by the content of the file, never by its name."""
 
-MAX_PIXELS = 1 << 27
-"""Larger images are refused before they are decoded: 134 million pixels, 403 MB in colour."""
-
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BLOCK_PIXELS = 1 << 18
+_UPRIGHT = {
+    # EXIF's orientation: how to look at the upright picture so that it lies as it is stored.
+    2: lambda view: view[:, ::-1],
+    3: lambda view: view[::-1, ::-1],
+    4: lambda view: view[::-1],
+    5: lambda view: view.transpose(1, 0, 2),
+    6: lambda view: view[:, ::-1].transpose(1, 0, 2),
+    7: lambda view: view[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda view: view[::-1].transpose(1, 0, 2),
+}
 _GREY_MODES = ("1", "L", "LA", "La")
 _DECODER_ERRORS = (
     # What Pillow's readers let through on damaged files; truncation is an OSError.
@@ -36,34 +48,39 @@ _DECODER_ERRORS = (
 )
 
 
-def read_image(path: Path) -> UInt8Array:
+def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8Array:
     """Read a photograph.
 
     The orientation that a camera noted (EXIF) is applied. Transparent parts show white behind
-    them. Samples of 16 bits keep their high byte. Of a file with several frames, the first is read.
-    Colour profiles are not applied.
+    them. Samples of more than 8 bits keep their highest 8. Of a file with several frames, the first
+    is read. Colour profiles are not applied. docs/images.md lists every kind of file.
 
     Args:
         path: a PNG, JPEG, WebP, TIFF or BMP file.
+        max_pixels: the pixels that it may have; None for `CERTVQ_MAX_PIXELS`, or else for 2^24 or
+            16 for each byte of the file, whichever is more, but at most 2^27.
 
     Returns:
-        uint8 (H, W, 1) where the file is grey, (H, W, 3) where it has colour or a palette.
+        uint8 (H, W, 1) where the file is grey, (H, W, 3) where it has colour or a palette;
+        read-only.
 
     Raises:
         DataError: the file cannot be opened, is none of these formats, is truncated or damaged, has
-            more than `MAX_PIXELS` pixels, 32-bit samples, which have no fixed range, or 16-bit
-            samples with transparency. The text is the reason alone; the caller names the file.
+            too many pixels, numbers without a fixed range, 16-bit samples with a transparent value,
+            or is of a kind that would be read wrongly (TIFF). The text is the reason alone; the
+            caller names the file.
+        OptionError: `max_pixels` or `CERTVQ_MAX_PIXELS` is no whole number of at least 1.
+
+    Cost: at most 8 bytes of memory per pixel, 16 for WebP and JPEG.
     """
     with warnings.catch_warnings():
         # Pillow warns of damaged metadata, which do not matter here, and of large images, for which
         # the limit above stands.
         warnings.simplefilter("ignore")
         try:
-            return _decoded(path)
+            return _read(path, max_pixels)
         except DataError:
             raise
-        except Image.UnidentifiedImageError as error:
-            raise DataError(f"not a readable image ({', '.join(FORMATS)})") from error
         except _DECODER_ERRORS as error:
             raise DataError(_reason(error)) from error
 
@@ -84,39 +101,88 @@ def with_channels(pixels: UInt8Array, channels: int) -> UInt8Array:
     return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, np.newaxis]
 
 
-def _decoded(path: Path) -> UInt8Array:
+def _read(path: Path, max_pixels: int | None) -> UInt8Array:
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
         raise DataError("neither a file nor a folder")
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(
-                f"{image.width} x {image.height} pixels are more than the {MAX_PIXELS} allowed; "
-                "cut the image into parts"
-            )
-        if image.mode in {"I", "F"}:
-            raise DataError("32-bit samples have no fixed range; save it with 8 bits per sample")
-        if image.mode.startswith("I;16") and image.has_transparency_data:
-            raise DataError("16-bit grey with transparency; save it with 8 bits per sample")
-        upright = ImageOps.exif_transpose(image)
-    return _flattened(upright)
+    limit = pixel_limit(path.stat().st_size, max_pixels)
+    # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
+    with path.open("rb") as file, pillow_allows(limit):
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            file.seek(0)
+            if file.read(4) in _TIFF_STARTS:
+                raise DataError("TIFF of a kind that is not read; save it as PNG") from error
+            raise DataError(f"not a readable image ({', '.join(FORMATS)})") from error
+        with image:
+            _require_readable(image, limit)
+            return _decoded(image)
 
 
-def _flattened(image: Image.Image) -> UInt8Array:
+def _require_readable(image: Any, limit: int) -> None:
+    """Look at the header alone; nothing is unpacked before."""
+    if image.width * image.height > limit:
+        raise DataError(
+            f"{image.width} x {image.height} pixels are more than the {limit} allowed for a file "
+            f"of this length; cut the image into parts, or allow more by {VARIABLE}"
+        )
+    if image.format == "TIFF":
+        require_right_tiff(image, limit=limit)
+    if image.mode in {"I", "F"}:
+        raise DataError("32-bit samples have no fixed range; save it with 8 bits per sample")
+
+
+def _decoded(image: Any) -> UInt8Array:
+    """Unpack an image, turn it upright and make it 8-bit grey or colour, in blocks of rows."""
+    stored = image.tile[0].args if image.tile else None
+    stored = stored[0] if isinstance(stored, tuple) else stored
+    grey = image.mode in _GREY_MODES or image.mode.startswith("I;16") or stored == "LA;16B"
+    shift, inverted = bits_of_grey(image) - 8, white_is_zero(image)
+    image.load()
+    _mend_transparency(image, stored)
+    view_of = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation), lambda view: view)
+    turned = view_of(np.empty((image.height, image.width, 0))).shape[:2]
+    pixels = np.empty((*turned, 1 if grey else 3), np.uint8)
+    view = view_of(pixels)
+    rows = max(1, _BLOCK_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        block = image.crop((0, top, image.width, min(top + rows, image.height)))
+        view[top : top + rows] = _flattened(block, grey=grey, shift=shift)
+    if inverted:
+        np.subtract(255, pixels, out=pixels)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _mend_transparency(image: Any, stored: object) -> None:
+    """Bring the one transparent value of a PNG to the 8 bits that Pillow brings its samples to."""
+    value = image.info.get("transparency")
+    if value is None or image.mode == "P":
+        return
+    if image.mode.startswith("I;16") or stored == "RGB;16B":
+        raise DataError("16-bit samples with a transparent value; save it with 8 bits per sample")
+    image.info["transparency"] = value * {"L;2": 85, "L;4": 17}.get(str(stored), 1)
+
+
+def _flattened(image: Image.Image, *, grey: bool, shift: int) -> UInt8Array:
+    """Make a block of rows 8-bit grey (H, W, 1) or colour (H, W, 3), over white."""
     if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)[:, :, np.newaxis]
-    target = "L" if image.mode in _GREY_MODES else "RGB"
+        return (np.asarray(image) >> shift).astype(np.uint8)[:, :, np.newaxis]
     if image.has_transparency_data:
         shown = image.convert("RGBA")
         white = Image.new("RGBA", shown.size, "white")
         image = Image.alpha_composite(white, shown)
-    pixels = np.asarray(image.convert(target))
-    return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+    pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    return pixels[:, :, np.newaxis] if grey else pixels
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"it claims more than the {MAX_PIXELS} pixels allowed; cut the image into parts"
+        return (
+            "it claims more pixels than are allowed for a file of this length; cut the image into "
+            f"parts, or allow more by {VARIABLE}"
+        )
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"cannot be decoded: {error or type(error).__name__}"

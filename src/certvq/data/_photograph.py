@@ -89,6 +89,50 @@ def files_of(*photographs: Photograph) -> str:
     return f"{known}: " if known else ""
 
 
+def misfit(photograph: Photograph, *, stride: int, channels: int | None = None) -> str | None:
+    """Tell why a network of the given stride and channels cannot take a photograph, if it cannot.
+
+    Example:
+        >>> misfit(Photograph("tiny", np.zeros((2, 9, 1), np.uint8)), stride=4)
+        'is 2 x 9 pixels, smaller than the stride of 4; enlarge it or leave it out'
+    """
+    if min(photograph.height, photograph.width) < stride:
+        return (
+            f"is {photograph.height} x {photograph.width} pixels, smaller than the stride of "
+            f"{stride}; enlarge it or leave it out"
+        )
+    if channels is not None and photograph.channels != channels:
+        return (
+            f"has {photograph.channels} channels, the network takes {channels}; load the "
+            f"photographs with channels={channels} (--channels {channels} on the command line)"
+        )
+    return None
+
+
+def below_crop(photograph: Photograph, crop: int) -> str | None:
+    """Tell why no square of `crop` pixels can be cut out of a photograph, if none can."""
+    if min(photograph.height, photograph.width) >= crop:
+        return None
+    return (
+        f"is {photograph.height} x {photograph.width} pixels, smaller than the crops of {crop} x "
+        f"{crop}; set a smaller crop, or leave it out"
+    )
+
+
+def together(problems: Sequence[str]) -> str:
+    """Put problems into one text: one as it is, several numbered, at most twenty in full.
+
+    Example:
+        >>> together(["a.png: too small", "b.png: damaged"])
+        '2 problems: (1) a.png: too small; (2) b.png: damaged'
+    """
+    if len(problems) == 1:
+        return problems[0]
+    shown = "; ".join(f"({number}) {text}" for number, text in enumerate(problems[:20], start=1))
+    more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+    return f"{len(problems)} problems: {shown}{more}"
+
+
 def require_usable(
     photographs: Sequence[Photograph], *, stride: int, channels: int | None = None
 ) -> None:
@@ -102,7 +146,7 @@ def require_usable(
     Raises:
         OptionError: `stride` is below 1.
         DataError: no photograph; a key occurs twice; a photograph has other channels than asked
-            for or than the first one; a photograph is smaller than the stride.
+            for or than the first one; a photograph is smaller than the stride. All are named.
 
     Example:
         >>> tiny = Photograph("tiny", np.zeros((2, 9, 1), np.uint8))
@@ -115,37 +159,25 @@ def require_usable(
     if not photographs:
         raise DataError("at least one photograph is needed, got none")
     seen: dict[str, Photograph] = {}
+    problems: list[str] = []
     for photograph in photographs:
         if photograph.key in seen:
-            raise DataError(
+            problems.append(
                 f"{files_of(seen[photograph.key], photograph)}two photographs have the key "
                 f"{photograph.key!r}; rename one of them"
             )
         seen[photograph.key] = photograph
-        if min(photograph.height, photograph.width) < stride:
-            raise DataError(
-                f"{files_of(photograph)}photograph {photograph.key!r} is {photograph.height} x "
-                f"{photograph.width} pixels, smaller than the stride of {stride}; "
-                "enlarge it or leave it out"
-            )
-    _require_channels(photographs, channels)
-
-
-def _require_channels(photographs: Sequence[Photograph], channels: int | None) -> None:
-    for photograph in photographs:
-        if channels is not None and photograph.channels != channels:
-            raise DataError(
-                f"{files_of(photograph)}photograph {photograph.key!r} has {photograph.channels} "
-                f"channels, the network takes {channels}; load the photographs with "
-                f"channels={channels} (--channels {channels} on the command line)"
-            )
-        if photograph.channels != photographs[0].channels:
-            raise DataError(
+        if reason := misfit(photograph, stride=stride, channels=channels):
+            problems.append(f"{files_of(photograph)}photograph {photograph.key!r} {reason}")
+        elif photograph.channels != photographs[0].channels:
+            problems.append(
                 f"{files_of(photographs[0], photograph)}photograph {photographs[0].key!r} has "
                 f"{photographs[0].channels} channels, photograph {photograph.key!r} has "
                 f"{photograph.channels}; load them with channels=1 or channels=3 "
                 "(--channels 1 or 3 on the command line)"
             )
+    if problems:
+        raise DataError(together(problems))
 
 
 def _frozen(pixels: UInt8Array) -> UInt8Array:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certvq.data._photograph import Photograph, files_of, require_usable
+from certvq.data._photograph import Photograph, files_of, require_usable, together
 from certvq.errors import DataError, OptionError
 
 
@@ -30,11 +30,14 @@ def split_by_photograph(
     """Hold some photographs out, as a whole.
 
     A number holds out the photographs whose SHA-256 of seed and key comes first. So the choice does
-    not depend on their order, and a new photograph displaces at most one of those held out.
+    not depend on their order, and a new photograph displaces at most one of those held out. Copies
+    (the very same pixels) stay together, on the side of the one that comes first; those that are
+    more than may be held out are learnt from.
 
     Args:
         photographs: with unique keys, all of one number of channels.
-        heldout: how many to hold out, from 1 to one less than all; or the keys of those.
+        heldout: how many to hold out at most, from 1 to one less than all; or the keys of those.
+            Fewer are held out where copies must stay together, more only where each has copies.
         seed: any whole number; unused when keys are given.
 
     Returns:
@@ -43,8 +46,8 @@ def split_by_photograph(
     Raises:
         OptionError: `heldout` is out of its range, a single text, empty, names a key twice or one
             that no photograph has, or leaves none to learn from.
-        DataError: no photograph, two of the same key, grey and colour mixed, or one of those held
-            out has the very pixels of one to learn from; both are named.
+        DataError: no photograph, two of the same key, grey and colour mixed, all of the very same
+            pixels, or keys that hold out the very pixels of one to learn from; both are named.
 
     Example:
         >>> from certvq.data import from_arrays
@@ -56,7 +59,7 @@ def split_by_photograph(
     """
     keys = [photograph.key for photograph in photographs]
     require_usable(photographs, stride=1)
-    chosen = _chosen(keys, heldout, seed)
+    chosen = _chosen(photographs, heldout, seed)
     if not 0 < len(chosen) < len(keys):
         raise OptionError(
             f"heldout must leave at least one photograph on either side, got {len(chosen)} of "
@@ -70,9 +73,12 @@ def split_by_photograph(
     return split
 
 
-def _chosen(keys: Sequence[str], heldout: int | Sequence[str], seed: int) -> set[str]:
+def _chosen(photographs: Sequence[Photograph], heldout: int | Sequence[str], seed: int) -> set[str]:
+    keys = [photograph.key for photograph in photographs]
     if isinstance(heldout, int):
-        return set(sorted(keys, key=lambda key: _rank(seed, key))[: max(heldout, 0)])
+        if not 0 < heldout < len(keys):
+            return set(keys[: max(heldout, 0)])  # refused by the caller
+        return _first(photographs, heldout, seed)
     if isinstance(heldout, str):
         raise OptionError(f"heldout must be a number or a list of keys, got the text {heldout!r}")
     chosen = set(heldout)
@@ -86,18 +92,39 @@ def _chosen(keys: Sequence[str], heldout: int | Sequence[str], seed: int) -> set
     return chosen
 
 
+def _first(photographs: Sequence[Photograph], count: int, seed: int) -> set[str]:
+    """Choose the first keys by rank, as many as fit, with all copies of each."""
+    copies: dict[tuple[tuple[int, ...], bytes], list[str]] = {}
+    for photograph in photographs:
+        copies.setdefault(_digest(photograph), []).append(photograph.key)
+    groups = sorted(copies.values(), key=lambda keys: min(_rank(seed, key) for key in keys))
+    if len(groups) < 2:
+        raise DataError(
+            f"all {len(photographs)} photographs have the very same pixels, and at least two "
+            "different ones are needed: one to learn from and one held out"
+        )
+    chosen: set[str] = set()
+    for keys in groups:
+        if len(chosen) + len(keys) <= count:
+            chosen.update(keys)
+    return chosen or set(min(groups, key=len))
+
+
 def _rank(seed: int, key: str) -> bytes:
     return hashlib.sha256(f"{seed}:{key}".encode()).digest()
 
 
 def _require_unlike(split: Split) -> None:
     learnt = {_digest(photograph): photograph for photograph in split.train}
-    for photograph in split.validation:
-        if twin := learnt.get(_digest(photograph)):
-            raise DataError(
-                f"{files_of(photograph, twin)}photograph {photograph.key!r} is held out, but "
-                f"{twin.key!r} to learn from has the very same pixels; remove one of them"
-            )
+    twins = ((one, learnt.get(_digest(one))) for one in split.validation)
+    problems = [
+        f"{files_of(photograph, twin)}photograph {photograph.key!r} is held out, but "
+        f"{twin.key!r} to learn from has the very same pixels; remove one of them"
+        for photograph, twin in twins
+        if twin is not None
+    ]
+    if problems:
+        raise DataError(together(problems))
 
 
 def _digest(photograph: Photograph) -> tuple[tuple[int, ...], bytes]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from certvq.pipeline._auditing import audit_arrays as audit_arrays
     from certvq.pipeline._certifying import CertifyResult as CertifyResult
     from certvq.pipeline._certifying import certify_file as certify_file
+    from certvq.pipeline._encoding import DecodedImages as DecodedImages
     from certvq.pipeline._encoding import EncodedImages as EncodedImages
     from certvq.pipeline._encoding import decode_file as decode_file
     from certvq.pipeline._encoding import encode_images as encode_images
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "AuditResult": "_auditing",
     "CertifyResult": "_certifying",
+    "DecodedImages": "_encoding",
     "DemoResult": "_main_job",
     "EncodedImages": "_encoding",
     "ImageFigures": "_summary",

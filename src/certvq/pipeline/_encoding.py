@@ -16,7 +16,7 @@ from certvq.models import VQVAE
 from certvq.pipeline._out_file import require_out_file
 from certvq.pipeline._rate import bits_per_pixel, code_counts
 from certvq.pipeline._sources import load_images
-from certvq.pipeline._writing import write_picture
+from certvq.pipeline._writing import mark_output, write_pictures
 from certvq.tokens import decode_tokens, encode_photographs, read_tokens, write_tokens
 from certvq.train import mean_psnr, perplexity, usage
 
@@ -33,6 +33,19 @@ class EncodedImages:
     """
 
     figures: dict[str, Any]
+    skipped: list[Skipped]
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """What decoding a token file left behind.
+
+    Attributes:
+        paths: the files written.
+        skipped: files that could not be written, with the reasons.
+    """
+
+    paths: list[Path]
     skipped: list[Skipped]
 
 
@@ -67,7 +80,8 @@ def encode_images(
     """
     require_out_file(out)
     model = VQVAE.from_pretrained(model_dir)
-    found = load_images(images, channels=channels, progress=progress)
+    takes, stride = model.config.channels, model.config.downsampling
+    found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)
     encoded = encode_photographs(model, found.photographs, progress=progress)
     write_tokens(out, encoded.records, encoded.header)
     pictures = encoded.reconstructions
@@ -89,7 +103,7 @@ def encode_images(
 
 def decode_file(
     model_dir: Path, tokens: Path, out: Path, *, progress: Progress = no_progress
-) -> list[Path]:
+) -> DecodedImages:
     """Decode a token file to PNG files.
 
     Args:
@@ -99,7 +113,8 @@ def decode_file(
         progress: called once per image.
 
     Returns:
-        The files written, `KEY.png` below `out`.
+        The files written, `KEY.png` below `out`, and those whose names the file system does not
+        take: too long, or that of a folder that is written too.
 
     Raises:
         OptionError: `out` is a file, or holds something.
@@ -107,13 +122,14 @@ def decode_file(
         FileFormatError: the token file or the model is corrupt or truncated.
         OSError: a file cannot be read or written.
 
-    Guarantee: `out` receives all pictures or none.
+    Guarantee: `out` receives all pictures but those in `skipped`, or none.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
     model = VQVAE.from_pretrained(model_dir)
     pictures = decode_tokens(read_tokens(tokens), model, progress=progress)
     with atomic_directory(out) as folder:
-        for key, pixels in pictures.items():
-            write_picture(folder / f"{key}.png", pixels)
-    return [out / f"{key}.png" for key in pictures]
+        mark_output(folder)
+        refused = write_pictures(folder, {f"{key}.png": pictures[key] for key in pictures})
+    paths = [out / f"{key}.png" for key in pictures if f"{key}.png" not in refused]
+    return DecodedImages(paths, [Skipped(out / name, refused[name]) for name in refused])

@@ -12,9 +12,9 @@ import numpy as np
 
 from certvq._atomic import atomic_directory
 from certvq._types import Progress, UInt8Array, no_progress
-from certvq.data import Photograph
+from certvq.data import Photograph, Skipped
 from certvq.models import VQVAE
-from certvq.pipeline._writing import write_arrays, write_picture
+from certvq.pipeline._writing import write_arrays, write_pictures
 from certvq.tokens import Encoded, decode_tokens, encode_photographs, read_tokens, write_tokens
 from certvq.train import RunFiles
 
@@ -68,7 +68,7 @@ def write_heldout(
     photographs: Sequence[Photograph],
     encoded: Encoded,
     kmeans: Mapping[str, UInt8Array],
-) -> None:
+) -> list[Skipped]:
     """Write what the page shows of the held-out photographs.
 
     Args:
@@ -79,16 +79,22 @@ def write_heldout(
         encoded: what encoding reported.
         kmeans: the codec's reconstructions, by key.
 
+    Returns:
+        The pictures whose names the file system does not take.
+
     Raises:
         OSError: a file cannot be written.
 
     Guarantee: `heldout/` is whole or as it was.
     """
+    pictures: dict[str, UInt8Array] = {}
+    for photograph in photographs:
+        key = photograph.key
+        pictures[f"{key}.original.png"] = photograph.pixels
+        pictures[f"{key}.reconstruction.png"] = encoded.reconstructions[key]
+        pictures[f"{key}.kmeans.png"] = kmeans[key]
     with atomic_directory(files.heldout) as folder:
-        for photograph in photographs:
-            key = photograph.key
-            write_picture(folder / f"{key}.original.png", photograph.pixels)
-            write_picture(folder / f"{key}.reconstruction.png", encoded.reconstructions[key])
-            write_picture(folder / f"{key}.kmeans.png", kmeans[key])
+        refused = write_pictures(folder, pictures)
         write_arrays(folder / "stability.npz", encoded.radii)
         write_arrays(folder / "latents.npz", encoded.latents)
+    return [Skipped(files.heldout / name, reason) for name, reason in refused.items()]

@@ -40,7 +40,8 @@ class DemoResult:
     Attributes:
         files: the run directory.
         summary: the figures, as in `summary.json`.
-        skipped: files that could not be used, with the reasons.
+        skipped: files that could not be used, and pictures that could not be written, with the
+            reasons.
     """
 
     files: RunFiles
@@ -119,12 +120,12 @@ def run_demo(
         seed=config.seed,
         progress=progress,
     )
-    write_heldout(files, heldout, trip.encoded, kmeans)
+    unwritten = write_heldout(files, heldout, trip.encoded, kmeans)
     elapsed = begun + time.monotonic() - start
     summary = _summarise(trained, config.seed, trip, kmeans, total_seconds=elapsed)
     summary.write(files.summary)
     write_report(out, progress=progress)
-    return DemoResult(files, summary, trained.skipped)
+    return DemoResult(files, summary, [*trained.skipped, *unwritten])
 
 
 def _summarise(

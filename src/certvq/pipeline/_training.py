@@ -119,7 +119,14 @@ def train_run(
     anew = overwrite or _ended_before_its_first_checkpoint(files)
     resume = resume and not anew
     before = read_checkpoint_info(files.checkpoint).step if resume else 0
-    source = load_split(data, seed=config.seed, channels=channels, progress=progress)
+    source = load_split(
+        data,
+        seed=config.seed,
+        channels=channels,
+        stride=config.model.downsampling,
+        crop=config.crop,
+        progress=progress,
+    )
     split = source.split
     model = replace(config.model, channels=split.train[0].channels)
     config = replace(config, model=model)

@@ -1,8 +1,10 @@
-"""Pictures and arrays to files, each complete or absent.
+"""Pictures and arrays to files.
 
 In: pixels or arrays. Out: a PNG or an `.npz` file. Must not know what they are for.
 """
 
+import errno
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +16,46 @@ from PIL import Image
 
 from certvq._atomic import atomic_path
 from certvq._types import UInt8Array
+from certvq.data._walk import OUTPUT_MARK
+
+_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ}
+"""Errors of the system that are about one name; all others would befall the next file too."""
 
 
-def write_picture(path: Path, pixels: UInt8Array) -> None:
-    """Write a picture as a PNG file, from which its pixels come back exactly.
+def write_pictures(folder: Path, pictures: Mapping[str, UInt8Array]) -> dict[str, str]:
+    """Write pictures as PNG files, from which their pixels come back exactly.
 
     Args:
-        path: the file; its folder is created.
-        pixels: uint8 (H, W, 1 or 3).
+        folder: which is put in its place once all is written.
+        pictures: uint8 (H, W, 1 or 3) by name, such as `cats/tom.png`.
+
+    Returns:
+        The names that the file system does not take, too long or beside a folder of that name, each
+        with the reason.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
-    grey = pixels.shape[2] == 1
-    with atomic_path(path) as partial:
-        Image.fromarray(pixels[:, :, 0] if grey else pixels).save(partial, format="PNG")
+    reasons = {name: _write_picture(folder / name, pixels) for name, pixels in pictures.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def mark_output(folder: Path) -> None:
+    """Leave a mark by which `load_folder` knows that the pictures below are no photographs."""
+    text = "certvq decode has written the pictures here.\n"
+    (folder / OUTPUT_MARK).write_text(text, encoding="utf-8")
+
+
+def _write_picture(path: Path, pixels: UInt8Array) -> str | None:
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, format="PNG")
+    except OSError as error:
+        if error.errno not in _NAMES:
+            raise
+        return os.strerror(error.errno)
+    return None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 from certvq.data import Photograph, require_usable
+from certvq.data._photograph import below_crop, files_of, together
 from certvq.errors import DataError
 from certvq.train._config import TrainConfig
 
@@ -33,14 +34,13 @@ def require_photographs(
             raise DataError(text)
     stride, channels = config.model.downsampling, config.model.channels
     require_usable((*train, *validation), stride=stride, channels=channels)
-    for photograph in train:
-        if min(photograph.height, photograph.width) < config.crop:
-            text = (
-                f"photograph {photograph.key!r} is {photograph.height} x {photograph.width} "
-                f"pixels, smaller than the crops of {config.crop} x {config.crop}; set a smaller "
-                f"crop, or leave it out"
-            )
-            raise DataError(text)
+    problems = [
+        f"{files_of(photograph)}photograph {photograph.key!r} {reason}"
+        for photograph in train
+        if (reason := below_crop(photograph, config.crop))
+    ]
+    if problems:
+        raise DataError(together(problems))
 
 
 def photographs_digest(train: Sequence[Photograph], validation: Sequence[Photograph]) -> str:
