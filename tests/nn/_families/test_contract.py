@@ -300,9 +300,13 @@ def test_wrong_input_is_named(make):
 
 @every
 def test_a_layer_on_another_device_is_named(make):
+    """One without parameters and buffers is on none."""
     layer = build(make, steps=1)
     codes = layer.encode(latents_of())
     layer.to("meta")
+    if not [*layer.parameters(), *layer.buffers()]:
+        assert torch.equal(layer.encode(latents_of()), codes)
+        return
     for mode in (True, False):
         layer.train(mode)
         for method in (layer, layer.encode):

@@ -238,7 +238,7 @@ class FSQ(Loaded):
     def _found(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         dtype = torch.promote_types(rows.dtype, torch.float32)
         found = self.quantizer.cells(require_finite_latents(rows), dtype=dtype)
-        return through_bound(rows, found.entries, self.quantizer.bound), found.codes
+        return through_bound(rows, found.entries, self.quantizer.bound(rows.device)), found.codes
 
     def _points(self, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return self.quantizer.points(split_codes(indices, self.quantizer.levels), dtype=dtype)
@@ -254,4 +254,4 @@ class FSQ(Loaded):
         return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
 
     def _device(self) -> torch.device:
-        return next(self.quantizer.buffers()).device
+        return next((p.device for p in self.parameters()), self.quantizer.home)

@@ -176,14 +176,14 @@ class LFQ(Renamed):
     @property
     def codebook(self) -> torch.Tensor:
         """All corners of the cube, (codebook_size, bits), not normalised, made at each call."""
-        device = next(self.quantizer.buffers()).device
+        device = next((p.device for p in self.parameters()), self.quantizer.home)
         bits = self.quantizer.bits(all_indices(self.codebook_size, device))
         return (bits * 2 - 1) * self.codebook_scale
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of number of the codes."""
-        return next(self.quantizer.buffers()).dtype
+        return self.quantizer.kind
 
     def bits_to_codes(self, bits: torch.Tensor) -> torch.Tensor:
         """Return corners of the cube, not normalised, for bits 0 and 1."""

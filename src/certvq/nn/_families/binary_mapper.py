@@ -66,8 +66,6 @@ class BinaryMapper(Quantizer):
         (free bits).
     """
 
-    unit: torch.Tensor
-
     def __init__(
         self,
         bits: int,
@@ -90,7 +88,6 @@ class BinaryMapper(Quantizer):
         self.free_nats = free_nats
         self.temperature = temperature
         self.generator = generator
-        self.register_buffer("unit", torch.ones(()), persistent=False)
 
     @property
     def codebook_size(self) -> int:
@@ -109,7 +106,7 @@ class BinaryMapper(Quantizer):
         else:
             ones = require_finite_latents(tokens.detach()) > 0.0
         codes = bits_to_codes(ones)
-        vectors = one_hot(tokens, codes, self.unit.dtype)
+        vectors = one_hot(tokens, codes, self.kind)
         divergence = fair_coin_divergence(tokens)
         loss = functional.relu(divergence - self.free_nats).sum() / max(1, len(tokens))
         information = divergence.detach().sum() / max(1, len(tokens))
@@ -121,7 +118,7 @@ class BinaryMapper(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return one-hot vectors (N, 2^bits); see `Quantizer`."""
-        return _unit_vectors(codes, self.codebook_size, self.unit.dtype)
+        return _unit_vectors(codes, self.codebook_size, self.kind)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""

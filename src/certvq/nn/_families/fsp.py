@@ -73,8 +73,6 @@ class FSP(Quantizer):
         Finite Scalar Perturbation, 2026, arXiv 2602.17133.
     """
 
-    unit: torch.Tensor
-
     def __init__(
         self,
         levels: Sequence[int],
@@ -97,7 +95,6 @@ class FSP(Quantizer):
         self.invert = invert
         self.moments = moments
         self.generator = generator
-        self.register_buffer("unit", torch.ones(()), persistent=False)
 
     @property
     def codebook_size(self) -> int:
@@ -147,7 +144,7 @@ class FSP(Quantizer):
 
     def _shares(self, tokens: torch.Tensor) -> torch.Tensor:
         """Bring latents into [0, 1], in float32 or wider."""
-        wide = torch.promote_types(tokens.dtype, self.unit.dtype)
+        wide = torch.promote_types(tokens.dtype, self.kind)
         kind = torch.promote_types(wide, torch.float32)
         return find_activation(self.activation).forward(tokens.to(kind))
 
@@ -170,7 +167,7 @@ class FSP(Quantizer):
         Inverses are computed once for each bin and not for each token: functions other than sums
         and products may round in another way at another place of a tensor.
         """
-        kind, device = self.unit.dtype, bins.device
+        kind, device = self.kind, bins.device
         sizes = self._sizes(bins)
         if not self.invert:
             return (
