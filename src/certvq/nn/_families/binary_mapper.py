@@ -41,8 +41,8 @@ class BinaryMapper(Quantizer):
         free_nats: finite and >= 0; the default is one bit.
         temperature: of the draws, finite and > 0.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
-        generator: source of the draws; None is torch's default generator. Its state is not part of
-            the layer's state.
+        generator: source of the draws; None is torch's default generator. Its state is part of the
+            state dict.
 
     Raises:
         OptionError: an option out of its range.
@@ -87,7 +87,7 @@ class BinaryMapper(Quantizer):
         super().__init__(bits, layout=layout)
         self.free_nats = free_nats
         self.temperature = temperature
-        self.generator = generator
+        self.draw_from(generator)
 
     @property
     def codebook_size(self) -> int:

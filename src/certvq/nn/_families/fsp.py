@@ -50,8 +50,8 @@ class FSP(Quantizer):
         invert: whether vectors are brought back by the inverse of the activation.
         moments: the loss on the latents; None for none.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
-        generator: source of the noise; None is torch's default generator. Its state is not part of
-            the layer's state.
+        generator: source of the noise; None is torch's default generator. Its state is part of the
+            state dict.
 
     Raises:
         OptionError: an option out of its range.
@@ -94,7 +94,7 @@ class FSP(Quantizer):
         self.quantize_rate = quantize_rate
         self.invert = invert
         self.moments = moments
-        self.generator = generator
+        self.draw_from(generator)
 
     @property
     def codebook_size(self) -> int:

@@ -101,7 +101,7 @@ class FSQ(Quantizer):
         self.preserve_symmetry = preserve_symmetry
         self.hard_clamp = hard_clamp
         self.noise = noise
-        self.generator = generator
+        self.draw_from(generator)
         axes = [
             axis_of(count, preserve_symmetry=preserve_symmetry, hard_clamp=hard_clamp)
             for count in levels

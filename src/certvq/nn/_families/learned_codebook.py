@@ -79,7 +79,7 @@ class LearnedCodebook(Quantizer):
         self.update = update
         self.start = start
         self.revive = revive
-        self.generator = generator
+        self.draw_from(generator)
         bound = start.bound if isinstance(start, Uniform) else None
         codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
