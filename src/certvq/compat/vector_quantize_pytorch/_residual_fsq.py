@@ -126,8 +126,13 @@ class ResidualFSQ(ScalarLevels, Constants):
         """Return the scaled points (N, d) of a level's indices (N,)."""
         layer = self._fsq(level)
         digits = layer.indices_to_level_indices(places).T
-        points = layer.quantizer.points(digits, dtype=self.kind)
+        wide = torch.promote_types(self.kind, torch.float32)
+        points = layer.quantizer.points(digits, dtype=wide)
         return layer.turned_back(points) * self._scales(points.device)[level]
+
+    def number_type(self) -> torch.dtype:
+        """Return the type that the layer was converted to."""
+        return self.kind
 
     def forward(
         self,
@@ -175,8 +180,7 @@ class ResidualFSQ(ScalarLevels, Constants):
             indices.append(found)
         indices += [torch.full_like(indices[0], -1)] * (self.num_quantizers - depth)
         kind = torch.promote_types(x.dtype, self.kind)
-        inner = torch.promote_types(rows.dtype, self.kind)
-        out = mapped_back(self.project_out, total.to(inner), kind)
+        out = mapped_back(self.project_out, self.rounded(total), kind)
         out = out.reshape(*grid, out.shape[-1])
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)
