@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from certvq.compat import vector_quantize_pytorch as ours
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
 
+from ._classes import OPTIONS, batch, build
+
+HALF, BRAIN, SINGLE = torch.float16, torch.bfloat16, torch.float32
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -40,3 +44,25 @@ def test_losses_are_float32_or_wider():
     assert wide_type() == torch.float32
     for kind in KINDS:
         assert wide_type(torch.zeros(1, dtype=kind)) == torch.promote_types(kind, torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore:SimVQ")
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "HierarchicalVQ"])
+def test_indices_alone_give_what_forward_gave(name):
+    """To the bit, up to the latents' type, in every narrow type and under autocast."""
+    modes = [(HALF, HALF), (BRAIN, BRAIN), (SINGLE, BRAIN), (BRAIN, SINGLE), (SINGLE, SINGLE)]
+    for options in OPTIONS[name]:
+        for weights, latents in modes:
+            torch.manual_seed(0)
+            layer = build(ours, name, options).to(weights).eval()
+            decode = [
+                getattr(layer, each)
+                for each in ("indices_to_codes", "get_output_from_indices")
+                if hasattr(layer, each)
+            ]
+            x = batch(name, 3).to(latents)
+            for auto in (False, weights != HALF):  # torch itself mixes no half with bfloat16
+                with torch.no_grad(), torch.autocast("cpu", BRAIN, enabled=auto):
+                    quantized, indices, *_ = layer(x)
+                    for each in decode:
+                        assert torch.equal(each(indices).to(quantized.dtype), quantized), options

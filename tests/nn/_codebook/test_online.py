@@ -1,6 +1,5 @@
 """The inner optimiser: the steps of torch's own, deferred or at once; its state travels."""
 
-import copy
 import functools
 
 import pytest
@@ -112,11 +111,11 @@ def test_padding_alone_takes_no_step(seeded):
 def test_a_bad_batch_takes_no_step(seeded):
     layer = layer_of(Online(ADAM), seeded)
     layer(batches(seeded)[0])
-    before, inner = layer.codebook.clone(), copy.deepcopy(layer.inner_optimizer.get_extra_state())
+    before, inner = layer.codebook.clone(), layer.inner_optimizer.get_extra_state()
     with pytest.raises(NonFiniteError):
         layer(torch.full((1, 2, 2), float("nan")))
     assert torch.equal(layer.codebook, before)
-    assert str(layer.inner_optimizer.get_extra_state()) == str(inner)
+    assert torch.equal(layer.inner_optimizer.get_extra_state(), inner)
 
 
 def test_the_slope_of_no_tokens_is_zero():

@@ -70,7 +70,11 @@ def test_width_zero_keeps_counts_only():
     statistics.observe(torch.ones(3, 5), torch.tensor([0, 0, 1]))
     statistics.replace(torch.tensor([1]), torch.ones(1, 5), 0.5)
     assert statistics.average(0.5)
-    assert statistics.sums.shape == (2, 0)
+    old = {name: torch.zeros(2, 0) for name in ("sums", "pending_sums")}
+    assert old.keys().isdisjoint(statistics.state_dict())
+    assert not statistics.load_state_dict(statistics.state_dict() | old).unexpected_keys
+    with pytest.raises(RuntimeError, match='Unexpected key.*: "sums"'):
+        statistics.load_state_dict(statistics.state_dict() | {"sums": torch.zeros(2, 3)})
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -10,6 +10,7 @@ from torch import nn
 from certvq.errors import NonFiniteError
 from certvq.nn import HierarchicalVQ, Online, VectorQuantize
 from certvq.nn._core.loading import CheckedState, require_finite_state
+from certvq.nn._core.packed import pack, unpack
 
 
 def test_the_first_bad_place_is_named():
@@ -53,7 +54,9 @@ def test_states_of_inner_optimisers_are_looked_at(snapshot, unchanged):
     for _ in range(3):
         layer(torch.randn(2, 9, 4))
     before, state = snapshot(layer), snapshot(layer)
-    state["inner_optimizer._extra_state"]["optimizer"]["state"][0]["exp_avg"][1, 2] = math.nan
+    inner = unpack(state["inner_optimizer._extra_state"])
+    inner["optimizer"]["state"][0]["exp_avg"][1, 2] = math.nan
+    state["inner_optimizer._extra_state"] = pack(inner)
     with pytest.raises(NonFiniteError, match=r"'inner_optimizer._extra.* nan at \[1, 2\]"):
         layer.load_state_dict(state)
     assert unchanged(layer, before)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn import Project, VectorQuantize
+from certvq.nn import FSP, FSQ, LFQ, LatentQuantize, Project, ResidualFSQ, VectorQuantize
 
 
 def layer_of(seeded, **options):
@@ -55,3 +55,21 @@ def test_without_bias_and_wrong_size(seeded):
     assert layer_of(seeded, bias=False).project_in.bias is None
     with pytest.raises(OptionError, match="dim must be at least 1, got 0"):
         Project(VectorQuantize(3, 8), 0)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    "part",
+    [FSQ((5, 5)), FSP((5, 5)), LFQ(2), LatentQuantize((5, 4)), ResidualFSQ((5, 4), 2)],
+    ids=lambda part: type(part).__name__,
+)
+def test_codes_alone_give_the_same_bits_in_narrow_types(part, kind, seeded, same_bits):
+    """However the part lays its vectors out: narrow products depend on that."""
+    torch.manual_seed(0)
+    layer = Project(part, 6).to(kind).eval()
+    for latents in (kind, torch.float32):
+        x = torch.randn(2, 40, 6, generator=seeded(1)).to(latents)
+        for auto in (False, kind == torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=auto):
+                found = layer(x)
+                assert same_bits(layer.decode(found.codes), found.quantized)

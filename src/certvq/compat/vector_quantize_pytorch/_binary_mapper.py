@@ -66,7 +66,7 @@ class BinaryMapper(Loaded):
     @property
     def codes(self) -> torch.Tensor:
         """The bits of every code, bool (2^bits, bits)."""
-        device = self.quantizer.unit.device
+        device = self.quantizer.home
         return codes_to_bits(torch.arange(self.num_codes, device=device), self.bits)
 
     def binary_entropy(self, logits: torch.Tensor) -> torch.Tensor:

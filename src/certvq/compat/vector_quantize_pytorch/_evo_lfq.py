@@ -91,12 +91,16 @@ class EvoLFQ(nn.Module):
         self.tournament_size = tournament_size
         self.elitism_count = elitism_count
         self.generations = generations
-        self.register_buffer("zero", torch.tensor(0.0), persistent=False)
 
     @property
     def device(self) -> torch.device:
         """Where populations live."""
-        return self.get_buffer("zero").device
+        return next((p.device for p in self.parameters()), self.lfq.quantizer.home)
+
+    @property
+    def zero(self) -> torch.Tensor:
+        """A zero on that device, as the original has it."""
+        return torch.zeros((), device=self.device)
 
     def forward(self, x: torch.Tensor, **kwargs: Any) -> Return:
         """Return reconstructions, indices and the quantizer's loss; latents may be (b, d)."""

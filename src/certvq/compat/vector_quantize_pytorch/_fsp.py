@@ -15,7 +15,7 @@ from certvq import nn as families
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked, require
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._families.radix import join_digits, split_codes
@@ -124,7 +124,7 @@ class FSP(Loaded):
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
         self._require_eps(eps)
-        codes = through(self.project_out, self.quantizer.decode(indices.reshape(1, -1)))
+        codes = outward(self.project_out, self.quantizer.decode(indices.reshape(1, -1)))
         return as_features(codes, tuple(indices.shape), channel_first=self.channel_first)
 
     def forward(

@@ -16,13 +16,12 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
-    in_features,
     index_type,
     keep_codebooks,
     projections,
 )
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
@@ -189,12 +188,13 @@ class FSQ(Loaded):
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
         wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
-        dtype = self._dtype()
-        codes = self.turned_back(self._points(wide.reshape(-1), dtype))
+        digits = split_codes(wide.reshape(-1), self.quantizer.levels)
+        codes = self.turned_back(self.quantizer.points(digits, dtype=self._wide()))
+        codes = codes if self.has_projections else codes.to(self._dtype())
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
         first = self.channel_first or len(grid) >= 3
-        out = in_features(tokens, self.project_out)
+        out = outward(self.project_out, tokens)
         return as_features(out, tuple(grid), channel_first=first)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -225,7 +225,7 @@ class FSQ(Loaded):
         noise = self.quantizer.noise
         if self.training and noise is not None:
             codes = noise.disturb(codes, None)
-        codes = self.turned_back(codes).to(latents.dtype)
+        codes = self.turned_back(codes)
         out = mapped_back(
             self.project_out, codes.reshape(1, -1, self.effective_codebook_dim), z.dtype
         )
@@ -236,12 +236,10 @@ class FSQ(Loaded):
         return quantized, indices.to(index_type(self.codebook_size)).reshape(kept)
 
     def _found(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        dtype = torch.promote_types(rows.dtype, torch.float32)
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        dtype = self._wide() if self.has_projections else wide
         found = self.quantizer.cells(require_finite_latents(rows), dtype=dtype)
-        return through_bound(rows, found.entries, self.quantizer.bound), found.codes
-
-    def _points(self, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        return self.quantizer.points(split_codes(indices, self.quantizer.levels), dtype=dtype)
+        return through_bound(rows, found.entries, self.quantizer.bound(rows.device)), found.codes
 
     def _indices(self, digits: torch.Tensor) -> torch.Tensor:
         return join_digits(digits, self.quantizer.levels).to(index_type(self.codebook_size))
@@ -253,5 +251,8 @@ class FSQ(Loaded):
     def _dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
 
+    def _wide(self) -> torch.dtype:
+        return torch.promote_types(self._dtype(), torch.float32)
+
     def _device(self) -> torch.device:
-        return next(self.quantizer.buffers()).device
+        return next((p.device for p in self.parameters()), self.quantizer.home)

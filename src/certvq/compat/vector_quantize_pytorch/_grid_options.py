@@ -52,12 +52,3 @@ def all_indices(codebook_size: int, device: torch.device) -> torch.Tensor:
         )
         raise OptionError(text)
     return torch.arange(codebook_size, device=device)
-
-
-def in_features(vectors: torch.Tensor, project_out: nn.Module) -> torch.Tensor:
-    """Apply a map to vectors of another type of number than its weights."""
-    weight = getattr(project_out, "weight", None)
-    if isinstance(weight, torch.Tensor) and not torch.is_autocast_enabled(vectors.device.type):
-        vectors = vectors.to(weight.dtype)
-    result: torch.Tensor = project_out(vectors)
-    return result

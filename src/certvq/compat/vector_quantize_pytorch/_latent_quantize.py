@@ -19,7 +19,7 @@ from certvq.compat.vector_quantize_pytorch._grid_options import (
     projections,
 )
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
 from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
@@ -158,7 +158,7 @@ class LatentQuantize(Loaded):
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         codes = self.quantizer.decode_tokens(wide.reshape(-1))
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
-        out = through(self.project_out, tokens) if project_out else tokens
+        out = outward(self.project_out, tokens) if project_out else tokens
         return as_features(out, tuple(grid), channel_first=True)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -209,12 +209,14 @@ class Layer(VectorQuantize):
     def _weigh(self, weight: torch.Tensor | Callable[..., torch.Tensor]) -> None:
         """Let codes move by a share of their own: what waits moves towards what there is."""
         statistics = self.statistics
-        counts, sums = statistics.pending_counts, statistics.pending_sums
+        counts = statistics.pending_counts
+        sums = statistics.pending_sums if statistics.width else counts.new_zeros(len(counts), 0)
         if callable(weight):
             weight = weight(sums[None], counts[None])
         share = weight.reshape(-1).to(counts)
         counts.copy_(torch.lerp(statistics.counts, counts, share))
-        sums.copy_(torch.lerp(statistics.sums, sums, share[:, None]))
+        if statistics.width:
+            sums.copy_(torch.lerp(statistics.sums, sums, share[:, None]))
 
     def feed(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Learn at once from tokens whose codes somebody else chose."""

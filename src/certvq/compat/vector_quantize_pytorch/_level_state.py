@@ -29,8 +29,6 @@ def take_layer_state(state: dict[str, Any], old: str, layers: Mapping[str, Vecto
         return
     for head, (new, level) in enumerate(layers.items()):
         found: dict[str, Any] = dict(layer_state(state, old, head=head))
-        for name in ("statistics.sums", "statistics.pending_sums"):
-            found[name] = found[name][:, : level.statistics.sums.shape[1]]
         for name, value in level.state_dict().items():
             state[f"{new}{name}"] = found.get(name, value)
     start = f"{old}_codebook."

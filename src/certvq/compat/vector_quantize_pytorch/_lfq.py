@@ -19,10 +19,9 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
-    in_features,
     keep_codebooks,
 )
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
@@ -176,14 +175,14 @@ class LFQ(Renamed):
     @property
     def codebook(self) -> torch.Tensor:
         """All corners of the cube, (codebook_size, bits), not normalised, made at each call."""
-        device = next(self.quantizer.buffers()).device
+        device = next((p.device for p in self.parameters()), self.quantizer.home)
         bits = self.quantizer.bits(all_indices(self.codebook_size, device))
         return (bits * 2 - 1) * self.codebook_scale
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of number of the codes."""
-        return next(self.quantizer.buffers()).dtype
+        return self.quantizer.kind
 
     def bits_to_codes(self, bits: torch.Tensor) -> torch.Tensor:
         """Return corners of the cube, not normalised, for bits 0 and 1."""
@@ -203,7 +202,7 @@ class LFQ(Renamed):
         codes = self.corners(wide.reshape(-1))
         grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.codebook_dim * self.num_codebooks)
-        out = in_features(tokens, self.project_out) if project_out else tokens
+        out = outward(self.project_out, tokens) if project_out else tokens
         first = len(grid) >= 3 if self.channel_first is None else self.channel_first
         return as_features(out, tuple(grid), channel_first=first)
 

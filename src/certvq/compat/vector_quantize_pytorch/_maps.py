@@ -32,6 +32,30 @@ def through(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:
     return functional_call(layer, weights, rows.to(wide))
 
 
+def outward(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """Apply the last map to code vectors, in its own type of number, or autocast's.
+
+    Whatever the latents were, so that codes alone give the same bits. Rows are laid out one after
+    the other, since products of narrow numbers depend on how they lie.
+
+    Args:
+        layer: the map, or an identity.
+        rows: (..., d), code vectors.
+
+    Example:
+        >>> layer = nn.Linear(3, 2).bfloat16()
+        >>> outward(layer, torch.ones(1, 3)).dtype
+        torch.bfloat16
+    """
+    weight = next(layer.parameters(), None)
+    if weight is not None:
+        rows = rows.contiguous()
+        if not torch.is_autocast_enabled(rows.device.type):
+            rows = rows.to(weight.dtype)
+    result: torch.Tensor = layer(rows)
+    return result
+
+
 def mapped_back(layer: nn.Module, rows: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
     """Apply the last map; the result is of a given type, or behind a map of autocast's.
 
@@ -41,7 +65,7 @@ def mapped_back(layer: nn.Module, rows: torch.Tensor, kind: torch.dtype) -> torc
         kind: of the result where there is no autocast, or no map.
     """
     mapped = not isinstance(layer, nn.Identity)
-    result = through(layer, rows)
+    result = outward(layer, rows)
     if mapped and torch.is_autocast_enabled(rows.device.type):
         return result
     return result.to(kind)

@@ -16,7 +16,7 @@ from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._losses import with_gradient
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
@@ -283,4 +283,4 @@ class ResidualForward(Loaded):
         total, *rest = self.get_codes_from_indices(indices)
         for vectors in rest:
             total = total + vectors
-        return through(self.project_out, total)
+        return outward(self.project_out, total)

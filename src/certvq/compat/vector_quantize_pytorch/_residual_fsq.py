@@ -57,9 +57,6 @@ class ResidualFSQ(ScalarLevels, Constants):
         }
     )
 
-    scales: torch.Tensor
-    soft_clamp_input_value: torch.Tensor | None
-
     @checked(num_quantizers=SIZE)
     def __init__(
         self,
@@ -97,10 +94,26 @@ class ResidualFSQ(ScalarLevels, Constants):
         limit: Any = soft_clamp_input_value
         if bound_hard_clamp:
             limit = 1 + 1 / (counts - 1)
-        if limit is None:
-            self.register_buffer("soft_clamp_input_value", None, persistent=False)
-        else:
-            self.register_constant("soft_clamp_input_value", torch.as_tensor(limit, device="cpu"))
+        self._clamped = limit is not None
+        if self._clamped:
+            self.register_constant("limit", torch.as_tensor(limit, device="cpu"))
+
+    @property
+    def scales(self) -> torch.Tensor:
+        """What each level's grid is multiplied by, (q, d)."""
+        return self._scales(self.home)
+
+    @property
+    def soft_clamp_input_value(self) -> torch.Tensor | None:
+        """To what latents are bounded by tanh, or None."""
+        return self._limit(self.home)
+
+    def _scales(self, device: torch.device) -> torch.Tensor:
+        return self.constant("scales", device).to(self.kind)
+
+    def _limit(self, device: torch.device) -> torch.Tensor | None:
+        limit = self.constant("limit", device) if self._clamped else None
+        return limit.to(self.kind) if limit is not None and limit.is_floating_point() else limit
 
     @property
     def codebooks(self) -> torch.Tensor:
@@ -113,8 +126,13 @@ class ResidualFSQ(ScalarLevels, Constants):
         """Return the scaled points (N, d) of a level's indices (N,)."""
         layer = self._fsq(level)
         digits = layer.indices_to_level_indices(places).T
-        points = layer.quantizer.points(digits, dtype=self.scales.dtype)
-        return layer.turned_back(points) * self.scales[level]
+        wide = torch.promote_types(self.kind, torch.float32)
+        points = layer.quantizer.points(digits, dtype=wide)
+        return layer.turned_back(points) * self._scales(points.device)[level]
+
+    def number_type(self) -> torch.dtype:
+        """Return the type that the layer was converted to."""
+        return self.kind
 
     def forward(
         self,
@@ -147,23 +165,22 @@ class ResidualFSQ(ScalarLevels, Constants):
         rows = through(self.project_in, tokens.reshape(1, -1, self.dim))
         residual = rows.to(torch.promote_types(rows.dtype, torch.float32))
         require_finite_latents(residual.detach()[0])
-        if self.soft_clamp_input_value is not None:
-            limit = self.soft_clamp_input_value
+        limit, scales = self._limit(x.device), self._scales(x.device)
+        if limit is not None:
             residual = (residual / limit).tanh() * limit
         require(rand_quantize_dropout_fixed_seed=rand_quantize_dropout_fixed_seed)
         learns = self.training and torch.is_grad_enabled()
         depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=learns)
         total, indices = residual.new_zeros(()), []
         for level in range(depth):
-            vectors, found = self._fsq(level)(residual / self.scales[level])
-            vectors = vectors * self.scales[level]
+            vectors, found = self._fsq(level)(residual / scales[level])
+            vectors = vectors * scales[level]
             residual = residual - vectors.detach()
             total = total + vectors
             indices.append(found)
         indices += [torch.full_like(indices[0], -1)] * (self.num_quantizers - depth)
-        kind = torch.promote_types(x.dtype, self.scales.dtype)
-        inner = torch.promote_types(rows.dtype, self.scales.dtype)
-        out = mapped_back(self.project_out, total.to(inner), kind)
+        kind = torch.promote_types(x.dtype, self.kind)
+        out = mapped_back(self.project_out, self.rounded(total), kind)
         out = out.reshape(*grid, out.shape[-1])
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)

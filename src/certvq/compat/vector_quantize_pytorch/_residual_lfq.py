@@ -100,8 +100,13 @@ class ResidualLFQ(ScalarLevels):
         return torch.stack([self._lfq(level).codebook for level in range(len(self.layers))])
 
     def level_vectors(self, level: int, places: torch.Tensor) -> torch.Tensor:
-        """Return the corners (N, d) of a level's indices (N,)."""
-        return self._lfq(level).corners(places)
+        """Return the corners (N, d) of a level's indices (N,), in float32 or wider."""
+        corners = self._lfq(level).corners(places)
+        return corners.to(torch.promote_types(corners.dtype, torch.float32))
+
+    def number_type(self) -> torch.dtype:
+        """Return the type that the levels were converted to."""
+        return self._lfq(0).dtype
 
     def forward(
         self,
@@ -151,7 +156,7 @@ class ResidualLFQ(ScalarLevels):
         indices += [torch.full_like(indices[0], -1)] * missing
         losses += [torch.zeros_like(losses[0])] * missing
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
-        out = mapped_back(self.project_out, total.to(rows.dtype), x.dtype)
+        out = mapped_back(self.project_out, self.rounded(total), x.dtype)
         out = as_features(out, grid, channel_first=first)
         result = (out, codes, torch.stack(losses, dim=-1))
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result

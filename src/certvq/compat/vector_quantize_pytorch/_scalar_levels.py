@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import Depth
-from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
+from certvq.compat.vector_quantize_pytorch._grid_options import projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
+from certvq.compat.vector_quantize_pytorch._maps import outward
 
 
 class ScalarLevels(Loaded):
@@ -59,8 +60,17 @@ class ScalarLevels(Loaded):
         self.quantize_dropout_multiple_of = quantize_dropout_multiple_of
 
     def level_vectors(self, level: int, places: torch.Tensor) -> torch.Tensor:
-        """Return the vectors (N, d) of a level's indices (N,), each in range."""
+        """Return the vectors (N, d) of a level's indices (N,), each in range, as they are added."""
         raise NotImplementedError
+
+    def number_type(self) -> torch.dtype:
+        """Return the layer's type of number, that of the levels' vectors for those who ask."""
+        raise NotImplementedError
+
+    def rounded(self, total: torch.Tensor) -> torch.Tensor:
+        """Round a sum to the layer's type of number, if that is narrower than float32."""
+        kind = self.number_type()
+        return total.to(kind) if kind.itemsize < torch.float32.itemsize else total
 
     def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors of each level as they are added up, zero where it was left out.
@@ -75,6 +85,16 @@ class ScalarLevels(Loaded):
             ShapeError: more levels than there are.
             CodeRangeError: an index out of range.
         """
+        return self._vectors(indices).to(self.number_type())
+
+    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
+        total = torch.zeros(())
+        for vectors in self._vectors(indices):
+            total = total.to(vectors.device) + vectors
+        return outward(self.project_out, self.rounded(total))
+
+    def _vectors(self, indices: torch.Tensor) -> torch.Tensor:
         found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
         vectors = []
         for level, (places, dropped) in enumerate(found):
@@ -83,10 +103,3 @@ class ScalarLevels(Loaded):
             vectors.append(codes.masked_fill(dropped.unsqueeze(-1), 0.0))
         missing = len(self.layers) - len(vectors)
         return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
-
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
-        total = torch.zeros(())
-        for vectors in self.get_codes_from_indices(indices):
-            total = total.to(vectors.device) + vectors
-        return in_features(total, self.project_out)

@@ -17,7 +17,7 @@ from certvq.compat.vector_quantize_pytorch._heads import Heads
 from certvq.compat.vector_quantize_pytorch._layer import Layer
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid, require_one_layout
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
-from certvq.compat.vector_quantize_pytorch._maps import through
+from certvq.compat.vector_quantize_pytorch._maps import outward, through
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._view import CodebookView
 from certvq.errors import ShapeError
@@ -221,7 +221,7 @@ class VectorQuantize(Forward, Attributes):
             CodeRangeError: an index outside ``range(K)``, -1 among them.
         """
         rows, grid = self._read(indices)
-        vectors = through(self.project_out, self._decode(rows))
+        vectors = outward(self.project_out, self._decode(rows))
         return self._grid(len(grid) + 1).restore(vectors, grid)
 
     def maybe_split_heads_from_input(self, x: torch.Tensor) -> torch.Tensor:

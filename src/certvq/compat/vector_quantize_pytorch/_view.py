@@ -45,8 +45,11 @@ class CodebookView:
 
     @property
     def embed_avg(self) -> torch.Tensor:
-        """Running sums, (h, K, d)."""
-        return self._stacked([layer.statistics.sums for layer in self._layers])
+        """Running sums, (h, K, d), or (h, K, 0) where the codebook does not follow them."""
+        parts = [layer.statistics for layer in self._layers]
+        return self._stacked(
+            [p.sums if p.width else p.counts.new_zeros(len(p.counts), 0) for p in parts]
+        )
 
     @property
     def initted(self) -> torch.Tensor:

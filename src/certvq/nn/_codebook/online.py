@@ -6,7 +6,7 @@ In: nothing. Out: the option, and the module that keeps the optimiser. Must not 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,10 @@ from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core.distributed import add_over_processes
 from certvq.nn._core.options import checked
+from certvq.nn._core.packed import pack, unpack
+
+_COPIES, _ROOM = 4, 1 << 14
+"""What the state of usual optimisers takes at most: copies of the codebook, and bytes beside."""
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[torch.Tensor]], Optimizer]
 
@@ -32,8 +36,8 @@ class Online:
     used is still there when it returns.
 
     The codebook is a buffer, so that an outer optimiser leaves it alone. The state of the inner one
-    is in the state dict, as the extra state of `inner_optimizer`; such a state dict cannot be
-    written as safetensors.
+    is in the state dict, as the extra state of `inner_optimizer`: bytes in a tensor, which
+    safetensors can write.
 
     Attributes:
         optimizer: makes the optimiser, as does ``functools.partial(torch.optim.Adam, lr=1e-3)``.
@@ -102,12 +106,17 @@ class InnerOptimizer(nn.Module):
 
         return restore
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return the state of the optimiser, and its copy of the codebook."""
-        return {"optimizer": self.optimizer.state_dict(), "vectors": self.vectors.clone()}
+    def get_extra_state(self) -> torch.Tensor:
+        """Return the state of the optimiser, and its copy of the codebook, packed."""
+        state = {"optimizer": self.optimizer.state_dict(), "vectors": self.vectors.clone()}
+        return pack(state, least=_ROOM + _COPIES * self.vectors.nbytes)
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take a state over."""
+    def set_extra_state(self, state: torch.Tensor | dict[str, Any]) -> None:
+        """Take a state over, packed or, as earlier versions saved it, as it is."""
+        if isinstance(state, torch.Tensor):
+            if state.is_meta:
+                return
+            state = cast("dict[str, Any]", unpack(state))
         # `step` follows the codebook; here the layer may have been narrower, or without numbers.
         self.vectors.grad = None
         self.vectors.data = state["vectors"].clone()

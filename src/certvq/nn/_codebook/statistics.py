@@ -5,6 +5,8 @@ imply. The statistics of a batch wait until the next training batch arrives, so 
 that a forward pass used is still there when it returns. Must not search for codes.
 """
 
+from typing import Any
+
 import torch
 
 from certvq.nn._core.distributed import add_over_processes
@@ -43,7 +45,8 @@ class RunningStatistics(WideBuffers):
 
     Args:
         codebook_size: K.
-        width: D where code vectors follow the sums, 0 where only counts are wanted.
+        width: D where code vectors follow the sums, 0 where only counts are wanted: then there are
+            no sums, since loaders take empty tensors for tensors that share memory.
 
     Attributes:
         weight: (), how much of the past the averages hold, ``1 - decay^t`` after t batches.
@@ -64,12 +67,23 @@ class RunningStatistics(WideBuffers):
     def __init__(self, codebook_size: int, width: int) -> None:
         super().__init__()
         self.held = False
+        self.width = width
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.register_buffer("weight", torch.zeros((), dtype=dtype))
         for name in ("counts", "pending_counts"):
             self.register_buffer(name, torch.zeros(codebook_size, dtype=dtype))
-        for name in ("sums", "pending_sums"):
+        for name in ("sums", "pending_sums") if width else ():
             self.register_buffer(name, torch.zeros(codebook_size, width, dtype=dtype))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Pass over empty sums, which states of earlier versions have."""
+        for name in () if self.width else ("sums", "pending_sums"):
+            value = state_dict.get(prefix + name)
+            if isinstance(value, torch.Tensor) and not value.numel():
+                del state_dict[prefix + name]
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def begin(self, codebook: torch.Tensor, counts: torch.Tensor, decay: float) -> None:
         """Start as though one batch had been averaged whose means are the codebook.
@@ -81,7 +95,8 @@ class RunningStatistics(WideBuffers):
         """
         self.weight.fill_(1.0 - decay)
         self.counts.copy_(counts * (1.0 - decay))
-        self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
+        if self.width:
+            self.sums.copy_(codebook * self.counts[:, None])
 
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Add the statistics of a batch, of all processes, to what the next `average` takes in.
@@ -97,10 +112,10 @@ class RunningStatistics(WideBuffers):
         """
         if recomputing():
             return
-        codebook_size, width = self.sums.shape
+        codebook_size = len(self.counts)
         counts = torch.bincount(codes, minlength=codebook_size).to(self.counts.dtype)
         self.pending_counts.add_(add_over_processes(counts))
-        if width:
+        if self.width:
             sums = sums_by_code(tokens, codes, codebook_size)
             self.pending_sums.add_(add_over_processes(sums))
 
@@ -118,9 +133,10 @@ class RunningStatistics(WideBuffers):
         fresh = 1.0 - decay
         self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
         self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
-        self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
         self.pending_counts.zero_()
-        self.pending_sums.zero_()
+        if self.width:
+            self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
+            self.pending_sums.zero_()
         return True
 
     def means(self, eps: float) -> torch.Tensor:
@@ -143,4 +159,5 @@ class RunningStatistics(WideBuffers):
             tokens: (), the running count that they shall seem to have.
         """
         self.counts[rows] = tokens
-        self.sums[rows] = vectors[:, : self.sums.shape[1]].to(self.sums.dtype) * tokens
+        if self.width:
+            self.sums[rows] = vectors.to(self.sums.dtype) * tokens

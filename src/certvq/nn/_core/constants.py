@@ -1,7 +1,7 @@
-"""Tables that follow a module from device to device, and survive where numbers do not.
+"""Tables that a layer is built with, out of reach of whoever moves, loads or averages modules.
 
-In: tables made when a module is built. Out: buffers that are no part of the state dict, and hold
-the same numbers on every device that has any. Must not know what the tables mean.
+In: tables made when a module is built. Out: the same numbers on the device that asks for them. Must
+not know what the tables mean.
 """
 
 from collections.abc import Callable
@@ -15,30 +15,64 @@ from certvq.nn._core.eager import holds_numbers
 
 
 class Constants(nn.Module):
-    """A module whose constants come back after ``.to_empty`` and from the meta device.
+    """A module with tables that are neither parameters nor buffers.
 
-    A state dict does not hold them, so that nothing else could bring them back.
+    Loaders that build on the meta device replace buffers one by one, leave those that no file holds
+    as they are, or fill them with whatever memory held; others average or broadcast them. What is
+    no buffer none of them finds. Tables go where the module goes, and to other devices at use.
+
+    Attributes:
+        kind: type of number of what the module makes: torch's default one, or what the module has
+            been converted to.
+        home: where the module was made or last moved to; the CPU for the meta device.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._constants: dict[str, torch.Tensor] = {}
+        self._placed: dict[str, torch.Tensor] = {}
+        self.kind = torch.get_default_dtype()
+        self.home = _real(default_device(), torch.device("cpu"))
 
     def register_constant(self, name: str, numbers: torch.Tensor) -> None:
-        """Keep a table, and register it as a buffer on torch's default device.
+        """Keep a table.
 
         Args:
-            name: of the buffer.
+            name: by which `constant` finds it.
             numbers: made with ``device="cpu"``, so that there are some where the default device
                 is meta.
         """
         self._constants[name] = numbers
-        self.register_buffer(name, numbers.to(default_device()), persistent=False)
+        self._placed[name] = _moved(numbers, self.home)
+
+    def constant(self, name: str, device: torch.device | None = None) -> torch.Tensor:
+        """Return a table on a device; None is `home`."""
+        device = self.home if device is None else device
+        table = self._placed[name]
+        if table.device == device:
+            return table
+        table = _moved(self._constants[name], device)
+        if holds_numbers(table):
+            self._placed[name] = table
+        return table
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "Constants":
         super()._apply(fn, *args, **kwargs)
+        probe = fn(torch.empty(0, dtype=self.kind, device=self.home))
+        self.kind, self.home = probe.dtype, _real(probe.device, self.home)
         for name, numbers in self._constants.items():
-            own = self._buffers[name]
-            if own is not None and own is not numbers and holds_numbers(own):
-                self._buffers[name] = numbers.to(own.device, own.dtype)
+            self._placed[name] = _moved(numbers, self.home)
         return self
+
+
+def _real(device: torch.device, instead: torch.device) -> torch.device:
+    return instead if device.type == "meta" else device
+
+
+def _moved(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if device.type == "mps" and numbers.dtype == torch.float64:
+        return numbers  # there is no float64 there that could ask for it
+    if torch.compiler.is_compiling():
+        return numbers.to(device)
+    with torch.inference_mode(False):  # what is made within cannot be used by autograd later
+        return numbers.to(device)

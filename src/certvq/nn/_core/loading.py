@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.errors import NonFiniteError
 from certvq.nn._core.eager import holds_numbers
+from certvq.nn._core.packed import is_packed, unpack
 
 _EXTRA = "_extra_state"
 
@@ -76,7 +77,9 @@ def require_finite_state(state: Mapping[str, Any]) -> None:
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
+    if is_packed(value):
+        yield from _tensors(unpack(value))
+    elif isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):
         for each in value.values():

@@ -16,6 +16,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
 from certvq.nn._core.constants import Constants
 from certvq.nn._core.device import require_same_device
+from certvq.nn._core.drawing import Drawing
 from certvq.nn._core.figures import as_floats, lasting
 from certvq.nn._core.layout import find_layout
 from certvq.nn._core.loading import CheckedState
@@ -62,7 +63,7 @@ class Found(NamedTuple):
 
 
 @checked
-class BaseQuantizer(CheckedState, Constants, abc.ABC):
+class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
     """A layer that replaces latents by code vectors, whatever the tokens know of each other.
 
     Most families quantize token by token and derive from `Quantizer`. `load_state_dict` raises

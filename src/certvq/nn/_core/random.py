@@ -4,7 +4,21 @@ In: a `torch.Generator` or None, torch's default one. Out: numbers drawn on the 
 device and moved to where they are needed. Must not know what they are for.
 """
 
+import threading
+
 import torch
+
+
+class _Counted(threading.local):
+    draws: int = 0
+
+
+_counted = _Counted()
+
+
+def draws() -> int:
+    """Return how often numbers were drawn here in this thread, compiled programs apart."""
+    return _counted.draws
 
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
@@ -52,4 +66,6 @@ def exponential(
 
 
 def _home(generator: torch.Generator | None) -> torch.device:
+    if not torch.compiler.is_compiling():
+        _counted.draws += 1
     return torch.device("cpu") if generator is None else generator.device

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from certvq.nn._core import replay as _replay
 from certvq.nn._core.eager import holds_numbers, transforming
 
 _Undo = Callable[[], None]
@@ -64,12 +65,16 @@ def all_or_nothing(
 def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
     parts = list(module.modules())
     # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
-    undo: list[_Undo] = [*_generators(parts, tokens.device)]
+    found = [vars(part)["generator"] for part in parts if "generator" in vars(part)]
+    own = list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
+    default = _defaults(tokens.device) if any(one is None for one in found) else []
+    undo: list[_Undo] = [_generator(one) for one in (*own, *default)]
     if not transforming():
         undo += _tensors(parts)
         undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
     outer = _running.modules
     _running.modules = outer | {id(part) for part in parts}
+    end = _replay.begin(module, tokens, own)
     try:
         yield
     except BaseException:
@@ -77,6 +82,7 @@ def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
             step()
         raise
     finally:
+        end()
         _running.modules = outer
 
 
@@ -114,15 +120,10 @@ def _version(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version  # noqa: SLF001 (torch's only name)
 
 
-def _generators(parts: list[nn.Module], device: torch.device) -> Iterator[_Undo]:
-    found = [vars(part)["generator"] for part in parts if "generator" in vars(part)]
-    own = {id(one): one for one in found if isinstance(one, torch.Generator)}
-    for generator in own.values():
-        yield _generator(generator)
-    if any(one is None for one in found):
-        yield _generator(torch.default_generator)
-        if device.type == "cuda":
-            yield _generator(torch.cuda.default_generators[device.index or 0])
+def _defaults(device: torch.device) -> list[torch.Generator]:
+    if device.type == "cuda":
+        return [torch.default_generator, torch.cuda.default_generators[device.index or 0]]
+    return [torch.default_generator]
 
 
 def _generator(generator: torch.Generator) -> _Undo:

@@ -41,8 +41,8 @@ class BinaryMapper(Quantizer):
         free_nats: finite and >= 0; the default is one bit.
         temperature: of the draws, finite and > 0.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
-        generator: source of the draws; None is torch's default generator. Its state is not part of
-            the layer's state.
+        generator: source of the draws; None is torch's default generator. Its state is part of the
+            state dict.
 
     Raises:
         OptionError: an option out of its range.
@@ -66,8 +66,6 @@ class BinaryMapper(Quantizer):
         (free bits).
     """
 
-    unit: torch.Tensor
-
     def __init__(
         self,
         bits: int,
@@ -89,8 +87,7 @@ class BinaryMapper(Quantizer):
         super().__init__(bits, layout=layout)
         self.free_nats = free_nats
         self.temperature = temperature
-        self.generator = generator
-        self.register_buffer("unit", torch.ones(()), persistent=False)
+        self.draw_from(generator)
 
     @property
     def codebook_size(self) -> int:
@@ -109,7 +106,7 @@ class BinaryMapper(Quantizer):
         else:
             ones = require_finite_latents(tokens.detach()) > 0.0
         codes = bits_to_codes(ones)
-        vectors = one_hot(tokens, codes, self.unit.dtype)
+        vectors = one_hot(tokens, codes, self.kind)
         divergence = fair_coin_divergence(tokens)
         loss = functional.relu(divergence - self.free_nats).sum() / max(1, len(tokens))
         information = divergence.detach().sum() / max(1, len(tokens))
@@ -121,7 +118,7 @@ class BinaryMapper(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return one-hot vectors (N, 2^bits); see `Quantizer`."""
-        return _unit_vectors(codes, self.codebook_size, self.unit.dtype)
+        return _unit_vectors(codes, self.codebook_size, self.kind)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""

@@ -13,6 +13,7 @@ from torch import nn
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
 from certvq.nn._core.device import require_same_device
+from certvq.nn._core.drawing import Drawing
 from certvq.nn._core.options import checked
 from certvq.nn._families.evolution import Evolution
 from certvq.nn._families.lfq import LFQ
@@ -49,7 +50,7 @@ class Generation(NamedTuple):
 
 
 @checked
-class EvoLFQ(nn.Module):
+class EvoLFQ(Drawing):
     """Encode data to bits, decode bits, and search for bits whose data are fit.
 
     Args:
@@ -90,7 +91,7 @@ class EvoLFQ(nn.Module):
         self.decoder = decoder
         self.quantizer = quantizer
         self.evolution = evolution
-        self.generator = generator
+        self.draw_from(generator)
 
     def forward(self, x: torch.Tensor) -> Reconstructed:
         """Reconstruct data; the quantizer's loss is that of its mode.

@@ -50,8 +50,8 @@ class FSP(Quantizer):
         invert: whether vectors are brought back by the inverse of the activation.
         moments: the loss on the latents; None for none.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
-        generator: source of the noise; None is torch's default generator. Its state is not part of
-            the layer's state.
+        generator: source of the noise; None is torch's default generator. Its state is part of the
+            state dict.
 
     Raises:
         OptionError: an option out of its range.
@@ -72,8 +72,6 @@ class FSP(Quantizer):
     References:
         Finite Scalar Perturbation, 2026, arXiv 2602.17133.
     """
-
-    unit: torch.Tensor
 
     def __init__(
         self,
@@ -96,8 +94,7 @@ class FSP(Quantizer):
         self.quantize_rate = quantize_rate
         self.invert = invert
         self.moments = moments
-        self.generator = generator
-        self.register_buffer("unit", torch.ones(()), persistent=False)
+        self.draw_from(generator)
 
     @property
     def codebook_size(self) -> int:
@@ -147,7 +144,7 @@ class FSP(Quantizer):
 
     def _shares(self, tokens: torch.Tensor) -> torch.Tensor:
         """Bring latents into [0, 1], in float32 or wider."""
-        wide = torch.promote_types(tokens.dtype, self.unit.dtype)
+        wide = torch.promote_types(tokens.dtype, self.kind)
         kind = torch.promote_types(wide, torch.float32)
         return find_activation(self.activation).forward(tokens.to(kind))
 
@@ -170,7 +167,7 @@ class FSP(Quantizer):
         Inverses are computed once for each bin and not for each token: functions other than sums
         and products may round in another way at another place of a tensor.
         """
-        kind, device = self.unit.dtype, bins.device
+        kind, device = self.kind, bins.device
         sizes = self._sizes(bins)
         if not self.invert:
             return (

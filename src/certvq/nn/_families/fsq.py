@@ -9,7 +9,6 @@ import math
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import wants_derivative
 from certvq.nn._core.finite import finite_error, require_finite_latents
@@ -102,7 +101,7 @@ class FSQ(Quantizer):
         self.preserve_symmetry = preserve_symmetry
         self.hard_clamp = hard_clamp
         self.noise = noise
-        self.generator = generator
+        self.draw_from(generator)
         axes = [
             axis_of(count, preserve_symmetry=preserve_symmetry, hard_clamp=hard_clamp)
             for count in levels
@@ -117,24 +116,15 @@ class FSQ(Quantizer):
         places = torch.arange(max(levels), dtype=wide, device=cpu)
         points = (step * places + origin) / width  # of integers: rounded once, by the division
         points32 = (step * places + origin).float() / width.float()
-        # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
         tables = {
-            "_limits64": limits.view(torch.int64),
-            "_limits32": below_float32(limits).view(torch.int32),
-            "_curve": curve.float().T.contiguous().view(torch.int32),
-            "_points64": points.view(torch.int64),
-            "_points32": points32.view(torch.int32),
+            "limits64": limits,
+            "limits32": below_float32(limits),
+            "curve": curve.float().T.contiguous(),
+            "points64": points,
+            "points32": points32,
         }
         for name, table in tables.items():
             self.register_constant(name, table)
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
-
-    _limits64: torch.Tensor
-    _limits32: torch.Tensor
-    _curve: torch.Tensor
-    _points64: torch.Tensor
-    _points32: torch.Tensor
-    _like: torch.Tensor
 
     @property
     def codebook_size(self) -> int:
@@ -148,7 +138,7 @@ class FSQ(Quantizer):
         found = self.cells(tokens if self.training else require_finite_latents(tokens))
         vectors = found.entries
         if wants_derivative(tokens):
-            vectors = through_bound(tokens, vectors, self.bound)
+            vectors = through_bound(tokens, vectors, self.bound(tokens.device))
         if self.training and self.noise is not None:
             vectors = self.noise.disturb(vectors, self.generator)
         zero = torch.zeros((), device=tokens.device)
@@ -171,12 +161,11 @@ class FSQ(Quantizer):
         del largest
         return 1.0
 
-    @property
-    def bound(self) -> Bound:
-        """The bounding function, for latents (..., D); no code is made from what it computes."""
-        gain, shift, bias = floats_of(self._curve, torch.float32)
+    def bound(self, device: torch.device) -> Bound:
+        """Return the bounding function, for latents (..., D); no code is made of its results."""
         if self.preserve_symmetry:
             return Bound(None, None, None, hard=self.hard_clamp)
+        gain, shift, bias = self.constant("curve", device)
         return Bound(gain, shift, bias, hard=self.hard_clamp)
 
     def level_indices(self, codes: torch.Tensor) -> torch.Tensor:
@@ -204,11 +193,11 @@ class FSQ(Quantizer):
         Returns:
             The points, their codes, and the share of outermost lower levels.
         """
-        latents, table = tokens.detach(), self._points(dtype)
+        latents, table = tokens.detach(), self._points(dtype, tokens.device)
         if latents.dtype == torch.float64:
-            limits = floats_of(self._limits64, torch.float64)
+            limits = self.constant("limits64", latents.device)
             return find_cells(latents, limits, table, self.levels)
-        limits = floats_of(self._limits32, torch.float32)
+        limits = self.constant("limits32", latents.device)
         return find_cells(latents.float(), limits, table, self.levels)
 
     def points(self, digits: torch.Tensor, *, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -221,14 +210,14 @@ class FSQ(Quantizer):
         Returns:
             (N, D), a view.
         """
-        return self._points(dtype).gather(1, digits.long()).T
+        return self._points(dtype, digits.device).gather(1, digits.long()).T
 
-    def _points(self, dtype: torch.dtype | None) -> torch.Tensor:
+    def _points(self, dtype: torch.dtype | None, device: torch.device) -> torch.Tensor:
         """Return the levels of all features, (D, max L); what exceeds a feature's is not used."""
-        narrow = dtype or self._like.dtype
+        narrow = dtype or self.kind
         if narrow == torch.float64:
-            return floats_of(self._points64, torch.float64)
-        return floats_of(self._points32, torch.float32).to(narrow)
+            return self.constant("points64", device)
+        return self.constant("points32", device).to(narrow)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""

@@ -46,7 +46,7 @@ class GroupedResidual(ProductQuantize):
         super().__init__(parts, layout=layout)
         require_min_levels(dropout, self.code_shape[1])
         self.dropout = dropout
-        self.generator = generator
+        self.draw_from(generator)
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize each slice, all with one depth; see `Quantizer`."""

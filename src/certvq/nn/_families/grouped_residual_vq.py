@@ -78,7 +78,7 @@ class GroupedResidualVQ(ProductQuantize):
         ]
         super().__init__(parts, layout=layout)
         self.dropout = dropout
-        self.generator = generator
+        self.draw_from(generator)
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize each slice, all with one depth; see `Quantizer`."""

@@ -128,7 +128,7 @@ class HierarchicalVQ(BaseQuantizer):
         self.shared = shared
         self.dropout = dropout
         self.estimator = estimator
-        self.generator = generator
+        self.draw_from(generator)
         self.parts = nn.ModuleList(
             VectorQuantize(dim, size, generator=generator, **options) for size in sizes
         )

@@ -72,7 +72,6 @@ class LatentQuantize(Quantizer):
         section 3.
     """
 
-    _index: torch.Tensor
     values: torch.Tensor
 
     def __init__(
@@ -99,7 +98,7 @@ class LatentQuantize(Quantizer):
         index = torch.full((len(levels), max(levels)), sum(levels), device="cpu")
         for d, count in enumerate(levels):
             index[d, :count] = torch.arange(count, device="cpu") + sum(levels[:d])
-        self.register_constant("_index", index)
+        self.register_constant("index", index)
 
     @property
     def codebook_size(self) -> int:
@@ -124,7 +123,9 @@ class LatentQuantize(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look values up; see `Quantizer`."""
-        return self.values[split_codes(codes, self.levels).T + self._index[:, 0]]
+        return self.values[
+            split_codes(codes, self.levels).T + self.constant("index", codes.device)[:, 0]
+        ]
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse latents or values whose losses could overflow; see `Quantizer`."""
@@ -155,7 +156,8 @@ class LatentQuantize(Quantizer):
 
     def _places(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
-        return nearest_scalars(latents, self.values.detach(), self._index, self.levels)
+        index = self.constant("index", latents.device)
+        return nearest_scalars(latents, self.values.detach(), index, self.levels)
 
 
 def _even_values(count: int) -> torch.Tensor:

@@ -18,6 +18,8 @@ from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, code
 from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
 from certvq.nn._codebook.statistics import RunningStatistics
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
+from certvq.nn._core import random as _random
+from certvq.nn._core import replay as _replay
 from certvq.nn._core.device import default_device
 from certvq.nn._core.distributed import copy_from_first, is_first
 from certvq.nn._core.eager import recomputing
@@ -79,7 +81,7 @@ class LearnedCodebook(Quantizer):
         self.update = update
         self.start = start
         self.revive = revive
-        self.generator = generator
+        self.draw_from(generator)
         bound = start.bound if isinstance(start, Uniform) else None
         codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
@@ -121,6 +123,7 @@ class LearnedCodebook(Quantizer):
     ) -> None:
         """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
         if recomputing():
+            _replay.pass_over_learning()
             return
         if candidates is None:
             learn(self, tokens)
@@ -132,6 +135,7 @@ class LearnedCodebook(Quantizer):
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
         """Do what `learn_tokens` says, out of a compiler's sight."""
+        drawn = _random.draws()
         latents = self._points(tokens)
         begins = not bool(self.started)
         if begins:
@@ -146,6 +150,7 @@ class LearnedCodebook(Quantizer):
         if isinstance(self.update, Online) and self.update.immediate:
             codes = search(latents, self.code_vectors()).codes
             self._step(lambda vectors: batch_slope(vectors, latents, codes))
+        _replay.learned(self.generator, drew=_random.draws() > drawn)
 
     @torch.no_grad()
     def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:

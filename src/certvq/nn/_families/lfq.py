@@ -85,8 +85,6 @@ class LFQ(Quantizer):
         Quantization", 2024.
     """
 
-    _like: torch.Tensor
-
     def __init__(
         self,
         dim: int,
@@ -107,7 +105,6 @@ class LFQ(Quantizer):
         self.soft_clamp = soft_clamp
         self.entropy = entropy
         self.commitment_weight = commitment_weight
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
 
     @property
     def codebook_size(self) -> int:
@@ -147,7 +144,7 @@ class LFQ(Quantizer):
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse latents whose losses could overflow; see `Quantizer`."""
         wide = torch.promote_types(tokens.dtype, torch.float32)
-        return check_batch(tokens, self._like.to(wide).reshape(1, 1), wide)
+        return check_batch(tokens, tokens.new_zeros((1, 1), dtype=wide), wide)
 
     def reach(self, largest: float) -> float:
         """Return `scale`, where the losses are far from overflow; see `Quantizer`."""
@@ -208,7 +205,7 @@ class LFQ(Quantizer):
         return codes.unsqueeze(-1) >> places & 1
 
     def _vectors(self, bits: torch.Tensor) -> torch.Tensor:
-        return bits.to(self._like.dtype).mul_(2.0).sub_(1.0).mul_(self.corner)
+        return bits.to(self.kind).mul_(2.0).sub_(1.0).mul_(self.corner)
 
 
 def _join_bits(positive: torch.Tensor) -> torch.Tensor:

@@ -120,7 +120,7 @@ class Project(Quantizer):
         return functional.layer_norm(mapped, (mapped.shape[1],), weight, bias, self.norm.eps)
 
     def _outside(self, vectors: torch.Tensor) -> torch.Tensor:
-        return _linear(vectors, self.project_out).to(self.project_out.weight.dtype)
+        return _linear(vectors.contiguous(), self.project_out).to(self.project_out.weight.dtype)
 
 
 def _linear(rows: torch.Tensor, layer: nn.Linear) -> torch.Tensor:

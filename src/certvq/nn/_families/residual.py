@@ -111,7 +111,7 @@ class Residual(Quantizer):
         self.dropout = dropout
         self.beam = beam
         self.estimator = estimator
-        self.generator = generator
+        self.draw_from(generator)
 
     @property
     def quantizers(self) -> tuple[Quantizer, ...]:

@@ -10,7 +10,6 @@ from fractions import Fraction
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.options import checked
@@ -90,9 +89,7 @@ class ResidualFSQ(Residual):
         self.soft_clamp = soft_clamp
         ends = [1.0 + 1.0 / (count - 1) for count in levels]
         reach = torch.tensor(ends, dtype=torch.float32, device="cpu")
-        self.register_constant("_reach", reach.view(torch.int32))
-
-    _reach: torch.Tensor
+        self.register_constant("reach", reach)
 
     def quantize_levels(self, tokens: torch.Tensor, depth: int) -> Found:
         """Quantize what the soft clamp leaves; see `Residual`."""
@@ -110,7 +107,7 @@ class ResidualFSQ(Residual):
         """
         if not self.soft_clamp:
             return tokens
-        reach = floats_of(self._reach, torch.float32)
+        reach = self.constant("reach", tokens.device)
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         return by_feature(torch.mul, by_feature(torch.div, wide, reach).tanh(), reach)
 

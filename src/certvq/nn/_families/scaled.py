@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
@@ -45,8 +44,6 @@ class Scaled(Wrapper):
         [[[0.5], [0.0]]]
     """
 
-    _bits: torch.Tensor
-
     def __init__(
         self, part: Quantizer, scale: float | Sequence[float], *, layout: str = "b n d"
     ) -> None:
@@ -64,24 +61,28 @@ class Scaled(Wrapper):
                 )
                 raise OptionError(text)
         self._plain = all(number == 1.0 for number in scales.tolist())
-        # Floats are kept as the integers of their bits: `half()` leaves integers as they are.
-        self.register_constant("_bits", scales.view(torch.int32))
+        self.register_constant("scale", scales)
 
     @property
     def scale(self) -> torch.Tensor:
         """The scale of each feature, float32 (D,)."""
-        return floats_of(self._bits, torch.float32)
+        return self.constant("scale")
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Divide by the scale; see `Wrapper`."""
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-        return wide if self._plain else by_feature(torch.div, wide, self.scale)
+        return (
+            wide
+            if self._plain
+            else by_feature(torch.div, wide, self.constant("scale", wide.device))
+        )
 
     def outward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Multiply by the scale; see `Wrapper`."""
         if self._plain:
             return vectors
-        return by_feature(torch.mul, vectors, self.scale).to(vectors.dtype)
+        scale = self.constant("scale", vectors.device)
+        return by_feature(torch.mul, vectors, scale).to(vectors.dtype)
 
     def reach(self, largest: float) -> float:
         """Scale the part's bound; see `Quantizer`."""
@@ -90,5 +91,4 @@ class Scaled(Wrapper):
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
-        scale = self._constants["_bits"].view(torch.float32).tolist()  # also of a layer on meta
-        return f"scale={scale}, layout={self._layout.name!r}"
+        return f"scale={self.scale.tolist()}, layout={self._layout.name!r}"

@@ -50,7 +50,7 @@ class SimVQ(Quantizer):
         estimator: how the gradient reaches the latents in train mode.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice; None is torch's default generator. Its state is
-            not part of the layer's state.
+            part of the state dict.
 
     Attributes:
         frozen: (K, F), normal numbers of variance 1/F; a buffer, never changed.
@@ -98,7 +98,7 @@ class SimVQ(Quantizer):
         _require_options(codebook_size, width, commitment_weight, transform)
         self.commitment_weight = commitment_weight
         self.estimator = estimator
-        self.generator = generator
+        self.draw_from(generator)
         frozen = _random.normal((codebook_size, width), generator, torch.device("cpu"))
         kind, device = torch.get_default_dtype(), default_device()
         self.register_buffer("frozen", (frozen / math.sqrt(width)).to(device, kind))

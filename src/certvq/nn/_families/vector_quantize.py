@@ -70,7 +70,7 @@ class VectorQuantize(RankedCodebook):
         regularizers: further terms of the loss of train mode, each with its own weight.
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice; None is torch's default generator. Its state is
-            not part of the layer's state.
+            part of the state dict.
 
     Attributes:
         codebook: (K, D) as stored, an ``nn.Parameter`` with `Gradient` and a buffer otherwise, in
