@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
-    {"errors", "_types", "_atomic", "_version"},
+    {"errors", "_types", "_atomic", "_json", "_leftovers", "_limits", "_version"},
     {"_lean"},
     {"spec"},
     {"_checker"},
@@ -35,6 +35,9 @@ SPECIAL = {
     "_checker": set(),
     "check": {"errors", "spec", "_checker"},
     "bounds": set(),
+    "_atomic": {"_leftovers"},
+    "_json": set(),
+    "_leftovers": set(),
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},
