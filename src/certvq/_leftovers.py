@@ -56,10 +56,12 @@ def sweep(final: Path) -> None:
         return  # within a temporary folder nobody else writes
     name = re.compile(re.escape(_prefix(final.name)) + r"[a-z0-9_]{8}\.(part|old)")
     for folder in (final.parent, final):
-        if folder.is_dir():
-            for path in [path for path in folder.iterdir() if name.fullmatch(path.name)]:
-                with suppress(OSError):
-                    _sweep_one(path, final)
+        found: list[Path] = []
+        with suppress(OSError):
+            found = [path for path in folder.iterdir() if name.fullmatch(path.name)]
+        for path in found:
+            with suppress(OSError):
+                _sweep_one(path, final)
 
 
 def is_leftover(name: str) -> bool:

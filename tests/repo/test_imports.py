@@ -38,6 +38,7 @@ SPECIAL = {
     "_atomic": {"_leftovers"},
     "_json": set(),
     "_leftovers": set(),
+    "_limits": {"errors"},
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},
