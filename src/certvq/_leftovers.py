@@ -17,6 +17,9 @@ from typing import Final, Literal
 REPLACED: Final = "replaced"
 """What a folder that is being replaced is called within its `.old` folder."""
 
+LOCK: Final = ".certvq.lock"
+"""The file in a folder that a process holds locked while it writes there."""
+
 _LONGEST = 200  # bytes of a name that are kept: a file name may have 255
 
 
@@ -65,8 +68,8 @@ def sweep(final: Path) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Say whether a file name is one that `temporary` gives."""
-    return re.fullmatch(r"\..*\.[a-z0-9_]{8}\.(part|old)", name) is not None
+    """Say whether a file name is one that `temporary` gives, or that of a lock."""
+    return name == LOCK or re.fullmatch(r"\..*\.[a-z0-9_]{8}\.(part|old)", name) is not None
 
 
 def _locked(folder: Path, prefix: str, suffix: str, directory: bool) -> tuple[Path, int]:  # noqa: FBT001

@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
-    {"errors", "_types", "_atomic", "_json", "_leftovers", "_limits", "_version"},
+    {"errors", "_types", "_atomic", "_json", "_leftovers", "_limits", "_lock", "_version"},
     {"_lean"},
     {"spec"},
     {"_checker"},
@@ -39,6 +39,7 @@ SPECIAL = {
     "_json": set(),
     "_leftovers": set(),
     "_limits": {"errors"},
+    "_lock": {"_leftovers", "errors"},
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},

@@ -19,7 +19,8 @@ from certvq.tokens._record import TokenFile, TokenHeader, TokenRecord, require_c
 from certvq.tokens._write import FORMAT, METADATA_KEY, token_schema
 
 _AGAIN = "encode the photographs again, or fetch the file again"
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
+"""How a token file begins and ends."""
 
 
 def read_tokens(path: str | Path) -> TokenFile:
@@ -77,9 +78,9 @@ def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
 
 
 def _table(data: bytes) -> pa.Table:
-    if not data.startswith(_MAGIC):
+    if not data.startswith(MAGIC):
         raise FileFormatError("is empty or no Parquet file; name a token file of certvq")
-    if len(data) < 12 or not data.endswith(_MAGIC):
+    if len(data) < 12 or not data.endswith(MAGIC):
         raise FileFormatError(f"is truncated, {len(data)} bytes are left; {_AGAIN}")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
