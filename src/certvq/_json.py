@@ -43,7 +43,8 @@ def loads(text: str | bytes) -> Any:
         ValueError: nested too deep
     """
     try:
-        return json.loads(text, parse_int=_whole)
+        whole = text.decode() if isinstance(text, bytes) else text
+        return json.loads(whole, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
