@@ -7,6 +7,24 @@ numbers, the first bad index) and what to do. Must not import anything of certvq
 
 from pathlib import Path
 
+_LONGEST = 1000
+
+
+def shortened(text: str) -> str:
+    """Put a text on one line, without control characters, and cut a long one in its middle.
+
+    Example:
+        >>> shortened("two  words"), len(shortened("x" * 10**5))
+        ('two words', 1000)
+    """
+    line = " ".join(text.split()) if len(text) <= _LONGEST else _cut(text)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def _cut(text: str) -> str:
+    half = (_LONGEST - 5) // 2
+    return f"{' '.join(text[:half].split())} ... {' '.join(text[-half - 1 :].split())}"
+
 
 class CertVQError(Exception):
     """Root of every exception that certvq raises on purpose."""
@@ -69,7 +87,13 @@ class DataError(CertVQError, ValueError):
 
 
 class FileFormatError(CertVQError, ValueError):
-    """A file of tokens, a model or a checkpoint is corrupt, truncated or of another version."""
+    """A file of tokens, a model or a checkpoint is corrupt, truncated or of another version.
+
+    The text may quote the file: it is one line of at most 1,000 characters.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(text))
 
 
 class DigestMismatchError(FileFormatError):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -18,18 +18,18 @@ from certvq.cli._errors import ErrorGroup
 from certvq.errors import ShapeError
 
 
-def _fail_with(error: BaseException) -> Any:
+def _fail_with(error: BaseException, *arguments: str) -> Any:
     app = typer.Typer(cls=ErrorGroup, pretty_exceptions_enable=False)
 
     @app.command()
-    def fail() -> None:
+    def fail(files: Annotated[list[str] | None, typer.Argument()] = None) -> None:
         raise error
 
     @app.command()
     def other() -> None:
         pass
 
-    return CliRunner().invoke(app, ["fail"])
+    return CliRunner().invoke(app, ["fail", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,41 @@ def test_an_interruption_is_one_line_and_status_130() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("ours"), ModuleNotFoundError("no", name="certvq._lost")]
+    "error", [ZeroDivisionError("ours"), ModuleNotFoundError("ours", name="certvq._lost")]
 )
-def test_a_defect_of_ours_is_not_hidden(error: Exception) -> None:
-    assert _fail_with(error).exception is error
+def test_a_defect_of_ours_is_one_line_and_shows_where_on_request(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _fail_with(error)
+    kind = type(error).__name__
+    assert found.exit_code == 2
+    assert found.stderr.startswith(f"certvq: error: a defect of certvq ({kind}: ours); please ")
+    assert found.stderr.count("\n") == 1
+    monkeypatch.setenv("CERTVQ_TRACEBACK", "1")
+    assert "raise error" in _fail_with(error).stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np.linalg.LinAlgError("Unable to allocate: out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_exhausted_memory_names_what_was_read(error: Exception, tmp_path: Path) -> None:
+    (tmp_path / "z.npy").touch()
+    found = _fail_with(error, str(tmp_path / "z.npy"))
+    assert found.exit_code == 2
+    assert found.stderr.startswith(f"certvq: error: {tmp_path}/z.npy: memory is exhausted (")
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_long_text_is_cut_and_shows_no_control_characters() -> None:
+    found = _fail_with(OSError("a" * 10**5 + "\x1b[2J\udcff"))
+    assert len(found.stderr) < 1100
+    assert "\x1b" not in found.stderr
+    assert "\\x1b[2J\\udcff" in found.stderr
 
 
 def test_a_missing_file_ends_a_real_process_with_status_2(tmp_path: Path) -> None:

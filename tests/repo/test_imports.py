@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
-    {"errors", "_types", "_atomic", "_version"},
+    {"errors", "_types", "_atomic", "_json", "_leftovers", "_limits", "_lock", "_npy", "_version"},
     {"_lean"},
     {"spec"},
     {"_checker"},
@@ -35,12 +35,18 @@ SPECIAL = {
     "_checker": set(),
     "check": {"errors", "spec", "_checker"},
     "bounds": set(),
+    "_atomic": {"_leftovers"},
+    "_json": set(),
+    "_leftovers": set(),
+    "_limits": {"errors"},
+    "_lock": {"_leftovers", "errors"},
+    "_npy": set(),
     "_types": set(),
     "errors": set(),
     "_native": {"_types"},
     "_triton": {"bounds", "errors", "_types"},
     "_lean": {"errors", "_atomic"},
-    "data": {"errors", "_types"},
+    "data": {"errors", "_limits", "_types"},
     "adapters": {"errors", "assign"},
     "stability": {"errors", "_types", "bounds", "assign", "adapters", "nn"},
     "theory": {"errors", "_types", "_atomic", "_lean", "spec", "bounds", "assign"},

@@ -128,7 +128,7 @@ def test_archive_of_an_unknown_kind_is_refused(tmp_path):
 def test_pickled_objects_are_never_loaded(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, one=np.array([{}], dtype=object))
-    _refused(read_arrays, path, "corrupt .npz (Object arrays cannot be loaded")
+    _refused(read_arrays, path, "corrupt .npz (it is of Python objects)")
 
 
 def test_single_array_is_no_archive(tmp_path):

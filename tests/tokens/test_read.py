@@ -1,6 +1,8 @@
 """A token file is read as it was written, or refused with its name, what was found and the fix."""
 
 import json
+import re
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certvq.errors import FileFormatError
+from certvq.errors import DataError, FileFormatError
 from certvq.tokens import TokenRecord, read_tokens, write_tokens
+from certvq.tokens._write import token_schema
 
 AGAIN = "encode the photographs again, or fetch the file again"
 
@@ -162,7 +165,7 @@ def test_a_header_that_is_no_json(path, text):
 def test_a_header_that_is_no_object(path):
     metadata = {b"certvq": "[1]"}
     pq.write_table(pa.table({"a": [1]}).replace_schema_metadata(metadata), path)
-    assert refusal(path) == f"its header is no JSON object but [1]; {AGAIN}"
+    assert refusal(path) == f"its header is no JSON object but list; {AGAIN}"
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
@@ -269,3 +272,56 @@ def test_reading_does_not_change_the_file(path):
     before = path.read_bytes()
     read_tokens(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"format": ' + b"[" * 2000, "nested too deep|Expecting value"),
+        (b'{"format": 1' + b"0" * 400 + b"}", "a whole number of 401 digits, 20 are allowed"),
+        (b'"' + b"x" * 10**5 + b'"', "no JSON object but str"),
+    ],
+)
+def test_a_header_that_nobody_would_write(path, text, found):
+    table = pq.read_table(path).replace_schema_metadata({b"certvq": text})
+    pq.write_table(table, path)
+    assert re.search(found, refusal(path))
+
+
+def test_a_codebook_size_beyond_64_bits_and_a_key_of_1500_folders(path, header, records):
+    rewrite(path, lambda _, content: content.update(codebook_size=2**70))
+    assert "a whole number of 22 digits, 20 are allowed" in refusal(path)
+    with pytest.raises(DataError, match="has 1500 parts, and 100 are allowed"):
+        TokenRecord("a/" * 1499 + "a", (1, 1), (4, 4), np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("what", ["codes", "key"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_in_little_memory(
+    tmp_path, header, what, monkeypatch
+):
+    rows, codes, word = (1, 30_000_000, "a") if what == "codes" else (3000, 1, "a" * 10**6)
+    content = {"format": 1, **asdict(header(codebook_size=8)), "sha256": "0" * 64}
+    schema = token_schema(8)
+    grid = pa.array([[1, codes]] * rows, schema.field("shape").type)
+    zeros = pa.ListArray.from_arrays(
+        pa.array(np.arange(rows + 1) * codes, pa.int32()),
+        pa.array(np.zeros(rows * codes, np.uint8)),
+        type=schema.field("codes").type,
+    )
+    keys = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([word]))
+    columns = {"key": keys, "shape": grid, "size": grid, "codes": zeros}
+    fields = [pa.field("key", keys.type, nullable=False), *list(schema)[1:]]
+    table = pa.table(columns, schema=pa.schema(fields))
+    with pq.ParquetWriter(
+        tmp_path / "t", table.schema, compression="zstd", store_schema=False
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"certvq": json.dumps(content)})
+    assert (tmp_path / "t").stat().st_size < 2**20
+    text = refusal(tmp_path / "t")
+    if what == "key":
+        assert "has 1000000 characters, and 4096 are allowed" in text
+        return
+    assert re.search(r"unpacks to \d+ MiB, .* 256 MiB .* set CERTVQ_MAX_MIB=\d+", text)
+    monkeypatch.setenv("CERTVQ_MAX_MIB", "4000")
+    assert "unpacks" not in refusal(tmp_path / "t")

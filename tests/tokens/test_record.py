@@ -64,9 +64,9 @@ def test_the_first_negative_code_is_named():
 @pytest.mark.parametrize(
     ("name", "value", "required"),
     [
-        ("codebook_size", 0, "at least 1"),
-        ("codebook_size", True, "at least 1"),
-        ("codebook_size", 8.0, "at least 1"),
+        ("codebook_size", 0, "from 1 to 2**63"),
+        ("codebook_size", True, "from 1 to 2**63"),
+        ("codebook_size", 8.0, "from 1 to 2**63"),
         ("codebook_sha256", "c0" * 31, "64 digits of 0-9a-f"),
         ("codebook_sha256", "C0" * 32, "64 digits of 0-9a-f"),
         ("model_sha256", None, "64 digits of 0-9a-f"),

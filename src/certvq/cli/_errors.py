@@ -1,16 +1,29 @@
-"""Turn a user's mistake into one line and an exit status; the one place that does so.
+"""Turn what a command raised into one line and an exit status; the one place that does so.
 
-In: what a command raised. Out: a line on standard error and status 2, or 130 after Ctrl-C. A defect
-of certvq itself keeps its traceback. Must not import the commands.
+In: what a command raised. Out: a line on standard error and status 2, or 130 after Ctrl-C and 141
+where nobody reads the output. Status 1 is not given here: it means that a check failed. A defect of
+certvq is a line as well; its traceback is shown where `CERTVQ_TRACEBACK` is set. Must not import
+the commands.
 """
 
+import os
 import sys
-from typing import Any
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
-from typer import Exit
+from typer import Abort, Exit
 from typer.core import TyperGroup
 
-from certvq.errors import CertVQError
+from certvq.errors import CertVQError, shortened
+
+TRACEBACK: Final = "CERTVQ_TRACEBACK"
+"""Environment variable that shows where an unexpected error came from."""
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "can't start new thread")
+"""What torch and the threads of Python say where memory is exhausted, as RuntimeErrors."""
 
 _EXTRAS = (
     "torch",
@@ -28,38 +41,91 @@ _EXTRAS = (
 
 
 class ErrorGroup(TyperGroup):
-    """A group of commands whose expected failures end in one line on standard error."""
+    """A group of commands every failure of which ends in one line on standard error."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse what stands before the command.
+
+        Raises:
+            Exit: with status 2 where it cannot be understood.
+        """
+        with _one_line(()):
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:
-            Exit: with status 2 for a `CertVQError`, an `OSError` or an extra that is not installed,
-                130 when interrupted.
+            Exit: with status 2 for every error, 130 when interrupted, 141 for a closed pipe.
         """
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
+        with _one_line([*getattr(ctx, "_protected_args", ()), *ctx.args]):
+            result = super().invoke(ctx)
+            with _standard_output():
+                sys.stdout.flush()
+            return result
+
+
+@contextmanager
+def _one_line(given: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except (Exit, Abort):
+        raise
+    except BrokenPipeError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(141) from error
+    except KeyboardInterrupt as error:
+        _say("interrupted")
+        raise Exit(130) from error
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
             raise
-        except (CertVQError, OSError) as error:
-            _say(f"error: {_one_line(error)}")
-            raise Exit(2) from error
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            if package not in _EXTRAS:
-                raise
-            _say(f"error: this command needs {package}: pip install 'certvq[all]'")
-            raise Exit(2) from error
-        except KeyboardInterrupt as error:
-            _say("interrupted")
-            raise Exit(130) from error
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        _say(f"error: {_text(error, given)}")
+        raise Exit(2) from error
+
+
+def _text(error: Exception, given: Sequence[str]) -> str:
+    files = ", ".join(name for name in given if _exists(name))
+    about = f"{files}: " if files else ""
+    if isinstance(error, CertVQError):
+        return str(error)
+    if isinstance(error, OSError):
+        named = error.strerror and error.filename is not None
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else f"{about}{error}"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return f"{about}memory is exhausted ({error or 'no more is given'}); give less at once"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package in _EXTRAS:
+            return f"this command needs {package}: pip install 'certvq[all]'"
+    if hasattr(error, "format_message"):  # click's, or that which Typer carries
+        context: Any = getattr(error, "ctx", None)
+        more = f" ({context.command_path} --help)" if context is not None else ""
+        return f"{error.format_message()}{more}"  # pyright: ignore[reportAttributeAccessIssue]
+    return (
+        f"{about}a defect of certvq ({type(error).__name__}: {error}); please report it, with what "
+        f"{TRACEBACK}=1 shows"
+    )
+
+
+def _exists(name: str) -> bool:
+    try:
+        return not name.startswith("-") and Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _say(text: str) -> None:
-    print(f"certvq: {text}", file=sys.stderr)  # noqa: T201 (standard error is the place)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    print(f"certvq: {shortened(text)}", file=sys.stderr)  # noqa: T201 (standard error is the place)

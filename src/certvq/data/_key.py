@@ -8,6 +8,8 @@ import re
 
 from certvq.errors import DataError
 
+_MOST_PARTS = 100
+_LONGEST = 4096
 _FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -18,9 +20,9 @@ def require_key(key: str) -> None:
         key: name of a photograph: a relative path with `/` between its parts, such as `cats/tom`.
 
     Raises:
-        DataError: the key is empty or no text, starts or ends with `/`, has an empty part, `.` or
-            `..` as a part, a backslash, a control character, or a lone surrogate (what a file name
-            that is not UTF-8 is read as).
+        DataError: the key is empty or no text, starts or ends with `/`, has more than 100 parts
+            or 4096 characters, an empty part, `.` or `..` as a part, a backslash, a control character, or a lone surrogate
+            (what a file name that is not UTF-8 is read as).
 
     Guarantee: `folder / key` lies below `folder`, also for keys that come from a file of unknown
     origin.
@@ -32,13 +34,17 @@ def require_key(key: str) -> None:
         certvq.errors.DataError: the key '../tom' has the part '..'; use names joined by '/'
     """
     if problem := _problem(key):
-        raise DataError(f"the key {key!r} {problem}; use names joined by '/'")
+        raise DataError(f"the key {key!r:.300} {problem}; use names joined by '/'")
 
 
 def _problem(key: object) -> str | None:
     if not isinstance(key, str):
         return f"is no text but {type(key).__name__}"
+    if len(key) > _LONGEST:
+        return f"has {len(key)} characters, and {_LONGEST} are allowed"
     parts = key.split("/")
+    if len(parts) > _MOST_PARTS:
+        return f"has {len(parts)} parts, and {_MOST_PARTS} are allowed"
     if not all(parts):
         return "is empty or has an empty part"
     if dots := {".", ".."}.intersection(parts):

@@ -15,9 +15,9 @@ from certvq._atomic import atomic_path
 from certvq._types import Progress, no_progress
 from certvq.assign._validate import require_latents
 from certvq.pipeline._blocks import blocks
+from certvq.pipeline._claim import claim_file
 from certvq.pipeline._naming import naming
 from certvq.pipeline._npy import load_array, load_codebook
-from certvq.pipeline._out_file import require_out_file
 
 
 def assign_file(
@@ -41,7 +41,7 @@ def assign_file(
         `rows`, `dim`, `codebook_size`, `decided_by`, `codes_used`, `mean_sqdist` and `seconds`.
 
     Raises:
-        OptionError: `out` is a folder.
+        OptionError: `out` is a folder or an input.
         FileFormatError: a file is corrupt; it is named.
         ShapeError, DTypeError, NonFiniteError: as `certvq.assign`, with the files named.
         BackendUnavailableError: unknown backend, or something that it needs is missing.
@@ -49,7 +49,7 @@ def assign_file(
 
     Guarantee: that of `certvq.assign`.
     """
-    require_out_file(out)
+    claim_file(out, inputs=(latents, codebook))
     rows, vectors = load_array(latents), load_codebook(codebook)
     start = time.perf_counter()
     with naming(latents, codebook):

@@ -15,8 +15,8 @@ from certvq._types import Array, Progress, no_progress
 from certvq.assign._arrays import to_host
 from certvq.errors import OptionError
 from certvq.pipeline._auditing import AuditResult, audit_arrays
+from certvq.pipeline._claim import claim_file
 from certvq.pipeline._npy import load_array, load_codebook
-from certvq.pipeline._out_file import require_out_file
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
 
     Raises:
         OptionError: `check` without `lean`, repair without `out`, an unknown `on_violation`, or
-            `out` or `lean` is a folder.
+            `out` or `lean` is a folder or an input, or they are the same file.
         FileFormatError, ShapeError, DTypeError, NonFiniteError, CodeRangeError: with the files.
         LeanUnavailableError: `check`, and there is no Lean; before anything is written.
         LeanError: Lean crashed or took too long.
@@ -90,9 +90,11 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
         raise OptionError("--check needs --lean FILE, the certificate that Lean shall check")
     if on_violation == "repair" and out is None:
         raise OptionError("--on-violation repair needs --out FILE for the repaired codes")
+    if out is not None and lean is not None and out.resolve() == lean.resolve():
+        raise OptionError(f"{out}: --out and --lean need a file each")
     for path in (out, lean):
         if path is not None:
-            require_out_file(path)
+            claim_file(path, inputs=(latents, codebook, codes))
     lean_errors = None
     if check:
         from certvq._lean import find_lean

@@ -1,62 +1,106 @@
-"""Whether a folder may become, or already is, the run directory of a job.
+"""Whether a path may become the output of a job, tried before the work begins.
 
-In: a path. Out: the run's files, or an error that names the way out. Must not touch files that a
-run has not written.
+In: a path, and the inputs of the job. Out: nothing, or an error that names the way out. Must not
+import torch, nor leave anything behind.
 """
 
-import shutil
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from certvq._atomic import is_empty
+from certvq._leftovers import sweep
 from certvq.errors import OptionError
-from certvq.train import RunFiles
 
 
-def claim(out: Path, *, existing: bool, overwrite: bool = False) -> RunFiles:
-    """Require a folder that a run may be written to; nothing is written yet.
+def claim_file(out: Path, *, inputs: Sequence[Path] = (), magic: bytes = b"") -> None:
+    """Require a path that a file may be written to: absent, a file that is replaced, or a pipe.
 
     Args:
-        out: absent, empty, or a run directory.
-        existing: whether a run that is there already may be gone on with.
-        overwrite: whether it may be replaced.
-
-    Returns:
-        The paths of the run.
+        out: where the file shall be.
+        inputs: files that must not be lost, and folders of such.
+        magic: how a file begins that an earlier run may have left in such a folder.
 
     Raises:
-        OptionError: `out` is a file, a folder of other things, or a run that may neither be gone on
-            with nor replaced.
+        OptionError: it is a folder, a disk or a socket, or one of the inputs, by whatever name.
+        OSError: a file cannot be written there.
+
+    Example:
+        >>> claim_file(Path("."))
+        Traceback (most recent call last):
+        certvq.errors.OptionError: .: is a folder; name a file
     """
-    files = RunFiles(out)
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"{out}: is a file; give a folder that does not exist yet")
-    occupied = out.is_dir() and any(out.iterdir())
-    if not occupied:
-        return files
-    if not files.config.is_file():
-        text = (
-            f"{out}: is neither empty nor a run directory ({files.config.name} is not in it); "
-            f"give a folder that does not exist yet"
-        )
-        raise OptionError(text)
-    if not (existing or overwrite):
-        text = f"{out}: holds a run already; resume it, overwrite it, or give another folder"
-        raise OptionError(text)
-    return files
+    if out.is_dir():
+        raise OptionError(f"{out}: is a folder; name a file")
+    if out.is_block_device() or out.is_socket():
+        raise OptionError(f"{out}: is a disk or a socket; name a file")
+    _require_no_input(out, inputs, magic)
+    if out.is_fifo() or out.is_char_device():
+        return
+    sweep(Path(os.path.realpath(out)))
+    _try_writing(Path(os.path.realpath(out)), out)
 
 
-def remove_run(files: RunFiles) -> None:
-    """Remove what a run has written, and nothing else."""
-    _remove(files.all())
+def claim_folder(out: Path) -> None:
+    """Require a path that may become a folder: absent, or an empty folder.
+
+    Raises:
+        OptionError: it is a file, or holds something.
+        OSError: a folder cannot be made there.
+    """
+    sweep(Path(os.path.realpath(out)))
+    if os.path.lexists(out) and not (out.is_dir() and is_empty(out)):
+        raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
+    _try_writing(Path(os.path.realpath(out)) / "file", out)
 
 
-def remove_results(files: RunFiles) -> None:
-    """Remove what was computed with the trained model, which will change."""
-    _remove((files.tokens, files.heldout, files.summary, files.report))
+def _try_writing(path: Path, out: Path) -> None:
+    """Make and remove a file in the folder of a path, or in the first one above that is there."""
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # a name may be too long
+        folder = next(folder for folder in path.parents if os.path.lexists(folder))
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(out)) from error
 
 
-def _remove(paths: tuple[Path, ...]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def _require_no_input(out: Path, inputs: Sequence[Path], magic: bytes) -> None:
+    try:
+        target = out.stat()
+    except OSError:
+        return
+    for given in inputs:
+        for path in _files(given):
+            with suppress(OSError):
+                if os.path.samestat(path.stat(), target) and not (
+                    given.is_dir() and magic and _begins(path, magic)
+                ):
+                    text = f"{out}: is an input ({path}), which would be lost; name another file"
+                    raise OptionError(text)
+
+
+def _files(given: Path) -> Iterator[Path]:
+    """List a file, or all files below a folder, linked ones included."""
+    if not given.is_dir():
+        yield given
+        return
+    seen: set[tuple[int, int]] = set()
+    for top, folders, names in os.walk(given, followlinks=True):
+        here = Path(top).stat()
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        yield from (Path(top) / name for name in names)
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic

@@ -11,13 +11,13 @@ from typing import Any
 from certvq._atomic import atomic_directory
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped
-from certvq.errors import OptionError
 from certvq.models import VQVAE
-from certvq.pipeline._out_file import require_out_file
+from certvq.pipeline._claim import claim_file, claim_folder
 from certvq.pipeline._rate import bits_per_pixel, code_counts
 from certvq.pipeline._sources import load_images
 from certvq.pipeline._writing import mark_output, write_pictures
 from certvq.tokens import decode_tokens, encode_photographs, read_tokens, write_tokens
+from certvq.tokens._read import MAGIC
 from certvq.train import mean_psnr, perplexity, usage
 
 
@@ -70,7 +70,7 @@ def encode_images(
         The figures, and what was skipped.
 
     Raises:
-        OptionError: `out` is a folder, or `channels` is neither 1, 3 nor None.
+        OptionError: `out` is a folder or an input, or `channels` is neither 1, 3 nor None.
         DataError: an image cannot be used; it is named.
         FileFormatError: the model is corrupt.
         NonFiniteError: the network gave NaN or infinity for an image; it is named.
@@ -78,7 +78,7 @@ def encode_images(
 
     Guarantee: that of `certvq.assign` for every code.
     """
-    require_out_file(out)
+    claim_file(out, inputs=(model_dir, *images), magic=MAGIC)
     model = VQVAE.from_pretrained(model_dir)
     takes, stride = model.config.channels, model.config.downsampling
     found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)
@@ -124,11 +124,10 @@ def decode_file(
 
     Guarantee: `out` receives all pictures but those in `skipped`, or none.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
+    claim_folder(out)
     model = VQVAE.from_pretrained(model_dir)
     pictures = decode_tokens(read_tokens(tokens), model, progress=progress)
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, replace=False) as folder:
         mark_output(folder)
         refused = write_pictures(folder, {f"{key}.png": pictures[key] for key in pictures})
     paths = [out / f"{key}.png" for key in pictures if f"{key}.png" not in refused]

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from certvq._lock import folder_lock
 from certvq._types import Progress, UInt8Array, no_progress
 from certvq._version import __version__
 from certvq.data import Skipped
 from certvq.models import VQVAEConfig
-from certvq.pipeline._claim import claim
 from certvq.pipeline._heldout import RoundTrip, round_trip, write_heldout
 from certvq.pipeline._rate import bits_per_pixel, code_counts
+from certvq.pipeline._run_claim import claim_run
 from certvq.pipeline._summary import ImageFigures, Summary
 from certvq.pipeline._threads import torch_threads
 from certvq.pipeline._training import Trained, train_run
@@ -95,21 +96,27 @@ def run_demo(
         NonFiniteError: the training diverged; the last checkpoint is left as it is.
         OSError: a file cannot be read or written.
     """
-    start = time.monotonic()
-    config = config or demo_config()
-    files = claim(out, existing=True, overwrite=overwrite)
-    resume = files.checkpoint.exists() and not overwrite
-    begun = read_checkpoint_info(files.checkpoint).seconds if resume else 0.0
-    with torch_threads(1):
-        trained = train_run(
-            out,
-            config,
-            data=data,
-            channels=channels,
-            resume=resume,
-            overwrite=not resume,
-            progress=progress,
-        )
+    files = claim_run(out, existing=True, overwrite=overwrite, data=data)
+    with folder_lock(out):
+        resume = files.checkpoint.exists() and not overwrite
+        config = config or demo_config()
+        start = time.monotonic() - (read_checkpoint_info(files.checkpoint).seconds if resume else 0)
+        with torch_threads(1):
+            trained = train_run(
+                out,
+                config,
+                data=data,
+                channels=channels,
+                resume=resume,
+                overwrite=not resume,
+                progress=progress,
+            )
+        return _results(trained, config, start, progress)
+
+
+def _results(trained: Trained, config: TrainConfig, start: float, progress: Progress) -> DemoResult:
+    """Write what is made with the trained model, and return the figures."""
+    files = trained.files
     heldout = trained.split.validation
     trip = round_trip(files, heldout, progress=progress)
     kmeans = patch_kmeans_codec(
@@ -121,10 +128,10 @@ def run_demo(
         progress=progress,
     )
     unwritten = write_heldout(files, heldout, trip.encoded, kmeans)
-    elapsed = begun + time.monotonic() - start
+    elapsed = time.monotonic() - start
     summary = _summarise(trained, config.seed, trip, kmeans, total_seconds=elapsed)
     summary.write(files.summary)
-    write_report(out, progress=progress)
+    write_report(files.root, progress=progress)
     return DemoResult(files, summary, [*trained.skipped, *unwritten])
 
 

@@ -4,10 +4,10 @@ In: the path of an `.npy` file or of a model directory. Out: NumPy arrays, never
 interpret them.
 """
 
+import os
 from pathlib import Path
 
-import numpy as np
-
+from certvq._npy import NO_NPY, read_npy, read_npy_of_pipe
 from certvq._types import Array
 from certvq.errors import FileFormatError
 
@@ -26,17 +26,19 @@ def load_array(path: Path) -> Array:
         OSError: the file cannot be opened.
     """
     with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            text = f"{path}: not an .npy file; write one with numpy.save"
-            raise FileFormatError(text)
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        text = (
-            f"{path}: corrupt, truncated or of Python objects ({error}); write an array of numbers "
-            f"with numpy.save"
-        )
-        raise FileFormatError(text) from error
+        try:
+            if path.is_file():
+                return read_npy(file, os.fstat(file.fileno()).st_size)
+            return read_npy_of_pipe(file)
+        except ValueError as error:
+            if str(error) == NO_NPY:
+                text = f"{path}: not an .npy file; write one with numpy.save"
+                raise FileFormatError(text) from error
+            text = (
+                f"{path}: corrupt, truncated or of Python objects ({error}); write an array of "
+                f"numbers with numpy.save"
+            )
+            raise FileFormatError(text) from error
 
 
 def load_codebook(path: Path) -> Array:

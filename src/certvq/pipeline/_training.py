@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from certvq._lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped, Split
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.pipeline._claim import claim, remove_results, remove_run
+from certvq.pipeline._run_claim import claim_run, remove_results, remove_run
 from certvq.pipeline._sources import load_split
 from certvq.train import RunFiles, TrainConfig, fit, read_checkpoint_info, require_photographs
 
@@ -115,29 +116,30 @@ def train_run(
     """
     if resume and overwrite:
         raise OptionError("give resume or overwrite, not both: a run that is replaced cannot go on")
-    files = claim(out, existing=resume, overwrite=overwrite)
-    anew = overwrite or _ended_before_its_first_checkpoint(files)
-    resume = resume and not anew
-    before = read_checkpoint_info(files.checkpoint).step if resume else 0
-    source = load_split(
-        data,
-        seed=config.seed,
-        channels=channels,
-        stride=config.model.downsampling,
-        crop=config.crop,
-        progress=progress,
-    )
-    split = source.split
-    model = replace(config.model, channels=split.train[0].channels)
-    config = replace(config, model=model)
-    require_photographs(config, split.train, split.validation)
-    if anew:
-        remove_run(files)
-    trained = fit(config, split.train, split.validation, out, resume=resume, progress=progress)
-    info = read_checkpoint_info(files.checkpoint)
-    if info.step != before:
-        remove_results(files)
-    return Trained(files, trained, split, source.skipped, info.step, info.seconds)
+    files = claim_run(out, existing=resume, overwrite=overwrite, data=data)
+    with folder_lock(out):
+        anew = overwrite or _ended_before_its_first_checkpoint(files)
+        resume = resume and not anew
+        before = read_checkpoint_info(files.checkpoint).step if resume else 0
+        source = load_split(
+            data,
+            seed=config.seed,
+            channels=channels,
+            stride=config.model.downsampling,
+            crop=config.crop,
+            progress=progress,
+        )
+        split = source.split
+        model = replace(config.model, channels=split.train[0].channels)
+        config = replace(config, model=model)
+        require_photographs(config, split.train, split.validation)
+        if anew:
+            remove_run(files)
+        trained = fit(config, split.train, split.validation, out, resume=resume, progress=progress)
+        info = read_checkpoint_info(files.checkpoint)
+        if info.step != before:
+            remove_results(files)
+        return Trained(files, trained, split, source.skipped, info.step, info.seconds)
 
 
 def _ended_before_its_first_checkpoint(files: RunFiles) -> bool:

@@ -3,7 +3,6 @@
 In: a path. Out: plain Python objects and NumPy arrays. Must not know what the page looks like.
 """
 
-import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
+from certvq._json import loads
+from certvq._limits import require_room
+from certvq._npy import MAGIC, read_npy
 from certvq._types import UInt8Array
 from certvq.errors import FileFormatError
 
@@ -32,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: the file cannot be opened.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_bytes())
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
         raise FileFormatError(f"{path}: no JSON ({error}); write the run again") from error
     if not isinstance(value, dict):
@@ -59,7 +60,7 @@ def read_json_lines(path: Path) -> tuple[tuple[dict[str, Any], ...], bool]:
 
 def _json_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = loads(line)
     except ValueError as error:
         raise FileFormatError(
             f"{path}: line {number} is no JSON ({error}); remove the line or train again"
@@ -98,14 +99,25 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         OSError: the file cannot be opened.
     """
     with path.open("rb") as stream:
+        if stream.read(len(MAGIC)) == MAGIC:
+            raise FileFormatError(f"{path}: one array, no .npz archive; encode again")
         try:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, NpzFile):
-                with loaded:
-                    return {name: loaded[name] for name in loaded.files}
+            with zipfile.ZipFile(stream) as archive:
+                members = archive.infolist()
+                require_room(path, sum(m.file_size for m in members), path.stat().st_size)
+                return {
+                    member.filename.removesuffix(".npy"): _member(archive, member)
+                    for member in members
+                }
+        except FileFormatError:
+            raise
         except _CORRUPT_NPZ as error:
             raise FileFormatError(f"{path}: corrupt .npz ({error}); encode again") from error
-    raise FileFormatError(f"{path}: one array, no .npz archive; encode again")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as stream:
+        return read_npy(stream, member.file_size)  # pyright: ignore[reportArgumentType]
 
 
 def read_codebook(path: Path) -> torch.Tensor:

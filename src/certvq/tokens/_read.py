@@ -4,7 +4,8 @@ In: a path. Out: header and records, checked against each other and against a ch
 that names the file. Must not import torch.
 """
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from certvq._json import loads
+from certvq._limits import require_room
 from certvq.errors import CertVQError, FileFormatError
 from certvq.tokens._digest import content_digest
 from certvq.tokens._record import TokenFile, TokenHeader, TokenRecord, require_consistent
+from certvq.tokens._sizes import parquet_sizes
 from certvq.tokens._write import FORMAT, METADATA_KEY, token_schema
 
 _AGAIN = "encode the photographs again, or fetch the file again"
-_MAGIC = b"PAR1"
+_NUMBER = 16  # bytes of memory for each number: as it is stored, and in 64 bits
+_RECORD = 600
+MAGIC = b"PAR1"
+"""How a token file begins and ends."""
 
 
 def read_tokens(path: str | Path) -> TokenFile:
@@ -51,21 +58,20 @@ def read_tokens(path: str | Path) -> TokenFile:
         header, records = _parse(data)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    except UnicodeDecodeError as error:  # pyarrow decodes the names of columns late
-        raise FileFormatError(f"{path}: is damaged Parquet ({error}); {_AGAIN}") from error
     except CertVQError as error:
         raise FileFormatError(f"{path}: {error}; {_AGAIN}") from error
     return TokenFile(header, records, path)
 
 
 def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
-    table = _table(data)
-    content = _metadata(table)
+    file = _opened(data)
+    content = _metadata(file.schema_arrow)
     checksum = content.pop("sha256")
     version = content.pop("format")
     header = TokenHeader(**content)
-    _require_schema(table, header)
-    records = _records(table)
+    _require_schema(file.schema_arrow, header)
+    _require_sizes(data)
+    records = _records(data)
     require_consistent(records, header)
     found = content_digest({"format": version, **content}, records)
     if found != checksum:
@@ -76,33 +82,41 @@ def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
     return header, records
 
 
-def _table(data: bytes) -> pa.Table:
-    if not data.startswith(_MAGIC):
+def _opened(data: bytes) -> pq.ParquetFile:
+    if not data.startswith(MAGIC):
         raise FileFormatError("is empty or no Parquet file; name a token file of certvq")
-    if len(data) < 12 or not data.endswith(_MAGIC):
+    if len(data) < 12 or not data.endswith(MAGIC):
         raise FileFormatError(f"is truncated, {len(data)} bytes are left; {_AGAIN}")
+    with _damaged():
+        return pq.ParquetFile(pa.BufferReader(data))
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever pyarrow makes of damaged bytes
         reason = str(error).partition("\n")[0]
         raise FileFormatError(f"is damaged Parquet ({reason}); {_AGAIN}") from error
-    return table.combine_chunks()
 
 
-def _metadata(table: pa.Table) -> dict[str, Any]:
-    text = (table.schema.metadata or {}).get(METADATA_KEY)
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    text = (schema.metadata or {}).get(METADATA_KEY)
     if text is None:
         raise FileFormatError(
             f"is a Parquet file without the header {METADATA_KEY.decode()!r}; "
             "name a token file of certvq"
         )
     try:
-        content = json.loads(text)
+        content = loads(text)
     except ValueError as error:
         raise FileFormatError(f"its header is no JSON ({error}); {_AGAIN}") from error
     if not isinstance(content, dict):
-        raise FileFormatError(f"its header is no JSON object but {content!r}; {_AGAIN}")
+        raise FileFormatError(
+            f"its header is no JSON object but {type(content).__name__}; {_AGAIN}"
+        )
     if content.get("format") != FORMAT:
         raise FileFormatError(
             f"is of format {content.get('format')!r}, and this version of certvq reads format "
@@ -117,11 +131,11 @@ def _metadata(table: pa.Table) -> dict[str, Any]:
     return content
 
 
-def _require_schema(table: pa.Table, header: TokenHeader) -> None:
+def _require_schema(schema: pa.Schema, header: TokenHeader) -> None:
     wanted = token_schema(header.codebook_size)
-    if not table.schema.equals(wanted):
+    if not schema.equals(wanted):
         raise FileFormatError(
-            f"has the columns ({_columns(table.schema)}), needs ({_columns(wanted)}); {_AGAIN}"
+            f"has the columns ({_columns(schema)}), needs ({_columns(wanted)}); {_AGAIN}"
         )
 
 
@@ -131,8 +145,20 @@ def _columns(schema: pa.Schema) -> str:
     )
 
 
-def _records(table: pa.Table) -> tuple[TokenRecord, ...]:
-    keys = table.column("key").to_pylist()
+def _require_sizes(data: bytes) -> None:
+    """Refuse a file that would take far more memory than it is large."""
+    with _damaged():
+        sizes = parquet_sizes(data)
+    needed = sizes.unpacked + _NUMBER * sizes.numbers + _RECORD * sizes.rows
+    require_room("its content", needed, len(data))
+
+
+def _records(data: bytes) -> tuple[TokenRecord, ...]:
+    with _damaged():
+        # keys as a dictionary: one long key, written once, may stand in every row
+        table = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["key"]).read()
+        table.validate(full=True)
+        keys = [key for chunk in table.column("key").chunks for key in _keys(chunk)]
     columns = (_rows(table, name) for name in ("shape", "size", "codes"))
     return tuple(
         TokenRecord(key, _pair(key, "shape", shape), _pair(key, "size", size), codes)
@@ -142,10 +168,21 @@ def _records(table: pa.Table) -> tuple[TokenRecord, ...]:
 
 def _rows(table: pa.Table, name: str) -> list[np.ndarray]:
     return [
-        row.to_numpy(zero_copy_only=False).astype(np.int64)
+        _owned(row.to_numpy(zero_copy_only=False))
         for chunk in table.column(name).chunks
         for row in (scalar.values for scalar in chunk)
     ]
+
+
+def _keys(chunk: pa.DictionaryArray) -> list[str]:
+    words = chunk.dictionary.to_pylist()
+    return [words[index] for index in chunk.indices.to_pylist()]
+
+
+def _owned(row: np.ndarray) -> np.ndarray:
+    numbers = row.astype(np.int64)
+    numbers.setflags(write=False)
+    return numbers
 
 
 def _pair(key: str, name: str, row: np.ndarray) -> tuple[int, int]:

@@ -25,7 +25,8 @@ class TokenRecord:
         key: of the photograph, see `certvq.data.require_key`.
         shape: rows and columns of the grid of tokens, each at least 1.
         size: height and width of the photograph in pixels, each at least that of the grid.
-        codes: int64 (rows * columns,), row by row; copied, at least 0.
+        codes: int64 (rows * columns,), row by row, at least 0; copied unless they are read-only
+            and own their memory.
 
     Raises:
         DataError: the key is not usable.
@@ -51,7 +52,7 @@ class TokenRecord:
                 f"{self.key!r}: a grid of {rows} x {columns} tokens does not fit an image of "
                 f"{height} x {width} pixels; each must be at least 1 and no larger than the image"
             )
-        codes = np.array(self.codes)
+        codes = _frozen(self.codes)
         if codes.dtype != np.int64:
             raise DTypeError(f"{self.key!r}: codes must be int64, got {codes.dtype}; convert them")
         if codes.shape != (rows * columns,):
@@ -64,7 +65,6 @@ class TokenRecord:
             raise CodeRangeError(
                 f"{self.key!r}: codes must be at least 0, got {codes[bad]} at position {bad}"
             )
-        codes.setflags(write=False)
         object.__setattr__(self, "codes", codes)
 
 
@@ -73,7 +73,7 @@ class TokenHeader:
     """What belongs to all codes of a token file.
 
     Args:
-        codebook_size: K; every code is below it.
+        codebook_size: K, at most 2^63; every code is below it.
         codebook_sha256: `certvq.models.codebook_digest` of the codebook, 64 hexadecimal digits.
         model_sha256: `certvq.models.model_digest` of the model, likewise.
         tie_rule: which of several nearest codes is taken; "lowest" is the only rule.
@@ -97,7 +97,11 @@ class TokenHeader:
         decided: object = self.decided_by
         known = isinstance(decided, dict) and set(decided) == set(WAYS)
         required = (
-            ("codebook_size", "at least 1", _is_count(self.codebook_size, 1)),
+            (
+                "codebook_size",
+                "from 1 to 2**63",
+                _is_count(self.codebook_size, 1) and self.codebook_size <= 1 << 63,
+            ),
             ("codebook_sha256", "64 digits of 0-9a-f", _is_digest(self.codebook_sha256)),
             ("model_sha256", "64 digits of 0-9a-f", _is_digest(self.model_sha256)),
             ("tie_rule", "'lowest'", self.tie_rule == "lowest"),
@@ -152,6 +156,14 @@ def require_consistent(records: Sequence[TokenRecord], header: TokenHeader) -> N
     decided = sum(header.decided_by.values())
     if decided != total:
         raise OptionError(f"decided_by counts {decided} codes, but the records hold {total}")
+
+
+def _frozen(codes: Int64Array) -> Int64Array:
+    if isinstance(codes, np.ndarray) and codes.flags.owndata and not codes.flags.writeable:
+        return codes
+    copy = np.array(codes)
+    copy.setflags(write=False)
+    return copy
 
 
 def _is_count(value: object, least: int) -> bool:

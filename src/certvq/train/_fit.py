@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from certvq._atomic import atomic_path
+from certvq._lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Photograph, crops
 from certvq.errors import FileFormatError, NonFiniteError
@@ -65,6 +66,7 @@ def fit(
         DataError: the photographs do not fit the configuration; one is named.
         FileFormatError: no checkpoint to resume from, a corrupt one, or one of another run.
         NonFiniteError: the training diverged; the last checkpoint is left as it is.
+        OptionError: another process trains in `run_dir`; it is named.
         OSError: a file cannot be written.
         KeyboardInterrupt: interrupted; the last whole step is in the checkpoint.
 
@@ -72,7 +74,19 @@ def fit(
         threads, a resumed run ends with the very parameters of an uninterrupted one.
     """
     require_photographs(config, train, validation)
-    files = RunFiles(run_dir)
+    with folder_lock(run_dir):
+        return _fit(config, train, validation, RunFiles(run_dir), resume=resume, progress=progress)
+
+
+def _fit(
+    config: TrainConfig,
+    train: Sequence[Photograph],
+    validation: Sequence[Photograph],
+    files: RunFiles,
+    *,
+    resume: bool,
+    progress: Progress,
+) -> VQVAE:
     digest = photographs_digest(train, validation)
     if resume:
         _require_same_run(files, config, digest)
