@@ -22,8 +22,9 @@ def test_a_picture_comes_back_to_the_bit(tmp_path: Path, channels: int) -> None:
 def test_names_that_the_file_system_does_not_take_are_returned(tmp_path: Path, order: int) -> None:
     names = ["x.png", "x.png/y.png", f"{'n' * 252}.png", f"{'n' * 251}.png", "z.png"][::order]
     refused = write_pictures(tmp_path, dict.fromkeys(names, np.zeros((2, 2, 3), np.uint8)))
-    clash, reason = ("x.png/y.png", "File exists") if order == 1 else ("x.png", "Is a directory")
-    assert refused == {clash: reason, f"{'n' * 252}.png": "File name too long"}
+    above, same = "a folder above it has the name of another picture", "a folder has its name"
+    clash = {"x.png/y.png": above} if order == 1 else {"x.png": same}
+    assert refused == {**clash, f"{'n' * 252}.png": "its name is too long for a file here"}
     assert all((tmp_path / name).is_file() for name in names if name not in refused)
 
 

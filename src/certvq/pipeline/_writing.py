@@ -4,7 +4,6 @@ In: pixels or arrays. Out: a PNG or an `.npz` file. Must not know what they are 
 """
 
 import errno
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,13 @@ from certvq._atomic import atomic_path
 from certvq._types import UInt8Array
 from certvq.data._walk import OUTPUT_MARK
 
-_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ}
+_NAMES = {
+    errno.ENAMETOOLONG: "its name is too long for a file here",
+    errno.EEXIST: "a folder above it has the name of another picture",
+    errno.ENOTDIR: "a folder above it has the name of another picture",
+    errno.EISDIR: "a folder has its name",
+    errno.EILSEQ: "its name has characters that a file cannot have here",
+}
 """Errors of the system that are about one name; all others would befall the next file too."""
 
 
@@ -54,7 +59,7 @@ def _write_picture(path: Path, pixels: UInt8Array) -> str | None:
     except OSError as error:
         if error.errno not in _NAMES:
             raise
-        return os.strerror(error.errno)
+        return _NAMES[error.errno]
     return None
 
 
