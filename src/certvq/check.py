@@ -540,23 +540,32 @@ def _floats(array: Any) -> Matrix:
     name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else "float64"
     brain = name == "bfloat16"
     if hasattr(array, "detach"):
-        tensor = array.detach().cpu().resolve_conj().resolve_neg()
+        tensor = _plain(array)
         host: NDArray[Any] = _checker.bits(tensor) if brain else tensor.numpy()
     else:
         host = _checker.bits(array) if brain else np.asarray(array)
     wide = host.dtype.kind != "f" or host.dtype.itemsize > 8
     if (wide and not brain) or isinstance(array, np.ma.MaskedArray):
+        name = "object" if host.dtype.kind == "O" else name
         text = f"latents and codebook must be float64, float32, bfloat16 or float16, got {name}"
         raise DTypeError(text)
     return Matrix(host, brain)
 
 
 def _require_numbers(array: Any) -> None:
-    if getattr(array, "is_meta", False) is True:
-        text = f"tensors must have numbers, got one of shape {tuple(array.shape)} on meta"
+    if not hasattr(array, "detach"):
+        return
+    kind = "nested" if array.is_nested else "quantized" if array.is_quantized else str(array.layout)
+    if kind != "torch.strided" or array.is_meta:
+        text = f"tensors must be dense and have numbers, got a {kind} one on {array.device}"
         raise DTypeError(text)
+
+
+def _plain(tensor: Any) -> Any:
+    """Return a tensor on the host, whose memory holds its numbers."""
+    return tensor.detach().cpu().resolve_conj().resolve_neg()
 
 
 def _host(array: Any) -> NDArray[Any]:
     _require_numbers(array)
-    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    return np.asarray(_plain(array) if hasattr(array, "detach") else array)
