@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 
 from certvq import _checker
 from certvq._checker import Matrix
-from certvq._checker._integers import compare_in_int64
+from certvq._checker._integers import DIGITS, Differences, differences, digit_bits, magnitudes
+from certvq._checker._violations import Violation, Violations, columns, joined
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
@@ -37,34 +39,14 @@ from certvq.errors import (
     ShapeError,
 )
 from certvq.spec import squared_l2
+from certvq.spec._rounded import to_text
 
 _BLOCK = 1 << 17
 
+_FAR_BELOW_INFINITY = 2.0**1022
+
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and rivals of their codes, in order of rows."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A row whose code is not the lowest nearest one.
-
-    Attributes:
-        row: n.
-        code: the code that was given.
-        nearest: the code that the specification demands.
-        excess: by how much the given code vector is farther, in squared distance, exactly; 0 where
-            the two are exactly as far and the given index is not the lowest.
-    """
-
-    row: int
-    code: int
-    nearest: int
-    excess: Fraction
-
-    @property
-    def is_tie(self) -> bool:
-        """Whether the distance is right and only the tie was broken otherwise."""
-        return self.excess == 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,7 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
         text = (
             f"codes must be the lowest nearest ones, but row {violation.row} has code "
             f"{violation.code} where {violation.nearest} is right "
-            f"(excess squared distance {float(violation.excess):.6g})"
+            f"(excess squared distance {to_text(violation.excess)})"
         )
         raise CertificateError(text)
     _verify_evidence(assignment, problem)
@@ -162,15 +144,47 @@ def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violati
     yield from _violations(_read(latents, codebook, codes), _Counter())
 
 
+def all_violations(latents: Any, codebook: Any, codes: Any) -> Violations:
+    """Return the same as `find_violations`, all at once and compactly.
+
+    Raises:
+        ShapeError, CodeRangeError, NonFiniteError, FloatEnvironmentError: as `verify`.
+
+    Example:
+        >>> import numpy as np
+        >>> len(all_violations(np.array([[0.2]]), np.array([[0.0], [1.0]]), np.array([1])))
+        1
+    """
+    problem = _read(latents, codebook, codes)
+    nothing = _no_violations(problem.vectors.shape[1])
+    return joined([nothing, *chain.from_iterable(_streams(problem, _Counter()))])
+
+
 def _violations(problem: _Problem, counter: _Counter) -> Iterator[Violation]:
+    streams = map(chain.from_iterable, _streams(problem, counter))
+    return heapq.merge(*streams, key=lambda violation: violation.row)
+
+
+def _streams(problem: _Problem, counter: _Counter) -> tuple[Iterator[Violations], ...]:
+    """Return the violations in parts: of rows that the filter decided, and of the others."""
     found = problem.found
+    left = np.arange(len(problem.codes)) if found is None else found.given_up
+    slow = (_decided(problem, pairs, counter) for pairs in _pairs_of(problem, left))
     if found is None:
-        left = _pairs_of(problem, np.arange(len(problem.codes)))
-        return (v for pairs in left for v in _decided(problem, pairs, counter))
-    rest = _pairs_of(problem, found.given_up)
-    slow = (v for pairs in rest for v in _decided(problem, pairs, counter))
-    quick = _decided(problem, (found.rows, found.rivals), counter)
-    return heapq.merge(quick, slow, key=lambda violation: violation.row)
+        return (slow,)
+    step = max(1, _BLOCK // problem.vectors.shape[1])
+    parts = _whole_rows(found.rows, found.rivals, step)
+    return (_decided(problem, pairs, counter) for pairs in parts), slow
+
+
+def _whole_rows(rows: NDArray[np.int64], rivals: NDArray[np.int64], step: int) -> Iterator[_Pairs]:
+    """Cut pairs into parts of about `step` that split no row."""
+    start = 0
+    while start < len(rows):
+        last = int(rows[min(start + step, len(rows)) - 1])
+        end = int(np.searchsorted(rows, last, side="right"))
+        yield rows[start:end], rivals[start:end]
+        start = end
 
 
 def _pairs_of(problem: _Problem, rows: NDArray[np.int64]) -> Iterator[_Pairs]:
@@ -216,44 +230,121 @@ def _undecided(
 def _is_farther(
     computed: NDArray[np.float64], least: NDArray[np.float64], dim: int
 ) -> NDArray[np.bool_]:
-    """Say where one computed squared distance proves to be greater than the other."""
+    """Say where one computed squared distance proves to be greater than the other.
+
+    A computed distance of infinity is at least almost the greatest float.
+    """
     margin, slack = _margin(dim)
     with np.errstate(over="ignore", under="ignore"):
-        return computed * (1.0 - margin) - slack > least * (1.0 + margin) + slack
+        apart = computed * (1.0 - margin) - slack > least * (1.0 + margin) + slack
+    return apart & (np.isfinite(computed) | (least < _FAR_BELOW_INFINITY))
 
 
-def _decided(problem: _Problem, pairs: _Pairs, counter: _Counter) -> Iterator[Violation]:
+def _decided(problem: _Problem, pairs: _Pairs, counter: _Counter) -> Violations:
     """Decide the rows of some pairs, by float64 where that is enough, and otherwise exactly."""
-    kept = _still_open(problem, pairs, counter)
+    kept = _still_open(problem, pairs)
     rows, rivals = pairs[0][kept], pairs[1][kept]
+    counter.exact += len(rows)
+    compared = _compare(problem, rows, rivals)
+    # of each row the last is the nearest rival, of the lowest index
+    order = np.lexsort((-rivals, *columns(compared.digits), rows))
+    last = order[np.flatnonzero(np.diff(rows, append=-1))]
+    unknown = np.unique(rows[~compared.known])
+    digits, nearest, own = compared.digits[last], rivals[last], problem.codes[rows[last]]
+    less = digits[:, 0] < 0
+    wrong = (digits.any(axis=1) & ~less) | (~digits.any(axis=1) & (nearest < own))
+    wrong &= ~np.isin(rows[last], unknown)
+    last = last[wrong]
+    found = Violations(
+        rows[last],
+        own[wrong],
+        nearest[wrong],
+        digits[wrong],
+        compared.exponent[last],
+        compared.bits,
+        {},
+    )
+    if not unknown.size:
+        return found
+    few = np.isin(rows, unknown)
+    return joined([found, _decided_large(problem, rows[few], rivals[few])])
+
+
+def _decided_large(
+    problem: _Problem, rows: NDArray[np.int64], rivals: NDArray[np.int64]
+) -> Violations:
+    """Decide rows one by one, in integers of any length."""
+    found: list[Violation] = []
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     for row, group in zip(rows[starts].tolist(), np.split(rivals, starts[1:]), strict=False):
         own = int(problem.codes[row])
         point = problem.points.float64(np.array([row]))[0]
         nearest, excess = _decide(point, problem.vectors, [own, *group.tolist()])
         if nearest != own:
-            yield Violation(row, own, nearest, excess)
+            found.append(Violation(row, own, nearest, excess))
+    columns = [
+        np.array([getattr(v, n) for v in found], np.int64) for n in ("row", "code", "nearest")
+    ]
+    nothing = _no_violations(problem.vectors.shape[1])
+    return replace(
+        nothing,
+        rows=columns[0],
+        codes=columns[1],
+        nearest=columns[2],
+        digits=np.zeros((len(found), DIGITS), dtype=np.int64),
+        exponents=np.zeros(len(found), dtype=np.int64),
+        large={violation.row: violation.excess for violation in found},
+    )
 
 
-def _still_open(problem: _Problem, pairs: _Pairs, counter: _Counter) -> NDArray[np.bool_]:
-    """Mark the pairs that may be violations, or take integers of more than 64 bits."""
+def _no_violations(dim: int) -> Violations:
+    none = np.zeros(0, dtype=np.int64)
+    return Violations(none, none, none, np.zeros((0, DIGITS), np.int64), none, digit_bits(dim), {})
+
+
+def _still_open(problem: _Problem, pairs: _Pairs) -> NDArray[np.bool_]:
+    """Mark the pairs that float64 and bitwise equality do not prove to be right."""
     rows, rivals = pairs
     marks = np.zeros(len(rows), dtype=np.bool_)
-    dim = problem.vectors.shape[1]
-    step = max(1, _BLOCK // dim)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        block, own = problem.points.float64(rows[part]), problem.codes[rows[part]]
-        vectors, others = problem.vectors[own], problem.vectors[rivals[part]]
+    for part in _parts(problem, rows):
+        block, vectors, others = _numbers(problem, rows[part], rivals[part])
+        dim = block.shape[1]
         farther = _is_farther(_squared(block, others), _squared(block, vectors), dim)
-        later = rivals[part] > own
-        duplicate = (vectors == others).all(axis=1) & later
-        left = np.flatnonzero(~(farther | duplicate))
-        counter.exact += left.size
-        known, excess = compare_in_int64(block[left], vectors[left], others[left])
-        right = known & ((excess < 0) | (excess == 0) & later[left])
-        marks[start + left[~right]] = True
+        later = rivals[part] > problem.codes[rows[part]]
+        marks[part] = ~(farther | (vectors == others).all(axis=1) & later)
     return marks
+
+
+def _compare(problem: _Problem, rows: NDArray[np.int64], rivals: NDArray[np.int64]) -> Differences:
+    """Subtract the squared distance to each rival from that to the code of its row, exactly."""
+    magnitude = np.zeros(len(rows), dtype=np.int64)
+    for part in _parts(problem, rows):
+        magnitude[part] = magnitudes(*_numbers(problem, rows[part], rivals[part]))
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    if starts.size:  # differences of one row shall have one unit
+        most = np.maximum.reduceat(magnitude, starts)
+        magnitude = np.repeat(most, np.diff(starts, append=len(rows)))
+    dim = problem.vectors.shape[1]
+    known = np.zeros(len(rows), dtype=np.bool_)
+    digits = np.zeros((len(rows), DIGITS), dtype=np.int64)
+    exponent = np.zeros(len(rows), dtype=np.int64)
+    for part in _parts(problem, rows):
+        found = differences(*_numbers(problem, rows[part], rivals[part]), magnitude[part])
+        known[part], digits[part], exponent[part] = found.known, found.digits, found.exponent
+    return Differences(known, digits, exponent, digit_bits(dim))
+
+
+def _parts(problem: _Problem, rows: NDArray[np.int64]) -> list[slice]:
+    step = max(1, _BLOCK // problem.vectors.shape[1])
+    return [slice(start, start + step) for start in range(0, len(rows), step)]
+
+
+def _numbers(
+    problem: _Problem, rows: NDArray[np.int64], rivals: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the points of some pairs, the vectors of their codes and those of the rivals."""
+    own = problem.vectors[problem.codes[rows]]
+    return problem.points.float64(rows), own, problem.vectors[rivals]
 
 
 def _squared(block: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -314,7 +405,7 @@ def _verify_second(problem: _Problem, second: NDArray[Any], counter: _Counter) -
         text = (
             f"second must be the lowest nearest code but for the first, but row {violation.row} "
             f"has {violation.code} where {violation.nearest} is right "
-            f"(excess squared distance {float(violation.excess):.6g})"
+            f"(excess squared distance {to_text(violation.excess)})"
         )
         raise CertificateError(text)
 
@@ -449,23 +540,32 @@ def _floats(array: Any) -> Matrix:
     name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else "float64"
     brain = name == "bfloat16"
     if hasattr(array, "detach"):
-        tensor = array.detach().cpu().resolve_conj().resolve_neg()
+        tensor = _plain(array)
         host: NDArray[Any] = _checker.bits(tensor) if brain else tensor.numpy()
     else:
         host = _checker.bits(array) if brain else np.asarray(array)
     wide = host.dtype.kind != "f" or host.dtype.itemsize > 8
     if (wide and not brain) or isinstance(array, np.ma.MaskedArray):
+        name = "object" if host.dtype.kind == "O" else name
         text = f"latents and codebook must be float64, float32, bfloat16 or float16, got {name}"
         raise DTypeError(text)
     return Matrix(host, brain)
 
 
 def _require_numbers(array: Any) -> None:
-    if getattr(array, "is_meta", False) is True:
-        text = f"tensors must have numbers, got one of shape {tuple(array.shape)} on meta"
+    if not hasattr(array, "detach"):
+        return
+    kind = "nested" if array.is_nested else "quantized" if array.is_quantized else str(array.layout)
+    if kind != "torch.strided" or array.is_meta:
+        text = f"tensors must be dense and have numbers, got a {kind} one on {array.device}"
         raise DTypeError(text)
+
+
+def _plain(tensor: Any) -> Any:
+    """Return a tensor on the host, whose memory holds its numbers."""
+    return tensor.detach().cpu().resolve_conj().resolve_neg()
 
 
 def _host(array: Any) -> NDArray[Any]:
     _require_numbers(array)
-    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    return np.asarray(_plain(array) if hasattr(array, "detach") else array)

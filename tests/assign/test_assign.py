@@ -8,6 +8,7 @@ import array_api_strict as xp
 import ml_dtypes
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -303,19 +304,59 @@ def test_masked_arrays_and_ragged_lists_are_refused():
 def test_tensors_with_a_negative_bit_are_read():
     latents = torch.complex(torch.zeros(3, 2), torch.ones(3, 2)).conj().imag
     assert latents.is_neg()
+    brain = torch._neg_view(torch.ones(3, 2, dtype=torch.bfloat16))
     codebook = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
     for backend in BACKENDS:
-        assert certvq.assign(latents, codebook, backend=backend).codes.tolist() == [1, 1, 1]
+        for negated in (latents, brain):
+            assert certvq.assign(negated, codebook, backend=backend).codes.tolist() == [1, 1, 1]
+            assert certvq.assign(-codebook, negated, backend=backend).codes.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("tensor", [torch.eye(2).to_sparse(), torch.empty(2, 2, device="meta")])
-def test_tensors_without_dense_numbers_are_refused(tensor):
-    with pytest.raises(DTypeError, match="must be a dense tensor with numbers"):
-        certvq.assign(tensor, torch.eye(2))
-    codes = tensor[0].long() if tensor.is_meta else torch.ones(2).long().to_sparse()
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is in beta
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda t: t.to_sparse(), "sparse_coo one.*to_dense"),
+        (lambda t: t.to_sparse_csc(), "sparse_csc one.*to_dense"),
+        (lambda t: t.to_sparse_bsr((1, 1)), "sparse_bsr one.*to_dense"),
+        (lambda t: t.float().to_mkldnn(), "_mkldnn one.*to_dense"),
+        (lambda t: torch.nested.nested_tensor([t[0], t[0, :1]]), "nested one.*to_padded"),
+        (lambda t: torch.quantize_per_tensor(t.float(), 1.0, 0, torch.quint8), "quantized one"),
+        (lambda t: t.to("meta"), "meta; take one elsewhere"),
+    ],
+)
+def test_tensors_without_dense_numbers_are_refused(spoil, what):
+    plain, spoilt = torch.eye(2), spoil(torch.eye(2))
+    for pair, name in (((spoilt, plain), "latents"), ((plain, spoilt), "codebook")):
+        with pytest.raises(DTypeError, match=f"{name} must be a dense tensor with.*{what}"):
+            certvq.assign(*pair)
     for method in (certvq.audit, certvq.certify, certvq.stability_radius):
-        with pytest.raises(DTypeError, match="codes must be a dense tensor with numbers"):
-            method(torch.eye(2), torch.eye(2), codes)
+        with pytest.raises(DTypeError, match=f"codes must be a dense tensor with.*{what}"):
+            method(plain, plain, spoil(torch.eye(2).long()))
+
+
+def test_sparse_arrays_are_refused():
+    sparse = scipy.sparse.csr_array(np.eye(2))
+    for call in (
+        lambda: certvq.assign(sparse, np.eye(2)),
+        lambda: certvq.prepare(sparse),
+        lambda: certvq.rank(sparse, np.eye(2), 1),
+        lambda: certvq.audit(np.eye(2), np.eye(2), sparse),
+    ):
+        with pytest.raises(DTypeError, match=r"got csr_array; take \.toarray\(\) of a sparse one"):
+            call()
+
+
+def test_numbers_of_another_library_are_read_again_where_that_is_needed():
+    """Here for distances of 0, and to compare the second of two codes at one distance."""
+    latents = xp.asarray([[1.0, 0.0], [0.5, 0.5]])
+    codebook = xp.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    found = certvq.assign(latents, codebook, second=True, exact_sqdist=True)
+    assert [np.asarray(each).tolist() for each in (found.codes, found.sqdist, found.second)] == [
+        [0, 0],
+        [0.0, 0.5],
+        [2, 1],
+    ]
 
 
 def test_latents_are_not_copied_whole(rng):

@@ -1,6 +1,8 @@
 """`certvq.audit` and `certvq.certify`: every violation, its exact excess, and repair or refusal."""
 
+import re
 from fractions import Fraction
+from types import SimpleNamespace
 
 import array_api_strict as xp
 import numpy as np
@@ -48,6 +50,49 @@ def test_audit_of_the_expansion_in_float32(rng):
     assert all(v.excess > 0 for v in report.violations)
 
 
+@pytest.mark.parametrize(
+    ("size", "text"), [(1e160, "4e+320"), (1e-170, "4e-340"), (1e-162, "4e-324")]
+)
+def test_excess_of_any_magnitude_is_told(size, text):
+    """Where float64 ends, too: neither an OverflowError nor the excess 0 of a tie."""
+    given = np.array([[size]]), np.array([[size], [-size]]), np.array([1])
+    report = certvq.audit(*given)
+    assert (report.wrong, report.ties_broken_otherwise) == (1, 0)
+    assert report.violations[0].excess == report.violations.largest() == 4 * Fraction(size) ** 2
+    assert str(report).endswith(f"excess squared distance {text}")
+    with pytest.raises(CertificateError, match=re.escape(text)):
+        certvq.certify(*given)
+    assignment = SimpleNamespace(codes=given[2], decided_by=given[2], sqdist=np.zeros(1))
+    with pytest.raises(CertificateError, match=re.escape(text)):
+        certvq.check.verify(assignment, *given[:2])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_violations_take_few_bytes(rng, monkeypatch, dtype):
+    """And no loop over rows: integers of Python's own are left to wide numbers."""
+    latents, codebook = (rng.standard_normal((n, 8)).astype(dtype) for n in (3000, 64))
+    right = certvq.assign(latents, codebook).codes
+    monkeypatch.setattr(certvq.check, "_decide", None)
+    found = certvq.audit(latents, codebook, (right + 1) % 64).violations
+    assert np.array_equal(found.nearest, right)
+    assert found.largest() == max(each.excess for each in found)
+    arrays = (found.rows, found.codes, found.nearest, found.digits, found.exponents)
+    assert sum(array.nbytes for array in arrays) < 100 * len(found)
+    assert found[5:7] == (found[5], found[6])
+
+
+def test_the_first_violation_is_enough_to_refuse(rng, monkeypatch):
+    latents, codebook = rng.standard_normal((500, 4)), rng.standard_normal((64, 4))
+    codes = (certvq.assign(latents, codebook).codes + 1) % 64
+    parts, decided = [], certvq.check._decided
+    monkeypatch.setattr(certvq.check, "_BLOCK", 50)
+    monkeypatch.setattr(certvq.check, "_decided", lambda *a: parts.append(1) or decided(*a))
+    with pytest.raises(CertificateError, match="row 0: code"):
+        certvq.certify(latents, codebook, codes)
+    assert len(parts) == 1
+    assert len(certvq.audit(latents, codebook, codes).violations) == 500
+
+
 def test_audit_refuses_what_is_not_finite():
     latents = np.array([[0.25], [np.inf]])
     with pytest.raises(NonFiniteError, match="latents must be finite, got inf at row 1, column 0"):
@@ -78,7 +123,8 @@ def test_bad_codes_are_refused(call, codes, error, match):
 
 
 def test_certify_raises_repairs_or_reports():
-    with pytest.raises(CertificateError, match="1 wrong, 1 ties.*on_violation='repair'"):
+    first = "row 0: code 1, nearest 0, excess squared distance 0.5; .*'repair' repairs them"
+    with pytest.raises(CertificateError, match=first):
         certvq.certify(LATENTS, CODEBOOK, [1, 1, 1])
     repaired = certvq.certify(LATENTS, CODEBOOK, [1, 1, 1], on_violation="repair")
     assert repaired.codes.tolist() == [0, 0, 1]

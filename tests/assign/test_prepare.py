@@ -1,5 +1,8 @@
 """`certvq.prepare`: read once, duplicates folded, later changes of the array ignored."""
 
+import copy
+import pickle
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -134,6 +137,17 @@ def test_scaling_is_chosen_only_where_needed():
     tiny = certvq.prepare(np.array([[2.0**-900]]))
     assert tiny.exponent_for(0.0) == -899
     assert tiny.scaled(-899).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])  # noqa: S301
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor])
+def test_copies_and_pickles_are_prepared_too(copied, library):
+    prepared = certvq.prepare(library([[0.0], [1.0]]))
+    latents = library([[0.75], [0.25]])
+    found = certvq.assign(latents, prepared).codes
+    other = copied(prepared)
+    assert type(other.source) is type(prepared.source)
+    assert certvq.assign(latents, other).codes.tolist() == found.tolist() == [1, 0]
 
 
 def test_bad_codebook_is_refused_once():

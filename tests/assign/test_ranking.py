@@ -59,6 +59,13 @@ def test_random_numbers_and_the_bound_of_the_distances(dtype, offset):
             assert abs(Fraction(computed) - true) <= Fraction(bounds.gamma(5 + 8)) * true
 
 
+def test_a_far_code_vector_leaves_the_distances_of_the_others():
+    """All are scaled for the largest; the squares of the others underflow then."""
+    found = certvq.rank([[1.0], [3e200]], [[2.0], [5.0], [1e300]], 3)
+    assert found.sqdist.tolist() == [[1.0, 16.0, math.inf], [math.inf] * 3]
+    assert found.codes.tolist() == [[0, 1, 2], [1, 0, 2]]
+
+
 def test_a_grid_of_ties_takes_many_blocks_and_integers():
     """Every latent ties with at least four codes; the ranking crosses blocks of rows."""
     side = np.arange(8.0)

@@ -47,6 +47,14 @@ def test_any_dtype_and_dim_gives_the_codes_of_the_reference(rng, dtype, dim):
     assert np.allclose(found.sqdist.cpu(), expected.sqdist, rtol=scale, atol=0.0)
 
 
+def test_numbers_that_are_negated_lazily_are_read(rng):
+    latents = torch._neg_view(torch.from_numpy(rng.standard_normal((20, 3))).to(DEVICE))
+    codebook = torch.from_numpy(rng.standard_normal((30, 3))).to(DEVICE)
+    expected = certvq.assign(latents.resolve_neg(), codebook, backend="numpy").codes
+    found = certvq.assign(latents, codebook, backend="triton").codes
+    assert found.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("codes", [1, 2, 63, 256, 257, 3000])
 def test_any_size_of_codebook(rng, codes):
     latents, codebook = rng.standard_normal((30, 6)), rng.standard_normal((codes, 6))

@@ -47,7 +47,7 @@ SPECIAL = {
     "_triton": {"bounds", "errors", "_types"},
     "_lean": {"errors", "_atomic"},
     "data": {"errors", "_limits", "_types"},
-    "adapters": {"errors", "assign"},
+    "adapters": {"errors", "spec", "assign"},
     "stability": {"errors", "_types", "bounds", "assign", "adapters", "nn"},
     "theory": {"errors", "_types", "_atomic", "_lean", "spec", "bounds", "assign"},
 }

@@ -15,6 +15,7 @@ from certvq.adapters._report import LayerAudit
 from certvq.assign import audit, rank, stability_radius
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError
+from certvq.spec._rounded import to_float
 
 
 class _Place(NamedTuple):
@@ -103,12 +104,11 @@ class _Tally:
         """Audit a batch: (N, D), (K, D), (N, candidates), and how far each latent may be moved."""
         first = codes[:, 0]
         report = audit(latents, codebook, first)
+        found = report.violations
         right = first.detach().cpu().numpy().copy()
-        for violation in report.violations:
-            right[violation.row] = violation.nearest
-            self.largest = max(self.largest, violation.excess)
-        wrong = {each.row for each in report.violations if not each.is_tie}
-        ties = {each.row for each in report.violations if each.is_tie}
+        right[found.rows] = found.nearest
+        self.largest = max(self.largest, found.largest())
+        wrong, ties = set(found.rows[~found.ties].tolist()), set(found.rows[found.ties].tolist())
         if self.candidates > 1:
             self._add_candidates(latents, codebook, codes, wrong, ties)
         radius = to_host(stability_radius(latents, codebook, right))
@@ -157,7 +157,7 @@ class _Tally:
             dim=dim,
             wrong=self.wrong,
             ties_broken_otherwise=self.ties,
-            largest_excess=float(self.largest),
+            largest_excess=to_float(self.largest),
             unstable=self.unstable,
             candidates=self.candidates,
         )

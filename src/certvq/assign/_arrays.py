@@ -51,18 +51,27 @@ def as_array(value: Array) -> Array:
 
     Raises:
         ShapeError: a list of rows of different lengths.
-        DTypeError: a masked array, whose masked entries have no value.
+        DTypeError: a masked array, whose masked entries have no value; one that NumPy cannot read,
+            as the sparse ones of SciPy.
     """
+    if is_torch(value):  # before its shape, which a nested one may not have
+        return value
     if isinstance(value, np.ma.MaskedArray):
         text = "masked arrays have no numbers where they are masked; fill them with .filled(...)"
         raise DTypeError(text)
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return value
+        if any(hasattr(value, name) for name in _READABLE):
+            return value
+        text = f"arrays must be dense ones that NumPy can read, got {type(value).__name__}"
+        raise DTypeError(f"{text}; take .toarray() of a sparse one")
     try:
         return np.asarray(value)
     except ValueError as error:
         text = f"rows must have the same length, got a ragged list ({error})"
         raise ShapeError(text) from error
+
+
+_READABLE = ("__array__", "__array_namespace__", "__dlpack__", "__array_interface__")
 
 
 def largest_magnitude(host: np.ndarray) -> float:
@@ -97,6 +106,17 @@ def borrow(array: Array) -> Array:
     return array
 
 
+def plain(tensor: Array) -> Array:
+    """Return a tensor without its graph, whose memory holds its numbers, none negated lazily."""
+    return tensor.detach().resolve_conj().resolve_neg()
+
+
+def rows_of(array: Array, rows: np.ndarray) -> Array:
+    """Return some rows of an array of any library, perhaps on the host."""
+    direct = is_torch(array) or isinstance(array, np.ndarray)
+    return array[rows] if direct else to_host(array)[rows]
+
+
 def to_host(array: Array) -> np.ndarray:
     """Read an array of any library as a NumPy array of the same numbers.
 
@@ -109,10 +129,10 @@ def to_host(array: Array) -> np.ndarray:
         A native-endian array; a view wherever the memory can be shared.
     """
     if is_torch(array):
-        tensor = array.detach()
+        tensor = plain(array)
         if dtype_name(array) == "bfloat16":
             tensor = tensor.float()
-        return tensor.cpu().resolve_conj().resolve_neg().numpy()
+        return tensor.cpu().numpy()
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         array = _from_dlpack(array)
     host = np.asarray(array)

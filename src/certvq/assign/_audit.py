@@ -14,10 +14,11 @@ from certvq._types import Array
 from certvq.assign._arrays import as_array, is_torch, to_host
 from certvq.assign._assign import assign
 from certvq.assign._assignment import Assignment
-from certvq.assign._prepare import as_prepared
+from certvq.assign._prepare import Prepared, as_prepared
 from certvq.assign._validate import require_codes, require_ieee754, require_width
-from certvq.check import Violation
+from certvq.check import Violation, Violations
 from certvq.errors import CertificateError, OptionError
+from certvq.spec._rounded import to_text
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class AuditReport:
 
     Attributes:
         rows: how many codes were audited.
-        violations: the bad ones, in order of rows, with the exact excess of each.
+        violations: the bad ones, in order of rows, each a `certvq.check.Violation` with its exact
+            excess; also as arrays (`certvq.check.Violations`).
     """
 
     rows: int
-    violations: tuple[Violation, ...]
+    violations: Violations
 
     @property
     def ok(self) -> bool:
@@ -40,22 +42,27 @@ class AuditReport:
     @property
     def wrong(self) -> int:
         """How many codes name a code vector that is not nearest."""
-        return sum(not violation.is_tie for violation in self.violations)
+        return len(self.violations) - self.ties_broken_otherwise
 
     @property
     def ties_broken_otherwise(self) -> int:
         """How many codes name a nearest code vector that has a lower twin."""
-        return sum(violation.is_tie for violation in self.violations)
+        return int(self.violations.ties.sum())
 
     def __str__(self) -> str:
         if self.ok:
             return f"{self.rows} codes audited: no violation"
-        first = self.violations[0]
         return (
             f"{self.rows} codes audited: {self.wrong} wrong, {self.ties_broken_otherwise} ties "
-            f"broken otherwise; the first at row {first.row}: code {first.code}, nearest "
-            f"{first.nearest}, excess squared distance {float(first.excess):.6g}"
+            f"broken otherwise; the first at {_shown(self.violations[0])}"
         )
+
+
+def _shown(violation: Violation) -> str:
+    return (
+        f"row {violation.row}: code {violation.code}, nearest {violation.nearest}, "
+        f"excess squared distance {to_text(violation.excess)}"
+    )
 
 
 def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
@@ -72,7 +79,7 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
     Raises:
         ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.
 
-    Cost: O(N K D) time, O(N + K D) memory.
+    Cost: O(N K D) time, O(N + K D) memory; some 100 bytes for each violation.
 
     Example:
         >>> import numpy as np, certvq
@@ -83,12 +90,16 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
         >>> float(report.violations[0].excess)
         0.8
     """
-    array, prepared = as_array(latents), as_prepared(codebook)
+    checked = _read(latents, as_prepared(codebook), codes)
+    return AuditReport(len(checked[2]), check.all_violations(*checked))
+
+
+def _read(latents: Array, prepared: Prepared, codes: Array) -> tuple[Array, Array, np.ndarray]:
+    array = as_array(latents)
     require_width(array, prepared.dim)
     require_ieee754()
     given = require_codes(as_array(codes), int(array.shape[0]), prepared.codebook_size)
-    found = check.find_violations(_readable(array), _readable(prepared.source), given)
-    return AuditReport(len(given), tuple(found))
+    return _readable(array), _readable(prepared.source), given
 
 
 def _readable(array: Array) -> Array:
@@ -132,10 +143,14 @@ def certify(
         text = f"on_violation must be 'raise', 'repair' or 'report', got {on_violation!r}"
         raise OptionError(text)
     prepared = as_prepared(codebook)
-    report = audit(latents, prepared, codes)
     if on_violation == "report":
-        return report
-    if on_violation == "raise" and not report.ok:
-        text = f"codes must be the lowest nearest ones; {report}; use on_violation='repair'"
+        return audit(latents, prepared, codes)
+    checked = _read(latents, prepared, codes)
+    first = next(check.find_violations(*checked), None) if on_violation == "raise" else None
+    if first is not None:
+        text = (
+            f"codes must be the lowest nearest ones, but the first that is not is {_shown(first)}; "
+            "on_violation='report' counts them, 'repair' repairs them"
+        )
         raise CertificateError(text)
     return assign(latents, prepared)

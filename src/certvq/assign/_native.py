@@ -9,6 +9,7 @@ import numpy as np
 
 from certvq import _native
 from certvq._types import Array, Float64Array
+from certvq.assign._arrays import rows_of
 from certvq.assign._assignment import Decided
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
@@ -57,5 +58,5 @@ def _mend_underflow(
     """Round the squared distances correctly whose terms may have underflowed."""
     doubtful = np.flatnonzero(sqdist < SMALLEST_PRODUCT)
     if doubtful.size:
-        sqdist[doubtful] = rounded_sqdist(latents[doubtful], prepared, codes[doubtful])
+        sqdist[doubtful] = rounded_sqdist(rows_of(latents, doubtful), prepared, codes[doubtful])
     return sqdist

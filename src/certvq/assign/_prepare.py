@@ -51,6 +51,9 @@ class Prepared:
     def __repr__(self) -> str:
         return f"Prepared(codebook_size={self.codebook_size}, dim={self.dim})"
 
+    def __reduce__(self) -> tuple[type, tuple[Array]]:
+        return Prepared, (self.source,)  # what is derived from it is made anew
+
     @cached_property
     def distinct(self) -> Float64Array:
         """float64 (U, D), read-only: U <= K distinct code vectors in the order of `lowest`."""

@@ -16,6 +16,7 @@ from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
 from certvq.assign._exact import Pairs, integer_sqdist
 from certvq.assign._filter_numpy import NumpyFilter, candidates, numpy_filter
 from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._sqdist import row_sqdist
 from certvq.assign._threads import each_block, thread_count
 from certvq.assign._validate import require_finite, require_ieee754, require_width
 from certvq.errors import OptionError
@@ -109,6 +110,9 @@ def rank(latents: Array, codebook: Array, count: int) -> Ranking:
             codes[block], sqdist[block] = _block(host[block], prepared, filter_, count, exponent)
 
     each_block(decide, len(host), filter_.block_rows(), threads=thread_count())
+    if exponent:  # scaled for the largest number of all, the others may have underflowed
+        for place in range(count):
+            sqdist[:, place] = row_sqdist(host, prepared, codes[:, place])
     send = sender(array)
     return Ranking(codes=send(codes), sqdist=send(sqdist))
 
@@ -136,7 +140,7 @@ def _block(
         firsts = local.starts()[:, None] + np.arange(count)
         chosen = members[order][firsts]
         codes[doubtful], sqdist[doubtful] = ordered.codes[chosen], ordered.sqdist[chosen]
-    return codes, np.ldexp(sqdist, 2 * exponent)
+    return codes, sqdist
 
 
 def _sorted(exact: Float64Array, prepared: Prepared, pairs: Pairs, exponent: int) -> _Ordered:

@@ -14,7 +14,7 @@ import numpy as np
 from certvq import _native
 from certvq._types import Array, Int64Array
 from certvq.assign import _engine
-from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, to_host
+from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, rows_of, to_host
 from certvq.assign._exact import same_sqdist
 from certvq.assign._filter import Filter
 from certvq.assign._filter_numpy import numpy_filter
@@ -117,7 +117,7 @@ def _with_equals(
     result = np.where(equals < prepared.codebook_size, equals, others)
     rows = np.flatnonzero((others >= 0) & (others < result))
     if rows.size:
-        some = latents[rows]
+        some = rows_of(latents, rows)
         chosen = rounded_sqdist(some, prepared, codes[rows])
         alike = np.flatnonzero(chosen == rounded_sqdist(some, prepared, others[rows]))
         points, vectors = to_host(some).astype(np.float64), prepared.vectors()

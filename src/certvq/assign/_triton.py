@@ -12,7 +12,7 @@ import numpy as np
 
 from certvq._types import Array
 from certvq.assign import _engine
-from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, to_host
+from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, plain, to_host
 from certvq.assign._assignment import Decided
 from certvq.assign._prepare import Prepared
 from certvq.assign._sqdist import SMALLEST_PRODUCT, row_sqdist
@@ -94,7 +94,7 @@ def _device_of(latents: Array) -> torch.device:
 
 
 def _tensor(latents: Array) -> torch.Tensor:
-    return latents.detach() if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
+    return plain(latents) if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
 
 
 def _decide(

@@ -41,8 +41,15 @@ def require_matrix(array: Array, name: str) -> None:
 
 
 def _require_numbers(array: Array, name: str) -> None:
-    if is_torch(array) and (array.is_sparse_csr or array.is_sparse or array.is_meta):
-        text = f"{name} must be a dense tensor with numbers, got {array.layout} on {array.device}"
+    if not is_torch(array):
+        return
+    kind = "nested" if array.is_nested else "quantized" if array.is_quantized else str(array.layout)
+    if kind != "torch.strided" or array.is_meta:
+        how = {"nested": ".to_padded_tensor(0) of it", "quantized": ".dequantize() of it"}
+        text = (
+            f"{name} must be a dense tensor with numbers, got a {kind} one on {array.device}; "
+            f"take {'one elsewhere' if array.is_meta else how.get(kind, '.to_dense() of it')}"
+        )
         raise DTypeError(text)
 
 

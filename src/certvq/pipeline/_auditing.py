@@ -15,6 +15,7 @@ from certvq.check import Violation
 from certvq.pipeline._blocks import blocks
 from certvq.pipeline._naming import naming
 from certvq.pipeline._npy import load_array, load_codebook
+from certvq.spec._rounded import to_float
 
 if TYPE_CHECKING:
     from certvq.data import Skipped
@@ -33,14 +34,14 @@ class LocatedViolation:
     violation: Violation
 
     def to_json(self) -> dict[str, Any]:
-        """Describe it in JSON's own types; `excess` is the exact one rounded to float64."""
+        """Describe it in JSON's own types; `excess` as the nearest finite float, 0 only for 0."""
         where = {} if self.key is None else {"key": self.key}
         found = self.violation
         return where | {
             "row": found.row,
             "code": found.code,
             "nearest": found.nearest,
-            "excess": float(found.excess),
+            "excess": to_float(found.excess),
         }
 
 

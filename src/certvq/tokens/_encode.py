@@ -5,7 +5,7 @@ audit. Must not write files.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def encode_photographs(
     codebook = prepare(model.quantizer.codebook.detach())
     encoded: list[EncodedPhotograph] = []
     decided: dict[str, int] = dict.fromkeys(WAYS, 0)
-    report = AuditReport(0, ())
+    report = audit(np.empty((0, codebook.dim)), codebook, [])
     with inference(model):
         for photograph in photographs:
             one, assignment, found = _encode(model, codebook, photograph)
@@ -165,5 +165,5 @@ def _encode(
 
 
 def _join(before: AuditReport, after: AuditReport) -> AuditReport:
-    shifted = (replace(found, row=found.row + before.rows) for found in after.violations)
-    return AuditReport(before.rows + after.rows, (*before.violations, *shifted))
+    both = before.violations.shifted(before.rows, after.violations)
+    return AuditReport(before.rows + after.rows, both)

@@ -7,7 +7,7 @@ import torch
 
 from certvq import _native
 from certvq.errors import OptionError
-from certvq.nn import FSQ
+from certvq.nn import FSQ, LatentQuantize
 from certvq.nn._families import cells
 from certvq.nn._families.cells import find_cells
 from certvq.nn._families.radix import join_digits
@@ -26,6 +26,13 @@ def problem(rows, levels, dtype, generator):
         latents[-1] = torch.finfo(dtype).max
         latents[0] = -torch.inf
     return latents, limits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layer", [FSQ((5, 5)), LatentQuantize((5, 5))])
+def test_latents_may_be_negated_lazily(layer, dtype, seeded):
+    latents = torch.randn(1, 9, 2, generator=seeded()).to(dtype)
+    assert torch.equal(layer(torch._neg_view(latents)).codes, layer(-latents).codes)
 
 
 @pytest.mark.parametrize("entry", [torch.bfloat16, torch.float32, torch.float64, torch.int64])

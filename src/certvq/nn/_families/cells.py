@@ -80,7 +80,7 @@ def _by_kernel(
     codes = torch.empty(len(latents), dtype=torch.int64)
     bits = _BITS[entries.dtype.itemsize]
     lowest = _native.round_to_grid(
-        latents.numpy(),
+        latents.resolve_neg().numpy(),
         limits.numpy(),
         entries.view(bits).numpy(),
         levels,
