@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._given_indices import as_returned
 from certvq.compat.vector_quantize_pytorch._gradients import Gradients
 from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
@@ -21,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.batch import finite_error
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.eager import is_differentiated, transforming
 from certvq.nn._core.opaque import refuse_transforms
@@ -86,7 +87,9 @@ class Forward(Losses):
         raise_together(
             finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
         )
-        wanted = None if indices is None else self._wanted(indices, len(rows), kept)
+        wanted = None if indices is None else self._wanted(indices, shape)
+        if wanted is not None and kept is not None:
+            wanted = wanted[kept]
         self._require_weight(ema_update_weight)
         inside = through(self.project_in, rows if kept is None else rows[kept])
         temperature = (
@@ -123,18 +126,11 @@ class Forward(Losses):
         result = (quantized, found, loss)
         return (*result, terms) if return_loss_breakdown else result
 
-    def _wanted(self, indices: torch.Tensor, count: int, kept: torch.Tensor | None) -> torch.Tensor:
-        """Read the codes that a cross entropy is wanted of, (N, h), before anything is learned."""
-        if indices.numel() != count * self.heads:
-            text = (
-                f"indices must hold {self.heads} for each of {count} latents, got shape "
-                f"{tuple(indices.shape)}"
-            )
-            raise ShapeError(text)
-        wide = require_codes(indices, indices.ndim)
+    def _wanted(self, indices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+        """Read the codes that a batch is given, (N, h), before anything is learned."""
+        wide = as_returned(indices, grid, (self.heads,) if self.heads > 1 else ())
         require_range(wide.masked_fill(wide == PADDING, 0), self.codebook_size)
-        flat = wide.reshape(count, self.heads)
-        return flat if kept is None else flat[kept]
+        return wide.reshape(-1, self.heads)
 
     def _count(self, topk: int | None) -> int | None:
         if topk is None:

@@ -16,6 +16,7 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
+    grid_of,
     in_features,
     index_type,
     keep_codebooks,
@@ -26,7 +27,7 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
@@ -186,16 +187,17 @@ class FSQ(Loaded):
             indices: (b, ...), with an axis for the codebooks where they have one.
 
         Raises:
+            ShapeError: another number of codebooks.
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
+        grid = grid_of(indices, self.num_codebooks if self.keep_num_codebooks_dim else None)
+        wide = require_range(indices, self.codebook_size)
         dtype = self._dtype()
         codes = self.turned_back(self._points(wide.reshape(-1), dtype))
-        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
         first = self.channel_first or len(grid) >= 3
         out = in_features(tokens, self.project_out)
-        return as_features(out, tuple(grid), channel_first=first)
+        return as_features(out, grid, channel_first=first)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Quantize.

@@ -10,6 +10,7 @@ import torch
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError
@@ -55,7 +56,7 @@ class GroupedResidualVQ(Groups):
     def forward(
         self,
         x: torch.Tensor,
-        indices: torch.Tensor | None = None,
+        indices: Given | None = None,
         return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
         freeze_codebook: bool = False,
@@ -65,7 +66,8 @@ class GroupedResidualVQ(Groups):
 
         Args:
             x: (b, ..., dim), or channel first.
-            indices: (groups, b, ..., q); with them only vectors and a cross entropy are returned.
+            indices: (groups, b, ..., q), or a list of (groups, b, ...) for each level; with them
+                only vectors and a cross entropy are returned.
             return_all_codes: whether a tuple of all groups' vectors is returned too.
             sample_codebook_temp: of codes that are drawn.
             freeze_codebook: whether nothing is learned from this batch.

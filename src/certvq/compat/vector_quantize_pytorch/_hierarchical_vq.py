@@ -22,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer, VectorQuantize
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.transaction import all_or_nothing
@@ -201,15 +201,21 @@ class HierarchicalVQ(Loaded):
             ShapeError: another number of scales, or other shapes.
             CodeRangeError: an index out of range that is not -1.
         """
-        shapes = [tuple(each.shape[1:]) for each in indices]
-        if shapes != list(self.level_shapes):
-            text = f"indices must be of the shapes {list(self.level_shapes)}, got {shapes}"
+        for each in indices:
+            require_integers(each)
+        shapes = [tuple(each.shape) for each in indices]
+        batch = shapes[0][:1] if shapes else ()
+        if shapes != [(*batch, *shape) for shape in self.level_shapes]:
+            text = (
+                f"indices must be a list of one tensor for each scale, of shapes (b, ...) with "
+                f"{list(self.level_shapes)} behind b, got {shapes}"
+            )
             raise ShapeError(text)
         size = (full_shape,) * self.spatial_dims if isinstance(full_shape, int) else full_shape
         full = _scales.full_size(self.level_shapes, None, size)
         total = None
         for level, each in enumerate(indices):
-            wide = require_codes(each, each.ndim)
+            wide = each.long()
             absent = wide == PADDING
             rows = wide.masked_fill(absent, 0)
             require_range(rows, self.codebook_sizes[level])

@@ -19,6 +19,7 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
+    grid_of,
     in_features,
     keep_codebooks,
 )
@@ -27,7 +28,7 @@ from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
 from certvq.nn import exchange
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._families.rotated import Rotated, multiply
@@ -197,15 +198,16 @@ class LFQ(Renamed):
             project_out: whether codes pass the last map.
 
         Raises:
+            ShapeError: another number of codebooks.
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
+        grid = grid_of(indices, self.num_codebooks if self.keep_num_codebooks_dim else None)
+        wide = require_range(indices, self.codebook_size)
         codes = self.corners(wide.reshape(-1))
-        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.codebook_dim * self.num_codebooks)
         out = in_features(tokens, self.project_out) if project_out else tokens
         first = len(grid) >= 3 if self.channel_first is None else self.channel_first
-        return as_features(out, tuple(grid), channel_first=first)
+        return as_features(out, grid, channel_first=first)
 
     def corners(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors (N, bits) of indices (N,), rotated back, before the last map."""

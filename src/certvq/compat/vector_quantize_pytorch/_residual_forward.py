@@ -12,6 +12,7 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, as_returned, of_levels
 from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
@@ -64,7 +65,7 @@ class ResidualForward(Loaded):
         self,
         x: torch.Tensor,
         mask: torch.Tensor | None = None,
-        indices: torch.Tensor | list[torch.Tensor] | None = None,
+        indices: Given | None = None,
         return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
         freeze_codebook: bool = False,
@@ -76,8 +77,8 @@ class ResidualForward(Loaded):
         Args:
             x: (b, ..., dim), or channel first.
             mask: bool (b, ...), True where there is a latent.
-            indices: (b, ..., q), none of them -1; with them only vectors and the cross entropy of
-                these are returned.
+            indices: (b, ..., q), or a list of (b, ...) for each level, none of them -1; with them
+                only vectors and the cross entropy of these are returned.
             return_all_codes: whether `get_codes_from_indices` is returned too.
             sample_codebook_temp: of codes that are drawn, in place of the constructor's.
             freeze_codebook: whether nothing is learned from this batch.
@@ -115,8 +116,7 @@ class ResidualForward(Loaded):
             return out.movedim(-1, 1) if self.channel_first and x.ndim > 2 else out
 
         if indices is not None:
-            given = torch.stack(indices) if isinstance(indices, list) else indices
-            rows = self._given(given, len(whole))
+            rows = as_returned(of_levels(indices), grid, (self.num_quantizers,))
             total, entropy = self._against(tokens, rows if kept is None else rows[kept])
             return back(total), entropy
         depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
@@ -214,16 +214,6 @@ class ResidualForward(Loaded):
             total = Reparam().estimate(tokens, total, places, None)
         return total, codes, losses
 
-    def _given(self, indices: torch.Tensor, count: int) -> torch.Tensor:
-        """Read the indices that a cross entropy is wanted of, (N, q)."""
-        if indices.numel() != count * self.num_quantizers:
-            text = (
-                f"indices must hold num_quantizers={self.num_quantizers} for each of {count} "
-                f"latents, got shape {tuple(indices.shape)}"
-            )
-            raise ShapeError(text)
-        return require_codes(indices, indices.ndim).reshape(count, self.num_quantizers)
-
     def _against(
         self, tokens: torch.Tensor, codes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -243,21 +233,22 @@ class ResidualForward(Loaded):
             total = vectors if total is None else total + vectors
         return cast("torch.Tensor", total), torch.stack(terms).sum()
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level, (q, b, ..., codebook_dim).
 
         Args:
-            indices: (b, ..., q) with q at most `num_quantizers`; -1, and levels that are left out,
-                have the vector zero.
+            indices: (b, ..., q), or a list of (b, ...) for each level, with q at most
+                `num_quantizers`; -1, and levels that are left out, have the vector zero.
 
         Raises:
             ShapeError: more levels than there are.
             CodeRangeError: an index out of range that is not -1.
         """
-        if not 0 < indices.shape[-1] <= self.num_quantizers:
+        indices = of_levels(indices)
+        if not indices.ndim or not 0 < indices.shape[-1] <= self.num_quantizers:
             text = (
-                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got "
-                f"{indices.shape[-1]}"
+                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got shape "
+                f"{tuple(indices.shape)}"
             )
             raise ShapeError(text)
         missing = self.num_quantizers - indices.shape[-1]
@@ -278,7 +269,7 @@ class ResidualForward(Loaded):
             each.append(vectors.masked_fill(gone, 0.0).reshape(*grid, self.codebook_dim))
         return torch.stack(each)
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the sum of the vectors of all levels after `project_out`, (b, ..., dim)."""
         total, *rest = self.get_codes_from_indices(indices)
         for vectors in rest:

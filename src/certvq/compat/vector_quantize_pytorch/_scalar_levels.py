@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import Depth
+from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
@@ -62,11 +63,12 @@ class ScalarLevels(Loaded):
         """Return the vectors (N, d) of a level's indices (N,), each in range."""
         raise NotImplementedError
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level as they are added up, zero where it was left out.
 
         Args:
-            indices: (b, ..., q), q up to the number of levels; also where features are on axis 1.
+            indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of
+                levels; also where features are on axis 1.
 
         Returns:
             (num_quantizers, b, ..., d) before the last map.
@@ -84,7 +86,7 @@ class ScalarLevels(Loaded):
         missing = len(self.layers) - len(vectors)
         return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
         total = torch.zeros(())
         for vectors in self.get_codes_from_indices(indices):
