@@ -14,7 +14,7 @@ from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._given_indices import as_returned
 from certvq.compat.vector_quantize_pytorch._gradients import Gradients
-from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
+from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search, Weight
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
 from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown, Losses
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
@@ -56,7 +56,7 @@ class Forward(Losses):
         freeze_codebook: bool | None = None,
         return_loss_breakdown: bool = False,
         codebook_transform_fn: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        ema_update_weight: torch.Tensor | Callable[..., torch.Tensor] | None = None,
+        ema_update_weight: Weight | None = None,
         accum_ema_update: bool = False,
         ema_update: bool | None = None,
     ) -> Any:
@@ -90,7 +90,8 @@ class Forward(Losses):
         wanted = None if indices is None else self._wanted(indices, shape)
         if wanted is not None and kept is not None:
             wanted = wanted[kept]
-        self._require_weight(ema_update_weight)
+        if ema_update_weight is not None and not callable(ema_update_weight):
+            self._require_weight(ema_update_weight)
         inside = through(self.project_in, rows if kept is None else rows[kept])
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
@@ -150,17 +151,20 @@ class Forward(Losses):
             raise OptionError(text)
         return int(topk)
 
-    def _require_weight(self, weight: object) -> None:
-        if weight is None or callable(weight):
-            return
+    def _require_weight(self, weight: object) -> torch.Tensor:
+        """Read how much each code moves, (h, K), or (1, K) for one codebook."""
         size = self.codebook_size
         shapes = [(size,), (1, size)]
         if self._heads.separate:
             shapes.append((self.heads, size))
         got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
-        if got not in shapes:
-            text = f"ema_update_weight must be callable or of a shape in {shapes}, got {got}"
+        if not isinstance(weight, torch.Tensor) or got not in shapes:
+            text = (
+                f"ema_update_weight must be of a shape in {shapes}, or callable and return such a "
+                f"tensor, got {got}"
+            )
             raise ShapeError(text)
+        return weight.detach().reshape(-1, size)
 
     def _gradients(self, x: torch.Tensor, temperature: float) -> Gradients:
         return Gradients(
@@ -216,11 +220,21 @@ class Forward(Losses):
     def _keep(self, hits: list[Hit], keeping: Keeping) -> None:
         if not keeping.writes and self.options.threshold_ema_dead_code <= 0:
             return
-        for place, (layer, hit) in enumerate(zip(self._each(), hits, strict=True)):
-            weight = keeping.weight
-            if isinstance(weight, torch.Tensor) and weight.ndim == 2 and len(weight) > 1:
-                weight = weight[place]
-            layer.keep(hit, Keeping(keeping.writes, keeping.accumulate, weight))
+        layers, weight = self._each(), keeping.weight
+        before = [layer.waiting() for layer in layers] if callable(weight) else []
+        for layer, hit in zip(layers, hits, strict=True):
+            layer.keep(hit, keeping)
+        if callable(weight):
+            after = [layer.waiting() for layer in layers]
+            fresh = [
+                torch.stack([new[kind] - old[kind] for new, old in zip(after, before, strict=True)])
+                for kind in (0, 1)
+            ]
+            weight = weight(*fresh)
+        if weight is not None and not keeping.accumulate:
+            shares = self._require_weight(weight)
+            for layer, share in zip(layers, shares.expand(len(layers), -1), strict=True):
+                layer.weigh(share)
 
     def _restored(
         self,

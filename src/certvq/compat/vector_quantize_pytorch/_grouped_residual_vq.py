@@ -4,6 +4,7 @@ In: latents (b, ..., d), or channel first. Out: vectors, and indices and losses 
 not search by itself.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
-from certvq.errors import OptionError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.transaction import all_or_nothing
 
@@ -47,6 +48,22 @@ class GroupedResidualVQ(Groups):
             for _ in range(groups)
         ]
         super().__init__(dim, parts, accept_image_fmap=accept_image_fmap)
+
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """Code vectors of all groups and levels, (g, q, codebook_size, d); see `ResidualVQ`."""
+        return torch.stack([part.codebooks for part in self.parts])
+
+    @codebooks.setter
+    def codebooks(self, vectors: torch.Tensor | Sequence[torch.Tensor]) -> None:
+        given = list(vectors) if isinstance(vectors, torch.Tensor | list | tuple) else []
+        if len(given) != self.groups:
+            got = len(given) if given else type(vectors).__name__
+            text = f"codebooks must be those of each of {self.groups} groups, got {got}"
+            raise ShapeError(text)
+        pairs = list(zip(self.parts, given, strict=True))
+        for part, books in [(part, part.readable(own)) for part, own in pairs]:
+            part.give(books)
 
     @property
     def split_dim(self) -> int:

@@ -15,13 +15,14 @@ from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, 
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
+from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
-from certvq.nn import PADDING, Quantizer, VectorQuantize
+from certvq.nn import PADDING, Quantizer
 from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
@@ -102,24 +103,26 @@ class HierarchicalVQ(Loaded):
         self.refinement = Refinement(dim, axes, self.num_levels, refine, generator=None)
 
     @property
-    def levels(self) -> tuple[VectorQuantize, ...]:
+    def levels(self) -> tuple[Level, ...]:
         """The quantizer of each scale."""
-        parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
+        parts = cast("tuple[Level, ...]", tuple(self.parts))
         return parts * self.num_levels if self.shared_codebook else parts
 
     @property
-    def vq(self) -> VectorQuantize | None:
+    def vq(self) -> Level | None:
         """The quantizer of all scales, or None where each has its own."""
-        return self.levels[0] if self.shared_codebook else None
+        return self.get_vq(0) if self.shared_codebook else None
 
     @property
-    def vqs(self) -> tuple[VectorQuantize, ...] | None:
+    def vqs(self) -> tuple[Level, ...] | None:
         """The quantizer of each scale, or None where all share one."""
-        return None if self.shared_codebook else self.levels
+        return None if self.shared_codebook else tuple(map(self.get_vq, range(self.num_levels)))
 
-    def get_vq(self, level_index: int) -> VectorQuantize:
-        """Return the quantizer of a scale, one of `levels`."""
-        return self.levels[level_index]
+    def get_vq(self, level_index: int) -> Level:
+        """Return the quantizer of a scale, one of `levels`, the latest batch taken in."""
+        level = self.levels[level_index]
+        level.settle_for_readers()
+        return level
 
     def pool_residual(
         self, t: torch.Tensor, level_shape: Sequence[int], mask: torch.Tensor | None = None

@@ -13,11 +13,11 @@ from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._given_indices import Given, as_returned, of_levels
-from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._losses import with_gradient
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
@@ -58,7 +58,13 @@ class ResidualForward(Loaded):
 
     @property
     def layers(self) -> tuple[Quantizer, ...]:
-        """The quantizer of each level."""
+        """The quantizer of each level, with the latest training batch taken in."""
+        for level in self._levels:
+            codebook_of(level).settle_for_readers()
+        return self._levels
+
+    @property
+    def _levels(self) -> tuple[Quantizer, ...]:
         return self.residual.quantizers
 
     def forward(
@@ -179,7 +185,7 @@ class ResidualForward(Loaded):
         if beam is not None and self.implicit_neural_codebook and beam.width > 1:
             text = "a beam over implicit neural codebooks is not supported; see docs/migration.md"
             raise OptionError(text)
-        levels = [level for level in self.layers if isinstance(level, Level)]
+        levels = [codebook_of(level) for level in self._levels]
         before = [(level.frozen, level.estimator) for level in levels]
         for level in levels:
             level.frozen = level.frozen or frozen
@@ -192,7 +198,7 @@ class ResidualForward(Loaded):
                 level.frozen, level.estimator = was, estimator
         losses = tokens.new_zeros(self.num_quantizers, dtype=wide_type(tokens))
         residual, total, terms = tokens, None, []
-        for part, found in zip(self.layers, founds, strict=False):
+        for part, found in zip(self._levels, founds, strict=False):
             level = part if isinstance(part, VectorQuantize) else None
             if self.training:
                 terms.append(self.keywords.loss(level, residual, found, samples=samples))
@@ -223,7 +229,7 @@ class ResidualForward(Loaded):
             raise OptionError(text)
         require_range(codes, self.codebook_sizes)
         residual, terms, total = tokens, [], None
-        for level, part in enumerate(self.layers):
+        for level, part in enumerate(self._levels):
             book = cast("VectorQuantize", part)
             own = codes[:, level]
             points = unit_rows(residual) if book.metric == "cosine" else residual
@@ -260,7 +266,7 @@ class ResidualForward(Loaded):
         grid = tuple(codes.shape[:-1])
         each: list[torch.Tensor] = []
         total: torch.Tensor | None = None
-        for level, part in enumerate(self.layers):
+        for level, part in enumerate(self._levels):
             rows = codes[..., level].reshape(-1)
             step = after(part, total)
             vectors = step.decode_tokens(rows)
