@@ -129,9 +129,10 @@ class Forward(Losses):
 
     def _wanted(self, indices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         """Read the codes that a batch is given, (N, h), before anything is learned."""
-        wide = as_returned(indices, grid, (self.heads,) if self.heads > 1 else ())
+        rows = as_returned(indices, grid, (self.heads,) if self.heads > 1 else ())
+        wide = indices.long()
         require_range(wide.masked_fill(wide == PADDING, 0), self.codebook_size)
-        return wide.reshape(-1, self.heads)
+        return rows.reshape(-1, self.heads)
 
     def _count(self, topk: int | None) -> int | None:
         if topk is None:
