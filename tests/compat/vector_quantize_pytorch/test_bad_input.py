@@ -29,7 +29,7 @@ BAD = {
         torch.ones(2, 10, 8),
         {"indices": torch.zeros(2, 9, dtype=torch.int64)},
         ShapeError,
-        r"indices must hold 1 for each of 20 latents, got shape \(2, 9\)",
+        r"indices must have the shape \(2, 10\) that forward returns .* got \(2, 9\)",
     ),
     "indices that are floats": (
         torch.ones(2, 10, 8),

@@ -98,7 +98,7 @@ def test_residual_layers_refuse_minus_one_where_a_cross_entropy_is_wanted():
         theirs(x, indices=indices)
     with pytest.raises(CodeRangeError, match="got -1"):
         layer(x, indices=indices)
-    with pytest.raises(ShapeError, match=r"num_quantizers=2 for each of 10 latents.*\(2, 4, 2\)"):
+    with pytest.raises(ShapeError, match=r"the shape \(2, 5, 2\) .*got \(2, 4, 2\)"):
         layer(x, indices=indices[:, :4])
     with pytest.raises(DTypeError, match="must be integers, got float32"):
         layer(x, indices=indices.float())

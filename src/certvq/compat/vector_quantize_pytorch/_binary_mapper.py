@@ -95,6 +95,7 @@ class BinaryMapper(Loaded):
         Raises:
             OptionError: neither or both are given.
             DTypeError, CodeRangeError: indices that are not integers, or out of range.
+            ShapeError: indices or one-hot vectors that do not go with the logits.
         """
         if (indices is None) == (one_hot is None):
             text = "log_prob needs either indices or one_hot, got " + (
@@ -105,6 +106,12 @@ class BinaryMapper(Loaded):
             indices = one_hot.argmax(dim=-1)
         assert indices is not None
         codes = require_range(require_codes(indices, indices.ndim), self.num_codes)
+        wanted = tuple(logits.shape[:-1])
+        if tuple(codes.shape) != wanted:
+            text = (
+                f"log_prob needs one code for each of the logits {wanted}, got {tuple(codes.shape)}"
+            )
+            raise ShapeError(text)
         each = code_log_probability(logits, codes)
         return each.sum(dim=-1) if sum_bits else each
 

@@ -123,7 +123,6 @@ _CALL: Check = _called
 _COUNT = integer(0)
 _POSITIVE = number(0.0, above=True)
 _SHARE = number(0.0, 1.0)
-_DECAY = number(0.0, 1.0, below=True)
 _MODULE = kind("be a torch.nn.Module", nn.Module)
 _NAME = kind("be a string", str)
 
@@ -158,9 +157,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         **dict.fromkeys(_ABOVE.split(), _POSITIVE),
         **dict.fromkeys(_COUNTS.split(), _COUNT),
         **dict.fromkeys(_SHARES.split(), _SHARE),
-        "decay": _DECAY,
-        "affine_param_batch_decay": _DECAY,
-        "affine_param_codebook_decay": _DECAY,
+        "decay": _SHARE,
+        "affine_param_batch_decay": _SHARE,
+        "affine_param_codebook_decay": _SHARE,
         "frac_per_sample_entropy": number(0.0, 1.0, above=True),
         "quant_resi": number(-1.0, 1.0),
         "share_quant_resi": integer(),

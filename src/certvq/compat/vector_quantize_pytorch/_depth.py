@@ -14,9 +14,9 @@ from certvq.nn._core.distributed import add_over_processes
 _SEEDS = 10_000
 
 
-def shared_seed(device: torch.device) -> int:
+def shared_seed(device: torch.device, most: int = _SEEDS) -> int:
     """Draw a seed that all processes have, from torch's default generator."""
-    drawn = torch.randint(0, _SEEDS, (), device=device)
+    drawn = torch.randint(0, most, (), device=device)
     return int(add_over_processes(drawn))
 
 

@@ -12,8 +12,9 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._given_indices import as_returned
 from certvq.compat.vector_quantize_pytorch._gradients import Gradients
-from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search
+from certvq.compat.vector_quantize_pytorch._layer import Hit, Keeping, Search, Weight
 from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
 from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown, Losses
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
@@ -21,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.batch import finite_error
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.eager import is_differentiated, transforming
 from certvq.nn._core.opaque import refuse_transforms
@@ -55,7 +56,7 @@ class Forward(Losses):
         freeze_codebook: bool | None = None,
         return_loss_breakdown: bool = False,
         codebook_transform_fn: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        ema_update_weight: torch.Tensor | Callable[..., torch.Tensor] | None = None,
+        ema_update_weight: Weight | None = None,
         accum_ema_update: bool = False,
         ema_update: bool | None = None,
     ) -> Any:
@@ -86,8 +87,11 @@ class Forward(Losses):
         raise_together(
             finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
         )
-        wanted = None if indices is None else self._wanted(indices, len(rows), kept)
-        self._require_weight(ema_update_weight)
+        wanted = None if indices is None else self._wanted(indices, shape)
+        if wanted is not None and kept is not None:
+            wanted = wanted[kept]
+        if ema_update_weight is not None and not callable(ema_update_weight):
+            self._require_weight(ema_update_weight)
         inside = through(self.project_in, rows if kept is None else rows[kept])
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
@@ -123,18 +127,12 @@ class Forward(Losses):
         result = (quantized, found, loss)
         return (*result, terms) if return_loss_breakdown else result
 
-    def _wanted(self, indices: torch.Tensor, count: int, kept: torch.Tensor | None) -> torch.Tensor:
-        """Read the codes that a cross entropy is wanted of, (N, h), before anything is learned."""
-        if indices.numel() != count * self.heads:
-            text = (
-                f"indices must hold {self.heads} for each of {count} latents, got shape "
-                f"{tuple(indices.shape)}"
-            )
-            raise ShapeError(text)
-        wide = require_codes(indices, indices.ndim)
+    def _wanted(self, indices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+        """Read the codes that a batch is given, (N, h), before anything is learned."""
+        rows = as_returned(indices, grid, (self.heads,) if self.heads > 1 else ())
+        wide = indices.long()
         require_range(wide.masked_fill(wide == PADDING, 0), self.codebook_size)
-        flat = wide.reshape(count, self.heads)
-        return flat if kept is None else flat[kept]
+        return rows.reshape(-1, self.heads)
 
     def _count(self, topk: int | None) -> int | None:
         if topk is None:
@@ -154,17 +152,20 @@ class Forward(Losses):
             raise OptionError(text)
         return int(topk)
 
-    def _require_weight(self, weight: object) -> None:
-        if weight is None or callable(weight):
-            return
+    def _require_weight(self, weight: object) -> torch.Tensor:
+        """Read how much each code moves, (h, K), or (1, K) for one codebook."""
         size = self.codebook_size
         shapes = [(size,), (1, size)]
         if self._heads.separate:
             shapes.append((self.heads, size))
         got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
-        if got not in shapes:
-            text = f"ema_update_weight must be callable or of a shape in {shapes}, got {got}"
+        if not isinstance(weight, torch.Tensor) or got not in shapes:
+            text = (
+                f"ema_update_weight must be of a shape in {shapes}, or callable and return such a "
+                f"tensor, got {got}"
+            )
             raise ShapeError(text)
+        return weight.detach().reshape(-1, size)
 
     def _gradients(self, x: torch.Tensor, temperature: float) -> Gradients:
         return Gradients(
@@ -220,11 +221,21 @@ class Forward(Losses):
     def _keep(self, hits: list[Hit], keeping: Keeping) -> None:
         if not keeping.writes and self.options.threshold_ema_dead_code <= 0:
             return
-        for place, (layer, hit) in enumerate(zip(self._each(), hits, strict=True)):
-            weight = keeping.weight
-            if isinstance(weight, torch.Tensor) and weight.ndim == 2 and len(weight) > 1:
-                weight = weight[place]
-            layer.keep(hit, Keeping(keeping.writes, keeping.accumulate, weight))
+        layers, weight = self._each(), keeping.weight
+        before = [layer.waiting() for layer in layers] if callable(weight) else []
+        for layer, hit in zip(layers, hits, strict=True):
+            layer.keep(hit, keeping)
+        if callable(weight):
+            after = [layer.waiting() for layer in layers]
+            fresh = [
+                torch.stack([new[kind] - old[kind] for new, old in zip(after, before, strict=True)])
+                for kind in (0, 1)
+            ]
+            weight = weight(*fresh)
+        if weight is not None and not keeping.accumulate:
+            shares = self._require_weight(weight)
+            for layer, share in zip(layers, shares.expand(len(layers), -1), strict=True):
+                layer.weigh(share)
 
     def _restored(
         self,

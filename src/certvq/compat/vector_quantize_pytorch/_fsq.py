@@ -16,6 +16,7 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
+    grid_of,
     index_type,
     keep_codebooks,
     projections,
@@ -25,7 +26,7 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, th
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
@@ -185,17 +186,18 @@ class FSQ(Loaded):
             indices: (b, ...), with an axis for the codebooks where they have one.
 
         Raises:
+            ShapeError: another number of codebooks.
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
+        grid = grid_of(indices, self.num_codebooks if self.keep_num_codebooks_dim else None)
+        wide = require_range(indices, self.codebook_size)
         digits = split_codes(wide.reshape(-1), self.quantizer.levels)
         codes = self.turned_back(self.quantizer.points(digits, dtype=self._wide()))
         codes = codes if self.has_projections else codes.to(self._dtype())
-        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
         first = self.channel_first or len(grid) >= 3
         out = outward(self.project_out, tokens)
-        return as_features(out, tuple(grid), channel_first=first)
+        return as_features(out, grid, channel_first=first)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Quantize.

@@ -7,7 +7,8 @@ quantizer.
 import torch
 from torch import nn
 
-from certvq.errors import OptionError
+from certvq.errors import OptionError, ShapeError
+from certvq.nn._core.codes import require_integers
 
 _INT32_CODES = 2**31
 _LISTED_CODES = 2**24
@@ -25,6 +26,27 @@ def keep_codebooks(keep: bool | None, num_codebooks: int) -> bool:
         text = f"keep_num_codebooks_dim must not be False with num_codebooks={num_codebooks}"
         raise OptionError(text)
     return keep
+
+
+def grid_of(indices: torch.Tensor, codebooks: int | None) -> tuple[int, ...]:
+    """Return the shape of indices without the axis of the codebooks.
+
+    Args:
+        indices: integers (b, ...).
+        codebooks: how many there are, or None where they have no axis.
+
+    Raises:
+        DTypeError: no dense tensor of integers.
+        ShapeError: another number of codebooks.
+    """
+    require_integers(indices)
+    shape = tuple(indices.shape)
+    if codebooks is None:
+        return shape
+    if shape[-1:] != (codebooks,):
+        text = f"indices must have a last axis of size num_codebooks={codebooks}, got shape {shape}"
+        raise ShapeError(text)
+    return shape[:-1]
 
 
 def projections(dim: int, inner: int, *, bias: bool = True) -> tuple[nn.Module, nn.Module]:

@@ -4,15 +4,17 @@ In: latents (b, ..., d), or channel first. Out: vectors, and indices and losses 
 not search by itself.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
-from certvq.errors import OptionError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.transaction import all_or_nothing
 
@@ -48,6 +50,22 @@ class GroupedResidualVQ(Groups):
         super().__init__(dim, parts, accept_image_fmap=accept_image_fmap)
 
     @property
+    def codebooks(self) -> torch.Tensor:
+        """Code vectors of all groups and levels, (g, q, codebook_size, d); see `ResidualVQ`."""
+        return torch.stack([part.codebooks for part in self.parts])
+
+    @codebooks.setter
+    def codebooks(self, vectors: torch.Tensor | Sequence[torch.Tensor]) -> None:
+        given = list(vectors) if isinstance(vectors, torch.Tensor | list | tuple) else []
+        if len(given) != self.groups:
+            got = len(given) if given else type(vectors).__name__
+            text = f"codebooks must be those of each of {self.groups} groups, got {got}"
+            raise ShapeError(text)
+        pairs = list(zip(self.parts, given, strict=True))
+        for part, books in [(part, part.readable(own)) for part, own in pairs]:
+            part.give(books)
+
+    @property
     def split_dim(self) -> int:
         """The feature axis."""
         return 1 if self.parts[0].channel_first else -1
@@ -55,7 +73,7 @@ class GroupedResidualVQ(Groups):
     def forward(
         self,
         x: torch.Tensor,
-        indices: torch.Tensor | None = None,
+        indices: Given | None = None,
         return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
         freeze_codebook: bool = False,
@@ -65,7 +83,8 @@ class GroupedResidualVQ(Groups):
 
         Args:
             x: (b, ..., dim), or channel first.
-            indices: (groups, b, ..., q); with them only vectors and a cross entropy are returned.
+            indices: (groups, b, ..., q), or a list of (groups, b, ...) for each level; with them
+                only vectors and a cross entropy are returned.
             return_all_codes: whether a tuple of all groups' vectors is returned too.
             sample_codebook_temp: of codes that are drawn.
             freeze_codebook: whether nothing is learned from this batch.

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.errors import ShapeError
 
@@ -46,11 +47,11 @@ class Groups(Loaded):
         """The quantizer of each group."""
         return list(self.rvqs)
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each group and level, (g, q, b, ..., d).
 
         Args:
-            indices: (g, b, ..., q).
+            indices: (g, b, ..., q), or a list of (g, b, ...) for each level.
 
         Raises:
             ShapeError: another number of groups, or more levels than there are.
@@ -59,11 +60,11 @@ class Groups(Loaded):
         pairs = zip(self.parts, self.each_group(indices), strict=True)
         return torch.stack([part.get_codes_from_indices(own) for part, own in pairs])
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of all groups side by side, along `split_dim` as the original.
 
         Args:
-            indices: (g, b, ..., q).
+            indices: (g, b, ..., q), or a list of (g, b, ...) for each level.
 
         Raises:
             ShapeError: another number of groups, or more levels than there are.
@@ -88,12 +89,13 @@ class Groups(Loaded):
             raise ShapeError(text)
         return x.chunk(self.groups, dim=self.split_dim)
 
-    def each_group(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the indices of each group.
+    def each_group(self, indices: Given) -> tuple[torch.Tensor, ...]:
+        """Return the indices of each group; a list means levels.
 
         Raises:
             ShapeError: another number of groups.
         """
+        indices = of_levels(indices)
         if not indices.ndim or len(indices) != self.groups:
             text = f"indices must be of {self.groups} groups, got shape {tuple(indices.shape)}"
             raise ShapeError(text)

@@ -15,14 +15,15 @@ from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, 
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
+from certvq.compat.vector_quantize_pytorch._level import Level
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
-from certvq.nn import PADDING, Quantizer, VectorQuantize
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn import PADDING, Quantizer
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.distributed import raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.transaction import all_or_nothing
@@ -102,24 +103,26 @@ class HierarchicalVQ(Loaded):
         self.refinement = Refinement(dim, axes, self.num_levels, refine, generator=None)
 
     @property
-    def levels(self) -> tuple[VectorQuantize, ...]:
+    def levels(self) -> tuple[Level, ...]:
         """The quantizer of each scale."""
-        parts = cast("tuple[VectorQuantize, ...]", tuple(self.parts))
+        parts = cast("tuple[Level, ...]", tuple(self.parts))
         return parts * self.num_levels if self.shared_codebook else parts
 
     @property
-    def vq(self) -> VectorQuantize | None:
+    def vq(self) -> Level | None:
         """The quantizer of all scales, or None where each has its own."""
-        return self.levels[0] if self.shared_codebook else None
+        return self.get_vq(0) if self.shared_codebook else None
 
     @property
-    def vqs(self) -> tuple[VectorQuantize, ...] | None:
+    def vqs(self) -> tuple[Level, ...] | None:
         """The quantizer of each scale, or None where all share one."""
-        return None if self.shared_codebook else self.levels
+        return None if self.shared_codebook else tuple(map(self.get_vq, range(self.num_levels)))
 
-    def get_vq(self, level_index: int) -> VectorQuantize:
-        """Return the quantizer of a scale, one of `levels`."""
-        return self.levels[level_index]
+    def get_vq(self, level_index: int) -> Level:
+        """Return the quantizer of a scale, one of `levels`, the latest batch taken in."""
+        level = self.levels[level_index]
+        level.settle_for_readers()
+        return level
 
     def pool_residual(
         self, t: torch.Tensor, level_shape: Sequence[int], mask: torch.Tensor | None = None
@@ -201,15 +204,21 @@ class HierarchicalVQ(Loaded):
             ShapeError: another number of scales, or other shapes.
             CodeRangeError: an index out of range that is not -1.
         """
-        shapes = [tuple(each.shape[1:]) for each in indices]
-        if shapes != list(self.level_shapes):
-            text = f"indices must be of the shapes {list(self.level_shapes)}, got {shapes}"
+        for each in indices:
+            require_integers(each)
+        shapes = [tuple(each.shape) for each in indices]
+        batch = shapes[0][:1] if shapes else ()
+        if shapes != [(*batch, *shape) for shape in self.level_shapes]:
+            text = (
+                f"indices must be a list of one tensor for each scale, of shapes (b, ...) with "
+                f"{list(self.level_shapes)} behind b, got {shapes}"
+            )
             raise ShapeError(text)
         size = (full_shape,) * self.spatial_dims if isinstance(full_shape, int) else full_shape
         full = _scales.full_size(self.level_shapes, None, size)
         total = None
         for level, each in enumerate(indices):
-            wide = require_codes(each, each.ndim)
+            wide = each.long()
             absent = wide == PADDING
             rows = wide.masked_fill(absent, 0)
             require_range(rows, self.codebook_sizes[level])

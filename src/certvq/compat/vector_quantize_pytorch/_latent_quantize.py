@@ -14,6 +14,7 @@ from certvq.compat.vector_quantize_pytorch._checks import SIZES, WEIGHT, checked
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
+    grid_of,
     index_type,
     keep_codebooks,
     projections,
@@ -23,7 +24,7 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, th
 from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import beyond_backward, transforming
 
 
@@ -152,14 +153,15 @@ class LatentQuantize(Loaded):
             project_out: whether codes pass the last map.
 
         Raises:
+            ShapeError: another number of codebooks.
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
-        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
+        grid = grid_of(indices, self.num_codebooks if self.keep_num_codebooks_dim else None)
+        wide = require_range(indices, self.codebook_size)
         codes = self.quantizer.decode_tokens(wide.reshape(-1))
         tokens = codes.reshape(1, -1, self.effective_codebook_dim)
         out = outward(self.project_out, tokens) if project_out else tokens
-        return as_features(out, tuple(grid), channel_first=True)
+        return as_features(out, grid, channel_first=True)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return vectors as z (b, d, ...), indices (b, ...) and the weighted loss.

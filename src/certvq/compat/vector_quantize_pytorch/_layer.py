@@ -7,7 +7,7 @@ know of layouts.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -15,12 +15,16 @@ from torch import nn
 from certvq import bounds
 from certvq.assign import assign
 from certvq.compat.vector_quantize_pytorch._maps import wide_type
+from certvq.compat.vector_quantize_pytorch._readable import Readable
 from certvq.errors import TransformError
-from certvq.nn import EMA, Gumbel, KMeans, Online, VectorQuantize
+from certvq.nn import EMA, Gumbel, KMeans, Online
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.operators import assign_operator
+
+Weight: TypeAlias = torch.Tensor | Callable[..., torch.Tensor]
+"""How much each code moves, (K,) or (h, K), or what makes that of a batch's sums and counts."""
 
 _CHUNK = 1 << 20
 """Numbers of a chunk of differences."""
@@ -60,7 +64,7 @@ class Hit:
     sqdist: torch.Tensor | None
 
 
-class Layer(VectorQuantize):
+class Layer(Readable):
     """`VectorQuantize` with the original's switches.
 
     Attributes:
@@ -131,17 +135,20 @@ class Layer(VectorQuantize):
             if moved is not None:
                 self._store(self.codebook + moved)
 
-    @torch.no_grad()
     def write(self) -> None:
-        """Make code vectors of the averages."""
-        if isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.update.eps))
-            self._leave()
+        """Make code vectors of the averages; see `Readable`."""
+        super().write()
+        self._leave()
 
     def _leave(self) -> None:
         """Take the codebook as it is for what an optimiser starts from."""
         if hasattr(self, "left"):
             self.left.copy_(self.codebook.detach())
+
+    def give(self, vectors: torch.Tensor) -> None:
+        """Go on from given code vectors; see `Readable`."""
+        super().give(vectors)
+        self._leave()
 
     def moves(self, keeping: "Keeping") -> bool:
         """Say whether train mode without freezing changes anything of the layer."""
@@ -203,19 +210,22 @@ class Layer(VectorQuantize):
         self.statistics.held = options.accumulate
         self.writes = options.writes
         self._leave()
-        if not options.accumulate and options.weight is not None:
-            self._weigh(options.weight)
 
-    def _weigh(self, weight: torch.Tensor | Callable[..., torch.Tensor]) -> None:
-        """Let codes move by a share of their own: what waits moves towards what there is."""
+    def waiting(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return copies of the sums and counts that wait."""
         statistics = self.statistics
         counts = statistics.pending_counts
         sums = statistics.pending_sums if statistics.width else counts.new_zeros(len(counts), 0)
-        if callable(weight):
-            weight = weight(sums[None], counts[None])
-        share = weight.reshape(-1).to(counts)
+        return sums.clone(), counts.clone()
+
+    def weigh(self, share: torch.Tensor) -> None:
+        """Let codes move by a share (K,) of their own: what waits moves towards what there is."""
+        statistics = self.statistics
+        counts = statistics.pending_counts
+        share = share.to(counts)
         counts.copy_(torch.lerp(statistics.counts, counts, share))
         if statistics.width:
+            sums = statistics.pending_sums
             sums.copy_(torch.lerp(statistics.sums, sums, share[:, None]))
 
     def feed(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
@@ -282,7 +292,7 @@ class Keeping:
 
     writes: bool = True
     accumulate: bool = False
-    weight: torch.Tensor | Callable[..., torch.Tensor] | None = None
+    weight: Weight | None = None
 
 
 def _nearest(points: torch.Tensor, books: torch.Tensor) -> tuple[torch.Tensor]:

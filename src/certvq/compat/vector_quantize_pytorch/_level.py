@@ -6,14 +6,17 @@ keywords.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
 
-from certvq.nn import Estimator, Gumbel, VectorQuantize
+from certvq.compat.vector_quantize_pytorch._readable import Readable
+from certvq.compat.vector_quantize_pytorch._view import CodebookView
+from certvq.nn import Estimator, Gumbel, Neural, NeuralCodebook
 
 
-class Level(VectorQuantize):
+class Level(Readable):
     """A `VectorQuantize` that can be frozen for a forward pass.
 
     Attributes:
@@ -21,6 +24,19 @@ class Level(VectorQuantize):
     """
 
     frozen: bool = False
+
+    def __init__(self, dim: int, codebook_size: int, **options: Any) -> None:
+        super().__init__(dim, codebook_size, **options)
+        self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
+
+    @property
+    def _codebook(self) -> CodebookView:
+        return CodebookView([self])
+
+    @property
+    def use_cosine_sim(self) -> bool:
+        """Whether codes are compared by cosine similarity."""
+        return self.metric == "cosine"
 
     @property
     def at_rest(self) -> bool:
@@ -38,6 +54,27 @@ class Level(VectorQuantize):
         """Remember unless frozen; see `VectorQuantize.observe_now`."""
         if not self.frozen:
             super().observe_now(tokens, codes)
+
+
+class NeuralLevel(NeuralCodebook):
+    """A level whose network adapts the codebook of a `Level`.
+
+    Args:
+        base: what holds the codebook.
+        neural: the network.
+        shared: whether the codebook is that of an earlier level, which lets it learn.
+    """
+
+    base: Level
+
+    def __init__(self, base: Level, neural: Neural, *, shared: bool) -> None:
+        super().__init__(base.dim, base.codebook_size, neural=neural, update=base.update)
+        self.base = base
+        self.learns = not shared
+
+    @property
+    def _codebook(self) -> CodebookView:
+        return CodebookView([self.base])
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,19 @@ quantize.
 
 import torch
 
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.eager import beneath
 
 
 def vectors_of(
-    indices: torch.Tensor, *, levels: int, codebook_size: int
+    indices: Given, *, levels: int, codebook_size: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Read the indices of each level, -1 where it was not used.
 
     Args:
-        indices: (b, ..., q) with q up to the number of levels.
+        indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of levels.
         levels: how many there are.
         codebook_size: K of every level.
 
@@ -29,7 +30,8 @@ def vectors_of(
         DTypeError: indices that are not integers.
         CodeRangeError: an index outside ``range(K)`` that is not -1, or one that follows -1.
     """
-    if not 1 <= indices.shape[-1] <= levels:
+    indices = of_levels(indices)
+    if not indices.ndim or not 1 <= indices.shape[-1] <= levels:
         text = (
             f"indices must have 1 to {levels} levels on their last axis, got shape "
             f"{tuple(indices.shape)}"

@@ -19,14 +19,16 @@ from certvq.compat.vector_quantize_pytorch._features import (
 )
 from certvq.compat.vector_quantize_pytorch._grid_options import (
     all_indices,
+    grid_of,
     keep_codebooks,
 )
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
+from certvq.compat.vector_quantize_pytorch._padding import spread_mask
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
 from certvq.nn import exchange
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_range
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._families.rotated import Rotated, multiply
@@ -83,7 +85,8 @@ class LFQ(Renamed):
         num_codebooks: how many slices of features are quantized.
         keep_num_codebooks_dim: whether indices have an axis for the codebooks.
         codebook_scale: half the edge of the cube.
-        frac_per_sample_entropy: share of the tokens that the entropies are estimated from.
+        frac_per_sample_entropy: share of the tokens that the entropies are estimated from; at
+            least one is.
         has_projections: whether there are maps to and from the features of the codebooks; None for
             where the numbers differ.
         projection_has_bias: whether they have biases.
@@ -196,15 +199,16 @@ class LFQ(Renamed):
             project_out: whether codes pass the last map.
 
         Raises:
+            ShapeError: another number of codebooks.
             CodeRangeError: an index outside ``range(codebook_size)``.
         """
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
+        grid = grid_of(indices, self.num_codebooks if self.keep_num_codebooks_dim else None)
+        wide = require_range(indices, self.codebook_size)
         codes = self.corners(wide.reshape(-1))
-        grid = indices.shape[:-1] if self.keep_num_codebooks_dim else indices.shape
         tokens = codes.reshape(1, -1, self.codebook_dim * self.num_codebooks)
         out = outward(self.project_out, tokens) if project_out else tokens
         first = len(grid) >= 3 if self.channel_first is None else self.channel_first
-        return as_features(out, tuple(grid), channel_first=first)
+        return as_features(out, grid, channel_first=first)
 
     def corners(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors (N, bits) of indices (N,), rotated back, before the last map."""
@@ -224,7 +228,7 @@ class LFQ(Renamed):
             inv_temperature: of the distributions of the entropies.
             return_loss_breakdown: whether the terms of the loss are returned as well.
             mask: bool (b, ...), True for the tokens that losses are about; others are quantized
-                like them.
+                like them. (b,) is one for all tokens of a sample, and images take (b, places) too.
 
         Raises:
             ShapeError: another size of the feature axis, or of the mask.
@@ -238,7 +242,7 @@ class LFQ(Renamed):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
-        kept = kept_rows(mask, grid, x.device)
+        kept = kept_rows(spread_mask(mask, grid), grid, x.device)
         require(inv_temperature=inv_temperature)
         latents = through(self.project_in, tokens)[0]
         if self.soft_clamp_input_value is not None:
@@ -292,9 +296,10 @@ class LFQ(Renamed):
             scaled, corners = scaled[kept], corners[kept]
         commitment = zero
         if self.commitment_loss_weight > 0.0:
-            commitment = functional.mse_loss(scaled, corners.to(scaled.dtype))
+            squares = (scaled - corners.to(scaled.dtype)).square()
+            commitment = squares.sum() / max(1, squares.numel())
         if self.frac_per_sample_entropy < 1.0:
-            count = int(len(scaled) * self.frac_per_sample_entropy)
+            count = max(1, int(len(scaled) * self.frac_per_sample_entropy))
             scaled = scaled[(torch.randn(len(scaled)).argsort() < count).to(scaled.device)]
         logits = scaled * (4.0 * inv_temperature * self.quantizer.corner)
         groups = _GROUP_BITS if self.codebook_dim > MOST_BITS else None

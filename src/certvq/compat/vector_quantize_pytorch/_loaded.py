@@ -11,6 +11,20 @@ from torch import nn
 
 from certvq.nn._core.loading import require_finite_state
 
+_BOOKS = frozenset({"codebook", "codebooks", "implicit_codebook"})
+
+_WHERE = {
+    "VectorQuantize": "set codebook",
+    "ResidualVQ": "set codebooks, the code vectors of each level",
+    "GroupedResidualVQ": "set codebooks, those of each level of each group",
+    "HierarchicalVQ": "set get_vq(level)._codebook.embed",
+    "SimVQ": "write to frozen_codebook, which code_transform maps",
+    "ResidualSimVQ": "write to layers[level].frozen_codebook, which code_transform maps",
+    "LatentQuantize": "write to values_per_latent",
+    "RandomProjectionQuantizer": "set codebooks",
+}
+"""Where the code vectors of a class can be set."""
+
 
 class Loaded(nn.Module):
     """A module that loads states of the original, and none with NaN or infinity in it.
@@ -23,6 +37,9 @@ class Loaded(nn.Module):
     fixed: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _BOOKS and name not in self._buffers and name not in self._parameters:
+            self._set_books(name, value)
+            return
         if name in self.fixed and name in vars(self):
             kind = type(self).__name__
             text = (
@@ -31,6 +48,17 @@ class Loaded(nn.Module):
             )
             raise AttributeError(text)
         super().__setattr__(name, value)
+
+    def _set_books(self, name: str, value: Any) -> None:
+        """Set code vectors where that is possible; `nn.Module` would keep a name of no meaning."""
+        known = getattr(type(self), name, None)
+        if isinstance(known, property) and known.fset is not None:
+            known.fset(self, value)
+            return
+        kind = type(self).__name__
+        where = _WHERE.get(kind, "its code vectors follow from what it was built with")
+        text = f"{name} of {kind} cannot be set; {where}"
+        raise AttributeError(text)
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Replace the original's names by ours, where there are any.

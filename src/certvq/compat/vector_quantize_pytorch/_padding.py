@@ -4,6 +4,8 @@ In: a mask, or the length of each sequence. Out: the rows that count, and the wa
 know of codebooks.
 """
 
+import math
+
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError, TransformError
@@ -46,6 +48,23 @@ def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         text = f"lens must lie in 0 to {grid[1]}, got {int(lens[bad[0]])} at position {bad[0]}"
         raise ShapeError(text)
     return torch.arange(grid[1], device=lens.device) < lens[:, None]
+
+
+def spread_mask(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor | None:
+    """Bring a mask to the shape of the codes (b, ...), from (b,) or from (b, places) as well.
+
+    A mask of one bool for each sample keeps all of it, or nothing. Other shapes come back as they
+    are, for `kept_rows` to refuse.
+
+    Example:
+        >>> spread_mask(torch.tensor([True, False]), (2, 1, 2)).tolist()
+        [[[True, True]], [[False, False]]]
+    """
+    if not isinstance(mask, torch.Tensor):
+        return mask
+    if mask.shape == grid[:1]:
+        return mask.reshape(-1, *(1 for _ in grid[1:])).expand(grid)
+    return mask.reshape(grid) if mask.shape == (grid[0], math.prod(grid[1:])) else mask
 
 
 def counted(

@@ -12,11 +12,12 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._features import require_latents
-from certvq.compat.vector_quantize_pytorch._level import Level
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, as_returned, of_levels
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._losses import with_gradient
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
+from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
@@ -57,14 +58,20 @@ class ResidualForward(Loaded):
 
     @property
     def layers(self) -> tuple[Quantizer, ...]:
-        """The quantizer of each level."""
+        """The quantizer of each level, with the latest training batch taken in."""
+        for level in self._levels:
+            codebook_of(level).settle_for_readers()
+        return self._levels
+
+    @property
+    def _levels(self) -> tuple[Quantizer, ...]:
         return self.residual.quantizers
 
     def forward(
         self,
         x: torch.Tensor,
         mask: torch.Tensor | None = None,
-        indices: torch.Tensor | list[torch.Tensor] | None = None,
+        indices: Given | None = None,
         return_all_codes: bool = False,
         sample_codebook_temp: float | None = None,
         freeze_codebook: bool = False,
@@ -76,8 +83,8 @@ class ResidualForward(Loaded):
         Args:
             x: (b, ..., dim), or channel first.
             mask: bool (b, ...), True where there is a latent.
-            indices: (b, ..., q), none of them -1; with them only vectors and the cross entropy of
-                these are returned.
+            indices: (b, ..., q), or a list of (b, ...) for each level, none of them -1; with them
+                only vectors and the cross entropy of these are returned.
             return_all_codes: whether `get_codes_from_indices` is returned too.
             sample_codebook_temp: of codes that are drawn, in place of the constructor's.
             freeze_codebook: whether nothing is learned from this batch.
@@ -115,8 +122,7 @@ class ResidualForward(Loaded):
             return out.movedim(-1, 1) if self.channel_first and x.ndim > 2 else out
 
         if indices is not None:
-            given = torch.stack(indices) if isinstance(indices, list) else indices
-            rows = self._given(given, len(whole))
+            rows = as_returned(of_levels(indices), grid, (self.num_quantizers,))
             total, entropy = self._against(tokens, rows if kept is None else rows[kept])
             return back(total), entropy
         depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
@@ -179,7 +185,7 @@ class ResidualForward(Loaded):
         if beam is not None and self.implicit_neural_codebook and beam.width > 1:
             text = "a beam over implicit neural codebooks is not supported; see docs/migration.md"
             raise OptionError(text)
-        levels = [level for level in self.layers if isinstance(level, Level)]
+        levels = [codebook_of(level) for level in self._levels]
         before = [(level.frozen, level.estimator) for level in levels]
         for level in levels:
             level.frozen = level.frozen or frozen
@@ -192,7 +198,7 @@ class ResidualForward(Loaded):
                 level.frozen, level.estimator = was, estimator
         losses = tokens.new_zeros(self.num_quantizers, dtype=wide_type(tokens))
         residual, total, terms = tokens, None, []
-        for part, found in zip(self.layers, founds, strict=False):
+        for part, found in zip(self._levels, founds, strict=False):
             level = part if isinstance(part, VectorQuantize) else None
             if self.training:
                 terms.append(self.keywords.loss(level, residual, found, samples=samples))
@@ -214,16 +220,6 @@ class ResidualForward(Loaded):
             total = Reparam().estimate(tokens, total, places, None)
         return total, codes, losses
 
-    def _given(self, indices: torch.Tensor, count: int) -> torch.Tensor:
-        """Read the indices that a cross entropy is wanted of, (N, q)."""
-        if indices.numel() != count * self.num_quantizers:
-            text = (
-                f"indices must hold num_quantizers={self.num_quantizers} for each of {count} "
-                f"latents, got shape {tuple(indices.shape)}"
-            )
-            raise ShapeError(text)
-        return require_codes(indices, indices.ndim).reshape(count, self.num_quantizers)
-
     def _against(
         self, tokens: torch.Tensor, codes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -233,7 +229,7 @@ class ResidualForward(Loaded):
             raise OptionError(text)
         require_range(codes, self.codebook_sizes)
         residual, terms, total = tokens, [], None
-        for level, part in enumerate(self.layers):
+        for level, part in enumerate(self._levels):
             book = cast("VectorQuantize", part)
             own = codes[:, level]
             points = unit_rows(residual) if book.metric == "cosine" else residual
@@ -243,21 +239,22 @@ class ResidualForward(Loaded):
             total = vectors if total is None else total + vectors
         return cast("torch.Tensor", total), torch.stack(terms).sum()
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level, (q, b, ..., codebook_dim).
 
         Args:
-            indices: (b, ..., q) with q at most `num_quantizers`; -1, and levels that are left out,
-                have the vector zero.
+            indices: (b, ..., q), or a list of (b, ...) for each level, with q at most
+                `num_quantizers`; -1, and levels that are left out, have the vector zero.
 
         Raises:
             ShapeError: more levels than there are.
             CodeRangeError: an index out of range that is not -1.
         """
-        if not 0 < indices.shape[-1] <= self.num_quantizers:
+        indices = of_levels(indices)
+        if not indices.ndim or not 0 < indices.shape[-1] <= self.num_quantizers:
             text = (
-                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got "
-                f"{indices.shape[-1]}"
+                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got shape "
+                f"{tuple(indices.shape)}"
             )
             raise ShapeError(text)
         missing = self.num_quantizers - indices.shape[-1]
@@ -269,7 +266,7 @@ class ResidualForward(Loaded):
         grid = tuple(codes.shape[:-1])
         each: list[torch.Tensor] = []
         total: torch.Tensor | None = None
-        for level, part in enumerate(self.layers):
+        for level, part in enumerate(self._levels):
             rows = codes[..., level].reshape(-1)
             step = after(part, total)
             vectors = step.decode_tokens(rows)
@@ -278,7 +275,7 @@ class ResidualForward(Loaded):
             each.append(vectors.masked_fill(gone, 0.0).reshape(*grid, self.codebook_dim))
         return torch.stack(each)
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the sum of the vectors of all levels after `project_out`, (b, ..., dim)."""
         total, *rest = self.get_codes_from_indices(indices)
         for vectors in rest:

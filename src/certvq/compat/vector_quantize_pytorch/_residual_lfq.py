@@ -18,6 +18,7 @@ from certvq.compat.vector_quantize_pytorch._features import (
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._lfq import LFQ, Return
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
+from certvq.compat.vector_quantize_pytorch._padding import spread_mask
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.mask import kept_rows
@@ -119,7 +120,7 @@ class ResidualLFQ(ScalarLevels):
 
         Args:
             x: (b, n, d), or (b, d, ...) with four axes and more or with `channel_first`.
-            mask: bool (b, ...), True for the tokens that losses are about.
+            mask: bool (b, ...) or (b,), True for the tokens that losses are about; see `LFQ`.
             return_all_codes: whether the levels' vectors are returned as well.
             rand_quantize_dropout_fixed_seed: decides how many levels are used.
 
@@ -137,6 +138,7 @@ class ResidualLFQ(ScalarLevels):
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
+        mask = spread_mask(mask, grid)
         kept_rows(mask, grid, x.device)
         among = None if mask is None else mask.reshape(1, -1)
         rows = through(self.project_in, tokens)

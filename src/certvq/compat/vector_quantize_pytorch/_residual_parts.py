@@ -7,10 +7,10 @@ quantize.
 from typing import Any, cast
 
 from certvq.compat.vector_quantize_pytorch._checks import require
-from certvq.compat.vector_quantize_pytorch._level import Unrouted
+from certvq.compat.vector_quantize_pytorch._level import Level, NeuralLevel, Unrouted
 from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.errors import OptionError
-from certvq.nn import Neural, NeuralCodebook, Quantizer, VectorQuantize
+from certvq.nn import Neural, Quantizer
 
 _MLP = {"dim_hidden", "depth"}
 
@@ -35,40 +35,26 @@ def build_levels(
         networks: what adapts the codebooks of all levels but the first, or None.
 
     Raises:
-        OptionError: a shared codebook of several sizes, or with networks.
+        OptionError: a shared codebook of several sizes.
     """
-    if shared and (len(set(sizes)) > 1 or networks is not None):
-        text = (
-            "shared_codebook needs one codebook_size for all levels and no "
-            f"implicit_neural_codebook, got sizes {sizes}"
-        )
+    if shared and len(set(sizes)) > 1:
+        text = f"shared_codebook needs one codebook_size for all levels, got sizes {sizes}"
         raise OptionError(text)
-    parts: list[Quantizer] = []
-    for level, size in enumerate(sizes[:1] if shared else sizes):
-        own = keywords.build(dim, size)
+    bases: list[Level] = []
+    for size in sizes[:1] if shared else sizes:
+        bases.append(keywords.build(dim, size))
         if diveq:
-            own.estimator = Unrouted()
-        if networks is None or not level:
-            parts.append(own)
-            continue
-        parts.append(
-            NeuralCodebook(
-                dim,
-                size,
-                neural=networks,
-                update=own.update,
-                commitment_weight=own.commitment_weight,
-                start=own.start,
-                revive=own.revive,
-                estimator=own.estimator,
-            )
-        )
-    return parts
+            bases[-1].estimator = Unrouted()
+    if networks is None:
+        return list(bases)
+    every = bases * len(sizes) if shared else bases
+    neural = [NeuralLevel(base, networks, shared=shared) for base in every[1:]]
+    return [every[0], *neural]
 
 
-def codebook_of(level: Quantizer) -> VectorQuantize:
+def codebook_of(level: Quantizer) -> Level:
     """Return the layer that holds the codebook of a level."""
-    return level.base if isinstance(level, NeuralCodebook) else cast("VectorQuantize", level)
+    return cast("Level", level.base if isinstance(level, NeuralLevel) else level)
 
 
 def read_sizes(codebook_size: int | tuple[int, ...], levels: int | None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._features import require_latents
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ
 from certvq.errors import OptionError, ShapeError
@@ -98,21 +99,22 @@ class ResidualSimVQ(Loaded):
         """The mapped code vectors of all levels, (num_quantizers, codebook_size, dim)."""
         return torch.stack([layer.codebook for layer in self._levels()])
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level, (num_quantizers, b, ..., d) or channel first.
 
         Args:
-            indices: (b, ..., q) with q at most `num_quantizers`; -1, and levels that are left out,
-                have the vector zero.
+            indices: (b, ..., q), or a list of (b, ...) for each level, with q at most
+                `num_quantizers`; -1, and levels that are left out, have the vector zero.
 
         Raises:
             ShapeError: more levels than there are.
             CodeRangeError: an index outside ``range(codebook_size)`` that is not -1.
         """
-        if indices.shape[-1] > self.num_quantizers:
+        indices = of_levels(indices)
+        if not indices.ndim or not 0 < indices.shape[-1] <= self.num_quantizers:
             text = (
-                f"indices must have at most {self.num_quantizers} levels in the last axis, got "
-                f"{indices.shape[-1]}"
+                f"indices must have 1 to {self.num_quantizers} levels in the last axis, got shape "
+                f"{tuple(indices.shape)}"
             )
             raise ShapeError(text)
         missing = self.num_quantizers - indices.shape[-1]
@@ -126,7 +128,7 @@ class ResidualSimVQ(Loaded):
             each.append(vectors.masked_fill(zero, 0.0))
         return torch.stack(each)
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the sum of the vectors of all levels."""
         return self._total(list(self.get_codes_from_indices(indices)))
 

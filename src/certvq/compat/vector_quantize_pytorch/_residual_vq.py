@@ -14,7 +14,9 @@ from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
 from certvq.compat.vector_quantize_pytorch._depth import Depth
 from certvq.compat.vector_quantize_pytorch._grid_options import projections
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
+from certvq.compat.vector_quantize_pytorch._level import NeuralLevel
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
+from certvq.compat.vector_quantize_pytorch._readable import code_vectors_given
 from certvq.compat.vector_quantize_pytorch._residual_forward import ResidualForward
 from certvq.compat.vector_quantize_pytorch._residual_parts import (
     build_levels,
@@ -23,8 +25,8 @@ from certvq.compat.vector_quantize_pytorch._residual_parts import (
     read_networks,
     read_sizes,
 )
-from certvq.errors import OptionError
-from certvq.nn import EachLevel, NeuralCodebook, Residual
+from certvq.errors import OptionError, ShapeError
+from certvq.nn import EachLevel, Residual
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -162,9 +164,45 @@ class ResidualVQ(ResidualForward):
 
     @property
     def codebooks(self) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Code vectors of each level as stored; one tensor where all sizes agree."""
+        """Code vectors of each level as stored; one tensor (q, K, d) where all sizes agree.
+
+        They are those that the latest training batch has moved, as in the original. What is set
+        stays: averages go on from it.
+        """
         books = tuple(codebook_of(level).codebook for level in self.layers)
         return torch.stack(books) if self.uniform_codebook_size else books
+
+    @codebooks.setter
+    def codebooks(self, vectors: torch.Tensor | Sequence[torch.Tensor]) -> None:
+        self.give(self.readable(vectors))
+
+    def readable(self, vectors: object) -> list[torch.Tensor]:
+        """Read code vectors for each level, without a change.
+
+        Raises:
+            DTypeError, ShapeError, NonFiniteError: they cannot be code vectors of the levels.
+            OptionError: other ones for levels that share one codebook.
+        """
+        given = list(vectors) if isinstance(vectors, torch.Tensor | list | tuple) else []
+        if len(given) != self.num_quantizers:
+            text = (
+                f"codebooks must be code vectors of each of {self.num_quantizers} levels, got "
+                f"{len(given) if given else type(vectors).__name__}"
+            )
+            raise ShapeError(text)
+        books = [
+            code_vectors_given(own, codebook_of(level).codebook, f"codebooks[{place}]")
+            for place, (level, own) in enumerate(zip(self._levels, given, strict=True))
+        ]
+        if self.shared_codebook and any(not torch.equal(books[0], own) for own in books[1:]):
+            text = "codebooks of levels that share one must be equal, got different ones"
+            raise OptionError(text)
+        return books
+
+    def give(self, books: Sequence[torch.Tensor]) -> None:
+        """Let every level go on from code vectors as `readable` returns them."""
+        for level, own in zip(self._levels, books, strict=True):
+            codebook_of(level).give(own)
 
     @property
     def uniform_codebook_size(self) -> bool:
@@ -179,20 +217,20 @@ class ResidualVQ(ResidualForward):
     @property
     def beam_score_weights(self) -> torch.Tensor:
         """Weights of the levels' errors in a beam, (q,)."""
-        return torch.tensor(self.beam_weights, device=codebook_of(self.layers[0]).codebook.device)
+        return torch.tensor(self.beam_weights, device=codebook_of(self._levels[0]).codebook.device)
 
     @property
     def mlps(self) -> tuple[nn.Module | None, ...]:
         """The networks of all levels but the first; None where there is none."""
         return tuple(
-            level.transform if isinstance(level, NeuralCodebook) else None
-            for level in self.layers[1:]
+            level.transform if isinstance(level, NeuralLevel) else None
+            for level in self._levels[1:]
         )
 
     def train(self, mode: bool = True) -> "ResidualVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
-            books = [codebook_of(level) for level in self.layers]
+            books = [codebook_of(level) for level in self._levels]
             with all_or_nothing(self, books[0].codebook, learns=True):
                 for book in books:
                     book.settle()
@@ -200,9 +238,10 @@ class ResidualVQ(ResidualForward):
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Replace the original's names by ours; see `Loaded`."""
-        for level, part in enumerate(self.layers):
-            place = 0 if self.shared_codebook else level
-            inner = "base." if isinstance(part, NeuralCodebook) else ""
+        for level, part in enumerate(self._levels):
+            neural = isinstance(part, NeuralLevel)
+            place = 0 if self.shared_codebook and not neural else level
+            inner = "base." if neural else ""
             new = f"{prefix}residual.parts.{place}.{inner}"
             take_layer_state(state_dict, f"{prefix}layers.{level}.", {new: codebook_of(part)})
             old = f"{prefix}mlps.{level - 1}."

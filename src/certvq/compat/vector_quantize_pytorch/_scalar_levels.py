@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import Depth
+from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._grid_options import projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
@@ -72,11 +73,12 @@ class ScalarLevels(Loaded):
         kind = self.number_type()
         return total.to(kind) if kind.itemsize < torch.float32.itemsize else total
 
-    def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level as they are added up, zero where it was left out.
 
         Args:
-            indices: (b, ..., q), q up to the number of levels; also where features are on axis 1.
+            indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of
+                levels; also where features are on axis 1.
 
         Returns:
             (num_quantizers, b, ..., d) before the last map.
@@ -87,14 +89,14 @@ class ScalarLevels(Loaded):
         """
         return self._vectors(indices).to(self.number_type())
 
-    def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
         total = torch.zeros(())
         for vectors in self._vectors(indices):
             total = total.to(vectors.device) + vectors
         return outward(self.project_out, self.rounded(total))
 
-    def _vectors(self, indices: torch.Tensor) -> torch.Tensor:
+    def _vectors(self, indices: Given) -> torch.Tensor:
         found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
         vectors = []
         for level, (places, dropped) in enumerate(found):

@@ -20,7 +20,6 @@ from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._maps import outward, through
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._view import CodebookView
-from certvq.errors import ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
@@ -180,22 +179,21 @@ class VectorQuantize(Forward, Attributes):
 
     @property
     def codebook(self) -> torch.Tensor:
-        """Return the code vectors as stored, (K, d), or (h, K, d) with separate codebooks."""
+        """The code vectors as stored, (K, d), or (h, K, d) with separate codebooks.
+
+        They are those that the latest training batch has moved, as in the original; `forward` and
+        decoding used the ones before until somebody reads this. What is set stays: averages go on
+        from it.
+        """
         embed = self._codebook.embed
         return embed if self.separate_codebook_per_head else embed[0]
 
     @codebook.setter
     def codebook(self, codes: torch.Tensor) -> None:
-        if codes.shape != self.codebook.shape:
-            text = (
-                f"codebook must have shape {tuple(self.codebook.shape)}, got {tuple(codes.shape)}"
-            )
-            raise ShapeError(text)
-        whole = codes if self.separate_codebook_per_head else codes[None]
-        with torch.no_grad():
-            for layer, one in zip(self._each(), whole, strict=True):
-                layer.settle()  # or what waits would be written over it later
-                layer.codebook.copy_(one)
+        whole = codes
+        if isinstance(codes, torch.Tensor) and not self.separate_codebook_per_head:
+            whole = codes[None]
+        self._codebook.give(whole, "codebook")
 
     def train(self, mode: bool = True) -> "VectorQuantize":
         """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
@@ -259,7 +257,7 @@ class VectorQuantize(Forward, Attributes):
         """
         grid = find_grid(self, x.ndim)
         rows = grid.tokens(x, self.dim)
-        codes = self._wanted(indices, len(rows), None)
+        codes = self._wanted(indices, grid.of(x))
         kept = (codes != PADDING).all(dim=1)
         among = kept_rows(mask, grid.of(x), x.device)
         if among is not None:

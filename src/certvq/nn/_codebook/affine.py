@@ -29,7 +29,8 @@ class Affine:
     from all of them.
 
     Attributes:
-        batch_decay: weight of the past of the latents' moments, in [0, 1).
+        batch_decay: weight of the past of the latents' moments, in [0, 1]; 1 keeps those of the
+            first batch.
         codebook_decay: likewise of the code vectors' moments.
 
     Raises:
@@ -45,8 +46,8 @@ class Affine:
 
     def __post_init__(self) -> None:
         for name in ("batch_decay", "codebook_decay"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                text = f"Affine {name} must lie in [0, 1), got {getattr(self, name)}"
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                text = f"Affine {name} must lie in [0, 1], got {getattr(self, name)}"
                 raise OptionError(text)
 
 

@@ -22,7 +22,7 @@ class EMA:
     smoothing ``L(N_i) = (N_i + eps) / (N + K eps) N``, ``N = sum_i N_i``.
 
     Attributes:
-        decay: weight of the past, in [0, 1).
+        decay: weight of the past, in [0, 1), or 1 without `debias`: then nothing moves.
         eps: smoothing of the counts, in tokens, > 0.
         debias: whether the averages are divided by ``1 - decay^t``. Without it they begin as the
             start gives them (counts of k-means, or one token for each code), and forget it slowly.
@@ -42,8 +42,8 @@ class EMA:
     affine: Affine | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.decay < 1.0:
-            text = f"EMA decay must lie in [0, 1), got {self.decay}"
+        if not (0.0 <= self.decay < 1.0 or (self.decay == 1.0 and not self.debias)):
+            text = f"EMA decay must lie in [0, 1), or be 1 with debias=False, got {self.decay}"
             raise OptionError(text)
         if not 0.0 < self.eps < math.inf:
             text = f"EMA eps must be positive and finite, got {self.eps}"

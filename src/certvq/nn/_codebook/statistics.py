@@ -123,10 +123,10 @@ class RunningStatistics(WideBuffers):
         """Take the waiting batch into the averages.
 
         Args:
-            decay: weight of the past.
+            decay: weight of the past; with 1 nothing moves.
 
         Returns:
-            Whether there was a batch with at least one token, and it was not held.
+            Whether the averages have moved: there was a batch with at least one token, not held.
         """
         if self.held or not bool(self.pending_counts.any()):
             return False
@@ -137,7 +137,7 @@ class RunningStatistics(WideBuffers):
         if self.width:
             self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
             self.pending_sums.zero_()
-        return True
+        return decay < 1.0
 
     def means(self, eps: float) -> torch.Tensor:
         """Return the code vectors that the averages imply, (K, width).

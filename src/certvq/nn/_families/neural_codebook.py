@@ -142,6 +142,8 @@ class NeuralCodebook(Quantizer):
     Attributes:
         base: the codebook before the network, and how it starts and revives.
         transform: the network.
+        learns: whether train mode lets `base` start and revive codes; not where it is the codebook
+            of an earlier level as well, which does so.
 
     Raises:
         OptionError: an option out of its range.
@@ -173,6 +175,7 @@ class NeuralCodebook(Quantizer):
         super().__init__(dim, layout=options.pop("layout", "b n d"))
         self.update = update
         self.base = VectorQuantize(dim, codebook_size, update=update, **options)
+        self.learns = True
         self.transform = Transform(dim, neural, options.get("generator"))
 
     @property
@@ -218,7 +221,7 @@ class _Given:
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         base, latents = self.level.base, tokens.detach()
-        if self.level.training:
+        if self.level.training and self.level.learns:
             base.learn_tokens(latents)
         codes = self.encode_tokens(latents)
         if self.level.training:
