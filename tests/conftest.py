@@ -1,7 +1,9 @@
 """Fixtures shared by all tests: one seed for random numbers, printed when a test fails."""
 
 import os
+import runpy
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,3 +19,11 @@ def rng(request):
     seed = 20261122
     request.node.add_report_section("setup", "seed", str(seed))
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def pair():
+    """Two processes of `torch.distributed`, for all tests; see `pair.py`."""
+    two = runpy.run_path(str(Path(__file__).parent / "pair.py"))["Pair"]()
+    yield two
+    two.end()

@@ -104,9 +104,11 @@ class Layer(VectorQuantize):
 
     def remember(self) -> Callable[[], None]:
         """Return what puts back the state that is no tensor."""
+        before = super().remember()
         state = self.writes, self.step_loss, self.statistics.held
 
         def restore() -> None:
+            before()
             self.writes, self.step_loss, self.statistics.held = state
 
         return restore
@@ -123,6 +125,8 @@ class Layer(VectorQuantize):
 
         The step that an optimiser has taken since the training forward (`free`) is added to it.
         """
+        if self._ties.in_shards(self.codebook):
+            return  # in shards between forward passes: the next one takes in what waits
         if not isinstance(self.update, EMA):
             super().settle()
         elif self.statistics.average(self.update.decay) and self.writes and not self.by_hand:

@@ -61,6 +61,7 @@ def build_levels(
                 start=own.start,
                 revive=own.revive,
                 estimator=own.estimator,
+                process_group=own.process_group,
             )
         )
     return parts

@@ -4,10 +4,11 @@ In: a module that is about to learn. Out: the same module, with its old state if
 Must not know of any family.
 """
 
+import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -15,69 +16,102 @@ from torch import nn
 from certvq.nn._core.eager import holds_numbers, transforming
 
 _Undo = Callable[[], None]
-
+_Result = TypeVar("_Result")
 
 _LISTS = (nn.ParameterList, nn.ParameterDict)
 
 
-class _Running(threading.local):
-    """Which modules a step of this thread will put back anyway."""
-
-    modules: frozenset[int] = frozenset()
-
-
-_running = _Running()
-
-
 def all_or_nothing(
-    module: nn.Module, tokens: torch.Tensor, *, learns: bool | None = None
-) -> AbstractContextManager[None]:
-    """Put a module back as it was if the body raises anything, Ctrl-C included.
+    module: nn.Module,
+    tokens: torch.Tensor,
+    step: Callable[[], _Result],
+    *,
+    learns: bool | None = None,
+) -> _Result:
+    """Run a step of a module; put the module back as it was if it raises, Ctrl-C included.
 
     What a later level of a residual quantizer is given depends on what earlier levels have learned,
     and an optimiser, an estimator or a regularizer may be the user's own, so that not all refusals
     can be asked for beforehand. Put back are parameters and buffers of the state dict, the state of
-    inner optimisers (as far as their state dicts go), and random generators: the modules' own, and
-    torch's default ones where a module has none. A module with other state has a method `remember`
-    that returns what puts it back. A step within a step of a module that contains it
-    is part of that one. Compiled programs do not look: in them a step that fails halfway leaves
-    what it has learned.
+    inner optimisers (as far as their state dicts go), the figures of the latest forward pass, and
+    random generators: the modules' own, and torch's default ones where a module has none. A module
+    with other state has a method `remember` that returns what puts it back. A step within a step of
+    a module that contains it is part of that one. Compiled programs do not look: in them a step
+    that fails halfway leaves what it has learned.
 
     Args:
         module: what learns.
         tokens: (N, D), what it learns from; nothing is done where they hold no numbers.
-        learns: whether the body changes the module at all; None is whether it is in train mode.
+        step: all that is done, up to the result, so that nothing is left to be interrupted.
+        learns: whether the step changes the module at all; None is whether it is in train mode.
+
+    Returns:
+        What the step returns.
 
     Cost: a copy of what the module can change.
     """
     if (
         torch.compiler.is_compiling()
         or not (module.training if learns is None else learns)
-        or id(module) in _running.modules
+        or _running.within(module)
         or not holds_numbers(tokens)
     ):
-        return nullcontext()  # which compilers know, also that of torch 2.6
-    return _putting_back(module, tokens)
-
-
-@contextmanager
-def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
-    parts = list(module.modules())
-    # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
-    undo: list[_Undo] = [*_generators(parts, tokens.device)]
-    if not transforming():
-        undo += _tensors(parts)
-        undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
-    outer = _running.modules
-    _running.modules = outer | {id(part) for part in parts}
+        return step()
+    kept = _Kept(list(module.modules()), tokens.device)
     try:
-        yield
+        _running.enter(kept)
+        return step()
     except BaseException:
-        for step in undo:
-            step()
+        _running.leave(kept)
+        kept.put_back()
         raise
-    finally:
-        _running.modules = outer
+
+
+class _Kept:
+    """What modules were when a step began."""
+
+    def __init__(self, parts: list[nn.Module], device: torch.device) -> None:
+        self.modules = frozenset(map(id, parts))
+        # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
+        self._undo = [*_generators(parts, device), *_figures(parts)]
+        if not transforming():
+            learning = [part for part in parts if hasattr(type(part), "remember")]
+            self._undo += _tensors(parts)
+            self._undo += [cast("Any", part).remember() for part in learning]
+
+    def put_back(self) -> None:
+        for undo in self._undo:
+            undo()
+
+
+class _Running(threading.local):
+    """The steps of this thread that will put modules back anyway.
+
+    A step that has returned is gone by itself: what it kept is held by its frame alone. So there is
+    nothing to do after it, at which Ctrl-C could come too late to put anything back.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[weakref.ref[_Kept]] = []
+
+    def within(self, module: nn.Module) -> bool:
+        steps = [reference() for reference in self._steps]
+        return any(step is not None and id(module) in step.modules for step in steps)
+
+    def enter(self, step: _Kept) -> None:
+        self._steps = [one for one in self._steps if one() is not None] + [weakref.ref(step)]
+
+    def leave(self, step: _Kept) -> None:
+        self._steps = [one for one in self._steps if one() is not step]
+
+
+_running = _Running()
+
+
+def _figures(parts: list[nn.Module]) -> Iterator[_Undo]:
+    for part in parts:
+        if "latest" in vars(part):
+            yield functools.partial(setattr, part, "latest", part.latest)
 
 
 def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
