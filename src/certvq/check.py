@@ -17,6 +17,7 @@ float32 is derived in ``native/checker/rivals.cpp`` from the same theorem.
 
 import heapq
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -541,6 +542,8 @@ def _floats(array: Any) -> Matrix:
     brain = name == "bfloat16"
     if hasattr(array, "detach"):
         tensor = _plain(array)
+        if "torch.distributed.fsdp" in sys.modules:  # which may have to free the memory
+            tensor = tensor.clone()
         host: NDArray[Any] = _checker.bits(tensor) if brain else tensor.numpy()
     else:
         host = _checker.bits(array) if brain else np.asarray(array)

@@ -46,6 +46,10 @@ class TransformError(CertVQError, RuntimeError):
     """A transformation of torch.func meets a layer that it cannot go through."""
 
 
+class DistributedError(CertVQError, RuntimeError):
+    """A layer could not share what it learns with the other processes of its group."""
+
+
 class CodeRangeError(CertVQError, IndexError):
     """A code lies outside ``range(codebook_size)``."""
 

@@ -126,19 +126,30 @@ def to_host(array: Array) -> np.ndarray:
         array: any shape, on any device.
 
     Returns:
-        A native-endian array; a view wherever the memory can be shared.
+        A native-endian array; a view wherever the memory can be shared for good.
     """
     if is_torch(array):
         tensor = plain(array)
         if dtype_name(array) == "bfloat16":
             tensor = tensor.float()
-        return tensor.cpu().numpy()
+        return lasting(tensor.cpu()).numpy()
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         array = _from_dlpack(array)
     host = np.asarray(array)
     if dtype_name(host) == "bfloat16":
         return host.astype(np.float32)
     return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
+
+
+def lasting(tensor: Array) -> Array:
+    """Return a torch tensor on the CPU whose memory NumPy may share.
+
+    That forbids torch to free the memory at will, as FSDP does with gathered parameters; where FSDP
+    is at work the tensor is copied.
+    """
+    torch = sys.modules["torch"]
+    shards = "torch.distributed.fsdp" in sys.modules and torch.distributed.is_initialized()
+    return tensor.clone() if shards else tensor
 
 
 def _from_dlpack(array: Array) -> Array:

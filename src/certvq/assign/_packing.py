@@ -8,7 +8,7 @@ import numpy as np
 
 from certvq import _native
 from certvq._types import Array
-from certvq.assign._arrays import dtype_name, is_torch, plain, to_host
+from certvq.assign._arrays import dtype_name, is_torch, lasting, plain, to_host
 from certvq.errors import OptionError, ShapeError
 
 
@@ -26,7 +26,7 @@ def to_bits(array: Array) -> tuple[np.ndarray, str]:
     if number == "bfloat16" and is_torch(array):
         import torch
 
-        host = plain(array).cpu().view(torch.int16).numpy().view(np.uint16)
+        host = lasting(plain(array).cpu()).view(torch.int16).numpy().view(np.uint16)
     elif number == "bfloat16" and isinstance(array, np.ndarray):
         host = array.view(np.uint16)
     else:

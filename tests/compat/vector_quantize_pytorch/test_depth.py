@@ -6,7 +6,7 @@ import pytest
 import torch
 from vector_quantize_pytorch.residual_vq import round_up_multiple
 
-from certvq.compat.vector_quantize_pytorch._depth import Depth, shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import Depth, draw_seed
 from certvq.errors import OptionError
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def test_all_levels_are_used_without_dropout_and_in_eval_mode():
 
 def test_seeds_are_drawn_from_torch():
     torch.manual_seed(3)
-    first = [shared_seed(CPU) for _ in range(5)]
+    first = [draw_seed(CPU) for _ in range(5)]
     torch.manual_seed(3)
     expected = [int(torch.randint(0, 10_000, ())) for _ in range(5)]
     assert first == expected

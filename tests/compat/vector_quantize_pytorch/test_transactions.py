@@ -172,3 +172,38 @@ def test_levels_that_fail_to_settle_leave_all_as_they_were(monkeypatch, snapshot
     assert unchanged(layer, before)
     layer.eval()
     assert not unchanged(layer, before)
+
+
+SEVERAL = {**VQ, "num_quantizers": 3}
+CLASSES = {
+    "averages": lambda: vq.VectorQuantize(**VQ, threshold_ema_dead_code=2, kmeans_init=True),
+    "inner optimisers": lambda: vq.VectorQuantize(**VQ, **SEPARATE, **INNER),
+    "residual": lambda: vq.ResidualVQ(**SEVERAL, quantize_dropout=True),
+    "groups": lambda: vq.GroupedResidualVQ(**SEVERAL, groups=2, quantize_dropout=True),
+    "scales": lambda: vq.HierarchicalVQ(
+        **VQ, scales=[1, 3, 5], channel_first=False, nested_dropout=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
+def test_ctrl_c_at_any_line_of_a_forward_undoes_all(
+    make, snapshot, unchanged, interrupt_everywhere
+):
+    torch.manual_seed(0)
+    layer = make()
+    layer(latents(0))
+    mask = torch.arange(80).reshape(2, 40) % 4 > 0
+    before, drawn = snapshot(layer), torch.get_rng_state()
+    switches = [vars(part).get("frozen") for part in layer.modules()]
+
+    def check(layer, line):
+        assert unchanged(layer, before), line
+        assert torch.equal(torch.get_rng_state(), drawn), line
+        assert [vars(part).get("frozen") for part in layer.modules()] == switches, line
+
+    def step(layer):
+        torch.set_rng_state(drawn)
+        layer(latents(1), mask=mask, sample_codebook_temp=0.5)
+
+    assert interrupt_everywhere(layer, step, check) > 100

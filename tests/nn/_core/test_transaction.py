@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError
-from certvq.nn import Online, VectorQuantize
+from certvq.nn import (
+    Gradient,
+    GroupedResidualVQ,
+    HierarchicalVQ,
+    LevelDropout,
+    Online,
+    ResidualVQ,
+    VectorQuantize,
+)
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -48,12 +56,11 @@ def fail(module, error=NonFiniteError, tokens=None, step=None, **options):
     """Change everything, or do what `step` does, and then raise."""
 
     def body():
-        with all_or_nothing(module, torch.ones(1, 1) if tokens is None else tokens, **options):
-            (step or module.change)()
-            raise error
+        (step or module.change)()
+        raise error
 
     with pytest.raises(error):
-        body()
+        all_or_nothing(module, torch.ones(1, 1) if tokens is None else tokens, body, **options)
 
 
 @pytest.mark.parametrize("error", [NonFiniteError, RuntimeError, KeyboardInterrupt])
@@ -67,8 +74,7 @@ def test_whatever_is_raised_all_is_put_back(error, seeded):
 
 def test_what_does_not_fail_stays():
     module = Learner()
-    with all_or_nothing(module, torch.ones(1, 1)):
-        module.change()
+    assert all_or_nothing(module, torch.ones(1, 1), module.change).shape == (1,)
     assert module.counts.tolist() == [7.0, 7.0]
     assert module.beside == 7
 
@@ -110,8 +116,7 @@ def test_a_step_within_a_step_is_part_of_it(seeded):
     before = [state_of(part) for part in outer]
 
     def step():
-        with all_or_nothing(outer[0], torch.ones(1, 1)):
-            outer[0].change()
+        all_or_nothing(outer[0], torch.ones(1, 1), outer[0].change)
         fail(outer[1])
         assert outer[1].beside == 7
 
@@ -143,3 +148,40 @@ def test_under_torch_func_no_optimiser_is_put_back(seeded):
     for x in batches[1:]:
         assert torch.equal(layer(x).codes, twin(x).codes)
         assert torch.equal(layer.codebook, twin.codebook)
+
+
+MASK = torch.arange(12).reshape(2, 6) % 4 > 0
+CASES = {
+    "averages": lambda g: VectorQuantize(4, 8, generator=g),
+    "inner optimiser": lambda g: VectorQuantize(
+        4, 8, update=Online(partial(torch.optim.Adam, lr=0.1), immediate=True), generator=g
+    ),
+    "residual": lambda g: ResidualVQ(
+        4, 8, num_quantizers=3, dropout=LevelDropout(), update=Gradient(), generator=g
+    ),
+    "groups": lambda g: GroupedResidualVQ(4, 8, groups=2, num_quantizers=2, generator=g),
+    "scales": lambda g: HierarchicalVQ(
+        4, 8, [1, 3, 6], layout="b n d", dropout=LevelDropout(), generator=g
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("averages", 0), ("scales", 0), *((name, 2) for name in CASES)]
+)
+def test_ctrl_c_at_any_line_of_a_forward_pass_undoes_all(
+    name, steps, seeded, snapshot, unchanged, interrupt_everywhere
+):
+    """Also at the last lines, when all has been learned and padding is put back."""
+    layer = CASES[name](seeded())
+    x = torch.randn(2, 6, 4, generator=seeded(1))
+    for _ in range(steps):
+        layer(x, MASK)
+    before, drawn, figures = snapshot(layer), layer.generator.get_state(), layer.latest
+
+    def check(layer, line):
+        assert unchanged(layer, before), line
+        assert torch.equal(layer.generator.get_state(), drawn), line
+        assert layer.latest is figures, line
+
+    assert interrupt_everywhere(layer, lambda layer: layer(x, MASK), check) > 100

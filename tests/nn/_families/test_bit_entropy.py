@@ -90,28 +90,6 @@ def test_autocast_does_not_narrow_the_product(seeded):
         assert torch.equal(batch_entropy(logits), plain)
 
 
-def test_processes_share_one_mean(monkeypatch, seeded):
-    """Two processes, played one after the other: values agree, gradients average to the whole."""
-    logits = torch.randn(9, 4, generator=seeded(), dtype=torch.float64)
-    parts = [logits[:3].clone().requires_grad_(), logits[3:].clone().requires_grad_()]
-    sums = [bit_entropy._chunk(part).detach() for part in parts]
-    whole = logits.clone().requires_grad_()
-    expected = batch_entropy(whole)
-    (gradient,) = torch.autograd.grad(expected, whole)
-    monkeypatch.setattr(bit_entropy, "together", lambda: True)
-    monkeypatch.setattr(bit_entropy.distributed, "get_world_size", lambda: 2)
-    totals = {(): torch.tensor(9.0), (4, 4): sum(sums)}
-    monkeypatch.setattr(
-        bit_entropy, "add_over_processes", lambda t: t.copy_(totals[tuple(t.shape)])
-    )
-    slopes = []
-    for part in parts:
-        value = batch_entropy(part)
-        torch.testing.assert_close(value, expected)
-        slopes.append(torch.autograd.grad(value, part)[0] / 2)
-    torch.testing.assert_close(torch.cat(slopes), gradient)
-
-
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -1,23 +1,26 @@
 """The original's random number of levels, from its seed.
 
-In: a seed or none. Out: how many levels are used, the same on all processes. Must not know of
-quantizers.
+In: a seed or none. Out: how many levels are used, the same on all processes that share what the
+levels learn. Must not know of quantizers.
 """
 
 import random
+from collections.abc import Sequence
 
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.distributed import Peers
 
 _SEEDS = 10_000
 
 
-def shared_seed(device: torch.device, most: int = _SEEDS) -> int:
-    """Draw a seed that all processes have, from torch's default generator."""
+def draw_seed(device: torch.device, peers: Sequence[Peers] = (), most: int = _SEEDS) -> int:
+    """Draw a seed, the same on all of the given processes, from torch's default generator."""
     drawn = torch.randint(0, most, (), device=device)
-    return int(add_over_processes(drawn))
+    for group in peers:
+        group.add(drawn)
+    return int(drawn)
 
 
 class Depth:
@@ -42,11 +45,18 @@ class Depth:
         self.cutoff = cutoff
         self.multiple_of = multiple_of
 
-    def draw(self, seed: int | None, device: torch.device, *, training: bool) -> int:
-        """Return how many levels are used."""
+    def draw(
+        self,
+        seed: int | None,
+        device: torch.device,
+        *,
+        training: bool,
+        peers: Sequence[Peers] = (),
+    ) -> int:
+        """Return how many levels are used, the same number on all of the given processes."""
         if not (training and self.dropout):
             return self.levels
-        chosen = shared_seed(device) if seed is None else seed
+        chosen = draw_seed(device, peers) if seed is None else seed
         last = random.Random(chosen).randrange(self.cutoff, self.levels)  # noqa: S311 (no secret)
         whole = -(-(last + 1) // self.multiple_of) * self.multiple_of
         return min(self.levels, whole)

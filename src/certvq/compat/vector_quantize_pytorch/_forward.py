@@ -19,7 +19,7 @@ from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid
 from certvq.compat.vector_quantize_pytorch._losses import LossBreakdown, Losses
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._padding import among, counted
-from certvq.errors import OptionError, ShapeError
+from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_range
@@ -84,9 +84,9 @@ class Forward(Losses):
         rows = grid.tokens(x, self.dim)
         shape = grid.of(x)
         kept = counted(mask, lens, shape, x.device)
-        raise_together(
-            finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
-        )
+        error = finite_error((rows if kept is None else rows[kept]).detach(), "latents")
+        if error is not None and (frozen or not self.training):
+            raise error
         wanted = None if indices is None else self._wanted(indices, shape)
         if wanted is not None and kept is not None:
             wanted = wanted[kept]
@@ -104,7 +104,10 @@ class Forward(Losses):
         if self.training and transforming():
             self._require_rest(keeping, frozen=frozen)
         gradients = self._gradients(x, temperature)
-        with all_or_nothing(self, inside):
+        if self.training:
+            self._refuse(error, inside, frozen=frozen)
+
+        def step() -> Any:
             hits = self._search(inside, search, frozen=frozen)
             vectors = self._heads.together([gradients.of(h, training=self.training) for h in hits])
             quantized = self._restored(vectors, x, grid, shape, kept)
@@ -115,17 +118,19 @@ class Forward(Losses):
                 terms = self._cross_entropy(hits, wanted)
             if self.training and not frozen and count is None:
                 self._keep(hits, keeping)
-        if not isinstance(terms, LossBreakdown):
-            return quantized, terms
-        loss = self._total(terms)
-        if count is not None and terms.commitment.ndim:
-            loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
-        extra = () if count is None else (count,)
-        if self.heads > 1:
-            extra = (self.heads,)
-        found = among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
-        result = (quantized, found, loss)
-        return (*result, terms) if return_loss_breakdown else result
+            if not isinstance(terms, LossBreakdown):
+                return quantized, terms
+            loss = self._total(terms)
+            if count is not None and terms.commitment.ndim:
+                loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
+            extra = () if count is None else (count,)
+            if self.heads > 1:
+                extra = (self.heads,)
+            found = among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
+            result = (quantized, found, loss)
+            return (*result, terms) if return_loss_breakdown else result
+
+        return all_or_nothing(self, inside, step)
 
     def _wanted(self, indices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         """Read the codes that a batch is given, (N, h), before anything is learned."""
@@ -206,17 +211,18 @@ class Forward(Losses):
         for layer in self._each():
             layer.require_settled()
 
+    def _refuse(self, error: NonFiniteError | None, inside: torch.Tensor, *, frozen: bool) -> None:
+        """Raise an error, or what the layers find wrong, here or where others learn from it."""
+        for layer, part in zip(self._each(), self._heads.parts(inside), strict=True):
+            error = error or layer.token_error(part.detach())
+        raise_together(self.project_in if frozen else self, error, inside.device)
+
     def _search(self, inside: torch.Tensor, search: Search, *, frozen: bool) -> list[Hit]:
-        layers, parts = self._each(), self._heads.parts(inside)
+        pairs = list(zip(self._each(), self._heads.parts(inside), strict=True))
         if self.training:
-            errors = [
-                layer.token_error(part.detach()) for layer, part in zip(layers, parts, strict=True)
-            ]
-            first = next((error for error in errors if error is not None), None)
-            raise_together(first, inside.device)
-            for layer, part in zip(layers, parts, strict=True):
+            for layer, part in pairs:
                 layer.refresh(part.detach(), frozen=frozen)
-        return [layer.find(part, search) for layer, part in zip(layers, parts, strict=True)]
+        return [layer.find(part, search) for layer, part in pairs]
 
     def _keep(self, hits: list[Hit], keeping: Keeping) -> None:
         if not keeping.writes and self.options.threshold_ema_dead_code <= 0:

@@ -10,15 +10,17 @@ import torch
 from torch import distributed, nn
 from torch.distributed.nn import functional as _communication
 
-from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import ShapeError
 from certvq.nn import Reparam, RotationTrick, exchange
-from certvq.nn._core.distributed import together
+from certvq.nn._core.distributed import Peers
 from certvq.nn._estimators.each_level import partly_detached
 from certvq.nn._families.activations import find_activation
 from certvq.nn._families.binary_mapper import fair_coin_divergence
 from certvq.nn._regularizers.orthogonal import orthogonality
+
+_EVERYBODY = Peers(None, "a function of certvq.compat.vector_quantize_pytorch")
 
 NAT = float(torch.tensor(2.0, dtype=torch.float64).log())
 
@@ -120,12 +122,12 @@ def binary_entropy(logits: torch.Tensor) -> torch.Tensor:
 
 def is_distributed() -> bool:
     """Say whether this process is one of several; asked at each call."""
-    return together()
+    return _EVERYBODY.together()
 
 
 def maybe_distributed_mean(t: torch.Tensor) -> torch.Tensor:
     """Return the mean over all processes, differentiable; one process returns what it is given."""
-    if not together():
+    if not _EVERYBODY.together():
         return t
     total: torch.Tensor = _communication.all_reduce(t.clone())
     return total / distributed.get_world_size()
@@ -133,7 +135,7 @@ def maybe_distributed_mean(t: torch.Tensor) -> torch.Tensor:
 
 def get_maybe_sync_seed(device: torch.device, max_size: int = 10_000) -> int:
     """Draw a seed below `max_size` from torch's default generator, the same on all processes."""
-    return shared_seed(device, max_size)
+    return draw_seed(device, [_EVERYBODY], max_size)
 
 
 def round_up_multiple(num: int, mult: int) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked
-from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.distributed import peers_of
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -95,12 +95,11 @@ class GroupedResidualVQ(Groups):
             TransformError: as `ResidualVQ`.
         """
         pieces = self.pieces(x)
-        if self.training:
-            for rvq, piece in zip(self.parts, pieces, strict=True):
-                raise_together(rvq.batch_error(piece, mask), x.device)
-        seed = shared_seed(x.device) if self.training else None
         given = [None] * self.groups if indices is None else list(self.each_group(indices))
-        with all_or_nothing(self, x):
+
+        def step() -> tuple[Any, ...]:
+            peers = () if freeze_codebook else peers_of(self)
+            seed = draw_seed(x.device, peers) if self.training else None
             results = [
                 rvq(
                     piece,
@@ -113,9 +112,16 @@ class GroupedResidualVQ(Groups):
                 )
                 for rvq, piece, own in zip(self.parts, pieces, given, strict=True)
             ]
+            return self._joined(results, cross_entropy=indices is not None)
+
+        return all_or_nothing(self, x, step)
+
+    def _joined(
+        self, results: list[tuple[torch.Tensor, ...]], *, cross_entropy: bool
+    ) -> tuple[Any, ...]:
         vectors, *rest = zip(*results, strict=True)
         quantized = torch.cat(vectors, dim=self.split_dim)
-        if indices is not None:
+        if cross_entropy:
             return quantized, torch.stack(rest[0]).sum()
         codes, losses, *every = rest
         return quantized, torch.stack(codes), torch.stack(losses), *every

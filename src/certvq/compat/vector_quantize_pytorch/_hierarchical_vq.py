@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
-from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._layout import require_one_layout
 from certvq.compat.vector_quantize_pytorch._level import Level
@@ -24,7 +24,7 @@ from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer
 from certvq.nn._core.codes import require_integers, require_range
-from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.distributed import peers_of, raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._families import scales as _scales
@@ -142,8 +142,12 @@ class HierarchicalVQ(Loaded):
     def train(self, mode: bool = True) -> "HierarchicalVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
-            for level in self.levels:
-                level.settle()
+
+            def step() -> None:
+                for level in self.levels:
+                    level.settle()
+
+            all_or_nothing(self, self.levels[0].codebook, step, learns=True)
         return super().train(mode)
 
     def forward(
@@ -177,17 +181,20 @@ class HierarchicalVQ(Loaded):
         tokens = maps.detach().movedim(1, -1)
         tokens = tokens.reshape(-1, self.dim) if mask is None else tokens[mask]
         if self.training:
-            raise_together(self._error(tokens), x.device)
-        with all_or_nothing(self, tokens):
+            raise_together(self, self._error(tokens), x.device)
+
+        def step() -> tuple[Any, ...]:
             partial, codes, losses = self._descend(maps, mask, sample_codebook_temp)
-        cutoff = self.sample_nested_cutoff(x.device)
-        used = self.num_levels if cutoff is None else cutoff + 1
-        total, loss = partial[used - 1], torch.stack(losses[:used]).mean()
-        if mask is not None:
-            total = total.masked_fill(~mask[:, None], 0.0)
-        total = total.to(x.dtype)
-        result = (total if self.channel_first else total.movedim(1, -1), tuple(codes), loss)
-        return (*result, cutoff) if return_cutoff else result
+            cutoff = self.sample_nested_cutoff(x.device)
+            used = self.num_levels if cutoff is None else cutoff + 1
+            total, loss = partial[used - 1], torch.stack(losses[:used]).mean()
+            if mask is not None:
+                total = total.masked_fill(~mask[:, None], 0.0)
+            total = total.to(x.dtype)
+            result = (total if self.channel_first else total.movedim(1, -1), tuple(codes), loss)
+            return (*result, cutoff) if return_cutoff else result
+
+        return all_or_nothing(self, tokens, step)
 
     def get_output_from_indices(
         self,
@@ -273,9 +280,9 @@ class HierarchicalVQ(Loaded):
             tokens, rows = self._cells(residual, mask, scale)
             part = self.levels[level]
             usual = part.estimator
-            if temperature is not None:
-                part.estimator = self.keywords.estimator(self.dim, temperature)
             try:
+                if temperature is not None:
+                    part.estimator = self.keywords.estimator(self.dim, temperature)
                 found = self._part(part, tokens)
             finally:
                 part.estimator = usual
@@ -312,7 +319,7 @@ class HierarchicalVQ(Loaded):
         least = self.nested_dropout_min_levels
         if not self.training or self.nested_dropout <= 0.0 or least >= self.num_levels:
             return None
-        draw = random.Random(shared_seed(device))  # noqa: S311 (a depth, no secret)
+        draw = random.Random(draw_seed(device, peers_of(self)))  # noqa: S311 (a depth, no secret)
         if draw.random() >= self.nested_dropout:
             return None
         return draw.randrange(least - 1, self.num_levels - 1)

@@ -108,9 +108,11 @@ class Layer(Readable):
 
     def remember(self) -> Callable[[], None]:
         """Return what puts back the state that is no tensor."""
+        before = super().remember()
         state = self.writes, self.step_loss, self.statistics.held
 
         def restore() -> None:
+            before()
             self.writes, self.step_loss, self.statistics.held = state
 
         return restore
@@ -127,6 +129,8 @@ class Layer(Readable):
 
         The step that an optimiser has taken since the training forward (`free`) is added to it.
         """
+        if self._ties.in_shards(self.codebook):
+            return  # in shards between forward passes: the next one takes in what waits
         if not isinstance(self.update, EMA):
             super().settle()
         elif self.statistics.average(self.update.decay) and self.writes and not self.by_hand:

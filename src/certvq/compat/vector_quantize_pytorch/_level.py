@@ -43,6 +43,16 @@ class Level(Readable):
         """Whether train mode changes nothing; see `refuse_transforms`."""
         return self.frozen
 
+    def remember(self) -> Callable[[], None]:
+        """Return what puts back what a forward pass sets for its own time."""
+        before, frozen, estimator = super().remember(), self.frozen, self.estimator
+
+        def restore() -> None:
+            before()
+            self.frozen, self.estimator = frozen, estimator
+
+        return restore
+
     def learn_now(
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:

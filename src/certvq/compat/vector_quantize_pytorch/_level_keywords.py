@@ -36,8 +36,8 @@ _STRAIGHT = StraightThrough()
 class LevelKeywords(Options):
     """Further keywords of the original, with its defaults.
 
-    Processes always work together where there are several, so `sync_codebook`, `sync_kmeans` and
-    `sync_affine_param` are taken and change nothing.
+    `sync_kmeans` and `sync_affine_param` are taken and change nothing: where processes share the
+    codebook, they share its start and its moments.
 
     Raises:
         OptionError: keywords that contradict one another, or that certvq does not have; the text
@@ -68,7 +68,6 @@ class LevelKeywords(Options):
     stochastic_sample_codes: bool = False
     sample_codebook_temp: float = 1.0
     directional_reparam_variance: float = 5e-3
-    sync_codebook: bool | None = None
     sync_affine_param: bool = False
     manual_ema_update: bool = False
     manual_in_place_optimizer_update: bool = False

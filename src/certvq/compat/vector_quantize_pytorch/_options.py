@@ -41,6 +41,7 @@ class Options:
     affine_param_batch_decay: float = 0.99
     affine_param_codebook_decay: float = 0.9
     sync_update_v: float = 0.0
+    sync_codebook: bool | None = None
 
     def __post_init__(self) -> None:
         self._require_agreement()
@@ -83,6 +84,7 @@ class Options:
             "update": self.update(),
             "start": KMeans(self.kmeans_iters) if self.kmeans_init else Uniform(bound),
             "revive": Revive(threshold, unit="tokens") if threshold > 0 else None,
+            "process_group": False if self.sync_codebook is False else None,
         }
 
     def _require_agreement(self) -> None:

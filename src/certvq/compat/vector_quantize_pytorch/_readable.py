@@ -13,7 +13,6 @@ from certvq.nn import EMA, VectorQuantize
 from certvq.nn._core.dense import require_dense
 from certvq.nn._core.eager import holds_numbers, recomputing, transforming
 from certvq.nn._core.finite import finite_error
-from certvq.nn._core.transaction import all_or_nothing
 
 
 class Readable(VectorQuantize):
@@ -29,8 +28,7 @@ class Readable(VectorQuantize):
         if not self.training or blind or not holds_numbers(self.statistics.counts):
             return
         if not self.statistics.held and bool(self.statistics.pending_counts.any()):
-            with all_or_nothing(self, self.codebook, learns=True):
-                self.settle()
+            self.settle()
 
     @torch.no_grad()
     def give(self, vectors: torch.Tensor) -> None:

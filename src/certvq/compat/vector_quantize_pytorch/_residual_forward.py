@@ -18,10 +18,10 @@ from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._losses import with_gradient
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through, wide_type
 from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
-from certvq.errors import NonFiniteError, OptionError, ShapeError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.distributed import peers_of, raise_together
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.opaque import refuse_transforms
 from certvq.nn._core.similarity import cross_entropy
@@ -109,7 +109,9 @@ class ResidualForward(Loaded):
         if self.training and indices is None and not freeze_codebook:
             refuse_transforms(self)
         if self.training:
-            raise_together(self.residual.token_error(tokens.detach()), tokens.device)
+            error = self.residual.token_error(tokens.detach())
+            learning = self.residual if indices is None and not freeze_codebook else self.project_in
+            raise_together(learning, error, tokens.device)
 
         def back(rows: torch.Tensor) -> torch.Tensor:
             rows = mapped_back(self.project_out, rows, x.dtype)
@@ -125,8 +127,14 @@ class ResidualForward(Loaded):
             rows = as_returned(of_levels(indices), grid, (self.num_quantizers,))
             total, entropy = self._against(tokens, rows if kept is None else rows[kept])
             return back(total), entropy
-        depth = self.depth.draw(rand_quantize_dropout_fixed_seed, x.device, training=self.training)
-        with all_or_nothing(self, tokens):
+
+        def step() -> tuple[torch.Tensor, ...]:
+            depth = self.depth.draw(
+                rand_quantize_dropout_fixed_seed,
+                x.device,
+                training=self.training,
+                peers=() if freeze_codebook else peers_of(self.residual),
+            )
             total, codes, losses = self._quantize(
                 tokens,
                 depth,
@@ -135,24 +143,12 @@ class ResidualForward(Loaded):
                 frozen=freeze_codebook,
                 samples=None if kept is not None else grid[0],
             )
-        every = among_padding(codes, kept, len(whole), PADDING).reshape(*grid, self.num_quantizers)
-        result = (back(total), every, losses)
-        return (*result, self.get_codes_from_indices(every)) if return_all_codes else result
+            every = among_padding(codes, kept, len(whole), PADDING)
+            every = every.reshape(*grid, self.num_quantizers)
+            result = (back(total), every, losses)
+            return (*result, self.get_codes_from_indices(every)) if return_all_codes else result
 
-    @torch.no_grad()
-    def batch_error(self, x: torch.Tensor, mask: torch.Tensor | None) -> NonFiniteError | None:
-        """Look for what would stop train mode halfway; change nothing.
-
-        Args:
-            x: as for `forward`.
-            mask: as for `forward`.
-
-        Returns:
-            The error, or None.
-        """
-        whole, kept, _ = self._read(x, mask)
-        tokens = through(self.project_in, whole if kept is None else whole[kept])
-        return self.residual.token_error(tokens.detach())
+        return all_or_nothing(self, tokens, step)
 
     def _read(
         self, x: torch.Tensor, mask: torch.Tensor | None
@@ -187,11 +183,11 @@ class ResidualForward(Loaded):
             raise OptionError(text)
         levels = [codebook_of(level) for level in self._levels]
         before = [(level.frozen, level.estimator) for level in levels]
-        for level in levels:
-            level.frozen = level.frozen or frozen
-            if temperature is not None:
-                level.estimator = self.keywords.estimator(self.codebook_dim, temperature)
         try:
+            for level in levels:
+                level.frozen = level.frozen or frozen
+                if temperature is not None:
+                    level.estimator = self.keywords.estimator(self.codebook_dim, temperature)
             founds = self.residual.descend(tokens, depth, beam=beam)
         finally:
             for level, (was, estimator) in zip(levels, before, strict=True):

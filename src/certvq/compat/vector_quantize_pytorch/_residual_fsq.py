@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
-from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
 from certvq.compat.vector_quantize_pytorch._groups import Groups
@@ -229,7 +229,7 @@ class GroupedResidualFSQ(Groups):
             NonFiniteError: NaN or infinity.
         """
         pieces = self.pieces(x)
-        seed = shared_seed(x.device) if self.training else None
+        seed = draw_seed(x.device) if self.training else None
         pairs = zip(self.parts, pieces, strict=True)
         results = [part(piece, return_all_codes, seed) for part, piece in pairs]
         quantized, indices, *codes = zip(*results, strict=True)

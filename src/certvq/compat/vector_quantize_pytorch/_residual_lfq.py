@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
-from certvq.compat.vector_quantize_pytorch._depth import shared_seed
+from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._features import (
     as_features,
     as_tokens,
@@ -206,7 +206,7 @@ class GroupedResidualLFQ(Groups):
             NonFiniteError: NaN or infinity.
         """
         pieces = self.pieces(x)
-        seed = shared_seed(x.device) if self.training else None
+        seed = draw_seed(x.device) if self.training else None
         pairs = zip(self.parts, pieces, strict=True)
         results = [part(piece, mask, return_all_codes, seed) for part, piece in pairs]
         quantized, indices, losses, *codes = zip(*results, strict=True)

@@ -231,9 +231,12 @@ class ResidualVQ(ResidualForward):
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
             books = [codebook_of(level) for level in self._levels]
-            with all_or_nothing(self, books[0].codebook, learns=True):
+
+            def step() -> None:
                 for book in books:
                     book.settle()
+
+            all_or_nothing(self, books[0].codebook, step, learns=True)
         return super().train(mode)
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:

@@ -20,10 +20,11 @@ from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._maps import outward, through
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._view import CodebookView
+from certvq.errors import NonFiniteError
 from certvq.nn import PADDING
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.distributed import OF_ANOTHER
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._core.transaction import all_or_nothing
 
@@ -32,9 +33,9 @@ class VectorQuantize(Forward, Attributes):
     """Replace latents by the nearest code vectors; see `certvq.nn.VectorQuantize`.
 
     Keywords, methods, layouts and returned tuples are those of vector-quantize-pytorch 1.32, whose
-    state dicts it loads. What deliberately differs is listed in docs/migration.md. `sync_codebook`,
-    `sync_kmeans` and `sync_affine_param` have no effect: processes of `torch.distributed` always
-    share the codebook.
+    state dicts it loads. What deliberately differs is listed in docs/migration.md. Processes of
+    `torch.distributed` share the codebook in train mode unless `sync_codebook` is False;
+    `sync_kmeans` and `sync_affine_param` have no effect.
 
     Args:
         dim: size of the feature axis.
@@ -106,7 +107,7 @@ class VectorQuantize(Forward, Attributes):
         route_gradients_to_input: bool = True,
     ) -> None:
         super().__init__()
-        del sync_kmeans, sync_codebook, sync_affine_param
+        del sync_kmeans, sync_affine_param
         require_one_layout(accept_image_fmap=accept_image_fmap, accept_3d_fmap=accept_3d_fmap)
         self.options = Options(
             decay=decay,
@@ -126,6 +127,7 @@ class VectorQuantize(Forward, Attributes):
             affine_param_batch_decay=affine_param_batch_decay,
             affine_param_codebook_decay=affine_param_codebook_decay,
             sync_update_v=sync_update_v,
+            sync_codebook=sync_codebook,
         )
         self.dim = dim
         self.codebook_size = codebook_size
@@ -198,9 +200,7 @@ class VectorQuantize(Forward, Attributes):
     def train(self, mode: bool = True) -> "VectorQuantize":
         """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
         if not mode:
-            with all_or_nothing(self, self._each()[0].codebook, learns=True):
-                for layer in self._each():
-                    layer.settle()
+            self._learn(lambda layer: layer.settle())
         return super().train(mode)
 
     def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
@@ -233,17 +233,21 @@ class VectorQuantize(Forward, Attributes):
 
     def update_in_place_optimizer(self) -> None:
         """Let the inner optimiser take the step that `manual_in_place_optimizer_update` put off."""
-        with all_or_nothing(self, self._each()[0].codebook, learns=True):
+        self._learn(lambda layer: layer.step())
+
+    def _learn(self, step: Callable[[Layer], None]) -> None:
+        def steps() -> None:
             for layer in self._each():
-                layer.step()
+                step(layer)
+
+        all_or_nothing(self, self._each()[0].codebook, steps, learns=True)
 
     def expire_codes_(self, x: torch.Tensor) -> None:
         """Replace dead codes by some of the given tokens (b, n, d), in train mode."""
         if self.training:
-            rows = x.reshape(-1, x.shape[-1])
-            with all_or_nothing(self, rows):
-                for layer, part in zip(self._each(), self._heads.parts(rows), strict=True):
-                    layer.expire(part)
+            parts = self._heads.parts(x.reshape(-1, x.shape[-1]))
+            each = dict(zip(self._each(), parts, strict=True))
+            self._learn(lambda layer: layer.expire(each[layer]))
 
     def update_indices(
         self, x: torch.Tensor, indices: torch.Tensor, mask: torch.Tensor | None = None
@@ -263,13 +267,12 @@ class VectorQuantize(Forward, Attributes):
         if among is not None:
             kept &= torch.zeros_like(kept).index_fill(0, among, value=True)
         rows, codes = through(self.project_in, rows[kept]).detach(), codes[kept]
-        layers = self._each()
-        raise_together(finite_error(rows, "latents"), rows.device)
-        with all_or_nothing(self, rows, learns=True):
-            for layer, part, own in zip(
-                layers, self._heads.parts(rows), self._heads.own(codes), strict=True
-            ):
-                layer.feed(part, own)
+        error = finite_error(rows, "latents")
+        if self._each()[0].peers.any(error is not None, rows.device):
+            raise error or NonFiniteError(OF_ANOTHER)
+        pairs = zip(self._heads.parts(rows), self._heads.own(codes), strict=True)
+        each = dict(zip(self._each(), pairs, strict=True))
+        self._learn(lambda layer: layer.feed(*each[layer]))
 
     update_ema_indices = update_indices
 

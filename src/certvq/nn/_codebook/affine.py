@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.distributed import ALONE, Peers
 from certvq.nn._core.options import checked
 from certvq.nn._core.wide import WideBuffers
 
@@ -74,19 +74,22 @@ class AffineMap(WideBuffers):
             self.register_buffer(f"{name}_variance", torch.ones(dim))
 
     @torch.no_grad()
-    def observe(self, latents: torch.Tensor, codebook: torch.Tensor) -> None:
+    def observe(self, latents: torch.Tensor, codebook: torch.Tensor, peers: Peers = ALONE) -> None:
         """Take the moments of a batch and of the code vectors in.
 
         Args:
             latents: (N, D); no latent on any process changes nothing.
             codebook: (K, D), as stored.
+            peers: the processes, which are asked twice.
         """
         wide = latents.double()
-        count = add_over_processes(torch.tensor(float(len(wide)), device=wide.device))
+        own = torch.cat([wide.sum(dim=0), wide.new_full((1,), float(len(wide)))])
+        sums = peers.add(own)
+        count = sums[-1]
         if not bool(count):
             return
-        mean = add_over_processes(wide.sum(dim=0)) / count
-        variance = add_over_processes((wide - mean).square().sum(dim=0)) / count
+        mean = sums[:-1] / count
+        variance = peers.add((wide - mean).square().sum(dim=0)) / count
         book = codebook.double()
         fresh = {
             "batch_mean": (mean, self.option.batch_decay),

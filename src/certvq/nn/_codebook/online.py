@@ -13,8 +13,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from certvq.nn._codebook.affine import Affine
-from certvq.nn._codebook.statistics import sums_by_code
-from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._codebook.statistics import totals_by_code
+from certvq.nn._core.distributed import Peers
 from certvq.nn._core.options import checked
 from certvq.nn._core.packed import pack, unpack
 
@@ -144,12 +144,13 @@ def codebook_slope(vectors: torch.Tensor, counts: torch.Tensor, sums: torch.Tens
 
 
 def batch_slope(
-    vectors: torch.Tensor, tokens: torch.Tensor, codes: torch.Tensor
+    vectors: torch.Tensor, tokens: torch.Tensor, codes: torch.Tensor, peers: Peers
 ) -> torch.Tensor | None:
     """Return `codebook_slope` of tokens of all processes; None where there is no token."""
-    counts = add_over_processes(torch.bincount(codes, minlength=len(vectors)).double())
-    sums = add_over_processes(sums_by_code(tokens, codes, len(vectors)))
-    return codebook_slope(vectors, counts, sums) if bool(counts.any()) else None
+    counts, sums = totals_by_code(tokens, codes, vectors.shape, peers)
+    if sums is None or not bool(counts.any()):
+        return None
+    return codebook_slope(vectors, counts, sums)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

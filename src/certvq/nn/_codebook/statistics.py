@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.distributed import ALONE, Peers
 from certvq.nn._core.eager import recomputing
 from certvq.nn._core.wide import WideBuffers
 
@@ -38,6 +38,31 @@ def sums_by_code(tokens: torch.Tensor, codes: torch.Tensor, codebook_size: int) 
         part = slice(start, start + step)
         sums.index_add_(0, codes[part], tokens[part].double())
     return sums
+
+
+def totals_by_code(
+    tokens: torch.Tensor, codes: torch.Tensor, shape: tuple[int, ...], peers: Peers
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Count and add up the tokens of each code over all processes, which are asked once.
+
+    Args:
+        tokens: (N, D).
+        codes: int64 (N,) in ``range(K)``.
+        shape: (K, width), with width D, or 0 where no sums are wanted.
+        peers: the processes.
+
+    Returns:
+        The counts (K,), and float64 sums (K, D) or None.
+    """
+    codebook_size, width = shape
+    counts = torch.bincount(codes, minlength=codebook_size)
+    if not width:
+        return peers.add(counts), None
+    sums = sums_by_code(tokens, codes, codebook_size)
+    if peers.together():
+        both = peers.add(torch.cat([counts[:, None].double(), sums], dim=1))
+        counts, sums = both[:, 0], both[:, 1:]
+    return counts, sums
 
 
 class RunningStatistics(WideBuffers):
@@ -98,7 +123,7 @@ class RunningStatistics(WideBuffers):
         if self.width:
             self.sums.copy_(codebook * self.counts[:, None])
 
-    def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
+    def observe(self, tokens: torch.Tensor, codes: torch.Tensor, peers: Peers = ALONE) -> None:
         """Add the statistics of a batch, of all processes, to what the next `average` takes in.
 
         Several calls before it add up, as where one codebook serves several levels. A forward pass
@@ -107,17 +132,16 @@ class RunningStatistics(WideBuffers):
         Args:
             tokens: (N, D).
             codes: (N,) int64.
+            peers: the processes.
 
         Cost: that of `sums_by_code`.
         """
         if recomputing():
             return
-        codebook_size = len(self.counts)
-        counts = torch.bincount(codes, minlength=codebook_size).to(self.counts.dtype)
-        self.pending_counts.add_(add_over_processes(counts))
-        if self.width:
-            sums = sums_by_code(tokens, codes, codebook_size)
-            self.pending_sums.add_(add_over_processes(sums))
+        counts, sums = totals_by_code(tokens, codes, (len(self.counts), self.width), peers)
+        self.pending_counts.add_(counts)
+        if sums is not None:
+            self.pending_sums.add_(sums)
 
     def average(self, decay: float) -> bool:
         """Take the waiting batch into the averages.

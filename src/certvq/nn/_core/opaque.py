@@ -66,7 +66,8 @@ def refuse(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
     if torch.compiler.is_compiling():
         return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
     refuse_transforms(cast("nn.Module", module))
-    raise_together(module.token_error(tokens.detach()), tokens.device)
+    layer = cast("nn.Module", module)
+    raise_together(layer, module.token_error(tokens.detach()), tokens.device)
     return tokens
 
 
@@ -113,7 +114,8 @@ def observe(module: Learner, tokens: torch.Tensor, codes: torch.Tensor) -> None:
 @torch.library.custom_op("certvq::refuse", mutates_args=())
 def _refuse(tokens: torch.Tensor, handle: int) -> torch.Tensor:
     """Raise what a module finds wrong with tokens; return a zero of their type."""
-    raise_together(cast("Checked", _modules[handle]).token_error(tokens), tokens.device)
+    module = _modules[handle]
+    raise_together(module, cast("Checked", module).token_error(tokens), tokens.device)
     return tokens.new_zeros(())
 
 
@@ -131,8 +133,7 @@ def _(tokens: torch.Tensor, handle: int) -> torch.Tensor:
 def _learn(tokens: torch.Tensor, state: list[torch.Tensor], handle: int) -> None:
     """Let a module learn; `state` is its own, or the copy of it that a compiler works on."""
     module = _modules[handle]
-    with all_or_nothing(module, tokens):
-        cast("Learner", module).learn_now(tokens)
+    all_or_nothing(module, tokens, lambda: cast("Learner", module).learn_now(tokens))
     _hand_over(module, state)
 
 

@@ -287,16 +287,20 @@ class Quantizer(BaseQuantizer):
             tokens = tokens[kept]
         if self.training:
             tokens = refuse(self, tokens)
-        with all_or_nothing(self, tokens):
+
+        def step() -> Quantized:
             found = self.quantize_tokens(tokens)
-        self.latest = lasting(found.figures)
-        vectors = among_padding(found.vectors, kept, count, 0)
-        codes = among_padding(found.codes, kept, count, PADDING)
-        return Quantized(
-            self._layout.restore(vectors, grid),
-            codes.reshape(*grid, *self.code_shape),
-            found.loss if self.training else saturated(found.loss),
-        )
+            vectors = among_padding(found.vectors, kept, count, 0)
+            codes = among_padding(found.codes, kept, count, PADDING)
+            result = Quantized(
+                self._layout.restore(vectors, grid),
+                codes.reshape(*grid, *self.code_shape),
+                found.loss if self.training else saturated(found.loss),
+            )
+            self.latest = lasting(found.figures)
+            return result
+
+        return all_or_nothing(self, tokens, step)
 
     @torch.no_grad()
     def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

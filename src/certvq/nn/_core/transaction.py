@@ -4,10 +4,11 @@ In: a module that is about to learn. Out: the same module, with its old state if
 Must not know of any family.
 """
 
+import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -16,74 +17,118 @@ from certvq.nn._core import replay as _replay
 from certvq.nn._core.eager import holds_numbers, transforming
 
 _Undo = Callable[[], None]
-
+_Result = TypeVar("_Result")
 
 _LISTS = (nn.ParameterList, nn.ParameterDict)
 
 
-class _Running(threading.local):
-    """Which modules a step of this thread will put back anyway."""
-
-    modules: frozenset[int] = frozenset()
-
-
-_running = _Running()
-
-
 def all_or_nothing(
-    module: nn.Module, tokens: torch.Tensor, *, learns: bool | None = None
-) -> AbstractContextManager[None]:
-    """Put a module back as it was if the body raises anything, Ctrl-C included.
+    module: nn.Module,
+    tokens: torch.Tensor,
+    step: Callable[[], _Result],
+    *,
+    learns: bool | None = None,
+) -> _Result:
+    """Run a step of a module; put the module back as it was if it raises, Ctrl-C included.
 
     What a later level of a residual quantizer is given depends on what earlier levels have learned,
     and an optimiser, an estimator or a regularizer may be the user's own, so that not all refusals
     can be asked for beforehand. Put back are parameters and buffers of the state dict, the state of
-    inner optimisers (as far as their state dicts go), and random generators: the modules' own, and
-    torch's default ones where a module has none. A module with other state has a method `remember`
-    that returns what puts it back. A step within a step of a module that contains it
-    is part of that one. Compiled programs do not look: in them a step that fails halfway leaves
-    what it has learned.
+    inner optimisers (as far as their state dicts go), the figures of the latest forward pass, and
+    random generators: the modules' own, and torch's default ones where a module has none. A module
+    with other state has a method `remember` that returns what puts it back. A step within a step of
+    a module that contains it is part of that one. Compiled programs do not look: in them a step
+    that fails halfway leaves what it has learned.
 
     Args:
         module: what learns.
         tokens: (N, D), what it learns from; nothing is done where they hold no numbers.
-        learns: whether the body changes the module at all; None is whether it is in train mode.
+        step: all that is done, up to the result, so that nothing is left to be interrupted.
+        learns: whether the step changes the module at all; None is whether it is in train mode.
+
+    Returns:
+        What the step returns.
 
     Cost: a copy of what the module can change.
     """
     if (
         torch.compiler.is_compiling()
         or not (module.training if learns is None else learns)
-        or id(module) in _running.modules
+        or _running.within(module)
         or not holds_numbers(tokens)
     ):
-        return nullcontext()  # which compilers know, also that of torch 2.6
-    return _putting_back(module, tokens)
-
-
-@contextmanager
-def _putting_back(module: nn.Module, tokens: torch.Tensor) -> Iterator[None]:
-    parts = list(module.modules())
-    # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
-    found = [vars(part)["generator"] for part in parts if "generator" in vars(part)]
-    own = list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
-    default = _defaults(tokens.device) if any(one is None for one in found) else []
-    undo: list[_Undo] = [_generator(one) for one in (*own, *default)]
-    if not transforming():
-        undo += _tensors(parts)
-        undo += [cast("Any", part).remember() for part in parts if hasattr(type(part), "remember")]
-    outer = _running.modules
-    _running.modules = outer | {id(part) for part in parts}
-    end = _replay.begin(module, tokens, own)
+        return step()
+    kept = _Kept(list(module.modules()), tokens.device)
+    end = _nothing
     try:
-        yield
-    except BaseException:
-        for step in undo:
-            step()
-        raise
-    finally:
+        _running.enter(kept)
+        end = _replay.begin(module, tokens, kept.generators)
+        result = step()
         end()
-        _running.modules = outer
+    except BaseException:
+        _running.leave(kept)
+        kept.put_back()
+        end()
+        raise
+    return result
+
+
+def _nothing() -> None:
+    """End what has not begun."""
+
+
+class _Kept:
+    """What modules were when a step began.
+
+    Attributes:
+        modules: their identities.
+        generators: their own ones.
+    """
+
+    def __init__(self, parts: list[nn.Module], device: torch.device) -> None:
+        self.modules = frozenset(map(id, parts))
+        # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
+        self.generators, default = _generators(parts, device)
+        self._undo = [_generator(one) for one in (*self.generators, *default)]
+        self._undo += _figures(parts)
+        if not transforming():
+            learning = [part for part in parts if hasattr(type(part), "remember")]
+            self._undo += _tensors(parts)
+            self._undo += [cast("Any", part).remember() for part in learning]
+
+    def put_back(self) -> None:
+        for undo in self._undo:
+            undo()
+
+
+class _Running(threading.local):
+    """The steps of this thread that will put modules back anyway.
+
+    A step that has returned is gone by itself: what it kept is held by its frame alone. So there is
+    nothing to do after it, at which Ctrl-C could come too late to put anything back.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[weakref.ref[_Kept]] = []
+
+    def within(self, module: nn.Module) -> bool:
+        steps = [reference() for reference in self._steps]
+        return any(step is not None and id(module) in step.modules for step in steps)
+
+    def enter(self, step: _Kept) -> None:
+        self._steps = [one for one in self._steps if one() is not None] + [weakref.ref(step)]
+
+    def leave(self, step: _Kept) -> None:
+        self._steps = [one for one in self._steps if one() is not step]
+
+
+_running = _Running()
+
+
+def _figures(parts: list[nn.Module]) -> Iterator[_Undo]:
+    for part in parts:
+        if "latest" in vars(part):
+            yield functools.partial(setattr, part, "latest", part.latest)
 
 
 def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
@@ -120,10 +165,18 @@ def _version(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version  # noqa: SLF001 (torch's only name)
 
 
-def _defaults(device: torch.device) -> list[torch.Generator]:
+def _generators(
+    parts: list[nn.Module], device: torch.device
+) -> tuple[list[torch.Generator], list[torch.Generator]]:
+    """Return the generators of modules, and torch's default ones where a module has none."""
+    found = [vars(part)["generator"] for part in parts if "generator" in vars(part)]
+    own = {id(one): one for one in found if isinstance(one, torch.Generator)}
+    if not any(one is None for one in found):
+        return list(own.values()), []
+    default = [torch.default_generator]
     if device.type == "cuda":
-        return [torch.default_generator, torch.cuda.default_generators[device.index or 0]]
-    return [torch.default_generator]
+        default.append(torch.cuda.default_generators[device.index or 0])
+    return list(own.values()), default
 
 
 def _generator(generator: torch.Generator) -> _Undo:

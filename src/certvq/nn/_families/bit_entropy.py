@@ -6,6 +6,7 @@ for each latent. Must not know how bits are found.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed
@@ -13,7 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from certvq.errors import OptionError
-from certvq.nn._core.distributed import add_over_processes, together
+from certvq.nn._core.distributed import ALONE, Peers, require_group
 from certvq.nn._core.eager import transforming
 from certvq.nn._core.options import checked
 
@@ -41,6 +42,9 @@ class Entropy:
         group_bits: None for the exact entropy of the batch, up to 20 bits. Else the bits are
             divided into groups of at most so many, from the first on, and `batch` is the sum of
             the entropies of the groups: an upper bound, equal where the groups are independent.
+        process_group: over whose batches the entropy `batch` is taken: a
+            `torch.distributed.ProcessGroup`, None for the default group, or False for the batch of
+            this process alone, as other losses are under ``DistributedDataParallel``.
 
     Raises:
         OptionError: an option out of its range.
@@ -55,8 +59,20 @@ class Entropy:
     diversity: float = 1.0
     inverse_temperature: float = 100.0
     group_bits: int | None = None
+    process_group: Any = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Entropy":
+        """Return the same, which nobody can change; a process group cannot be copied."""
+        del memo
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep whether the entropy is shared; the default group takes the place of another."""
+        group = False if self.process_group is False else None
+        return self.__dict__ | {"process_group": group}
 
     def __post_init__(self) -> None:
+        require_group(self.process_group)
         for name in ("weight", "diversity"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 text = f"{name} must be finite and at least 0, got {getattr(self, name)}"
@@ -103,15 +119,18 @@ def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
     return bits.sum() / max(1, len(logits))
 
 
-def batch_entropy(logits: torch.Tensor, *, group_bits: int | None = None) -> torch.Tensor:
+def batch_entropy(
+    logits: torch.Tensor, *, group_bits: int | None = None, peers: Peers = ALONE
+) -> torch.Tensor:
     """Return the entropy of the mean over the batch of the distribution of the codes.
 
     Mathematics: the mean of products, ``mean_n prod_d p_nd^b_d (1 - p_nd)^(1 - b_d)`` for all codes
     b, is one product of matrices: the table of one half of the bits times that of the other.
 
     Args:
-        logits: (N, D), finite, float32 or float64, of this process; the mean is over all processes.
+        logits: (N, D), finite, float32 or float64, of this process.
         group_bits: as for `Entropy`; None for all bits together.
+        peers: the processes over whose latents the mean is taken.
 
     Returns:
         Scalar in float32 or float64; 0 where there is no latent. Probabilities below the smallest
@@ -124,11 +143,11 @@ def batch_entropy(logits: torch.Tensor, *, group_bits: int | None = None) -> tor
         1.0
     """
     width = group_bits or logits.shape[1]
-    count = _count_over_processes(logits)
+    count = _count_over_processes(logits, peers)
     total = logits.new_zeros(())
     with torch.autocast(logits.device.type, enabled=False):
         for group in logits.split(width, dim=1):
-            mean = _over_processes(_sum_of_products(group)) / count
+            mean = _over_processes(_sum_of_products(group), peers) / count
             tiny = torch.finfo(mean.dtype).tiny
             total = total - (mean * mean.clamp(min=tiny).log()).sum()
     return total
@@ -163,17 +182,17 @@ def _table(ends: tuple[torch.Tensor, ...]) -> torch.Tensor:
     return table
 
 
-def _count_over_processes(logits: torch.Tensor) -> torch.Tensor | int:
+def _count_over_processes(logits: torch.Tensor, peers: Peers) -> torch.Tensor | int:
     """Return the number of latents, at least 1."""
-    if not together():
+    if not peers.together():
         return max(1, len(logits))
     count = torch.tensor(float(len(logits)), device=logits.device)
-    return add_over_processes(count).clamp(min=1.0)
+    return peers.add(count).clamp(min=1.0)
 
 
-def _over_processes(sums: torch.Tensor) -> torch.Tensor:
+def _over_processes(sums: torch.Tensor, peers: Peers) -> torch.Tensor:
     """Add over processes, with the gradient whose mean over processes is that of the total."""
-    if not together():
+    if not peers.together():
         return sums
-    mine = sums * distributed.get_world_size()
-    return mine + (add_over_processes(sums.detach().clone()) - mine.detach())
+    mine = sums * distributed.get_world_size(peers.group)
+    return mine + (peers.add(sums.detach().clone()) - mine.detach())

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.distributed import peers_of
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
@@ -52,7 +53,7 @@ class GroupedResidual(ProductQuantize):
         """Quantize each slice, all with one depth; see `Quantizer`."""
         depth = self.code_shape[1]
         if self.training and self.dropout is not None:
-            depth = self.dropout.depth(depth, self.generator, tokens.device)
+            depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
         return self.quantize_groups(tokens, depth)
 
     def quantize_groups(self, tokens: torch.Tensor, depth: int) -> Found:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.distributed import peers_of
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout
@@ -84,7 +85,7 @@ class GroupedResidualVQ(ProductQuantize):
         """Quantize each slice, all with one depth; see `Quantizer`."""
         depth = self.code_shape[1]
         if self.training and self.dropout is not None:
-            depth = self.dropout.depth(depth, self.generator, tokens.device)
+            depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
 
         def quantize(part: Quantizer, piece: torch.Tensor) -> Found:
             return cast("ResidualVQ", part).quantize_levels(piece, depth)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.device import require_same_device
-from certvq.nn._core.distributed import raise_together
+from certvq.nn._core.distributed import peers_of, raise_together
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.figures import lasting
 from certvq.nn._core.finite import require_finite_latents
@@ -179,30 +179,39 @@ class HierarchicalVQ(BaseQuantizer):
         """
         maps, kept = self._read(x, mask)
         mask = None if mask is None else mask.to(x.device)
-        grid = self._layout.grid(x)
         tokens = self._tokens(maps, kept)
         if self.training:
             refuse_transforms(self)
-            raise_together(self._error(tokens.detach()), tokens.device)
+            raise_together(self, self._error(tokens.detach()), tokens.device)
         else:
             require_finite_latents(tokens)
+        return all_or_nothing(self, tokens, lambda: self._forward(maps, mask, tokens, kept))
+
+    def _forward(
+        self,
+        maps: torch.Tensor,
+        mask: torch.Tensor | None,
+        tokens: torch.Tensor,
+        kept: torch.Tensor | None,
+    ) -> Quantized:
         depth = len(self.scales)
         if self.training and self.dropout is not None:
-            depth = self.dropout.depth(depth, self.generator, tokens.device)
-        with all_or_nothing(self, tokens):
-            if self.training and self.shared:
-                self._learn_shared(maps.detach(), mask, depth)
-            steps = self._descend(maps, mask, depth, self._quantize)
+            depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
+        if self.training and self.shared:
+            self._learn_shared(maps.detach(), mask, depth)
+        steps = self._descend(maps, mask, depth, self._quantize)
         total, loss, figures = self._sum(tokens, steps, kept)
         codes = torch.cat([step.codes for step in steps], dim=1)
         codes = functional.pad(codes, (0, sum(self.cells) - codes.shape[1]), value=PADDING)
         figures["depth"] = torch.tensor(float(depth))
-        self.latest = lasting(figures)
         estimator = self.estimator if self.training else _STRAIGHT
         places = torch.arange(len(tokens), device=tokens.device)
         vectors = estimator.estimate(tokens, self._tokens(total, kept), places, self.generator)
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
-        return Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
+        grid = (len(maps), *maps.shape[2:])
+        result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
+        self.latest = lasting(figures)
+        return result
 
     @torch.no_grad()
     def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -5,7 +5,7 @@ chooses the codes. Must not know of estimators or losses.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -17,11 +17,12 @@ from certvq.nn._codebook.kmeans import KMeans, cluster
 from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, codebook_slope
 from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
 from certvq.nn._codebook.statistics import RunningStatistics
+from certvq.nn._codebook.ties import Ties, require_lasting
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
 from certvq.nn._core import random as _random
 from certvq.nn._core import replay as _replay
 from certvq.nn._core.device import default_device
-from certvq.nn._core.distributed import copy_from_first, is_first
+from certvq.nn._core.distributed import Peers
 from certvq.nn._core.eager import recomputing
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.opaque import learn
@@ -51,6 +52,7 @@ class LearnedCodebook(Quantizer):
         revive: when codes are replaced, or None.
         layout: of the latents.
         generator: source of every random choice.
+        process_group: the processes that learn the codebook together.
 
     Attributes:
         codebook: (K, D) as stored.
@@ -74,8 +76,12 @@ class LearnedCodebook(Quantizer):
         revive: Revive | None,
         layout: str,
         generator: torch.Generator | None,
+        process_group: Any,
     ) -> None:
         super().__init__(dim, layout=layout)
+        self._ties = Ties(
+            process_group, f"VectorQuantize(dim={dim}, codebook_size={codebook_size})"
+        )
         self._codebook_size = codebook_size
         self.metric = metric
         self.update = update
@@ -99,18 +105,56 @@ class LearnedCodebook(Quantizer):
             InnerOptimizer(update.optimizer, self.codebook) if isinstance(update, Online) else None
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Notice who holds the codebook; FSDP2 sets it anew around each forward pass."""
+        if name == "codebook":
+            self._ties.notice(value)
+        super().__setattr__(name, value)
+
     @property
     def codebook_size(self) -> int:
         """K."""
         return self._codebook_size
+
+    @property
+    def process_group(self) -> Any:
+        """The processes that learn the codebook together: a group, None for the default, False."""
+        return self._ties.peers.group
+
+    @process_group.setter
+    def process_group(self, group: Any) -> None:
+        self._ties.share(group)
+
+    @property
+    def peers(self) -> Peers:
+        """Those processes."""
+        return self._ties.peers
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether train mode changes nothing; see `refuse_transforms`."""
+        return False
+
+    @property
+    def communicates(self) -> bool:
+        """Whether a forward pass of it, as things are, talks to other processes."""
+        return self.training and not self.at_rest and self.peers.together()
+
+    def remember(self) -> Callable[[], None]:
+        """Return what brings the shard of a codebook in line with the whole; see `Ties`."""
+        return lambda: self._ties.write_back(self.codebook)
 
     def code_vectors(self) -> torch.Tensor:
         """Return the code vectors in use, (K, D), with their graph.
 
         Returns:
             `codebook`, or what `affine` or the metric make of it.
+
+        Raises:
+            DistributedError: the codebook is in shards, as FSDP2 leaves it between forward passes.
         """
         stored = self.codebook
+        self._ties.require_whole(stored)
         if stored.requires_grad and torch.is_grad_enabled():
             stored = stored.clone()  # a later forward may revive codes before the backward pass
         vectors = stored if self.affine is None else self.affine(stored)
@@ -124,6 +168,7 @@ class LearnedCodebook(Quantizer):
         """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
         if recomputing():
             _replay.pass_over_learning()
+        if recomputing() or not self.training:
             return
         if candidates is None:
             learn(self, tokens)
@@ -138,18 +183,20 @@ class LearnedCodebook(Quantizer):
         drawn = _random.draws()
         latents = self._points(tokens)
         begins = not bool(self.started)
+        if self.revive is not None or (begins and isinstance(self.start, KMeans)):
+            require_lasting(self.codebook, self.peers.owner)
         if begins:
             self._begin(latents)
         else:
             self.settle()
         if self.affine is not None:
-            self.affine.observe(latents, self.codebook.detach())
+            self.affine.observe(latents, self.codebook.detach(), self.peers)
         if self.revive is not None and not begins:
             pick = (lambda: latents) if candidates is None else lambda: self._points(candidates())
             self._replace_dead_codes(pick, self.revive)
         if isinstance(self.update, Online) and self.update.immediate:
             codes = search(latents, self.code_vectors()).codes
-            self._step(lambda vectors: batch_slope(vectors, latents, codes))
+            self._step(lambda vectors: batch_slope(vectors, latents, codes, self.peers))
         _replay.learned(self.generator, drew=_random.draws() > drawn)
 
     @torch.no_grad()
@@ -163,7 +210,7 @@ class LearnedCodebook(Quantizer):
         stored = tokens
         if self.affine is not None and isinstance(self.update, EMA):
             stored = self.affine.inverse(tokens)
-        self.statistics.observe(stored, codes)
+        self.statistics.observe(stored, codes, self.peers)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -172,8 +219,7 @@ class LearnedCodebook(Quantizer):
         Codes that were returned before may then be decoded to other code vectors. An inner
         optimiser that raises leaves everything as it was.
         """
-        with all_or_nothing(self, self.codebook, learns=True):
-            self._settle()
+        all_or_nothing(self, self.codebook, self._settle, learns=True)
 
     def _settle(self) -> None:
         if isinstance(self.update, Online) and not self.update.immediate:
@@ -195,7 +241,7 @@ class LearnedCodebook(Quantizer):
         return unit_rows(require_finite_latents(tokens))
 
     def _begin(self, latents: torch.Tensor) -> None:
-        if is_first() and len(latents):
+        if self.peers.is_first() and len(latents):
             counts = self.statistics.counts.new_ones(self.codebook_size)
             if isinstance(self.start, KMeans):
                 found = cluster(
@@ -210,14 +256,16 @@ class LearnedCodebook(Quantizer):
             debias = self.update.debias if isinstance(self.update, EMA) else True
             self.statistics.begin(self.codebook, counts, self._decay() if debias else 0.0)
             self.started.fill_(True)
-        copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
+        self.peers.copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
+        if isinstance(self.start, KMeans):
+            self._lasts()
 
     def _replace_dead_codes(self, candidates: Callable[[], torch.Tensor], revive: Revive) -> None:
         statistics = self.statistics
         dead = dead_codes(statistics.counts, revive.least(statistics))
         if not len(dead):
             return
-        if is_first():
+        if self.peers.is_first():
             vectors = pick_tokens(candidates(), len(dead), self.generator)
             if self.affine is not None:
                 vectors = self.affine.inverse(vectors)
@@ -225,7 +273,8 @@ class LearnedCodebook(Quantizer):
             rows = dead[: len(vectors)]
             self.codebook[rows] = vectors
             statistics.replace(rows, vectors, revive.fresh(statistics))
-        copy_from_first([self.codebook, *statistics.buffers()])
+        self.peers.copy_from_first([self.codebook, *statistics.buffers()])
+        self._lasts()
 
     def _step(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
         """Let the inner optimiser take a step down the slope at the code vectors in use."""
@@ -244,6 +293,12 @@ class LearnedCodebook(Quantizer):
     def _store(self, vectors: torch.Tensor) -> None:
         scaled = unit_rows(vectors) if self.metric == "cosine" else vectors
         self.codebook.copy_(scaled)
+        self._lasts()
+
+    def _lasts(self) -> None:
+        """Let what was written to the codebook outlive the forward pass, where it is in shards."""
+        require_lasting(self.codebook, self.peers.owner)
+        self._ties.write_back(self.codebook)
 
     def _decay(self) -> float:
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY

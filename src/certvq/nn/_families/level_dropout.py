@@ -1,16 +1,17 @@
 """How many levels a residual quantizer uses in a training step.
 
-In: the number of levels and a generator. Out: a depth, the same on all processes. Must not know of
-latents.
+In: the number of levels and a generator. Out: a depth, the same on all processes that share what
+the levels learn. Must not know of latents.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from certvq.errors import OptionError, TransformError
 from certvq.nn._core import random as _random
-from certvq.nn._core.distributed import copy_from_first
+from certvq.nn._core.distributed import Peers
 from certvq.nn._core.eager import is_batched, transforming
 from certvq.nn._core.options import checked
 
@@ -50,14 +51,21 @@ class LevelDropout:
             raise OptionError(text)
 
     def depth(
-        self, levels: int, generator: torch.Generator | None, device: torch.device | None = None
+        self,
+        levels: int,
+        generator: torch.Generator | None,
+        device: torch.device | None = None,
+        *,
+        peers: Sequence[Peers] = (),
     ) -> int:
-        """Draw how many levels are used, the same number on all processes.
+        """Draw how many levels are used.
 
         Args:
             levels: how many there are, >= `min_levels`.
             generator: source of the random choice.
             device: where processes exchange it; None is the CPU.
+            peers: the processes that have to draw the same number, as their levels share what they
+                learn.
 
         Raises:
             TransformError: under `torch.func.vmap` with ``randomness="different"``.
@@ -79,7 +87,8 @@ class LevelDropout:
                 'torch.func.vmap, got randomness="different"; use "same"'
             )
             raise TransformError(text)
-        copy_from_first([depth])
+        for group in peers:
+            group.copy_from_first([depth])
         whole = -(-int(depth) // self.multiple_of) * self.multiple_of
         return min(levels, whole)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.distributed import Peers
 from certvq.nn._core.eager import transforming, wants_derivative
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.losses import mean_square
@@ -112,6 +113,17 @@ class LFQ(Quantizer):
         return 2**self.dim
 
     @property
+    def peers(self) -> Peers:
+        """The processes over whose batches the entropy is taken; see `Entropy`."""
+        group = False if self.entropy is None else self.entropy.process_group
+        return Peers(group, type(self).__name__)
+
+    @property
+    def communicates(self) -> bool:
+        """Whether a forward pass of it, as things are, talks to other processes."""
+        return self.training and self.peers.together()
+
+    @property
     def corner(self) -> float:
         """Half the edge of the cube, s."""
         return self.scale / math.sqrt(self.dim) if self.spherical else self.scale
@@ -176,7 +188,8 @@ class LFQ(Quantizer):
             entropy: temperature and groups.
         """
         logits = latents * (4.0 * entropy.inverse_temperature * self.corner)
-        return sample_entropy(logits), batch_entropy(logits, group_bits=entropy.group_bits)
+        batch = batch_entropy(logits, group_bits=entropy.group_bits, peers=self.peers)
+        return sample_entropy(logits), batch
 
     def bits(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the bits of codes, that of the first feature first.

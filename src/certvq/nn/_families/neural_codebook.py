@@ -28,7 +28,15 @@ from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
-_OPTIONS = {"commitment_weight", "start", "revive", "estimator", "generator", "layout"}
+_OPTIONS = {
+    "commitment_weight",
+    "start",
+    "revive",
+    "estimator",
+    "generator",
+    "layout",
+    "process_group",
+}
 _BLOCK = 2**22
 """Numbers of transformed code vectors that are held at a time."""
 
@@ -137,7 +145,7 @@ class NeuralCodebook(Quantizer):
         codebook_size: K, >= 1.
         neural: the network.
         options: of `VectorQuantize`: `update`, which has to be `Gradient`, `commitment_weight`,
-            `start`, `revive`, `estimator`, `generator`, `layout`.
+            `start`, `revive`, `estimator`, `generator`, `layout`, `process_group`.
 
     Attributes:
         base: the codebook before the network, and how it starts and revives.
@@ -221,11 +229,11 @@ class _Given:
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         base, latents = self.level.base, tokens.detach()
-        if self.level.training and self.level.learns:
+        if base.training and self.level.learns:
             base.learn_tokens(latents)
         codes = self.encode_tokens(latents)
-        if self.level.training:
-            base.statistics.observe(latents, codes)
+        if base.training:
+            base.statistics.observe(latents, codes, base.peers)
         learning = self.decode_tokens(codes)
         value = learning.detach()
         estimator = base.estimator if self.level.training else _STRAIGHT

@@ -88,10 +88,8 @@ class ProductQuantize(Quantizer):
             quantize: how a part finds the codes of its slice, (N, D_g).
         """
         pieces = self._slices(tokens)
-        with all_or_nothing(self, tokens):
-            founds = [
-                quantize(part, piece) for part, piece in zip(self.groups, pieces, strict=True)
-            ]
+        pairs = list(zip(self.groups, pieces, strict=True))
+        founds = all_or_nothing(self, tokens, lambda: [quantize(*pair) for pair in pairs])
         vectors = torch.cat([found.vectors for found in founds], dim=1)
         figures = {
             f"group{group}/{name}": value

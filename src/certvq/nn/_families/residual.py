@@ -12,7 +12,7 @@ from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
-from certvq.nn._core.distributed import any_process, raise_together
+from certvq.nn._core.distributed import any_process, peers_of, raise_together
 from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.losses import mean_square
@@ -129,7 +129,7 @@ class Residual(Quantizer):
         """Quantize with all levels, or in train mode with as many as `dropout` says."""
         depth = len(self.quantizers)
         if self.training and self.dropout is not None:
-            depth = self.dropout.depth(depth, self.generator, tokens.device)
+            depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
         return self.quantize_levels(tokens, depth)
 
     def quantize_levels(self, tokens: torch.Tensor, depth: int) -> Found:
@@ -163,28 +163,30 @@ class Residual(Quantizer):
             depth: how many levels are used.
             beam: how the levels are searched together, or None for the greedy choice.
         """
-        share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
+        return all_or_nothing(self, tokens, lambda: self._descend(tokens, depth, beam))
+
+    def _descend(self, tokens: torch.Tensor, depth: int, beam: Beam | None) -> list[Found]:
         each = isinstance(self.estimator, EachLevel)
+        share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
         residual, total = tokens, None
         founds: list[Found] = []
-        with all_or_nothing(self, tokens):
-            risky = self._may_overflow(tokens.detach(), depth)
-            if self.training and self.shared:
-                self._learn_shared(tokens.detach(), depth)
-            chosen = self._search(tokens.detach(), depth, beam, risky=risky)
-            for level, part in enumerate(self.quantizers[:depth]):
-                if risky and level:
-                    self._ask(part, residual.detach(), f"level {level} of {depth}")
-                if isinstance(part, VectorQuantize) and chosen is not None:
-                    found = part.choose_tokens(residual, codes=chosen[:, level])
-                elif self.shared:
-                    found = part.choose_tokens(residual)
-                else:
-                    found = after(part, total).quantize_tokens(residual)
-                residual = residual - partly_detached(found.vectors, share)
-                vectors = found.vectors if each else found.vectors.detach()
-                total = vectors if total is None else total + vectors
-                founds.append(found)
+        risky = self._may_overflow(tokens.detach(), depth)
+        if self.training and self.shared:
+            self._learn_shared(tokens.detach(), depth)
+        chosen = self._search(tokens.detach(), depth, beam, risky=risky)
+        for level, part in enumerate(self.quantizers[:depth]):
+            if risky and level:
+                self._ask(part, residual.detach(), f"level {level} of {depth}")
+            if isinstance(part, VectorQuantize) and chosen is not None:
+                found = part.choose_tokens(residual, codes=chosen[:, level])
+            elif self.shared:
+                found = part.choose_tokens(residual)
+            else:
+                found = after(part, total).quantize_tokens(residual)
+            residual = residual - partly_detached(found.vectors, share)
+            vectors = found.vectors if each else found.vectors.detach()
+            total = vectors if total is None else total + vectors
+            founds.append(found)
         return founds
 
     def reach(self, largest: float) -> float:
@@ -210,13 +212,12 @@ class Residual(Quantizer):
             return False
         largest = largest_of([latents])
         far = largest + sum(self._reaches(largest, self.quantizers[:depth])) <= _SAFE
-        return any_process(not far, latents.device)
+        return any_process(self, not far, latents.device)
 
-    @staticmethod
-    def _ask(part: Quantizer, residual: torch.Tensor, name: str) -> None:
+    def _ask(self, part: Quantizer, residual: torch.Tensor, name: str) -> None:
         error = part.token_error(residual)
         named = None if error is None else NonFiniteError(f"{name}: {error}")
-        raise_together(named, residual.device)
+        raise_together(self, named, residual.device)
 
     def _search(
         self, latents: torch.Tensor, depth: int, beam: Beam | None, *, risky: bool

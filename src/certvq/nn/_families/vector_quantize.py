@@ -5,6 +5,7 @@ codebook. Codes come from `certvq.assign` alone. Must not know of images or mode
 """
 
 import math
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -71,6 +72,9 @@ class VectorQuantize(RankedCodebook):
         layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
         generator: source of every random choice; None is torch's default generator. Its state is
             part of the state dict.
+        process_group: the processes that learn the codebook together in train mode, as in
+            ``torch.nn.SyncBatchNorm``: a `torch.distributed.ProcessGroup`, None for the default
+            group, or False for this process alone; see docs/distributed.md.
 
     Attributes:
         codebook: (K, D) as stored, an ``nn.Parameter`` with `Gradient` and a buffer otherwise, in
@@ -125,6 +129,7 @@ class VectorQuantize(RankedCodebook):
         regularizers: tuple[Regularizer, ...] = (),
         layout: str = "b n d",
         generator: torch.Generator | None = None,
+        process_group: Any = None,
     ) -> None:
         require_options(codebook_size, commitment_weight, metric)
         update = _AVERAGE[metric] if update is None else update
@@ -138,6 +143,7 @@ class VectorQuantize(RankedCodebook):
             revive=revive,
             layout=layout,
             generator=generator,
+            process_group=process_group,
         )
         self.commitment_weight = commitment_weight
         self.estimator = estimator
