@@ -91,6 +91,7 @@ class Layer(VectorQuantize):
         self.step_loss: torch.Tensor | None = None
         self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
         self.started.fill_(not isinstance(self.start, KMeans))
+        self._note()
 
     def free(self) -> None:
         """Make the codebook a parameter, which an optimiser may move beside the averages."""
@@ -125,7 +126,9 @@ class Layer(VectorQuantize):
         """
         if not isinstance(self.update, EMA):
             super().settle()
-        elif self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
+            return
+        self._adopt()
+        if self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
             self.write()
             if moved is not None:
@@ -135,7 +138,7 @@ class Layer(VectorQuantize):
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.update.eps))
+            self._store(self.statistics.means(self.codebook.detach(), self.update.eps))
             self._leave()
 
     def _leave(self) -> None:

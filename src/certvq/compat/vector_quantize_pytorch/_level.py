@@ -4,7 +4,6 @@ In: tokens, one a row. Out: what certvq's layer gives, unless it is frozen. Must
 keywords.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,30 +13,7 @@ from certvq.nn import Estimator, Gumbel, VectorQuantize
 
 
 class Level(VectorQuantize):
-    """A `VectorQuantize` that can be frozen for a forward pass.
-
-    Attributes:
-        frozen: whether train mode leaves the codebook and its statistics alone.
-    """
-
-    frozen: bool = False
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether train mode changes nothing; see `refuse_transforms`."""
-        return self.frozen
-
-    def learn_now(
-        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
-    ) -> None:
-        """Learn unless frozen; see `VectorQuantize.learn_now`."""
-        if not self.frozen:
-            super().learn_now(tokens, candidates=candidates)
-
-    def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
-        """Remember unless frozen; see `VectorQuantize.observe_now`."""
-        if not self.frozen:
-            super().observe_now(tokens, codes)
+    """A `VectorQuantize` that its owner may freeze for a forward pass, by `frozen`."""
 
 
 @dataclass(frozen=True)

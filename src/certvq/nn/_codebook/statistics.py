@@ -53,6 +53,8 @@ class RunningStatistics(WideBuffers):
         pending_sums: (K, width), likewise.
         held: whether what waits shall go on waiting, so that the next batch adds to it; not part of
             the state dict.
+        chosen: (K,) bool, codes with tokens in what `average` took in since `means` last moved
+            them; None before.
     """
 
     weight: torch.Tensor
@@ -64,6 +66,7 @@ class RunningStatistics(WideBuffers):
     def __init__(self, codebook_size: int, width: int) -> None:
         super().__init__()
         self.held = False
+        self.chosen: torch.Tensor | None = None
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.register_buffer("weight", torch.zeros((), dtype=dtype))
         for name in ("counts", "pending_counts"):
@@ -82,6 +85,18 @@ class RunningStatistics(WideBuffers):
         self.weight.fill_(1.0 - decay)
         self.counts.copy_(counts * (1.0 - decay))
         self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
+
+    def restart(self, codebook: torch.Tensor) -> None:
+        """Forget all tokens but how many there are: each code has the mean count.
+
+        Args:
+            codebook: (K, D), what the sums shall imply.
+        """
+        self.counts.fill_(self.counts.mean())
+        self.sums.copy_(codebook[:, : self.sums.shape[1]] * self.counts[:, None])
+        self.pending_counts.zero_()
+        self.pending_sums.zero_()
+        self.chosen = None
 
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Add the statistics of a batch, of all processes, to what the next `average` takes in.
@@ -116,6 +131,8 @@ class RunningStatistics(WideBuffers):
         if self.held or not bool(self.pending_counts.any()):
             return False
         fresh = 1.0 - decay
+        chosen = self.pending_counts > 0.0
+        self.chosen = chosen if self.chosen is None else chosen | self.chosen.to(chosen.device)
         self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
         self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
         self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
@@ -123,16 +140,28 @@ class RunningStatistics(WideBuffers):
         self.pending_sums.zero_()
         return True
 
-    def means(self, eps: float) -> torch.Tensor:
-        """Return the code vectors that the averages imply, (K, width).
+    def means(self, codebook: torch.Tensor, eps: float) -> torch.Tensor:
+        """Return the code vectors that the averages imply, for codes that got tokens.
+
+        The others stay where they are, to the bit: counts and sums of theirs shrink by the same
+        factor, so that their mean is the same, while smoothed counts do not shrink below `eps`.
 
         Args:
+            codebook: (K, width), as it is.
             eps: Laplace smoothing of the counts, in tokens.
+
+        Returns:
+            (K, width) of the codebook's type of number.
         """
         counts = self.counts.double() / self.weight
         total = counts.sum()
         smoothed = (counts + eps) / (total + len(counts) * eps) * total
-        return self.sums.double() / self.weight / smoothed[:, None]
+        means = self.sums.double() / self.weight / smoothed[:, None]
+        chosen = counts > 0.0
+        if self.chosen is not None:
+            chosen = chosen & self.chosen.to(chosen.device)
+        self.chosen = None
+        return torch.where(chosen[:, None], means.to(codebook.dtype), codebook)
 
     def replace(self, rows: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor) -> None:
         """Forget the past of some codes.

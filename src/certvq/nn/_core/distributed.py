@@ -28,6 +28,11 @@ def is_first() -> bool:
     return not together() or distributed.get_rank() == 0
 
 
+def process_count() -> int:
+    """Return how many processes work together, at least 1."""
+    return distributed.get_world_size() if together() else 1
+
+
 def add_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """Replace a tensor, in place, by its sum over the processes, and return it."""
     if together():

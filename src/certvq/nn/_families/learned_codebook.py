@@ -5,13 +5,14 @@ chooses the codes. Must not know of estimators or losses.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from certvq.nn._codebook.affine import AffineMap
 from certvq.nn._codebook.ema import EMA
+from certvq.nn._codebook.given import Given, Written
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans, cluster
 from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, codebook_slope
@@ -19,9 +20,10 @@ from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
 from certvq.nn._codebook.statistics import RunningStatistics
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
 from certvq.nn._core.device import default_device
-from certvq.nn._core.distributed import copy_from_first, is_first
-from certvq.nn._core.eager import recomputing
+from certvq.nn._core.distributed import copy_from_first, is_first, process_count
+from certvq.nn._core.eager import holds_numbers, recomputing
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.opaque import learn
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._core.transaction import all_or_nothing
@@ -29,7 +31,7 @@ from certvq.nn._core.unit import unit_rows
 from certvq.nn._families.search import search
 
 Update: TypeAlias = EMA | Gradient | Online
-Start: TypeAlias = KMeans | Uniform
+Start: TypeAlias = KMeans | Uniform | Given
 
 _USAGE_DECAY = 0.99
 """Decay of the running counts where no `EMA` option gives one."""
@@ -51,15 +53,20 @@ class LearnedCodebook(Quantizer):
         generator: source of every random choice.
 
     Attributes:
-        codebook: (K, D) as stored.
-        started: (), whether there was a batch.
+        codebook: (K, D) as stored. Whoever writes to it decides: no start replaces it, and averages
+            begin anew from it.
+        started: (), whether there was a batch, or a codebook was set.
+        frozen: whether train mode leaves codebook and statistics alone; see `freeze`.
         statistics: running counts, and sums with `EMA` and `Online`.
         affine: the map of `update`, or None.
         inner_optimizer: that of `Online`, or None.
+        waiting: (), training batches since averages were taken in; None but with ``EMA(every=n)``.
     """
 
     codebook: torch.Tensor
     started: torch.Tensor
+    waiting: torch.Tensor | None
+    frozen: bool = False
 
     def __init__(  # noqa: PLR0913 (the options of `VectorQuantize`, all of them keyword-only)
         self,
@@ -70,7 +77,7 @@ class LearnedCodebook(Quantizer):
         update: Update,
         start: Start,
         revive: Revive | None,
-        layout: str,
+        layout: LayoutName,
         generator: torch.Generator | None,
     ) -> None:
         super().__init__(dim, layout=layout)
@@ -80,8 +87,11 @@ class LearnedCodebook(Quantizer):
         self.start = start
         self.revive = revive
         self.generator = generator
-        bound = start.bound if isinstance(start, Uniform) else None
-        codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
+        if isinstance(start, Given):
+            codebook = start.require(codebook_size, dim)
+        else:
+            bound = start.bound if isinstance(start, Uniform) else None
+            codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
             codebook = unit_rows(codebook).to(codebook.dtype)
         codebook = codebook.to(default_device())
@@ -92,6 +102,10 @@ class LearnedCodebook(Quantizer):
         self.register_buffer("started", torch.tensor(False))
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
+        waiting = torch.zeros((), dtype=torch.int64)
+        self.register_buffer("waiting", waiting if self._every() > 1 else None)
+        self.written = Written()
+        self.written.note(self.codebook, self.statistics.counts)
         self.affine = None if update.affine is None else AffineMap(update.affine, dim)
         self.inner_optimizer = (
             InnerOptimizer(update.optimizer, self.codebook) if isinstance(update, Online) else None
@@ -101,6 +115,11 @@ class LearnedCodebook(Quantizer):
     def codebook_size(self) -> int:
         """K."""
         return self._codebook_size
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether train mode changes nothing; see `refuse_transforms`."""
+        return self.frozen
 
     def code_vectors(self) -> torch.Tensor:
         """Return the code vectors in use, (K, D), with their graph.
@@ -132,15 +151,21 @@ class LearnedCodebook(Quantizer):
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
         """Do what `learn_tokens` says, out of a compiler's sight."""
+        if self.frozen:
+            return
         latents = self._points(tokens)
-        begins = not bool(self.started)
+        # States that hold a codebook alone, and were saved so, have no statistics.
+        begins = not bool(self.started & (self.statistics.weight > 0.0))
+        due = begins or self._is_due()
         if begins:
             self._begin(latents)
-        else:
+        elif due:
             self.settle()
+        if self.waiting is not None:
+            self.waiting.add_(1)
         if self.affine is not None:
             self.affine.observe(latents, self.codebook.detach())
-        if self.revive is not None and not begins:
+        if self.revive is not None and due and not begins:
             pick = (lambda: latents) if candidates is None else lambda: self._points(candidates())
             self._replace_dead_codes(pick, self.revive)
         if isinstance(self.update, Online) and self.update.immediate:
@@ -155,6 +180,8 @@ class LearnedCodebook(Quantizer):
             tokens: (N, D), normalised if the metric is.
             codes: int64 (N,).
         """
+        if self.frozen:
+            return
         stored = tokens
         if self.affine is not None and isinstance(self.update, EMA):
             stored = self.affine.inverse(tokens)
@@ -162,15 +189,20 @@ class LearnedCodebook(Quantizer):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Take in now what waits of the latest training batch; `forward` does so by itself.
+        """Take in now what waits of earlier training batches; `forward` does so by itself.
 
         Codes that were returned before may then be decoded to other code vectors. An inner
-        optimiser that raises leaves everything as it was.
+        optimiser that raises leaves everything as it was. A frozen codebook stays.
         """
+        if self.frozen:
+            return
         with all_or_nothing(self, self.codebook, learns=True):
             self._settle()
 
     def _settle(self) -> None:
+        self._adopt()
+        if self.waiting is not None:
+            self.waiting.zero_()
         if isinstance(self.update, Online) and not self.update.immediate:
             waits = bool(self.statistics.pending_counts.any()) and not self.statistics.held
             if waits and self.inner_optimizer is not None:
@@ -181,7 +213,7 @@ class LearnedCodebook(Quantizer):
                     )
                 )
         if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.update.eps))
+            self._store(self.statistics.means(self.codebook, self.update.eps))
 
     def _points(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what codes are found for: the tokens, or their directions; with the graph."""
@@ -189,10 +221,50 @@ class LearnedCodebook(Quantizer):
             return tokens
         return unit_rows(require_finite_latents(tokens))
 
+    def _is_due(self) -> bool:
+        """Say whether averages are taken in, and codes revived, before this batch."""
+        if self.statistics.held:
+            return not bool(self.statistics.pending_counts.any())
+        return self.waiting is None or int(self.waiting) >= self._every()
+
+    def _every(self) -> int:
+        return self.update.every if isinstance(self.update, EMA) else 1
+
+    def _has_started(self) -> bool:
+        return holds_numbers(self.started) and bool(self.started)
+
+    def _is_given(self) -> bool:
+        """Say whether the codebook was set by somebody whom a start or averages would overrule."""
+        if self._has_started() and not isinstance(self.update, EMA):
+            return False  # what moves it moves it from where it is
+        own = isinstance(self.update, Gradient) or not isinstance(self.codebook, nn.Parameter)
+        return own and self.written.overruled(self.codebook, self.statistics.counts)
+
+    def _adopt(self) -> None:
+        """Let averages begin anew from a codebook that somebody set."""
+        if self._is_given():
+            self.statistics.restart(self.codebook)
+            self._note()
+
+    def _note(self) -> None:
+        """Take the codebook as it is for the layer's own work."""
+        if isinstance(self.update, EMA) or not self._has_started():
+            self.written.note(self.codebook, self.statistics.counts)
+        else:
+            self.written.forget()
+
     def _begin(self, latents: torch.Tensor) -> None:
         if is_first() and len(latents):
-            counts = self.statistics.counts.new_ones(self.codebook_size)
-            if isinstance(self.start, KMeans):
+            statistics = self.statistics
+            counts = statistics.counts.new_ones(self.codebook_size)
+            debias = self.update.debias if isinstance(self.update, EMA) else True
+            decay = self._decay() if debias else 0.0
+            given = not isinstance(self.start, Uniform) and self._is_given()
+            if isinstance(self.start, Given) or bool(self.started) or given:
+                decay = 0.0
+                tokens = len(latents) * process_count() * self._every()
+                counts *= max(1.0, tokens / self.codebook_size)
+            elif isinstance(self.start, KMeans):
                 found = cluster(
                     latents,
                     self.codebook.detach(),
@@ -202,10 +274,12 @@ class LearnedCodebook(Quantizer):
                 )
                 self.codebook.copy_(found.codebook)
                 counts = found.counts.clamp(min=1)
-            debias = self.update.debias if isinstance(self.update, EMA) else True
-            self.statistics.begin(self.codebook, counts, self._decay() if debias else 0.0)
+            statistics.begin(self.codebook, counts, decay)
             self.started.fill_(True)
+        if self.waiting is not None:
+            self.waiting.zero_()
         copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
+        self._note()
 
     def _replace_dead_codes(self, candidates: Callable[[], torch.Tensor], revive: Revive) -> None:
         statistics = self.statistics
@@ -221,6 +295,7 @@ class LearnedCodebook(Quantizer):
             self.codebook[rows] = vectors
             statistics.replace(rows, vectors, revive.fresh(statistics))
         copy_from_first([self.codebook, *statistics.buffers()])
+        self._note()
 
     def _step(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
         """Let the inner optimiser take a step down the slope at the code vectors in use."""
@@ -234,11 +309,39 @@ class LearnedCodebook(Quantizer):
         self.inner_optimizer.add(by_vectors)
         self.inner_optimizer.step(self.codebook)
         if self.metric == "cosine":
-            self._store(self.codebook.detach())
+            self.codebook.copy_(unit_rows(self.codebook.detach()))
 
     def _store(self, vectors: torch.Tensor) -> None:
-        scaled = unit_rows(vectors) if self.metric == "cosine" else vectors
-        self.codebook.copy_(scaled)
+        if self.metric == "cosine":  # scaling twice may round once more
+            moved = (vectors != self.codebook).any(dim=1, keepdim=True)
+            vectors = torch.where(moved, unit_rows(vectors).to(vectors.dtype), vectors)
+        self.codebook.copy_(vectors)
+        self._note()
 
     def _decay(self) -> float:
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "LearnedCodebook":
+        given = self._is_given()
+        super()._apply(fn, *args, **kwargs)
+        if not given:
+            self._note()
+        return self
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, *args, **kwargs)
+        if not self._has_started() and self._is_given():
+            destination[prefix + "started"] = torch.ones_like(self.started)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if prefix + "started" not in state_dict:
+            return  # a codebook alone was given by hand
+        if prefix + "codebook" in state_dict:
+            self.written.note(self.codebook, None)
+        else:
+            self.written.forget()
