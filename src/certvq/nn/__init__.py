@@ -6,11 +6,13 @@ anything above.
 
 from certvq.nn._codebook.affine import Affine as Affine
 from certvq.nn._codebook.ema import EMA as EMA
+from certvq.nn._codebook.given import Given as Given
 from certvq.nn._codebook.gradient import Gradient as Gradient
 from certvq.nn._codebook.kmeans import KMeans as KMeans
 from certvq.nn._codebook.online import Online as Online
 from certvq.nn._codebook.revive import Revive as Revive
 from certvq.nn._codebook.uniform import Uniform as Uniform
+from certvq.nn._core.layout import LayoutName as LayoutName
 from certvq.nn._core.mask import PADDING as PADDING
 from certvq.nn._core.quantizer import BaseQuantizer as BaseQuantizer
 from certvq.nn._core.quantizer import Found as Found
@@ -25,9 +27,11 @@ from certvq.nn._estimators.reparam import Reparam as Reparam
 from certvq.nn._estimators.rotation_trick import RotationTrick as RotationTrick
 from certvq.nn._estimators.straight_through import StraightThrough as StraightThrough
 from certvq.nn._estimators.straight_through import straight_through as straight_through
+from certvq.nn._families.accumulate import accumulate as accumulate
 from certvq.nn._families.beam import Beam as Beam
 from certvq.nn._families.binary_mapper import BinaryMapper as BinaryMapper
 from certvq.nn._families.bit_entropy import Entropy as Entropy
+from certvq.nn._families.code_usage import CodeUsage as CodeUsage
 from certvq.nn._families.evo_lfq import EvoLFQ as EvoLFQ
 from certvq.nn._families.evo_lfq import Generation as Generation
 from certvq.nn._families.evo_lfq import Reconstructed as Reconstructed
@@ -60,6 +64,7 @@ from certvq.nn._families.residual_vq import ResidualVQ as ResidualVQ
 from certvq.nn._families.rotated import Rotated as Rotated
 from certvq.nn._families.scaled import Scaled as Scaled
 from certvq.nn._families.sim_vq import SimVQ as SimVQ
+from certvq.nn._families.vector_options import MetricName as MetricName
 from certvq.nn._families.vector_quantize import VectorQuantize as VectorQuantize
 from certvq.nn._regularizers.diversity import Diversity as Diversity
 from certvq.nn._regularizers.orthogonal import Orthogonal as Orthogonal

@@ -17,10 +17,12 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from certvq._atomic import atomic_path
-from certvq._types import Int64Array
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
+from certvq.nn._core.usage import perplexity, usage
 from certvq.train._run_files import RunFiles
+
+__all__ = ["Figures", "MetricsLog", "metrics_log", "perplexity", "pixel_variance", "usage"]
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,6 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         """Describe the figures in JSON's own types, without those that do not apply."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def perplexity(counts: Int64Array) -> float:
-    """Compute exp of the entropy of a code histogram: ``exp(-sum p log p)``, ``p = n / sum n``.
-
-    Args:
-        counts: how often each of the K codes occurs, (K,), at least one above 0.
-
-    Returns:
-        From 1 (one code) to K (all codes alike).
-
-    Example:
-        >>> perplexity(np.array([5, 5, 0, 0]))
-        2.0
-    """
-    share = counts[counts > 0] / counts.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def usage(counts: Int64Array) -> float:
-    """Compute the share of the codes that occur.
-
-    Args:
-        counts: how often each of the K codes occurs, (K,).
-
-    Returns:
-        From 0 to 1.
-
-    Example:
-        >>> usage(np.array([5, 5, 0, 0]))
-        0.5
-    """
-    return float((counts > 0).mean())
 
 
 def pixel_variance(photographs: Sequence[Photograph]) -> float:

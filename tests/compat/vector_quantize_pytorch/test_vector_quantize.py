@@ -35,7 +35,7 @@ OPTIONS = {
     "separate": {"heads": 2, "codebook_dim": 3, "separate_codebook_per_head": True},
     "learnable": LEARNS,
     "in-place": {**LEARNS, "in_place_codebook_optimizer": SGD},
-    "slow": {"decay": 0.99, "eps": 1e-3, "commitment_weight": 0.25},
+    "slow": {"decay": 0.99, "eps": 5e-5, "commitment_weight": 0.25},
     "frozen": {"freeze_codebook": True},
     "no-ema": {"ema_update": False},
     "affine": {"affine_param": True},

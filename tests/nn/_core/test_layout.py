@@ -1,21 +1,26 @@
 """Tokens are the vectors along the feature axis, row by row of the grid."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
-from certvq.nn._core.layout import LAYOUTS, find_layout
+from certvq.nn._core.layout import LAYOUTS, LayoutName, find_layout
 
 SHAPES = {
+    "n d": (5, 3),
     "b n d": (2, 5, 3),
     "b d n": (2, 3, 5),
     "b c h w": (2, 3, 4, 5),
+    "b h w c": (2, 4, 5, 3),
     "b c t h w": (2, 3, 2, 4, 5),
+    "b t h w c": (2, 2, 4, 5, 3),
 }
 
 
-def test_all_layouts_are_tested():
-    assert SHAPES.keys() == LAYOUTS.keys()
+def test_all_layouts_are_tested_and_typed():
+    assert tuple(SHAPES) == tuple(LAYOUTS) == get_args(LayoutName)
 
 
 @pytest.mark.parametrize(("name", "shape"), SHAPES.items())
@@ -58,5 +63,5 @@ def test_integers_are_refused():
 
 
 def test_unknown_layouts_are_refused():
-    with pytest.raises(OptionError, match="one of 'b n d', 'b d n', .*; got 'b h w c'"):
-        find_layout("b h w c")
+    with pytest.raises(OptionError, match="one of 'n d', 'b n d', .*; got 'b w h c'"):
+        find_layout("b w h c")

@@ -37,10 +37,13 @@ from certvq.nn import PADDING, Quantized, Quantizer
 
 DIM = 4
 SHAPES = {
+    "n d": (16, DIM),
     "b n d": (2, 8, DIM),
     "b d n": (2, DIM, 8),
     "b c h w": (2, DIM, 4, 4),
+    "b h w c": (2, 4, 4, DIM),
     "b c t h w": (2, DIM, 2, 2, 4),
+    "b t h w c": (2, 2, 2, 4, DIM),
 }
 
 

@@ -316,6 +316,9 @@ def test_metrics_are_those_of_the_latest_forward(seeded):
         "filter_rows": 2.0,
         "refined_rows": 0.0,
         "exact_rows": 1.0,
+        "perplexity": pytest.approx(3.0 / 2.0 ** (2.0 / 3.0)),
+        "codebook_usage": 1.0,
+        "dead_codes": 0.0,
     }
     assert all(type(value) is float for value in layer.metrics().values())
 
@@ -375,7 +378,7 @@ def test_repr_shows_the_options():
     [
         ({"update": EMA}, "update must be an object of EMA, Gradient, Online, None, got <class"),
         ({"update": "ema"}, "got 'ema' for VectorQuantize; write it with brackets"),
-        ({"start": None}, "start must be an object of KMeans, Uniform, got None"),
+        ({"start": None}, "start must be an object of KMeans, Uniform, Given, got None"),
         ({"revive": True}, "revive must be an object of Revive, None, got True"),
         ({"estimator": RotationTrick}, "estimator must be an object of Estimator"),
     ],

@@ -228,11 +228,11 @@ class Forward(Losses):
         if not keeping.writes and self.options.threshold_ema_dead_code <= 0:
             return
         layers, weight = self._each(), keeping.weight
-        before = [layer.waiting() for layer in layers] if callable(weight) else []
+        before = [layer.pending() for layer in layers] if callable(weight) else []
         for layer, hit in zip(layers, hits, strict=True):
             layer.keep(hit, keeping)
         if callable(weight):
-            after = [layer.waiting() for layer in layers]
+            after = [layer.pending() for layer in layers]
             fresh = [
                 torch.stack([new[kind] - old[kind] for new, old in zip(after, before, strict=True)])
                 for kind in (0, 1)

@@ -95,6 +95,7 @@ class Layer(Readable):
         self.step_loss: torch.Tensor | None = None
         self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
         self.started.fill_(not isinstance(self.start, KMeans))
+        self._note()
 
     def free(self) -> None:
         """Make the codebook a parameter, which an optimiser may move beside the averages."""
@@ -133,7 +134,9 @@ class Layer(Readable):
             return  # in shards between forward passes: the next one takes in what waits
         if not isinstance(self.update, EMA):
             super().settle()
-        elif self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
+            return
+        self._adopt()
+        if self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
             self.write()
             if moved is not None:
@@ -215,7 +218,7 @@ class Layer(Readable):
         self.writes = options.writes
         self._leave()
 
-    def waiting(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def pending(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return copies of the sums and counts that wait."""
         statistics = self.statistics
         counts = statistics.pending_counts

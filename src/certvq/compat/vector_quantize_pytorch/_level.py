@@ -17,13 +17,7 @@ from certvq.nn import Estimator, Gumbel, Neural, NeuralCodebook
 
 
 class Level(Readable):
-    """A `VectorQuantize` that can be frozen for a forward pass.
-
-    Attributes:
-        frozen: whether train mode leaves the codebook and its statistics alone.
-    """
-
-    frozen: bool = False
+    """A `VectorQuantize` that its owner may freeze for a forward pass, by `frozen`."""
 
     def __init__(self, dim: int, codebook_size: int, **options: Any) -> None:
         super().__init__(dim, codebook_size, **options)
@@ -38,11 +32,6 @@ class Level(Readable):
         """Whether codes are compared by cosine similarity."""
         return self.metric == "cosine"
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether train mode changes nothing; see `refuse_transforms`."""
-        return self.frozen
-
     def remember(self) -> Callable[[], None]:
         """Return what puts back what a forward pass sets for its own time."""
         before, frozen, estimator = super().remember(), self.frozen, self.estimator
@@ -52,18 +41,6 @@ class Level(Readable):
             self.frozen, self.estimator = frozen, estimator
 
         return restore
-
-    def learn_now(
-        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
-    ) -> None:
-        """Learn unless frozen; see `VectorQuantize.learn_now`."""
-        if not self.frozen:
-            super().learn_now(tokens, candidates=candidates)
-
-    def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
-        """Remember unless frozen; see `VectorQuantize.observe_now`."""
-        if not self.frozen:
-            super().observe_now(tokens, codes)
 
 
 class NeuralLevel(NeuralCodebook):

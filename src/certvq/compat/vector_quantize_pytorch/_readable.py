@@ -34,9 +34,8 @@ class Readable(VectorQuantize):
     def give(self, vectors: torch.Tensor) -> None:
         """Go on from given code vectors.
 
-        Running averages are set so that these are what they average to, with the counts that there
-        were, but at least one token for each code, or as many as a revived code seems to have.
-        k-means will not start.
+        Running averages begin anew from them, each code with the mean count, at least one token
+        or as many as a revived code seems to have. k-means will not start.
 
         Args:
             vectors: (K, D), as `code_vectors_given` returns them.
@@ -48,21 +47,15 @@ class Readable(VectorQuantize):
             counts = torch.ones_like(statistics.counts)
             statistics.begin(self.codebook, counts, 0.0 if averages else self._decay())
             self.started.fill_(True)
-        least = statistics.weight if self.revive is None else self.revive.fresh(statistics)
-        statistics.counts.clamp_(min=torch.maximum(least, statistics.weight))
-        statistics.pending_counts.zero_()
-        if statistics.width:
-            statistics.pending_sums.zero_()
-        if isinstance(self.update, EMA):
-            statistics.sums.fill_(1.0)
-            of_ones = statistics.means(self.update.eps)
-            statistics.sums.copy_(self.codebook.double() / of_ones)
+        fresh = statistics.weight if self.revive is None else self.revive.fresh(statistics)
+        statistics.restart(self.codebook, torch.maximum(fresh, statistics.weight))
+        self._note()
 
     @torch.no_grad()
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.update.eps))
+            self._store(self.statistics.means(self.codebook.detach(), self.update.eps))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         self.settle_for_readers()

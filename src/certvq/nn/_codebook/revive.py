@@ -6,6 +6,7 @@ Must not touch a module's state.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -37,7 +38,7 @@ class Revive:
     """
 
     threshold: float = 0.1
-    unit: str = "mean"
+    unit: Literal["mean", "tokens"] = "mean"
 
     def __post_init__(self) -> None:
         if self.unit not in ("mean", "tokens"):

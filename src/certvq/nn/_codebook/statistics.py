@@ -81,6 +81,8 @@ class RunningStatistics(WideBuffers):
         pending_sums: (K, width), likewise.
         held: whether what waits shall go on waiting, so that the next batch adds to it; not part of
             the state dict.
+        chosen: (K,) bool, codes with tokens in what `average` took in since `means` last moved
+            them; None before.
     """
 
     weight: torch.Tensor
@@ -93,6 +95,7 @@ class RunningStatistics(WideBuffers):
         super().__init__()
         self.held = False
         self.width = width
+        self.chosen: torch.Tensor | None = None
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.register_buffer("weight", torch.zeros((), dtype=dtype))
         for name in ("counts", "pending_counts"):
@@ -122,6 +125,20 @@ class RunningStatistics(WideBuffers):
         self.counts.copy_(counts * (1.0 - decay))
         if self.width:
             self.sums.copy_(codebook * self.counts[:, None])
+
+    def restart(self, codebook: torch.Tensor, least: torch.Tensor | None = None) -> None:
+        """Forget all tokens but how many there are: each code has the mean count.
+
+        Args:
+            codebook: (K, D), what the sums shall imply.
+            least: (), the count that codes have at least; None is 0.
+        """
+        self.counts.fill_(self.counts.mean()).clamp_(min=0.0 if least is None else least)
+        self.pending_counts.zero_()
+        if self.width:
+            self.sums.copy_(codebook * self.counts[:, None])
+            self.pending_sums.zero_()
+        self.chosen = None
 
     def observe(self, tokens: torch.Tensor, codes: torch.Tensor, peers: Peers = ALONE) -> None:
         """Add the statistics of a batch, of all processes, to what the next `average` takes in.
@@ -155,6 +172,8 @@ class RunningStatistics(WideBuffers):
         if self.held or not bool(self.pending_counts.any()):
             return False
         fresh = 1.0 - decay
+        chosen = self.pending_counts > 0.0
+        self.chosen = chosen if self.chosen is None else chosen | self.chosen.to(chosen.device)
         self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
         self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
         self.pending_counts.zero_()
@@ -163,16 +182,28 @@ class RunningStatistics(WideBuffers):
             self.pending_sums.zero_()
         return decay < 1.0
 
-    def means(self, eps: float) -> torch.Tensor:
-        """Return the code vectors that the averages imply, (K, width).
+    def means(self, codebook: torch.Tensor, eps: float) -> torch.Tensor:
+        """Return the code vectors that the averages imply, for codes that got tokens.
+
+        The others stay where they are, to the bit: counts and sums of theirs shrink by the same
+        factor, so that their mean is the same, while smoothed counts do not shrink below `eps`.
 
         Args:
+            codebook: (K, width), as it is.
             eps: Laplace smoothing of the counts, in tokens.
+
+        Returns:
+            (K, width) of the codebook's type of number.
         """
         counts = self.counts.double() / self.weight
         total = counts.sum()
         smoothed = (counts + eps) / (total + len(counts) * eps) * total
-        return self.sums.double() / self.weight / smoothed[:, None]
+        means = self.sums.double() / self.weight / smoothed[:, None]
+        chosen = counts > 0.0
+        if self.chosen is not None:
+            chosen = chosen & self.chosen.to(chosen.device)
+        self.chosen = None
+        return torch.where(chosen[:, None], means.to(codebook.dtype), codebook)
 
     def replace(self, rows: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor) -> None:
         """Forget the past of some codes.

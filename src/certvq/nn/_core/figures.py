@@ -42,6 +42,13 @@ def lasting(figures: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: beneath(value) for name, value in figures.items()}
 
 
+def lasting_codes(codes: torch.Tensor) -> torch.Tensor | None:
+    """Return codes as a layer may keep them: by reference, and none of `torch.func.vmap`."""
+    if not transforming():
+        return codes
+    return None if is_batched(codes) else beneath(codes)
+
+
 def as_floats(figures: dict[str, torch.Tensor]) -> dict[str, float]:
     """Read figures; those of `torch.func.vmap` are no numbers and are left out."""
     if isinstance(figures, Passing):

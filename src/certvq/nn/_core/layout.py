@@ -5,11 +5,17 @@ back. Must not know of codebooks.
 """
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
+
+LayoutName: TypeAlias = Literal[
+    "n d", "b n d", "b d n", "b c h w", "b h w c", "b c t h w", "b t h w c"
+]
+"""Axes that latents may have; ``d`` or ``c`` is that of the features, the others make the grid."""
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -92,10 +98,13 @@ class Layout:
 LAYOUTS = {
     layout.name: layout
     for layout in (
+        Layout("n d", 1),
         Layout("b n d", 2),
         Layout("b d n", 1),
         Layout("b c h w", 1),
+        Layout("b h w c", 3),
         Layout("b c t h w", 1),
+        Layout("b t h w c", 4),
     )
 }
 

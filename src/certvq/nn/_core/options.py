@@ -85,6 +85,8 @@ def _is(value: Any, hint: Any) -> bool:
     if hint in _KINDS:
         return _KINDS[hint](value)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:  # which of them is a range, and the constructor's own business
+        return isinstance(value, tuple(map(type, inner)))
     if origin in _UNIONS:
         return any(_is(value, part) for part in inner)
     if origin in (tuple, list, Sequence):
@@ -136,6 +138,8 @@ def _describe(hint: Any) -> str:
         if origin is tuple and inner[-1] is not Ellipsis:
             return f"a sequence of {len(inner)} entries, each {_describe(inner[0])}"
         return f"a sequence, each entry {_describe(inner[0])}"
+    if origin is typing.Literal:
+        return _NAMES[type(inner[0])]
     if origin is Callable:
         return "something that can be called"
     return _NAMES.get(hint) or f"an object of {hint.__name__}"

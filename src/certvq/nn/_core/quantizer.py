@@ -8,7 +8,7 @@ any family.
 import abc
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
@@ -17,14 +17,17 @@ from certvq.nn._core.codes import Sizes, require_codes, require_integers, requir
 from certvq.nn._core.constants import Constants
 from certvq.nn._core.device import require_same_device
 from certvq.nn._core.drawing import Drawing
-from certvq.nn._core.figures import as_floats, lasting
-from certvq.nn._core.layout import find_layout
+from certvq.nn._core.figures import as_floats, lasting, lasting_codes
+from certvq.nn._core.layout import LayoutName, find_layout
 from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse, register
 from certvq.nn._core.options import checked
 from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._core.usage import Place, split_places, tally, usage_figures
+
+_Layer = TypeVar("_Layer", bound="BaseQuantizer")
 
 
 class Quantized(NamedTuple):
@@ -71,7 +74,7 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
 
     Args:
         dim: D, size of the feature axis, >= 1.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
 
     Attributes:
         dim: D.
@@ -82,13 +85,14 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
         OptionError: an option out of its range.
     """
 
-    def __init__(self, dim: int, *, layout: str = "b n d") -> None:
+    def __init__(self, dim: int, *, layout: LayoutName = "b n d") -> None:
         super().__init__()
         if dim < 1:
             text = f"dim must be at least 1, got {dim}"
             raise OptionError(text)
         self.dim = dim
         self.latest: dict[str, torch.Tensor] = {}
+        self._codes: torch.Tensor | None = None
         self._layout = find_layout(layout)
 
     @property
@@ -100,6 +104,26 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
     def width(self) -> int:
         """Number of features of the vectors: D, unless the family documents another."""
         return self.dim
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether all places of a code look up one codebook."""
+        return False
+
+    @abc.abstractmethod
+    def code_places(self, codes: torch.Tensor) -> dict[str, Place]:
+        """Take codes apart by the codebook that they look up.
+
+        Args:
+            codes: integers, shaped as `forward` returns them.
+
+        Returns:
+            By name, as ``"level0/"``; ``""`` where there is one codebook.
+
+        Raises:
+            DTypeError: codes that are no dense tensor of integers.
+            ShapeError: another number of axes.
+        """
 
     @abc.abstractmethod
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
@@ -113,14 +137,50 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
     def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the vectors of codes."""
 
+    def freeze(self: _Layer, frozen: bool = True) -> _Layer:  # noqa: FBT001, FBT002, PYI019 (as `requires_grad_`)
+        """Keep the quantizer as it is in train mode, too, or let it learn again.
+
+        `train` and `eval` leave that as it is, and copies are frozen, too; a state dict does not
+        say so, as it does not say of parameters whether they learn. Parameters no longer ask for
+        gradients, codebooks neither start, move nor revive codes; the loss still teaches encoders.
+
+        Args:
+            frozen: whether to freeze or to let learn.
+
+        Returns:
+            The quantizer itself.
+        """
+        self.requires_grad_(not frozen)
+        for part in self.modules():
+            if hasattr(type(part), "at_rest"):
+                cast("Any", part).frozen = frozen
+        return self
+
     def metrics(self) -> dict[str, float]:
         """Return figures of the latest forward pass; empty before the first one, and after vmap.
 
+        Codes are counted when this is called and not before. For more than a batch see `CodeUsage`.
+
         Returns:
-            The terms of the loss as ``..._loss``, without their weights, and whatever else the
-            family counts.
+            The terms of the loss as ``..._loss``, without their weights, whatever else the family
+            counts, and of the codes: ``perplexity``, exp of their entropy, from 1 to K;
+            ``codebook_usage``, the share of the K codes that occur; ``dead_codes``, how many do
+            not. Of several levels, groups, heads or scales there are those of each, as
+            ``level0/perplexity``, and those of the whole: means of the first two, the sum of the
+            third; of one shared codebook, those of all its codes together.
+
+        Cost: sorting the codes.
         """
-        return as_floats(self.latest)
+        figures = as_floats(self.latest)
+        if self._codes is not None:
+            places = self.code_places(self._codes).items()
+            tallies = {name: tally(place) for name, place in places}
+            figures |= usage_figures(tallies, shared=self.shares_codebook)
+        return figures
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the latest codes behind: a copy has made none, and a file need not hold them."""
+        return {**self.__dict__, "_codes": None}
 
 
 @checked
@@ -133,7 +193,7 @@ class Quantizer(BaseQuantizer):
 
     Args:
         dim: D, size of the feature axis, >= 1.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         code_shape: sizes of the axes that the codes of one token have; () where it has one code.
 
     Attributes:
@@ -147,7 +207,7 @@ class Quantizer(BaseQuantizer):
     """
 
     def __init__(
-        self, dim: int, *, layout: str = "b n d", code_shape: tuple[int, ...] = ()
+        self, dim: int, *, layout: LayoutName = "b n d", code_shape: tuple[int, ...] = ()
     ) -> None:
         super().__init__(dim, layout=layout)
         self.code_shape = code_shape
@@ -244,6 +304,16 @@ class Quantizer(BaseQuantizer):
         """
         return codes
 
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """What a place of each axis of `code_shape` is called in `metrics`."""
+        return ("place",) * len(self.code_shape)
+
+    def code_places(self, codes: torch.Tensor) -> dict[str, Place]:
+        """Take codes apart along the axes of `code_shape`; see `BaseQuantizer`."""
+        wide = require_codes(codes, self._layout.rank - 1, code_shape=self.code_shape)
+        return split_places(wide, self.codebook_size, self.code_shape, self.code_axes)
+
     def require_coded(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the codes; refuse them if any has no vector.
 
@@ -292,12 +362,13 @@ class Quantizer(BaseQuantizer):
             found = self.quantize_tokens(tokens)
             vectors = among_padding(found.vectors, kept, count, 0)
             codes = among_padding(found.codes, kept, count, PADDING)
+            codes = codes.reshape(*grid, *self.code_shape)
             result = Quantized(
                 self._layout.restore(vectors, grid),
-                codes.reshape(*grid, *self.code_shape),
+                codes,
                 found.loss if self.training else saturated(found.loss),
             )
-            self.latest = lasting(found.figures)
+            self.latest, self._codes = lasting(found.figures), lasting_codes(codes)
             return result
 
         return all_or_nothing(self, tokens, step)

@@ -15,6 +15,7 @@ from certvq.nn._core import random as _random
 from certvq.nn._core.eager import followed, transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.functions import applied
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
@@ -40,7 +41,7 @@ class BinaryMapper(Quantizer):
         bits: D, number of logits of a token, from 1 to 30.
         free_nats: finite and >= 0; the default is one bit.
         temperature: of the draws, finite and > 0.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the draws; None is torch's default generator. Its state is part of the
             state dict.
 
@@ -72,7 +73,7 @@ class BinaryMapper(Quantizer):
         *,
         free_nats: float = math.log(2.0),
         temperature: float = 1.0,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         if not 1 <= bits <= _MOST_BITS:

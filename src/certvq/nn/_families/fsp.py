@@ -13,6 +13,7 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
@@ -49,7 +50,7 @@ class FSP(Quantizer):
         quantize_rate: from 0 to 1.
         invert: whether vectors are brought back by the inverse of the activation.
         moments: the loss on the latents; None for none.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the noise; None is torch's default generator. Its state is part of the
             state dict.
 
@@ -81,7 +82,7 @@ class FSP(Quantizer):
         quantize_rate: float = 0.0,
         invert: bool = False,
         moments: Moments | None = _TANH_MOMENTS,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         sizes = tuple(levels)

@@ -12,6 +12,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import wants_derivative
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.noise_dropout import NoiseDropout
@@ -91,7 +92,7 @@ class FSQ(Quantizer):
         preserve_symmetry: bool = False,
         hard_clamp: bool = False,
         noise: NoiseDropout | None = None,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         levels = tuple(int(count) for count in levels)

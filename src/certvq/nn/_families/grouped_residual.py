@@ -10,6 +10,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import peers_of
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout, require_min_levels
@@ -25,7 +26,7 @@ class GroupedResidual(ProductQuantize):
         parts: residual quantizers of one number of levels, in the order of the slices.
         dropout: how many levels are used in train mode, the same number in all groups; the parts'
             own dropout plays no role.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the random depth.
 
     Raises:
@@ -41,7 +42,7 @@ class GroupedResidual(ProductQuantize):
         parts: Sequence[Residual],
         *,
         dropout: LevelDropout | None = None,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(parts, layout=layout)

@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import peers_of
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.level_dropout import LevelDropout
@@ -28,7 +29,7 @@ class GroupedResidualVQ(ProductQuantize):
         groups: how many slices, >= 1.
         num_quantizers: Q, as for `ResidualVQ`.
         dropout: how many levels are used in train mode, the same number in all groups.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of every random choice.
         options: of every group's `ResidualVQ`: `shared`, `estimator`, and those of
             `VectorQuantize`.
@@ -59,7 +60,7 @@ class GroupedResidualVQ(ProductQuantize):
         groups: int,
         num_quantizers: int | None = None,
         dropout: LevelDropout | None = None,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:

@@ -11,6 +11,7 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import Sizes
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
@@ -46,7 +47,7 @@ class Heads(Quantizer):
         codebook for all slices.
     """
 
-    def __init__(self, quantizer: Quantizer, heads: int, *, layout: str = "b n d") -> None:
+    def __init__(self, quantizer: Quantizer, heads: int, *, layout: LayoutName = "b n d") -> None:
         if heads < 1:
             text = f"heads must be at least 1, got {heads}"
             raise OptionError(text)
@@ -65,6 +66,16 @@ class Heads(Quantizer):
     def width(self) -> int:
         """Number of features of the vectors: H times that of the part."""
         return self.heads * self.quantizer.width
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Heads, and what the part has; see `Quantizer`."""
+        return ("head", *self.quantizer.code_axes)
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether the part's codes look up one codebook."""
+        return not self.quantizer.code_shape or self.quantizer.shares_codebook
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize all slices at once; see `Quantizer`."""

@@ -21,12 +21,14 @@ from certvq.nn._core.distributed import peers_of, raise_together
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.figures import lasting
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square, saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.opaque import refuse, refuse_transforms
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import BaseQuantizer, Found, Quantized
 from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._core.usage import Place
 from certvq.nn._estimators.estimator import Estimator
 from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families import scales as _scales
@@ -74,7 +76,8 @@ class HierarchicalVQ(BaseQuantizer):
         dropout: how many scales are used in train mode, or None for all.
         refine: convolutions after spreading, or None.
         estimator: how the gradient reaches the latents in train mode, applied once to the sum.
-        layout: ``"b n d"`` or ``"b d n"`` for one axis, ``"b c h w"`` or ``"b c t h w"``.
+        layout: ``"b n d"`` or ``"b d n"`` for one axis, ``"b c h w"`` or ``"b h w c"`` for two,
+            ``"b c t h w"`` or ``"b t h w c"`` for three.
         generator: source of every random choice.
         options: of the scales' `VectorQuantize`: `commitment_weight`, `update`, ...
 
@@ -116,12 +119,15 @@ class HierarchicalVQ(BaseQuantizer):
         dropout: LevelDropout | None = None,
         refine: Refine | None = _REFINE,
         estimator: Estimator = _STRAIGHT,
-        layout: str = "b d n",
+        layout: LayoutName = "b d n",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
         super().__init__(dim, layout=layout)
         axes = self._layout.rank - 2
+        if not axes:
+            text = f"layout must have an axis that grids divide, got {layout!r}; use 'b n d'"
+            raise OptionError(text)
         self.scales = _scales.require_scales(scales, axes)
         sizes = _level_sizes(codebook_size, len(self.scales), shared=shared)
         require_min_levels(dropout, len(self.scales))
@@ -157,6 +163,19 @@ class HierarchicalVQ(BaseQuantizer):
     def cells(self) -> tuple[int, ...]:
         """How many codes each scale has."""
         return _scales.cells(self.scales)
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether all scales use one codebook."""
+        return self.shared
+
+    def code_places(self, codes: torch.Tensor) -> dict[str, Place]:
+        """Take codes apart by their scale; see `BaseQuantizer`."""
+        pieces = self.split(require_codes(codes, 2))
+        return {
+            f"scale{scale}/": Place(piece, part.codebook_size)
+            for scale, (piece, part) in enumerate(zip(pieces, self.quantizers, strict=False))
+        }
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
         """Quantize latents; in train mode, learn from them.

@@ -13,6 +13,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._families.learned_scalars import choose
@@ -81,7 +82,7 @@ class LatentQuantize(Quantizer):
         quantization_weight: float = 0.1,
         commitment_weight: float = 0.1,
         learn_values: bool = True,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
     ) -> None:
         levels = tuple(int(count) for count in levels)
         require_levels(levels, least=1)

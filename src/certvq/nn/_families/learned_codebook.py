@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.nn._codebook.affine import AffineMap
 from certvq.nn._codebook.ema import EMA
+from certvq.nn._codebook.given import Given, Written
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans, cluster
 from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, codebook_slope
@@ -23,8 +24,9 @@ from certvq.nn._core import random as _random
 from certvq.nn._core import replay as _replay
 from certvq.nn._core.device import default_device
 from certvq.nn._core.distributed import Peers
-from certvq.nn._core.eager import recomputing
+from certvq.nn._core.eager import holds_numbers, recomputing
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.opaque import learn
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._core.transaction import all_or_nothing
@@ -32,7 +34,7 @@ from certvq.nn._core.unit import unit_rows
 from certvq.nn._families.search import search
 
 Update: TypeAlias = EMA | Gradient | Online
-Start: TypeAlias = KMeans | Uniform
+Start: TypeAlias = KMeans | Uniform | Given
 
 _USAGE_DECAY = 0.99
 """Decay of the running counts where no `EMA` option gives one."""
@@ -55,15 +57,20 @@ class LearnedCodebook(Quantizer):
         process_group: the processes that learn the codebook together.
 
     Attributes:
-        codebook: (K, D) as stored.
-        started: (), whether there was a batch.
+        codebook: (K, D) as stored. Whoever writes to it decides: no start replaces it, and averages
+            begin anew from it.
+        started: (), whether there was a batch, or a codebook was set.
+        frozen: whether train mode leaves codebook and statistics alone; see `freeze`.
         statistics: running counts, and sums with `EMA` and `Online`.
         affine: the map of `update`, or None.
         inner_optimizer: that of `Online`, or None.
+        waiting: (), training batches since averages were taken in; None but with ``EMA(every=n)``.
     """
 
     codebook: torch.Tensor
     started: torch.Tensor
+    waiting: torch.Tensor | None
+    frozen: bool = False
 
     def __init__(  # noqa: PLR0913 (the options of `VectorQuantize`, all of them keyword-only)
         self,
@@ -74,7 +81,7 @@ class LearnedCodebook(Quantizer):
         update: Update,
         start: Start,
         revive: Revive | None,
-        layout: str,
+        layout: LayoutName,
         generator: torch.Generator | None,
         process_group: Any,
     ) -> None:
@@ -88,8 +95,11 @@ class LearnedCodebook(Quantizer):
         self.start = start
         self.revive = revive
         self.draw_from(generator)
-        bound = start.bound if isinstance(start, Uniform) else None
-        codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
+        if isinstance(start, Given):
+            codebook = start.require(codebook_size, dim)
+        else:
+            bound = start.bound if isinstance(start, Uniform) else None
+            codebook = uniform_codebook(codebook_size, dim, generator, bound=bound)
         if metric == "cosine":
             codebook = unit_rows(codebook).to(codebook.dtype)
         codebook = codebook.to(default_device())
@@ -100,6 +110,10 @@ class LearnedCodebook(Quantizer):
         self.register_buffer("started", torch.tensor(False))
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
+        waiting = torch.zeros((), dtype=torch.int64)
+        self.register_buffer("waiting", waiting if self._every() > 1 else None)
+        self.written = Written()
+        self.written.note(self.codebook, self.statistics.counts)
         self.affine = None if update.affine is None else AffineMap(update.affine, dim)
         self.inner_optimizer = (
             InnerOptimizer(update.optimizer, self.codebook) if isinstance(update, Online) else None
@@ -133,7 +147,7 @@ class LearnedCodebook(Quantizer):
     @property
     def at_rest(self) -> bool:
         """Whether train mode changes nothing; see `refuse_transforms`."""
-        return False
+        return self.frozen
 
     @property
     def communicates(self) -> bool:
@@ -180,18 +194,24 @@ class LearnedCodebook(Quantizer):
         self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
     ) -> None:
         """Do what `learn_tokens` says, out of a compiler's sight."""
+        if self.frozen:
+            return
         drawn = _random.draws()
         latents = self._points(tokens)
-        begins = not bool(self.started)
+        # States that hold a codebook alone, and were saved so, have no statistics.
+        begins = not bool(self.started & (self.statistics.weight > 0.0))
+        due = begins or self._is_due()
         if self.revive is not None or (begins and isinstance(self.start, KMeans)):
             require_lasting(self.codebook, self.peers.owner)
         if begins:
             self._begin(latents)
-        else:
+        elif due:
             self.settle()
+        if self.waiting is not None:
+            self.waiting.add_(1)
         if self.affine is not None:
             self.affine.observe(latents, self.codebook.detach(), self.peers)
-        if self.revive is not None and not begins:
+        if self.revive is not None and due and not begins:
             pick = (lambda: latents) if candidates is None else lambda: self._points(candidates())
             self._replace_dead_codes(pick, self.revive)
         if isinstance(self.update, Online) and self.update.immediate:
@@ -207,6 +227,8 @@ class LearnedCodebook(Quantizer):
             tokens: (N, D), normalised if the metric is.
             codes: int64 (N,).
         """
+        if self.frozen:
+            return
         stored = tokens
         if self.affine is not None and isinstance(self.update, EMA):
             stored = self.affine.inverse(tokens)
@@ -214,14 +236,19 @@ class LearnedCodebook(Quantizer):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Take in now what waits of the latest training batch; `forward` does so by itself.
+        """Take in now what waits of earlier training batches; `forward` does so by itself.
 
         Codes that were returned before may then be decoded to other code vectors. An inner
-        optimiser that raises leaves everything as it was.
+        optimiser that raises leaves everything as it was. A frozen codebook stays.
         """
+        if self.frozen:
+            return
         all_or_nothing(self, self.codebook, self._settle, learns=True)
 
     def _settle(self) -> None:
+        self._adopt()
+        if self.waiting is not None:
+            self.waiting.zero_()
         if isinstance(self.update, Online) and not self.update.immediate:
             waits = bool(self.statistics.pending_counts.any()) and not self.statistics.held
             if waits and self.inner_optimizer is not None:
@@ -232,7 +259,7 @@ class LearnedCodebook(Quantizer):
                     )
                 )
         if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.update.eps))
+            self._store(self.statistics.means(self.codebook, self.update.eps))
 
     def _points(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what codes are found for: the tokens, or their directions; with the graph."""
@@ -240,10 +267,54 @@ class LearnedCodebook(Quantizer):
             return tokens
         return unit_rows(require_finite_latents(tokens))
 
+    def _is_due(self) -> bool:
+        """Say whether averages are taken in, and codes revived, before this batch."""
+        if self.statistics.held:
+            return not bool(self.statistics.pending_counts.any())
+        return self.waiting is None or int(self.waiting) >= self._every()
+
+    def _every(self) -> int:
+        return self.update.every if isinstance(self.update, EMA) else 1
+
+    def _has_started(self) -> bool:
+        return holds_numbers(self.started) and bool(self.started)
+
+    def _is_given(self) -> bool:
+        """Say whether the codebook was set by somebody whom a start or averages would overrule."""
+        if self._has_started() and not isinstance(self.update, EMA):
+            return False  # what moves it moves it from where it is
+        if self._ties.in_shards(self.codebook):
+            return False
+        own = isinstance(self.update, Gradient) or not isinstance(self.codebook, nn.Parameter)
+        return own and self.written.overruled(self.codebook, self.statistics.counts)
+
+    def _adopt(self) -> None:
+        """Let averages begin anew from a codebook that somebody set."""
+        if self._is_given():
+            self.statistics.restart(self.codebook)
+            self._note()
+
+    def _note(self) -> None:
+        """Take the codebook as it is for the layer's own work."""
+        if self._ties.in_shards(self.codebook):
+            return
+        if isinstance(self.update, EMA) or not self._has_started():
+            self.written.note(self.codebook, self.statistics.counts)
+        else:
+            self.written.forget()
+
     def _begin(self, latents: torch.Tensor) -> None:
         if self.peers.is_first() and len(latents):
-            counts = self.statistics.counts.new_ones(self.codebook_size)
-            if isinstance(self.start, KMeans):
+            statistics = self.statistics
+            counts = statistics.counts.new_ones(self.codebook_size)
+            debias = self.update.debias if isinstance(self.update, EMA) else True
+            decay = self._decay() if debias else 0.0
+            given = not isinstance(self.start, Uniform) and self._is_given()
+            if isinstance(self.start, Given) or bool(self.started) or given:
+                decay = 0.0
+                tokens = len(latents) * self.peers.size() * self._every()
+                counts *= max(1.0, tokens / self.codebook_size)
+            elif isinstance(self.start, KMeans):
                 found = cluster(
                     latents,
                     self.codebook.detach(),
@@ -253,12 +324,14 @@ class LearnedCodebook(Quantizer):
                 )
                 self.codebook.copy_(found.codebook)
                 counts = found.counts.clamp(min=1)
-            debias = self.update.debias if isinstance(self.update, EMA) else True
-            self.statistics.begin(self.codebook, counts, self._decay() if debias else 0.0)
+            statistics.begin(self.codebook, counts, decay)
             self.started.fill_(True)
+        if self.waiting is not None:
+            self.waiting.zero_()
         self.peers.copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
         if isinstance(self.start, KMeans):
             self._lasts()
+        self._note()
 
     def _replace_dead_codes(self, candidates: Callable[[], torch.Tensor], revive: Revive) -> None:
         statistics = self.statistics
@@ -275,6 +348,7 @@ class LearnedCodebook(Quantizer):
             statistics.replace(rows, vectors, revive.fresh(statistics))
         self.peers.copy_from_first([self.codebook, *statistics.buffers()])
         self._lasts()
+        self._note()
 
     def _step(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
         """Let the inner optimiser take a step down the slope at the code vectors in use."""
@@ -288,12 +362,16 @@ class LearnedCodebook(Quantizer):
         self.inner_optimizer.add(by_vectors)
         self.inner_optimizer.step(self.codebook)
         if self.metric == "cosine":
-            self._store(self.codebook.detach())
+            self.codebook.copy_(unit_rows(self.codebook.detach()))
+        self._lasts()
 
     def _store(self, vectors: torch.Tensor) -> None:
-        scaled = unit_rows(vectors) if self.metric == "cosine" else vectors
-        self.codebook.copy_(scaled)
+        if self.metric == "cosine":  # scaling twice may round once more
+            moved = (vectors != self.codebook).any(dim=1, keepdim=True)
+            vectors = torch.where(moved, unit_rows(vectors).to(vectors.dtype), vectors)
+        self.codebook.copy_(vectors)
         self._lasts()
+        self._note()
 
     def _lasts(self) -> None:
         """Let what was written to the codebook outlive the forward pass, where it is in shards."""
@@ -302,3 +380,28 @@ class LearnedCodebook(Quantizer):
 
     def _decay(self) -> float:
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "LearnedCodebook":
+        given = self._is_given()
+        super()._apply(fn, *args, **kwargs)
+        if not given:
+            self._note()
+        return self
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, *args, **kwargs)
+        if not self._has_started() and self._is_given():
+            destination[prefix + "started"] = torch.ones_like(self.started)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if prefix + "started" not in state_dict:
+            return  # a codebook alone was given by hand
+        if prefix + "codebook" in state_dict:
+            self.written.note(self.codebook, None)
+        else:
+            self.written.forget()

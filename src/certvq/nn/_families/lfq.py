@@ -15,6 +15,7 @@ from certvq.nn._core.codes import require_range
 from certvq.nn._core.distributed import Peers
 from certvq.nn._core.eager import transforming, wants_derivative
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -49,7 +50,7 @@ class LFQ(Quantizer):
         soft_clamp: c, at least `scale`; None for no clamp.
         entropy: `Entropy`, or None for none; with more than 20 bits it needs `group_bits`.
         commitment_weight: finite, >= 0.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
 
     Attributes:
         scale: as given.
@@ -95,7 +96,7 @@ class LFQ(Quantizer):
         soft_clamp: float | None = None,
         entropy: Entropy | None = _ENTROPY,
         commitment_weight: float = 0.0,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
     ) -> None:
         super().__init__(dim, layout=layout)
         _require_options(dim, scale, soft_clamp, commitment_weight)

@@ -233,7 +233,7 @@ class _Given:
             base.learn_tokens(latents)
         codes = self.encode_tokens(latents)
         if base.training:
-            base.statistics.observe(latents, codes, base.peers)
+            base.observe_now(latents, codes)
         learning = self.decode_tokens(codes)
         value = learning.detach()
         estimator = base.estimator if self.level.training else _STRAIGHT

@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.errors import CodeRangeError, NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, spread_sizes
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
@@ -28,7 +29,7 @@ class ProductQuantize(Quantizer):
     Args:
         parts: the quantizers, in the order of the slices; their dims say where to cut, their
             layouts play no role. All have one code shape.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
 
     Attributes:
         parts: the quantizers, as an ``nn.ModuleList``.
@@ -55,7 +56,7 @@ class ProductQuantize(Quantizer):
         Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", 2011.
     """
 
-    def __init__(self, parts: Sequence[Quantizer], *, layout: str = "b n d") -> None:
+    def __init__(self, parts: Sequence[Quantizer], *, layout: LayoutName = "b n d") -> None:
         _require_parts(parts)
         self.widths = tuple(part.dim for part in parts)
         super().__init__(
@@ -73,6 +74,11 @@ class ProductQuantize(Quantizer):
         """K of the parts; a tuple where it differs between them."""
         sizes = [part.codebook_size for part in self.groups]
         return spread_sizes(sizes, self.code_shape[1:])
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Groups, and what the parts have; see `Quantizer`."""
+        return ("group", *self.groups[0].code_axes)
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize each slice; see `Quantizer`."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from certvq.errors import NonFiniteError
 from certvq.nn._core.codes import Sizes
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
@@ -57,7 +58,7 @@ class Project(Quantizer):
         *,
         norm: bool = False,
         bias: bool = True,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
     ) -> None:
         super().__init__(dim, layout=layout, code_shape=quantizer.code_shape)
         self.quantizer = quantizer
@@ -69,6 +70,16 @@ class Project(Quantizer):
     def codebook_size(self) -> Sizes:
         """That of the part."""
         return self.quantizer.codebook_size
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Those of the part; see `Quantizer`."""
+        return self.quantizer.code_axes
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether the part's codes look up one codebook."""
+        return self.quantizer.shares_codebook
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize between the maps; see `Quantizer`."""

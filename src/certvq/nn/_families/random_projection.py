@@ -15,6 +15,7 @@ from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.device import default_device, require_same_device
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -44,7 +45,7 @@ class RandomProjectionQuantizer(Quantizer):
         code_dim: E, size of a projection and of a code vector, >= 1.
         codebooks: H, number of independent projections, each with a codebook of its own, >= 1.
         normalize: whether latents are brought to mean 0 and variance 1 over their features.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the projections and codebooks; None is torch's default generator. A
             seed and the sizes decide everything.
 
@@ -90,7 +91,7 @@ class RandomProjectionQuantizer(Quantizer):
         *,
         codebooks: int = 1,
         normalize: bool = True,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         for name, value in (
@@ -121,6 +122,11 @@ class RandomProjectionQuantizer(Quantizer):
     def width(self) -> int:
         """``codebooks * code_dim``, features of the code vectors side by side."""
         return len(self.codebooks) * self.codebooks.shape[2]
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Codebooks, if there are several; see `Quantizer`."""
+        return ("codebook",) * len(self.code_shape)
 
     def train(self, mode: bool = True) -> "RandomProjectionQuantizer":  # noqa: FBT001, FBT002 (torch's own signature)
         """Stay in eval mode, whatever `mode` says."""

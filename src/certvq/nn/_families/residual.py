@@ -15,6 +15,7 @@ from certvq.nn._core.codes import Sizes, require_integers, require_range, spread
 from certvq.nn._core.distributed import any_process, peers_of, raise_together
 from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import largest_of
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
@@ -53,7 +54,7 @@ class Residual(Quantizer):
         estimator: an `Estimator`, applied once to the sum in train mode, or `EachLevel`, which
             leaves it to the parts. With an `Estimator` no gradient reaches the parts through their
             vectors, only through their losses.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the random depth and of what the estimator draws.
 
     Attributes:
@@ -96,7 +97,7 @@ class Residual(Quantizer):
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         count = _require_parts(parts, num_quantizers)
@@ -124,6 +125,17 @@ class Residual(Quantizer):
         """K of the parts; a tuple where it differs between levels."""
         sizes = [part.codebook_size for part in self.quantizers]
         return spread_sizes(sizes, self.code_shape[1:])
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Levels, and what the parts have; see `Quantizer`."""
+        return ("level", *self.quantizers[0].code_axes)
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether one quantizer serves all levels, and its codes look up one codebook."""
+        part = self.quantizers[0]
+        return self.shared and (not part.code_shape or part.shares_codebook)
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize with all levels, or in train mode with as many as `dropout` says."""

@@ -12,6 +12,7 @@ import torch
 from certvq.errors import OptionError
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
 from certvq.nn._estimators.each_level import EachLevel
@@ -73,7 +74,7 @@ class ResidualFSQ(Residual):
         soft_clamp: bool = True,
         dropout: LevelDropout | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         if num_quantizers < 1:
@@ -146,7 +147,7 @@ class GroupedResidualFSQ(GroupedResidual):
         groups: int,
         soft_clamp: bool = True,
         dropout: LevelDropout | None = None,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         if groups < 1:

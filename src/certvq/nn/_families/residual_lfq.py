@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
@@ -34,7 +35,7 @@ class ResidualLFQ(Residual):
         soft_clamp: of the first level's latents in its losses, or None.
         dropout: how many levels are used in train mode, or None for all.
         estimator: as for `Residual`.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the random depth.
         options: of every level's `LFQ`: `spherical`, `entropy`, `commitment_weight`.
 
@@ -67,7 +68,7 @@ class ResidualLFQ(Residual):
         soft_clamp: float | None = None,
         dropout: LevelDropout | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
@@ -97,7 +98,7 @@ class GroupedResidualLFQ(GroupedResidual):
         num_quantizers: Q, how many levels, >= 1.
         groups: how many slices, >= 1.
         dropout: how many levels are used in train mode, the same number in all groups.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the random depth.
         options: of every group's `ResidualLFQ`: `scale`, `soft_clamp`, and those of `LFQ`.
 
@@ -120,7 +121,7 @@ class GroupedResidualLFQ(GroupedResidual):
         *,
         groups: int,
         dropout: LevelDropout | None = None,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
@@ -34,7 +35,7 @@ class ResidualSimVQ(Residual):
         dropout: how many levels are used in train mode, or None for all.
         beam: a search over the levels, or None for the greedy choice.
         estimator: as for `Residual`; with `EachLevel` the levels are straight through.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of every random choice.
         options: of every level's `SimVQ`: `code_dim`, `commitment_weight`, ... but no `transform`,
             which would be one map for all levels.
@@ -66,7 +67,7 @@ class ResidualSimVQ(Residual):
         dropout: LevelDropout | None = None,
         beam: Beam | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:

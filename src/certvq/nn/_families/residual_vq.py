@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.gradient import Gradient
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
 from certvq.nn._estimators.estimator import Estimator
@@ -45,7 +46,7 @@ class ResidualVQ(Residual):
         estimator: as for `Residual`.
         level_estimator: that of the levels: how the gradient of their vectors reaches their
             residuals, which only `EachLevel` lets through, and for `Gumbel` which codes they have.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of every random choice.
         options: of every level's `VectorQuantize`: `commitment_weight`, `update`, `start`, ...
 
@@ -82,7 +83,7 @@ class ResidualVQ(Residual):
         neural: Neural | None = None,
         estimator: Estimator | EachLevel = _STRAIGHT,
         level_estimator: Estimator = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from certvq.nn._core import random as _random
 from certvq.nn._core.device import default_device
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
@@ -22,7 +23,7 @@ class Rotated(Wrapper):
 
     Args:
         part: the quantizer; its layout plays no role.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of the rotation; None is torch's default generator.
 
     Attributes:
@@ -53,7 +54,7 @@ class Rotated(Wrapper):
         self,
         part: Quantizer,
         *,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(part, layout=layout)

@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.features import by_feature
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._families.wrapper import Wrapper
@@ -25,7 +26,7 @@ class Scaled(Wrapper):
     Args:
         part: the quantizer; its layout plays no role.
         scale: one number for all features, or one for each; finite, > 0 in float32.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
 
     Attributes:
         part: as given.
@@ -45,7 +46,7 @@ class Scaled(Wrapper):
     """
 
     def __init__(
-        self, part: Quantizer, scale: float | Sequence[float], *, layout: str = "b n d"
+        self, part: Quantizer, scale: float | Sequence[float], *, layout: LayoutName = "b n d"
     ) -> None:
         super().__init__(part, layout=layout)
         numbers = [scale] * part.dim if isinstance(scale, int | float) else list(scale)

@@ -15,6 +15,7 @@ from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.device import default_device
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -48,7 +49,7 @@ class SimVQ(Quantizer):
             sees, since the codebook of a forward pass must still be there when it returns.
         commitment_weight: beta, finite and >= 0.
         estimator: how the gradient reaches the latents in train mode.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of every random choice; None is torch's default generator. Its state is
             part of the state dict.
 
@@ -90,7 +91,7 @@ class SimVQ(Quantizer):
         transform: nn.Module | None = None,
         commitment_weight: float = 0.25,
         estimator: Estimator = _STRAIGHT,
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(dim, layout=layout)

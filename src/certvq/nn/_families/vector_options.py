@@ -4,13 +4,17 @@ In: options of the right kinds. Out: nothing, or a named error. Must not build a
 """
 
 import math
+from typing import Literal, TypeAlias, get_args
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._families.learned_codebook import Update
 from certvq.nn._regularizers.regularizer import Regularizer
 
-METRICS = ("euclidean", "cosine")
+MetricName: TypeAlias = Literal["euclidean", "cosine"]
+"""How latents and code vectors are compared."""
+
+METRICS = get_args(MetricName)
 
 
 def require_options(codebook_size: int, commitment_weight: float, metric: str) -> None:

@@ -18,6 +18,7 @@ from certvq.nn._codebook.online import Online
 from certvq.nn._codebook.revive import Revive
 from certvq.nn._core.batch import check_batch, finite_error
 from certvq.nn._core.finite import largest_of
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.opaque import observe
 from certvq.nn._core.options import checked
@@ -27,7 +28,7 @@ from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._families.learned_codebook import Start, Update
 from certvq.nn._families.ranked_codebook import RankedCodebook
 from certvq.nn._families.search import decisions, search
-from certvq.nn._families.vector_options import require_agreement, require_options
+from certvq.nn._families.vector_options import MetricName, require_agreement, require_options
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 
 _AVERAGE = {"euclidean": EMA(), "cosine": EMA(decay=0.95)}
@@ -64,12 +65,12 @@ class VectorQuantize(RankedCodebook):
         commitment_weight: beta, finite and >= 0.
         update: how the codebook learns, `EMA`, `Gradient` or `Online`, each also through an
             `Affine` map. None is ``EMA()``, of decay
-            0.99, and with ``metric="cosine"`` it is ``EMA(decay=0.95)``.
+            0.8, and with ``metric="cosine"`` it is ``EMA(decay=0.95)``.
         start: where it starts, `KMeans` of the first training batch or `Uniform`.
         revive: when codes are replaced, or None for never.
         estimator: how the gradient reaches the latents in train mode.
         regularizers: further terms of the loss of train mode, each with its own weight.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
         generator: source of every random choice; None is torch's default generator. Its state is
             part of the state dict.
         process_group: the processes that learn the codebook together in train mode, as in
@@ -120,14 +121,14 @@ class VectorQuantize(RankedCodebook):
         dim: int,
         codebook_size: int,
         *,
-        metric: str = "euclidean",
+        metric: MetricName = "euclidean",
         commitment_weight: float = 0.25,
         update: Update | None = None,
         start: Start = _CLUSTER,
         revive: Revive | None = _REVIVE,
         estimator: Estimator = _STRAIGHT,
         regularizers: tuple[Regularizer, ...] = (),
-        layout: str = "b n d",
+        layout: LayoutName = "b n d",
         generator: torch.Generator | None = None,
         process_group: Any = None,
     ) -> None:

@@ -12,6 +12,7 @@ import torch
 from certvq.errors import NonFiniteError
 from certvq.nn._core.codes import Sizes
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 
@@ -24,7 +25,7 @@ class Wrapper(Quantizer):
 
     Args:
         part: the quantizer; its layout plays no role.
-        layout: ``"b n d"``, ``"b d n"``, ``"b c h w"`` or ``"b c t h w"``.
+        layout: names of the axes of latents, one of `LayoutName`.
 
     Attributes:
         part: as given.
@@ -32,7 +33,7 @@ class Wrapper(Quantizer):
 
     part: Quantizer
 
-    def __init__(self, part: Quantizer, *, layout: str = "b n d") -> None:
+    def __init__(self, part: Quantizer, *, layout: LayoutName = "b n d") -> None:
         super().__init__(part.dim, layout=layout, code_shape=part.code_shape)
         self.part = part
 
@@ -48,6 +49,16 @@ class Wrapper(Quantizer):
     def codebook_size(self) -> Sizes:
         """K of the part."""
         return self.part.codebook_size
+
+    @property
+    def code_axes(self) -> tuple[str, ...]:
+        """Those of the part; see `Quantizer`."""
+        return self.part.code_axes
+
+    @property
+    def shares_codebook(self) -> bool:
+        """Whether the part's codes look up one codebook."""
+        return self.part.shares_codebook
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Let the part quantize the changed tokens; see `Quantizer`."""
