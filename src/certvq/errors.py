@@ -28,6 +28,10 @@ class TransformError(CertVQError, RuntimeError):
     """A transformation of torch.func meets a layer that it cannot go through."""
 
 
+class ExportError(CertVQError, RuntimeError):
+    """`torch.jit.trace` or `torch.onnx.export` meets a layer that no graph can stand for."""
+
+
 class CodeRangeError(CertVQError, IndexError):
     """A code lies outside ``range(codebook_size)``."""
 

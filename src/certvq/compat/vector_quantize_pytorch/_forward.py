@@ -20,11 +20,11 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
-from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.eager import is_differentiated, transforming
-from certvq.nn._core.opaque import refuse_transforms
+from certvq.nn._core.eager import exporting, holds_numbers, is_differentiated, transforming
+from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.opaque import refuse_graphs, refuse_transforms
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -83,12 +83,16 @@ class Forward(Losses):
         rows = grid.tokens(x, self.dim)
         shape = grid.of(x)
         kept = counted(mask, lens, shape, x.device)
-        raise_together(
-            finite_error((rows if kept is None else rows[kept]).detach(), "latents"), x.device
-        )
-        wanted = None if indices is None else self._wanted(indices, len(rows), kept)
+        latents = rows if kept is None else rows[kept]
+        if self.training and exporting():
+            refuse_graphs(self)
+        if exporting() or not (self.training or holds_numbers(latents)):
+            latents = require_finite_latents(latents)
+        else:
+            raise_together(finite_error(latents.detach(), "latents"), x.device)
+        wanted = None if indices is None else self._wanted(indices, rows.shape[0], kept)
         self._require_weight(ema_update_weight)
-        inside = through(self.project_in, rows if kept is None else rows[kept])
+        inside = through(self.project_in, latents)
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
         )
@@ -115,11 +119,11 @@ class Forward(Losses):
             return quantized, terms
         loss = self._total(terms)
         if count is not None and terms.commitment.ndim:
-            loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
+            loss = among(loss, kept, rows.shape[0], 0.0).reshape(*shape, count)
         extra = () if count is None else (count,)
         if self.heads > 1:
             extra = (self.heads,)
-        found = among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
+        found = among(codes, kept, rows.shape[0], PADDING).reshape(*shape, *extra)
         result = (quantized, found, loss)
         return (*result, terms) if return_loss_breakdown else result
 

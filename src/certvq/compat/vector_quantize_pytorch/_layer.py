@@ -21,6 +21,7 @@ from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.operators import assign_operator
+from certvq.nn._families import search as _search
 
 _CHUNK = 1 << 20
 """Numbers of a chunk of differences."""
@@ -194,7 +195,8 @@ class Layer(VectorQuantize):
         elif search.count is not None:
             codes = self.rank_tokens(tokens, search.count).codes
         else:
-            codes, _, sqdist = assign_operator(latents, book.detach())
+            found = _search.search(latents, book)
+            codes, sqdist = found.codes, found.sqdist
         return Hit(points, book, codes, nn.functional.embedding(codes, book), sqdist)
 
     def keep(self, hit: Hit, options: "Keeping") -> None:
@@ -270,7 +272,7 @@ class Layer(VectorQuantize):
             (codes,) = apart(_nearest, [points, books], [])
         else:
             codes = nearest_of_own(points.detach(), books.detach())
-        rows = torch.arange(len(codes), device=codes.device)
+        rows = torch.arange(codes.shape[0], device=codes.device)
         return Hit(points, book, codes, books[rows, codes], None)
 
 

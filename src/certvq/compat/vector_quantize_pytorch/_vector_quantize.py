@@ -259,7 +259,7 @@ class VectorQuantize(Forward, Attributes):
         """
         grid = find_grid(self, x.ndim)
         rows = grid.tokens(x, self.dim)
-        codes = self._wanted(indices, len(rows), None)
+        codes = self._wanted(indices, rows.shape[0], None)
         kept = (codes != PADDING).all(dim=1)
         among = kept_rows(mask, grid.of(x), x.device)
         if among is not None:

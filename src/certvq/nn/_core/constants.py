@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from certvq.nn._core.bits import floats_of
 from certvq.nn._core.device import default_device
-from certvq.nn._core.eager import holds_numbers
+from certvq.nn._core.eager import exporting, holds_numbers, unrecorded
 
 
 class Constants(nn.Module):
@@ -34,6 +35,23 @@ class Constants(nn.Module):
         """
         self._constants[name] = numbers
         self.register_buffer(name, numbers.to(default_device()), persistent=False)
+
+    def floats(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """Return a table of integers as the floats whose bits they are.
+
+        Args:
+            name: of the buffer.
+            dtype: floats of the same width.
+
+        Returns:
+            The floats; in a graph of `torch.jit.trace` or `torch.onnx.export` a constant, as these
+            have no operator that reads integers as floats.
+        """
+        bits: torch.Tensor = getattr(self, name)
+        if not exporting():
+            return floats_of(bits, dtype)
+        with unrecorded():
+            return self._constants[name].view(dtype).to(bits.device)
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> "Constants":
         super()._apply(fn, *args, **kwargs)

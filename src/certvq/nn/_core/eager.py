@@ -4,6 +4,9 @@ In: a tensor. Out: whether code that looks at its numbers may run now, and where
 know what it does.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch._C import (
     _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
@@ -15,6 +18,7 @@ from torch._C._functorch import (  # nothing public tells what these do
     maybe_get_bdim,
 )
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
@@ -47,6 +51,52 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
     )
+
+
+def exporting() -> bool:
+    """Say whether `torch.jit.trace` or `torch.onnx.export` records a graph of standard operators.
+
+    Example:
+        >>> graph = torch.jit.trace(lambda x: x + exporting(), torch.zeros(2), check_trace=False)
+        >>> graph(torch.zeros(2)), exporting()
+        (tensor([1., 1.]), False)
+    """
+    return torch.jit.is_tracing() or (  # pyright: ignore[reportPrivateImportUsage] (documented)
+        torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
+    )
+
+
+def recorded() -> bool:
+    """Say whether a graph is recorded to run elsewhere: `exporting`, or `torch.export`."""
+    whole = getattr(torch.compiler, "is_exporting", None)  # None before torch 2.7
+    return exporting() or (whole is not None and whole())
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep tracers from recording what the body does with real tensors: results are constants."""
+    state = torch._C._get_tracing_state()  # noqa: SLF001 (no public name)
+    torch._C._set_tracing_state(None)  # noqa: SLF001
+    try:
+        with _disable_current_modes():
+            yield
+    finally:
+        torch._C._set_tracing_state(state)  # noqa: SLF001
+
+
+def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the shape as plain integers, also of a tensor that `torch.jit.trace` follows.
+
+    For checks; what a graph computes with its shapes takes ``tensor.shape``.
+
+    Example:
+        >>> sizes(torch.zeros(2, 3))
+        (2, 3)
+    """
+    if not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] (documented)
+        return tuple(tensor.shape)
+    with unrecorded():
+        return tuple(tensor.shape)
 
 
 def transforming() -> bool:
@@ -83,6 +133,8 @@ def wants_derivative(tensor: torch.Tensor) -> bool:
         >>> wants_derivative(torch.zeros(2)), wants_derivative(torch.zeros(2, requires_grad=True))
         (False, True)
     """
+    if exporting():  # graphs of standard operators are for inference
+        return False
     # Tangents of forward mode need no `requires_grad`.
     return (torch.is_grad_enabled() and tensor.requires_grad) or beyond_backward()
 

@@ -107,15 +107,15 @@ def _number(generator: torch.Generator | None) -> int:
 
 @torch.compiler.assume_constant_result
 def _place() -> int:
-    """Return another number for each draw of a program: torch 2.13 merges what has equal arguments."""
+    """Return another number for each draw of a program: torch 2.13 merges equal calls."""
     return next(_counter)
 
 
 # The tag keeps compilers from repeating a draw in the backward pass.
 torch.library.define(
     "certvq::draw",
-    "(str kind, SymInt[] shape, SymInt below, int generator, int place, Device device, ScalarType dtype)"
-    " -> Tensor",
+    "(str kind, SymInt[] shape, SymInt below, int generator, int place, Device device,"
+    " ScalarType dtype) -> Tensor",
     tags=(torch.Tag.nondeterministic_seeded,),
 )
 

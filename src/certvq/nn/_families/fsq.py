@@ -9,7 +9,6 @@ import math
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import wants_derivative
 from certvq.nn._core.finite import finite_error, require_finite_latents
@@ -174,7 +173,7 @@ class FSQ(Quantizer):
     @property
     def bound(self) -> Bound:
         """The bounding function, for latents (..., D); no code is made from what it computes."""
-        gain, shift, bias = floats_of(self._curve, torch.float32)
+        gain, shift, bias = self.floats("_curve", torch.float32)
         if self.preserve_symmetry:
             return Bound(None, None, None, hard=self.hard_clamp)
         return Bound(gain, shift, bias, hard=self.hard_clamp)
@@ -206,9 +205,9 @@ class FSQ(Quantizer):
         """
         latents, table = tokens.detach(), self._points(dtype)
         if latents.dtype == torch.float64:
-            limits = floats_of(self._limits64, torch.float64)
+            limits = self.floats("_limits64", torch.float64)
             return find_cells(latents, limits, table, self.levels)
-        limits = floats_of(self._limits32, torch.float32)
+        limits = self.floats("_limits32", torch.float32)
         return find_cells(latents.float(), limits, table, self.levels)
 
     def points(self, digits: torch.Tensor, *, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -227,8 +226,8 @@ class FSQ(Quantizer):
         """Return the levels of all features, (D, max L); what exceeds a feature's is not used."""
         narrow = dtype or self._like.dtype
         if narrow == torch.float64:
-            return floats_of(self._points64, torch.float64)
-        return floats_of(self._points32, torch.float32).to(narrow)
+            return self.floats("_points64", torch.float64)
+        return self.floats("_points32", torch.float32).to(narrow)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""

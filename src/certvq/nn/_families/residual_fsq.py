@@ -10,7 +10,6 @@ from fractions import Fraction
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.options import checked
@@ -110,7 +109,7 @@ class ResidualFSQ(Residual):
         """
         if not self.soft_clamp:
             return tokens
-        reach = floats_of(self._reach, torch.float32)
+        reach = self.floats("_reach", torch.float32)
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         return by_feature(torch.mul, by_feature(torch.div, wide, reach).tanh(), reach)
 

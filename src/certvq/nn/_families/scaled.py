@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.bits import floats_of
 from certvq.nn._core.features import by_feature
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
@@ -70,7 +69,7 @@ class Scaled(Wrapper):
     @property
     def scale(self) -> torch.Tensor:
         """The scale of each feature, float32 (D,)."""
-        return floats_of(self._bits, torch.float32)
+        return self.floats("_bits", torch.float32)
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Divide by the scale; see `Wrapper`."""
