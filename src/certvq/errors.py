@@ -50,6 +50,10 @@ class DistributedError(CertVQError, RuntimeError):
     """A layer could not share what it learns with the other processes of its group."""
 
 
+class ExportError(CertVQError, RuntimeError):
+    """`torch.jit.trace` or `torch.onnx.export` meets a layer that no graph can stand for."""
+
+
 class CodeRangeError(CertVQError, IndexError):
     """A code lies outside ``range(codebook_size)``."""
 

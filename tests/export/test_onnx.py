@@ -7,11 +7,17 @@ from functools import partial
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
 import certvq
-from certvq.errors import BackendUnavailableError, OptionError
+from certvq.errors import (
+    BackendUnavailableError,
+    FloatEnvironmentError,
+    NonFiniteError,
+    OptionError,
+)
 from certvq.export import _onnx, export_onnx, onnx_session
 
 
@@ -76,6 +82,54 @@ def test_the_files_run_without_torch(model, images, folder, tmp_path):
         [sys.executable, "-c", script], check=False, capture_output=True, text=True
     )
     assert done.stdout.strip() == "(3, 8, 6)", done.stderr
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_pixel_is_an_error_and_the_session_goes_on(folder, images, bad):
+    session = onnx_session(folder / "encoder.onnx")
+    name = session.get_inputs()[0].name
+    (codes,) = session.run(None, {name: images.numpy()})
+    broken = images.numpy().copy()
+    broken[1, 2, 8, 8] = bad
+    with pytest.raises(NonFiniteError, match="latents must be finite, got nan at row 48"):
+        session.run(None, {name: broken})
+    value = onnxruntime.OrtValue.ortvalue_from_numpy(broken)
+    with pytest.raises(NonFiniteError, match="latents must be finite"):
+        session.run_with_ort_values(None, {name: value})
+    assert (session.run(None, {name: images.numpy()})[0] == codes).all()
+
+
+ALONE = """
+import sys, numpy as np, onnxruntime
+from onnxruntime_extensions import get_library_path
+from certvq.export._session import _register
+_register()
+options = onnxruntime.SessionOptions()
+if sys.argv[2] == "flush":
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+options.register_custom_ops_library(get_library_path())
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+images = np.full((1, 3, 16, 16), 0.5 if sys.argv[2] == "flush" else np.nan, np.float32)
+try:
+    print("codes", session.run(None, {session.get_inputs()[0].name: images}))
+except Exception as error:
+    print("refused", type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("kind", ["nan", "flush"])
+def test_a_session_of_onnxruntime_alone_is_refused_codes_and_lives_on(folder, kind):
+    """Of an exception in the operator the process would die."""
+    command = [sys.executable, "-c", ALONE, str(folder / "encoder.onnx"), kind]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["refused"]), done.stderr
+
+
+def test_a_session_that_flushes_subnormals_is_refused(folder):
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    with pytest.raises(FloatEnvironmentError, match=r"'session\.set_denormal_as_zero'.*leave it"):
+        onnx_session(folder / "encoder.onnx", sess_options=options)
 
 
 def test_a_model_in_train_mode_is_refused(model, tmp_path):

@@ -4,16 +4,23 @@ import copy
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.nn import (
+    FSP,
     FSQ,
     LFQ,
     Beam,
+    Diversity,
     Gradient,
+    Gumbel,
     LatentQuantize,
+    NoiseDropout,
+    Orthogonal,
     Project,
+    Reparam,
     ResidualVQ,
     SimVQ,
     VectorQuantize,
@@ -47,6 +54,21 @@ FAMILIES = {
     "project": lambda: Project(VectorQuantize(3, 32, generator=seeded()), DIM),
 }
 
+REGULARIZERS = (Orthogonal(max_codes=5), Diversity())
+DRAWING = {
+    "fsp": lambda: FSP([5] * DIM, generator=seeded()),
+    "fsq-noise": lambda: FSQ([5] * DIM, preserve_symmetry=True, noise=NoiseDropout()),
+    "reparam": lambda: vector(estimator=Reparam(), update=Gradient()),
+    "regularized": lambda: vector(
+        estimator=Gumbel(soft=True), update=Gradient(), regularizers=REGULARIZERS
+    ),
+}
+"""Layers that draw numbers for each batch, or go over it in chunks."""
+
+
+def vector(**options):
+    return VectorQuantize(DIM, 32, generator=seeded(), **options)
+
 
 class Step(torch.nn.Module):
     """A network, a quantizer and a loss."""
@@ -62,8 +84,8 @@ class Step(torch.nn.Module):
         return loss + quantized.square().mean(), codes
 
 
-def batch(seed):
-    return torch.randn(4, 20, DIM, generator=seeded(seed))
+def batch(seed, *, size=4):
+    return torch.randn(size, 20, DIM, generator=seeded(seed))
 
 
 def same_state(left, right):
@@ -77,6 +99,7 @@ def compare(plain, compiled, program, batches):
     for x in batches:
         losses = []
         for run, optimizer in zip((plain, program), optimizers, strict=True):
+            torch.manual_seed(len(x))
             loss, codes = run(x)
             optimizer.zero_grad()
             loss.backward()
@@ -86,14 +109,20 @@ def compare(plain, compiled, program, batches):
         assert same_state(plain, compiled)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_training_step_is_one_graph(family):
-    plain = Step(FAMILIES[family])
-    compiled = copy.deepcopy(plain)
-    program = torch.compile(compiled, fullgraph=True, backend="aot_eager")
-    compare(plain, compiled, program, [batch(seed) for seed in range(4)])
+@pytest.mark.parametrize("family", [*FAMILIES, *DRAWING])
+def test_a_training_step_is_one_graph_for_batches_of_all_sizes(family):
+    """Torch compiles for the first size, and once more for any."""
+    make = {**FAMILIES, **DRAWING}[family]
+    plain, compiled = Step(make), Step(make)
+    backend = CompileCounterWithBackend("aot_eager")
+    program = torch.compile(compiled, fullgraph=True, backend=backend)
+    compare(plain, compiled, program, [batch(size, size=size) for size in (4, 2, 5)])
+    assert backend.frame_count == 2
     plain.eval(), compiled.eval()
-    assert torch.equal(program(batch(9))[1], plain(batch(9))[1])
+    torch.manual_seed(0)
+    expected = plain(batch(9))[1]
+    torch.manual_seed(0)
+    assert torch.equal(program(batch(9))[1], expected)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that:UserWarning")

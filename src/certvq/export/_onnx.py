@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from certvq._atomic import atomic_path
+from certvq.assign._onnx import ASSIGN, DOMAIN
 from certvq.errors import BackendUnavailableError, OptionError
 from certvq.export._graphs import DecodeGraph, EncodeGraph
-from certvq.export._session import ASSIGN, DOMAIN
 from certvq.models import VQVAE
 
 _TOKENS = 3

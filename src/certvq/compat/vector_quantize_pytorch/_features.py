@@ -3,8 +3,6 @@
 In: such a tensor. Out: one sample of tokens, and the way back. Must not know of quantizers.
 """
 
-import math
-
 import torch
 
 from certvq.errors import ShapeError
@@ -50,6 +48,5 @@ def as_features(
     tokens: torch.Tensor, grid: tuple[int, ...], *, channel_first: bool
 ) -> torch.Tensor:
     """Undo `as_tokens`, for tokens (1, N, D) whose D may be another."""
-    assert tokens.shape[1] == math.prod(grid)
     last = tokens.reshape(*grid, tokens.shape[-1])
-    return last.movedim(-1, 1) if channel_first else last
+    return last.movedim(len(grid), 1) if channel_first else last

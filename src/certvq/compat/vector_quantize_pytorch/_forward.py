@@ -21,11 +21,11 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
-from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.eager import is_differentiated, transforming
-from certvq.nn._core.opaque import refuse_transforms
+from certvq.nn._core.eager import exporting, holds_numbers, is_differentiated, transforming
+from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.opaque import refuse_graphs, refuse_transforms
 from certvq.nn._core.transaction import all_or_nothing
 
 
@@ -84,15 +84,13 @@ class Forward(Losses):
         rows = grid.tokens(x, self.dim)
         shape = grid.of(x)
         kept = counted(mask, lens, shape, x.device)
-        error = finite_error((rows if kept is None else rows[kept]).detach(), "latents")
-        if error is not None and (frozen or not self.training):
-            raise error
+        latents, error = self._looked_at(rows if kept is None else rows[kept], frozen=frozen)
         wanted = None if indices is None else self._wanted(indices, shape)
         if wanted is not None and kept is not None:
             wanted = wanted[kept]
         if ema_update_weight is not None and not callable(ema_update_weight):
             self._require_weight(ema_update_weight)
-        inside = through(self.project_in, rows if kept is None else rows[kept])
+        inside = through(self.project_in, latents)
         temperature = (
             self.sample_codebook_temp if sample_codebook_temp is None else sample_codebook_temp
         )
@@ -122,15 +120,28 @@ class Forward(Losses):
                 return quantized, terms
             loss = self._total(terms)
             if count is not None and terms.commitment.ndim:
-                loss = among(loss, kept, len(rows), 0.0).reshape(*shape, count)
+                loss = among(loss, kept, rows.shape[0], 0.0).reshape(*shape, count)
             extra = () if count is None else (count,)
             if self.heads > 1:
                 extra = (self.heads,)
-            found = among(codes, kept, len(rows), PADDING).reshape(*shape, *extra)
+            found = among(codes, kept, rows.shape[0], PADDING).reshape(*shape, *extra)
             result = (quantized, found, loss)
             return (*result, terms) if return_loss_breakdown else result
 
         return all_or_nothing(self, inside, step)
+
+    def _looked_at(
+        self, latents: torch.Tensor, *, frozen: bool
+    ) -> tuple[torch.Tensor, NonFiniteError | None]:
+        """Return latents, and an error that other processes have to hear of before it is raised."""
+        if self.training and exporting():
+            refuse_graphs(self)
+        if exporting() or not (self.training or holds_numbers(latents)):
+            return require_finite_latents(latents), None
+        error = finite_error(latents.detach(), "latents")
+        if error is not None and (frozen or not self.training):
+            raise error
+        return latents, error
 
     def _wanted(self, indices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         """Read the codes that a batch is given, (N, h), before anything is learned."""

@@ -18,6 +18,7 @@ from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.eager import sizes
 from certvq.nn._families.radix import join_digits, split_codes
 
 _PRESETS: dict[str, families.Moments | None] = {
@@ -171,10 +172,11 @@ class FSP(Loaded):
 
 def _moments(tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return mean, variance, skewness and excess kurtosis of each feature; NaN without tokens."""
-    if not len(tokens):
+    count = sizes(tokens)[0]
+    if not count:
         unknown = tokens.new_full(tokens.shape[1:], math.nan)
         return dict.fromkeys(("mean", "variance", "skewness", "kurtosis"), unknown)
-    variance, mean = torch.var_mean(tokens, dim=0, correction=min(1, max(0, len(tokens) - 1)))
+    variance, mean = torch.var_mean(tokens, dim=0, correction=int(count > 1))
     score = (tokens - mean) / variance.sqrt().clamp_min(1e-8)
     return {
         "mean": mean,

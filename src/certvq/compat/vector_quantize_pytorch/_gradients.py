@@ -45,7 +45,7 @@ class Gradients:
         if vectors.ndim == 3:
             points = points[:, None].expand_as(vectors)
         points, flat = points.reshape(-1, points.shape[-1]), vectors.reshape(-1, vectors.shape[-1])
-        rows = torch.arange(len(flat), device=flat.device)
+        rows = torch.arange(flat.shape[0], device=flat.device)
         if options.rotates:
             result = RotationTrick().estimate(points, flat, rows, None)
         elif options.directional_reparam:

@@ -28,7 +28,7 @@ class Heads:
         width = inside.shape[1] // self.count
         if self.separate:
             return list(inside.unflatten(1, (self.count, width)).unbind(dim=1))
-        return [inside.reshape(len(inside) * self.count, width)]
+        return [inside.reshape(inside.shape[0] * self.count, width)]
 
     def together(self, vectors: list[torch.Tensor]) -> torch.Tensor:
         """Undo `parts`."""
@@ -37,7 +37,7 @@ class Heads:
         one = vectors[0]
         if self.count == 1:
             return one
-        return one.reshape(len(one) // self.count, self.count * one.shape[1])
+        return one.reshape(one.shape[0] // self.count, self.count * one.shape[1])
 
     def codes(self, found: list[torch.Tensor]) -> torch.Tensor:
         """Return codes (N,), (N, h), or (N, count), from those of each codebook."""

@@ -25,6 +25,7 @@ from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer
 from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.distributed import peers_of, raise_together
+from certvq.nn._core.eager import sizes
 from certvq.nn._core.mask import among_padding, kept_rows
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._families import scales as _scales
@@ -128,7 +129,7 @@ class HierarchicalVQ(Loaded):
         self, t: torch.Tensor, level_shape: Sequence[int], mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the averages (b, c, ...) of latents (b, c, ...), and which of them there are."""
-        kept_rows(mask, (len(t), *t.shape[2:]), t.device)
+        kept_rows(mask, (t.shape[0], *t.shape[2:]), t.device)
         scale = tuple(level_shape)
         return _scales.average(t, mask, scale), _scales.present(mask, scale)
 
@@ -242,13 +243,14 @@ class HierarchicalVQ(Loaded):
         """Return the latents as (b, c, ...), zero where there is none, and the mask."""
         require_latents(x)
         maps = x if self.channel_first else x.movedim(-1, 1)
-        if maps.ndim != self.spatial_dims + 2 or maps.shape[1] != self.dim or 0 in maps.shape[2:]:
+        shape = sizes(maps)
+        if len(shape) != self.spatial_dims + 2 or shape[1] != self.dim or 0 in shape[2:]:
             text = (
                 f"x must have dim={self.dim} features and {self.spatial_dims} further axes beside "
                 f"the batch, got shape {tuple(x.shape)}"
             )
             raise ShapeError(text)
-        grid = (len(maps), *maps.shape[2:])
+        grid = (maps.shape[0], *maps.shape[2:])
         if lens is not None:
             if mask is not None or self.spatial_dims != 1:
                 text = "lens goes with one axis and no mask"
@@ -275,7 +277,7 @@ class HierarchicalVQ(Loaded):
             self.levels[0].learn_tokens(finest)
         residual, total = maps, None
         partial, codes, losses = [], [], []
-        full = tuple(maps.shape[2:])
+        full = sizes(maps)[2:]
         for level, scale in enumerate(self.level_shapes):
             tokens, rows = self._cells(residual, mask, scale)
             part = self.levels[level]
@@ -286,13 +288,13 @@ class HierarchicalVQ(Loaded):
                 found = self._part(part, tokens)
             finally:
                 part.estimator = usual
-            count = len(maps) * _scales.cells(self.level_shapes)[level]
+            count = maps.shape[0] * _scales.cells(self.level_shapes)[level]
             spread = self._spread(among_padding(found.vectors, rows, count, 0), level, full)
             residual = residual - spread
             total = spread if total is None else total + spread
             partial.append(total)
             every = among_padding(found.codes, rows, count, PADDING)
-            codes.append(every.reshape(len(maps), *scale))
+            codes.append(every.reshape(maps.shape[0], *scale))
             zero = tokens.new_zeros((), dtype=wide_type(tokens))
             losses.append(self.keywords.loss(part, tokens, found) if self.training else zero)
         return partial, codes, losses
@@ -311,7 +313,8 @@ class HierarchicalVQ(Loaded):
         return rows[kept], kept
 
     def _spread(self, vectors: torch.Tensor, level: int, full: tuple[int, ...]) -> torch.Tensor:
-        maps = vectors.reshape(-1, *self.level_shapes[level], self.dim).movedim(-1, 1)
+        shape = self.level_shapes[level]
+        maps = vectors.reshape(-1, *shape, self.dim).movedim(1 + len(shape), 1)
         return self.upsample_to_full(maps, full, level)
 
     def sample_nested_cutoff(self, device: torch.device) -> int | None:

@@ -22,6 +22,7 @@ from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.operators import assign_operator
+from certvq.nn._families import search as _search
 
 Weight: TypeAlias = torch.Tensor | Callable[..., torch.Tensor]
 """How much each code moves, (K,) or (h, K), or what makes that of a batch's sums and counts."""
@@ -208,7 +209,8 @@ class Layer(Readable):
         elif search.count is not None:
             codes = self.rank_tokens(tokens, search.count).codes
         else:
-            codes, _, sqdist = assign_operator(latents, book.detach())
+            found = _search.search(latents, book)
+            codes, sqdist = found.codes, found.sqdist
         return Hit(points, book, codes, nn.functional.embedding(codes, book), sqdist)
 
     def keep(self, hit: Hit, options: "Keeping") -> None:
@@ -289,7 +291,7 @@ class Layer(Readable):
             (codes,) = apart(_nearest, [points, books], [])
         else:
             codes = nearest_of_own(points.detach(), books.detach())
-        rows = torch.arange(len(codes), device=codes.device)
+        rows = torch.arange(codes.shape[0], device=codes.device)
         return Hit(points, book, codes, books[rows, codes], None)
 
 

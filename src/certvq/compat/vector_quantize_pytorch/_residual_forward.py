@@ -22,8 +22,10 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.distributed import peers_of, raise_together
+from certvq.nn._core.eager import exporting
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.mask import among_padding, kept_rows
-from certvq.nn._core.opaque import refuse_transforms
+from certvq.nn._core.opaque import refuse_graphs, refuse_transforms
 from certvq.nn._core.similarity import cross_entropy
 from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._core.unit import unit_rows
@@ -108,7 +110,10 @@ class ResidualForward(Loaded):
         tokens = through(self.project_in, whole if kept is None else whole[kept])
         if self.training and indices is None and not freeze_codebook:
             refuse_transforms(self)
-        if self.training:
+        if self.training and exporting():
+            refuse_graphs(self)
+            tokens = require_finite_latents(tokens)
+        elif self.training:
             error = self.residual.token_error(tokens.detach())
             learning = self.residual if indices is None and not freeze_codebook else self.project_in
             raise_together(learning, error, tokens.device)
@@ -119,9 +124,9 @@ class ResidualForward(Loaded):
                 kind = torch.promote_types(whole.dtype, rows.dtype)
                 out = whole.to(kind).index_copy(0, kept, rows.to(kind))
             else:
-                out = among_padding(rows, kept, len(whole), 0)
+                out = among_padding(rows, kept, whole.shape[0], 0)
             out = out.reshape(*grid, out.shape[-1])
-            return out.movedim(-1, 1) if self.channel_first and x.ndim > 2 else out
+            return out.movedim(len(grid), 1) if self.channel_first and x.ndim > 2 else out
 
         if indices is not None:
             rows = as_returned(of_levels(indices), grid, (self.num_quantizers,))
@@ -143,7 +148,7 @@ class ResidualForward(Loaded):
                 frozen=freeze_codebook,
                 samples=None if kept is not None else grid[0],
             )
-            every = among_padding(codes, kept, len(whole), PADDING)
+            every = among_padding(codes, kept, whole.shape[0], PADDING)
             every = every.reshape(*grid, self.num_quantizers)
             result = (back(total), every, losses)
             return (*result, self.get_codes_from_indices(every)) if return_all_codes else result
@@ -208,11 +213,11 @@ class ResidualForward(Loaded):
             losses = torch.cat([torch.stack(terms).to(losses.dtype), losses[len(terms) :]])
         if self.training:
             losses = with_gradient(losses)
-        codes = founds[0].codes.new_full((len(tokens), self.num_quantizers), PADDING)
+        codes = founds[0].codes.new_full((tokens.shape[0], self.num_quantizers), PADDING)
         codes[:, :depth] = torch.stack([found.codes for found in founds], dim=1)
         total = cast("torch.Tensor", total)
         if self.diveq and self.training:
-            places = torch.arange(len(total), device=total.device)
+            places = torch.arange(total.shape[0], device=total.device)
             total = Reparam().estimate(tokens, total, places, None)
         return total, codes, losses
 

@@ -10,7 +10,8 @@ import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
 from certvq.nn._core.dense import require_dense
-from certvq.nn._core.eager import beneath, transforming
+from certvq.nn._core.eager import beneath, exporting, sizes, transforming
+from certvq.nn._core.graph import required
 from certvq.nn._core.mask import PADDING
 
 Sizes: TypeAlias = "int | tuple[Sizes, ...]"
@@ -59,7 +60,7 @@ def require_codes(
         ShapeError: another number of axes, or other sizes of the last ones.
     """
     require_integers(codes)
-    shape = tuple(codes.shape)
+    shape = sizes(codes)
     if len(shape) != rank + len(code_shape) or shape[rank:] != code_shape:
         last = f", the last of sizes {code_shape}" if code_shape else ""
         text = f"codes must have {rank + len(code_shape)} axes{last}, got shape {shape}"
@@ -90,6 +91,8 @@ def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:
     require_integers(codes)
     codes = codes.long()  # a narrower type would wrap K - 1
     highest = torch.tensor(_highest(codebook_size), device=codes.device)
+    if exporting():
+        return codes + required((codes >= 0) & (codes <= highest))
     if torch.compiler.is_compiling():
         return in_range_operator(codes, highest)
     _refuse(beneath(codes) if transforming() else codes, highest)

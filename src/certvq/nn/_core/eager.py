@@ -4,6 +4,7 @@ In: a tensor. Out: whether code that looks at its numbers may run now, and where
 know what it does.
 """
 
+
 import torch
 from torch._C import (
     _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
@@ -49,6 +50,40 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
     )
 
 
+def exporting() -> bool:
+    """Say whether `torch.jit.trace` or `torch.onnx.export` records a graph of standard operators.
+
+    Example:
+        >>> graph = torch.jit.trace(lambda x: x + exporting(), torch.zeros(2), check_trace=False)
+        >>> graph(torch.zeros(2)), exporting()
+        (tensor([1., 1.]), False)
+    """
+    return torch.jit.is_tracing() or (  # pyright: ignore[reportPrivateImportUsage] (documented)
+        torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
+    )
+
+
+def recorded() -> bool:
+    """Say whether a graph is recorded to run elsewhere: `exporting`, or `torch.export`."""
+    whole = getattr(torch.compiler, "is_exporting", None)  # None before torch 2.7
+    return exporting() or (whole is not None and whole())
+
+
+def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the shape as plain integers, also of a tensor that `torch.jit.trace` follows.
+
+    For checks; what a graph computes with its shapes takes ``tensor.shape``.
+
+    Example:
+        >>> sizes(torch.zeros(2, 3))
+        (2, 3)
+    """
+    if not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] (documented)
+        return tuple(tensor.shape)
+    with unrecorded():
+        return tuple(tensor.shape)
+
+
 def transforming() -> bool:
     """Say whether a transformation of `torch.func` runs, and no compiler.
 
@@ -83,6 +118,8 @@ def wants_derivative(tensor: torch.Tensor) -> bool:
         >>> wants_derivative(torch.zeros(2)), wants_derivative(torch.zeros(2, requires_grad=True))
         (False, True)
     """
+    if exporting():  # graphs of standard operators are for inference
+        return False
     # Tangents of forward mode need no `requires_grad`.
     return (torch.is_grad_enabled() and tensor.requires_grad) or beyond_backward()
 

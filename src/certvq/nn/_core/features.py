@@ -39,7 +39,9 @@ def by_feature(
         >>> by_feature(torch.mul, torch.ones(2, 3), torch.arange(3.0)).tolist()
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
-    if rows.ndim != 2 or len(rows) < _WORTH_IT or len(rows) % _COPIES:
+    if torch.compiler.is_compiling() or rows.ndim != 2:  # sizes may be symbols
+        return operation(rows, numbers)
+    if len(rows) < _WORTH_IT or len(rows) % _COPIES:
         return operation(rows, numbers)
     features = rows.shape[1]
     if not 0 < features < _MANY or not holds_numbers(rows) or not rows.is_contiguous():

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.eager import beneath, is_batched, transforming
+from certvq.nn._core.eager import beneath, is_batched, recorded, transforming
 
 
 class Passing(dict[str, torch.Tensor]):
@@ -33,8 +33,10 @@ def lasting(figures: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         figures: detached scalars by name.
 
     Returns:
-        Ordinary tensors, or under `torch.func.vmap` a `Passing`.
+        Ordinary tensors, or under `torch.func.vmap` a `Passing`; none while a graph is exported.
     """
+    if recorded():
+        return {}
     if not transforming():
         return figures
     if any(map(is_batched, figures.values())):

@@ -10,7 +10,8 @@ import torch
 
 from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
-from certvq.nn._core.eager import beneath, holds_numbers, transforming
+from certvq.nn._core.eager import beneath, exporting, holds_numbers, transforming
+from certvq.nn._core.graph import required
 
 
 def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError | None:
@@ -79,6 +80,9 @@ def require_finite_latents(tokens: torch.Tensor) -> torch.Tensor:
     Raises:
         NonFiniteError: naming the first bad row and column.
     """
+    if exporting():
+        fine = tokens.detach().abs() <= torch.finfo(tokens.dtype).max
+        return tokens + required(fine).to(tokens.dtype)
     if torch.compiler.is_compiling():
         return tokens + finite_operator(tokens.detach())
     if not holds_numbers(tokens):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.eager import beyond_backward, exporting
 
 
 def applied(function: type[Function], both_ways: type[Function] | None, *inputs: Any) -> Any:
@@ -27,6 +27,8 @@ def applied(function: type[Function], both_ways: type[Function] | None, *inputs:
     """
     if both_ways is not None and beyond_backward():
         return both_ways.apply(*inputs)
+    if exporting():
+        return function.forward(*inputs)
     if torch.compiler.is_compiling():
         return function.apply(*inputs)
     return _plain(function).apply(*inputs)

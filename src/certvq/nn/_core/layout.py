@@ -11,6 +11,7 @@ import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
+from certvq.nn._core.eager import sizes
 
 LayoutName: TypeAlias = Literal[
     "n d", "b n d", "b d n", "b c h w", "b h w c", "b c t h w", "b t h w c"
@@ -66,7 +67,7 @@ class Layout:
             DTypeError: no dense tensor of float64, float32, bfloat16 or float16.
         """
         require_dense(latents, "latents")
-        shape = tuple(latents.shape)
+        shape = sizes(latents)
         if len(shape) != self.rank or shape[self.feature_axis] != dim:
             text = (
                 f"latents of layout {self.name!r} must have {self.rank} axes with dim={dim} at "
@@ -92,7 +93,8 @@ class Layout:
         Returns:
             A view with the axes of the layout.
         """
-        return tokens.reshape(*grid, tokens.shape[1]).movedim(-1, self.feature_axis)
+        # No axis of -1: the TorchScript exporter to ONNX does not know how many there are.
+        return tokens.reshape(*grid, tokens.shape[1]).movedim(len(grid), self.feature_axis)
 
 
 LAYOUTS = {

@@ -12,9 +12,10 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
-from certvq.errors import NonFiniteError, TransformError
+from certvq.errors import ExportError, NonFiniteError, TransformError
 from certvq.nn._core.distributed import raise_together
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import exporting, transforming
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.transaction import all_or_nothing
 
 _numbers = itertools.count()
@@ -63,6 +64,9 @@ def refuse(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
         NonFiniteError: what ``module.token_error`` returns.
         TransformError: see `refuse_transforms`.
     """
+    if exporting():
+        refuse_graphs(cast("nn.Module", module))
+        return require_finite_latents(tokens)
     if torch.compiler.is_compiling():
         return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
     refuse_transforms(cast("nn.Module", module))
@@ -81,17 +85,36 @@ def refuse_transforms(module: nn.Module) -> None:
     Raises:
         TransformError: it learns from batches, or a part of it does, and a transformation runs.
     """
-    if not transforming():
-        return
+    learner = _learner(module) if transforming() else None
+    if learner is not None:
+        text = (
+            f"a layer must change nothing under torch.func, got {learner} in train mode, which "
+            "learns from each batch; call .eval() on it for codes and derivatives, and train "
+            "it outside of torch.func"
+        )
+        raise TransformError(text)
+
+
+def refuse_graphs(module: nn.Module) -> None:
+    """Refuse to record a training step as a graph of standard operators, which cannot learn.
+
+    Raises:
+        ExportError: the module is in train mode and learns from batches, or a part of it does.
+    """
+    learner = _learner(module)
+    if learner is not None:
+        text = (
+            f"a graph must change nothing, got {learner} in train mode, which learns from each "
+            "batch; call .eval() on it before torch.jit.trace or torch.onnx.export"
+        )
+        raise ExportError(text)
+
+
+def _learner(module: nn.Module) -> str | None:
     for name, part in module.named_modules():
         if part.training and hasattr(part, "learn_now") and not getattr(part, "at_rest", False):
-            text = (
-                "a layer must change nothing under torch.func, got "
-                f"{type(part).__name__}{f' at {name!r}' if name else ''} in train mode, which "
-                "learns from each batch; call .eval() on it for codes and derivatives, and train "
-                "it outside of torch.func"
-            )
-            raise TransformError(text)
+            return f"{type(part).__name__}{f' at {name!r}' if name else ''}"
+    return None
 
 
 def learn(module: Learner, tokens: torch.Tensor) -> None:

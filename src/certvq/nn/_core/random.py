@@ -4,7 +4,9 @@ In: a `torch.Generator` or None, torch's default one. Out: numbers drawn on the 
 device and moved to where they are needed. Must not know what they are for.
 """
 
+import itertools
 import threading
+import weakref
 
 import torch
 
@@ -23,31 +25,28 @@ def draws() -> int:
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
     """Draw `count` numbers of [0, 1), float64."""
-    home = _home(generator)
-    return torch.rand(count, generator=generator, device=home, dtype=torch.float64).to(device)
+    return _draw("uniform", (count,), generator, device)
 
 
 def normal(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
     """Draw standard normal numbers, float64."""
-    home = _home(generator)
-    return torch.randn(shape, generator=generator, device=home, dtype=torch.float64).to(device)
+    return _draw("normal", shape, generator, device)
 
 
 def permutation(
     count: int, generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
     """Draw a permutation of ``range(count)``, int64."""
-    return torch.randperm(count, generator=generator, device=_home(generator)).to(device)
+    return _draw("permutation", (count,), generator, device, dtype=torch.int64)
 
 
 def integers(
     below: int, count: int, generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
     """Draw `count` integers of ``range(below)``, int64."""
-    home = _home(generator)
-    return torch.randint(below, (count,), generator=generator, device=home).to(device)
+    return _draw("integers", (count,), generator, device, dtype=torch.int64, below=below)
 
 
 def exponential(
@@ -61,11 +60,104 @@ def exponential(
     There is one for each latent and code where codes are sampled, so that without a generator they
     are drawn where they are needed, by the default generator of that device.
     """
-    home = device if generator is None else generator.device
-    return torch.empty(shape, dtype=dtype, device=home).exponential_(generator=generator).to(device)
+    return _draw("exponential", shape, generator, device, dtype=dtype)
 
 
-def _home(generator: torch.Generator | None) -> torch.device:
-    if not torch.compiler.is_compiling():
-        _counted.draws += 1
-    return torch.device("cpu") if generator is None else generator.device
+def _draw(
+    kind: str,
+    shape: tuple[int, ...],
+    generator: torch.Generator | None,
+    device: torch.device,
+    *,
+    dtype: torch.dtype = torch.float64,
+    below: int = 0,
+) -> torch.Tensor:
+    if torch.compiler.is_compiling():  # which follow neither generators nor sizes that vary here
+        source, place = _number(generator), _place()
+        return torch.ops.certvq.draw(kind, shape, below, source, place, device, dtype)
+    _counted.draws += 1
+    return _drawn(kind, shape, below, generator, device, dtype)
+
+
+def _drawn(
+    kind: str,
+    shape: tuple[int, ...],
+    below: int,
+    generator: torch.Generator | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    home = torch.device("cpu") if generator is None else generator.device
+    if kind == "exponential":
+        home = device if generator is None else home
+        drawn = torch.empty(shape, dtype=dtype, device=home).exponential_(generator=generator)
+    elif kind == "uniform":
+        drawn = torch.rand(shape, generator=generator, device=home, dtype=dtype)
+    elif kind == "normal":
+        drawn = torch.randn(shape, generator=generator, device=home, dtype=dtype)
+    elif kind == "integers":
+        drawn = torch.randint(below, shape, generator=generator, device=home)
+    else:
+        drawn = torch.randperm(shape[0], generator=generator, device=home)
+    return drawn.to(device)
+
+
+_counter = itertools.count()
+_sources: weakref.WeakValueDictionary[int, torch.Generator] = weakref.WeakValueDictionary()
+
+
+@torch.compiler.assume_constant_result
+def _number(generator: torch.Generator | None) -> int:
+    """Return a number that stands for a generator in this process; -1 for None."""
+    if generator is None:
+        return -1
+    for number, known in _sources.items():
+        if known is generator:
+            return number
+    number = next(_counter)
+    _sources[number] = generator
+    return number
+
+
+@torch.compiler.assume_constant_result
+def _place() -> int:
+    """Return another number for each draw of a program: torch 2.13 merges equal calls."""
+    return next(_counter)
+
+
+# The tag keeps compilers from repeating a draw in the backward pass.
+torch.library.define(
+    "certvq::draw",
+    "(str kind, SymInt[] shape, SymInt below, int generator, int place, Device device,"
+    " ScalarType dtype) -> Tensor",
+    tags=(torch.Tag.nondeterministic_seeded,),
+)
+
+
+@torch.library.impl("certvq::draw", "CompositeExplicitAutograd")
+def _(
+    kind: str,
+    shape: list[int],
+    below: int,
+    generator: int,
+    place: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    del place
+    source = None if generator < 0 else _sources[generator]
+    return _drawn(kind, tuple(shape), below, source, device, dtype)
+
+
+@torch.library.register_fake("certvq::draw")
+def _(
+    kind: str,
+    shape: list[int],
+    below: int,
+    generator: int,
+    place: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    del kind, below, generator, place
+    return torch.empty(shape, dtype=dtype, device=device)

@@ -45,7 +45,13 @@ def similarity(latents: torch.Tensor, vectors: torch.Tensor, metric: str) -> tor
 
 
 def chunks(rows: int, codebook_size: int) -> Iterator[slice]:
-    """Cut rows into slices whose similarities have `CHUNK` entries at most."""
+    """Cut rows into slices whose similarities have `CHUNK` entries at most.
+
+    Compilers get one slice: a loop would tie their program to the size of one batch.
+    """
+    if torch.compiler.is_compiling():
+        yield slice(0, rows)
+        return
     step = max(1, CHUNK // codebook_size)
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))
@@ -104,7 +110,7 @@ def negative_entropy(
     def probabilities(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         return (temperature * similarity(left, right, metric)).softmax(dim=1)
 
-    if beyond_backward():  # derivatives of any order; what they need of all chunks is kept
+    if _whole():  # derivatives of any order; what they need of all chunks is kept
         every = [probabilities(flat[part], vectors) for part in chunks(len(flat), len(vectors))]
         mean = torch.cat(every).reshape(groups, members, -1).mean(dim=1)
         return (mean * mean.clamp(min=_EPS).log()).sum() / groups
@@ -133,14 +139,18 @@ _Term = Callable[[torch.Tensor, torch.Tensor, slice], torch.Tensor]
 def _chunked_sum(latents: torch.Tensor, vectors: torch.Tensor, term: _Term) -> torch.Tensor:
     """Sum a term over chunks of the rows; its gradient is computed with it, chunk by chunk.
 
-    `torch.func` has derivatives of its own, and keeps what they need of all chunks.
+    `torch.func` and compilers have derivatives of their own, and keep what they need of all chunks.
     """
-    if beyond_backward():
+    if _whole():
         parts = chunks(len(latents), len(vectors))
         terms = [term(latents[part], vectors, part) for part in parts]
         return torch.stack(terms).sum() if terms else (latents.sum() + vectors.sum()) * 0.0
     result: torch.Tensor = _ChunkedSum.apply(latents, vectors, term)
     return result
+
+
+def _whole() -> bool:
+    return beyond_backward() or torch.compiler.is_compiling()
 
 
 class _ChunkedSum(torch.autograd.Function):

@@ -5,7 +5,7 @@ In: vectors. Out: the same directions, as rounded. Must not know of codebooks.
 
 import torch
 
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import holds_numbers, transforming
 
 SHORTEST = 1e-6
 """Vectors shorter than this are divided by it instead of their length; zero stays zero."""
@@ -30,7 +30,7 @@ def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     overflow = torch.isinf(lengths.detach())  # of the squares, not of the numbers
-    if torch.compiler.is_compiling() or transforming() or bool(overflow.any()):
+    if not holds_numbers(vectors) or transforming() or bool(overflow.any()):
         largest = wide.detach().abs().amax(dim=1, keepdim=True)
         wide = wide / torch.where(overflow, largest, 1.0)
         lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)

@@ -92,7 +92,7 @@ class Gumbel(Estimator):
         del generator
         if not self.soft:
             return straight_through(latents, codebook, codes)
-        if beyond_backward():
+        if beyond_backward() or torch.compiler.is_compiling():
             parts = chunks(len(latents), len(codebook))
             means = [_mean_vectors(latents[part], codebook, *self._options()) for part in parts]
             mean = torch.cat(means) if means else latents

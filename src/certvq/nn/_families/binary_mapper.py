@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
-from certvq.nn._core.eager import followed, transforming
+from certvq.nn._core.eager import followed, sizes, transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.functions import applied
 from certvq.nn._core.layout import LayoutName
@@ -109,8 +109,8 @@ class BinaryMapper(Quantizer):
         codes = bits_to_codes(ones)
         vectors = one_hot(tokens, codes, self.kind)
         divergence = fair_coin_divergence(tokens)
-        loss = functional.relu(divergence - self.free_nats).sum() / max(1, len(tokens))
-        information = divergence.detach().sum() / max(1, len(tokens))
+        loss = functional.relu(divergence - self.free_nats).sum() / max(1, tokens.shape[0])
+        information = divergence.detach().sum() / max(1, tokens.shape[0])
         return Found(vectors, codes, loss, {"free_nats_loss": loss.detach(), "nats": information})
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -164,7 +164,7 @@ def bits_to_codes(ones: torch.Tensor) -> torch.Tensor:
         >>> bits_to_codes(torch.tensor([[True, False, True]]))
         tensor([5])
     """
-    worth = 1 << torch.arange(ones.shape[-1], device=ones.device)
+    worth = torch.tensor([1 << place for place in range(sizes(ones)[-1])], device=ones.device)
     return (ones * worth).sum(dim=-1)
 
 
@@ -212,7 +212,7 @@ def code_log_probability(logits: torch.Tensor, codes: torch.Tensor) -> torch.Ten
 
 
 def _unit_vectors(codes: torch.Tensor, size: int, kind: torch.dtype) -> torch.Tensor:
-    vectors = codes.new_zeros(len(codes), size, dtype=kind)
+    vectors = codes.new_zeros(codes.shape[0], size, dtype=kind)
     places = codes[:, None]
     if transforming():  # `torch.func.vmap` has no rule for the other one
         return vectors.scatter(1, places, 1.0)

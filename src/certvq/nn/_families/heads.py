@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.batch import finite_error
 from certvq.nn._core.codes import Sizes
+from certvq.nn._core.finite import finite_error, require_finite_latents
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -94,10 +94,8 @@ class Heads(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of all slices; see `Quantizer`."""
-        error = finite_error(tokens.detach(), "latents")  # named by the rows of the latents
-        if error is not None:
-            raise error
-        return self._together(self.quantizer.encode_tokens(self._slices(tokens)))
+        latents = require_finite_latents(tokens.detach())  # named by the rows of the latents
+        return self._together(self.quantizer.encode_tokens(self._slices(latents)))
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Decode all slices; see `Quantizer`."""

@@ -18,7 +18,7 @@ from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.device import require_same_device
 from certvq.nn._core.distributed import peers_of, raise_together
-from certvq.nn._core.eager import beneath, transforming
+from certvq.nn._core.eager import beneath, holds_numbers, sizes, transforming
 from certvq.nn._core.figures import lasting
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import LayoutName
@@ -224,7 +224,7 @@ class HierarchicalVQ(BaseQuantizer):
         codes = functional.pad(codes, (0, sum(self.cells) - codes.shape[1]), value=PADDING)
         figures["depth"] = torch.tensor(float(depth))
         estimator = self.estimator if self.training else _STRAIGHT
-        places = torch.arange(len(tokens), device=tokens.device)
+        places = torch.arange(tokens.shape[0], device=tokens.device)
         vectors = estimator.estimate(tokens, self._tokens(total, kept), places, self.generator)
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
         grid = (len(maps), *maps.shape[2:])
@@ -280,11 +280,11 @@ class HierarchicalVQ(BaseQuantizer):
         wide = require_codes(codes, 2)
         full = _scales.full_size(self.scales, mask, size)
         require_same_device(self, codes, "codes")
-        kept = kept_rows(mask, (len(wide), *full), codes.device)
+        kept = kept_rows(mask, (wide.shape[0], *full), codes.device)
         mask = None if mask is None else mask.to(codes.device)
         pieces = self.split(wide)
         depth = len(pieces)
-        while depth > 1 and _is_padding(pieces[depth - 1]) and len(wide):
+        while depth > 1 and _is_padding(pieces[depth - 1]) and wide.numel():
             depth -= 1
         used = torch.cat([piece.flatten(1) for piece in pieces[:depth]], dim=1)
         absent = torch.zeros_like(used, dtype=torch.bool)
@@ -303,8 +303,9 @@ class HierarchicalVQ(BaseQuantizer):
             maps = self._spread(vectors, level, full)
             total = maps if total is None else total + maps
         rows = self._tokens(cast("torch.Tensor", total), kept)
-        count = len(wide) * math.prod(full)
-        return self._layout.restore(among_padding(rows, kept, count, 0), (len(wide), *full))
+        batch = wide.shape[0]
+        every_row = among_padding(rows, kept, batch * math.prod(full), 0)
+        return self._layout.restore(every_row, (batch, *full))
 
     def split(self, codes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Cut codes into the grids of the scales.
@@ -334,7 +335,7 @@ class HierarchicalVQ(BaseQuantizer):
         self._layout.tokens(x, self.dim)
         require_same_device(self, x, "latents")
         grid = self._layout.grid(x)
-        if min(grid[1:]) < 1:
+        if 0 in sizes(x)[1:]:
             text = f"latents must have at least one place on each axis, got shape {tuple(x.shape)}"
             raise ShapeError(text)
         kept = kept_rows(mask, grid, x.device)
@@ -382,10 +383,11 @@ class HierarchicalVQ(BaseQuantizer):
             tokens, rows = self._cells(residual, mask, scale)
             found = quantize(self.quantizers[level], tokens)
             cells = math.prod(scale)
-            count = len(maps) * cells
+            batch = maps.shape[0]
+            count = batch * cells
             vectors = among_padding(found.vectors.detach(), rows, count, 0)
-            large = self._spread(vectors, level, tuple(maps.shape[2:]))
-            codes = among_padding(found.codes, rows, count, PADDING).reshape(len(maps), cells)
+            large = self._spread(vectors, level, sizes(maps)[2:])
+            codes = among_padding(found.codes, rows, count, PADDING).reshape(batch, cells)
             steps.append(_Step(tokens, codes, large, found))
             residual = residual - large.detach()
         return steps
@@ -403,7 +405,7 @@ class HierarchicalVQ(BaseQuantizer):
     def _spread(self, vectors: torch.Tensor, level: int, full: tuple[int, ...]) -> torch.Tensor:
         """Spread the vectors of all cells of a scale over the whole grid, and refine them."""
         scale = self.scales[level]
-        maps = vectors.reshape(-1, *scale, self.dim).movedim(-1, 1)
+        maps = vectors.reshape(-1, *scale, self.dim).movedim(1 + len(scale), 1)
         with torch.autocast(maps.device.type, enabled=False):
             maps = _scales.spread(maps, full)
             return maps if self.refinement is None else self.refinement(maps, level)
@@ -434,6 +436,8 @@ class HierarchicalVQ(BaseQuantizer):
 
 def _is_padding(codes: torch.Tensor) -> bool:
     """Say whether nothing was coded, in no sample."""
+    if not holds_numbers(codes):
+        return False
     return bool(((beneath(codes) if transforming() else codes) == PADDING).all())
 
 

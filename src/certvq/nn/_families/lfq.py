@@ -13,7 +13,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.distributed import Peers
-from certvq.nn._core.eager import transforming, wants_derivative
+from certvq.nn._core.eager import exporting, holds_numbers, transforming, wants_derivative
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
@@ -216,6 +216,8 @@ class LFQ(Quantizer):
 
     def _bits(self, codes: torch.Tensor) -> torch.Tensor:
         places = torch.arange(self.dim - 1, -1, -1, device=codes.device)
+        if exporting():  # ONNX shifts no signed integers
+            return codes.unsqueeze(-1) // (1 << places) % 2
         return codes.unsqueeze(-1) >> places & 1
 
     def _vectors(self, bits: torch.Tensor) -> torch.Tensor:
@@ -226,10 +228,10 @@ def _join_bits(positive: torch.Tensor) -> torch.Tensor:
     """Read rows of signs (N, D) as binary numbers, the first feature as the highest bit."""
     rows = positive.T.contiguous()
     # torch 2.6 has no view of another type under `torch.func.vmap`.
-    rows = rows.to(torch.int8) if transforming() else rows.view(torch.int8)
+    rows = rows.to(torch.int8) if transforming() or exporting() else rows.view(torch.int8)
     codes = rows[-1].long()
     for place, row in enumerate(reversed(rows[:-1].unbind()), start=1):
-        if torch.compiler.is_compiling():  # torch 2.6 compiles `alpha` in the type of `row`
+        if not holds_numbers(row):  # torch 2.6 compiles `alpha` in the type of `row`
             codes = codes + row.to(torch.int64) * (1 << place)
         else:
             codes.add_(row, alpha=1 << place)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.eager import sizes
 from certvq.nn._core.options import checked
 
 _LEAST_SPREAD = 1e-8
@@ -67,7 +68,7 @@ class Moments:
         wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
         most = torch.finfo(wide.dtype).max ** 0.25 / 4.0
         wide = wide.clamp(-most, most)
-        if len(wide) < 2:
+        if sizes(wide)[0] < 2:
             return wide.sum() * 0.0
         variance, mean = torch.var_mean(wide, dim=0)
         moments = [mean, variance]

@@ -12,8 +12,9 @@ import torch
 from certvq.assign import assign
 from certvq.errors import NonFiniteError
 from certvq.nn._core.apart import apart
-from certvq.nn._core.eager import beneath, transforming
+from certvq.nn._core.eager import beneath, exporting, transforming
 from certvq.nn._core.finite import largest
+from certvq.nn._core.graph import nearest_in_graph
 from certvq.nn._families.cells import find_cells
 from certvq.nn._families.midpoints import midpoints
 from certvq.nn._families.radix import join_digits
@@ -48,6 +49,12 @@ def nearest_scalars(
         >>> places.tolist(), codes.tolist()
         ([[1, 2]], [1])
     """
+    if exporting():
+        inside = index < sum(levels)
+        table = values.double()[torch.where(inside, index, 0)]
+        table = torch.where(inside, table, math.inf)
+        digits = nearest_in_graph(latents.double().T, table)
+        return digits.T + index[:, 0], join_digits(digits, levels)
     if torch.compiler.is_compiling():
         return nearest_scalars_operator(latents, values, index, list(levels))
     step = functools.partial(_search, levels=levels)

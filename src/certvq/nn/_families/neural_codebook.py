@@ -14,12 +14,12 @@ from torch.nn import functional
 
 from certvq import bounds
 from certvq.assign import assign
-from certvq.errors import NonFiniteError, OptionError
+from certvq.errors import ExportError, NonFiniteError, OptionError
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._core import random as _random
 from certvq.nn._core.apart import apart
 from certvq.nn._core.device import default_device
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import recorded, transforming
 from certvq.nn._core.finite import largest_of, require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
@@ -197,15 +197,15 @@ class NeuralCodebook(Quantizer):
 
     def quantize_tokens(self, tokens: torch.Tensor) -> Found:
         """Quantize as the first level would, with sums of zero; see `Quantizer`."""
-        return self.after(self._no_sums(len(tokens))).quantize_tokens(tokens)
+        return self.after(self._no_sums(tokens.shape[0])).quantize_tokens(tokens)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Encode with sums of zero; see `Quantizer`."""
-        return self.after(self._no_sums(len(tokens))).encode_tokens(tokens)
+        return self.after(self._no_sums(tokens.shape[0])).encode_tokens(tokens)
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Decode with sums of zero; see `Quantizer`."""
-        return self.after(self._no_sums(len(codes))).decode_tokens(codes)
+        return self.after(self._no_sums(codes.shape[0])).decode_tokens(codes)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse what would destroy the codebook; see `Quantizer`."""
@@ -285,6 +285,12 @@ def nearest_of_own(tokens: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         >>> nearest_of_own(tokens, vectors)
         tensor([0])
     """
+    if recorded():
+        text = (
+            "a search among code vectors of each token's own has no operator in graphs, got a "
+            "neural level; export decode, and encode by the layer itself"
+        )
+        raise ExportError(text)
     if transforming():
         return apart(lambda *given: (nearest_of_own(*given),), [tokens, vectors], [])[0]
     if not bool(vectors.isfinite().all()):

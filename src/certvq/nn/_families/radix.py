@@ -9,6 +9,7 @@ import math
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.eager import holds_numbers
 
 MOST_CODES = 2**63
 """Codes are int64, so there cannot be more."""
@@ -65,7 +66,7 @@ def join_digits(digits: torch.Tensor, levels: tuple[int, ...]) -> torch.Tensor:
     """
     codes = digits[0].to(torch.int64, copy=True)
     for row, place in zip(digits[1:], place_values(levels)[1:], strict=True):
-        if torch.compiler.is_compiling():  # torch 2.6 compiles `alpha` in the type of `row`
+        if not holds_numbers(row):  # torch 2.6 compiles `alpha` in the type of `row`
             codes = codes + row.to(torch.int64) * place
         else:
             codes.add_(row, alpha=place)

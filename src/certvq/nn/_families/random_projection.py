@@ -14,6 +14,7 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.device import default_device, require_same_device
+from certvq.nn._core.eager import sizes
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.mask import PADDING
@@ -116,12 +117,12 @@ class RandomProjectionQuantizer(Quantizer):
     @property
     def codebook_size(self) -> int:
         """K, of each codebook."""
-        return self.codebooks.shape[1]
+        return sizes(self.codebooks)[1]
 
     @property
     def width(self) -> int:
         """``codebooks * code_dim``, features of the code vectors side by side."""
-        return len(self.codebooks) * self.codebooks.shape[2]
+        return sizes(self.codebooks)[0] * sizes(self.codebooks)[2]
 
     @property
     def code_axes(self) -> tuple[str, ...]:
@@ -162,7 +163,7 @@ class RandomProjectionQuantizer(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look code vectors up, those of all codebooks side by side; see `Quantizer`."""
-        columns = codes.reshape(len(codes), len(self.codebooks)).unbind(1)
+        columns = codes.reshape(-1, sizes(self.codebooks)[0]).unbind(1)
         looked = [
             functional.embedding(column, book)
             for column, book in zip(columns, self.codebooks, strict=True)
@@ -195,7 +196,7 @@ class RandomProjectionQuantizer(Quantizer):
         if tuple(codes.shape) != grid:
             text = f"codes must have the shape {grid}, as of `encode`, got {tuple(codes.shape)}"
             raise ShapeError(text)
-        wanted = codes.reshape(len(tokens), len(self.codebooks)).long()
+        wanted = codes.reshape(tokens.shape[0], len(self.codebooks)).long()
         return cross_entropy_each(self._directions(tokens), self.codebooks, wanted)
 
     def extra_repr(self) -> str:
@@ -219,7 +220,7 @@ class RandomProjectionQuantizer(Quantizer):
             return unit((wide @ maps).reshape(-1, books, width)).to(kind)
 
     def _shaped(self, codes: torch.Tensor) -> torch.Tensor:
-        return codes.reshape(len(codes), *self.code_shape)
+        return codes.reshape(codes.shape[0], *self.code_shape)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

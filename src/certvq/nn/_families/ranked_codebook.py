@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from certvq.assign import Ranking, rank
-from certvq.errors import ShapeError
+from certvq.errors import ExportError, ShapeError
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.device import require_same_device
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import recorded, transforming
 from certvq.nn._core.finite import finite_error
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._families.learned_codebook import LearnedCodebook
@@ -57,7 +57,7 @@ class RankedCodebook(LearnedCodebook):
         kept = kept_rows(mask, grid, x.device)
         rows = self._points(tokens if kept is None else tokens[kept])
         codes = _rank(rows.detach(), self.code_vectors().detach(), count).codes
-        return among_padding(codes, kept, len(tokens), PADDING).reshape(*grid, count)
+        return among_padding(codes, kept, tokens.shape[0], PADDING).reshape(*grid, count)
 
     def cross_entropy(
         self, x: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None = None
@@ -108,6 +108,12 @@ class RankedCodebook(LearnedCodebook):
 
 
 def _rank(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
+    if recorded():
+        text = (
+            f"a ranking of the {count} nearest codes has no operator in graphs, got a layer with a "
+            "Beam; export it with beam=None, or export decode alone"
+        )
+        raise ExportError(text)
     if torch.compiler.is_compiling():  # a compiler would compute NumPy's part in its own way
         untraced: Any = torch.compiler.disable(rank)
         ranking: Ranking = untraced(latents, vectors, count)

@@ -13,7 +13,7 @@ from torch import nn
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
 from certvq.nn._core.distributed import any_process, peers_of, raise_together
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import holds_numbers, sizes, transforming
 from certvq.nn._core.finite import largest_of
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square
@@ -154,7 +154,7 @@ class Residual(Quantizer):
         founds = self.descend(tokens, depth, beam=self.beam)
         codes = torch.stack([found.codes for found in founds], dim=1)
         if depth < len(self.quantizers):
-            shape = len(tokens), len(self.quantizers) - depth, *self.code_shape[1:]
+            shape = tokens.shape[0], len(self.quantizers) - depth, *self.code_shape[1:]
             codes = torch.cat([codes, codes.new_full(shape, PADDING)], dim=1)
         vectors = self._sum(tokens, [found.vectors for found in founds], codes)
         figures = {
@@ -273,7 +273,7 @@ class Residual(Quantizer):
         total = parts[0].decode_tokens(codes[:, 0])
         for level, part in enumerate(parts[1:], start=1):
             dropped = (codes[:, level] == PADDING).unsqueeze(1).flatten(1).any(dim=1)
-            if not transforming() and bool(dropped.all()):
+            if holds_numbers(codes) and not transforming() and bool(dropped.all()):
                 break
             vectors = after(part, total).decode_tokens(codes[:, level].clamp(min=0))
             total = torch.where(dropped[:, None], total, total + vectors)
@@ -283,7 +283,7 @@ class Residual(Quantizer):
         """Fill levels that are left out at the end with `PADDING`; see `Quantizer`."""
         require_integers(codes)
         axis = codes.ndim - len(self.code_shape)
-        if axis < 0 or not 0 < codes.shape[axis] < self.code_shape[0]:
+        if axis < 0 or not 0 < sizes(codes)[axis] < self.code_shape[0]:
             return codes
         shape = list(codes.shape)
         shape[axis] = self.code_shape[0] - shape[axis]
@@ -296,8 +296,10 @@ class Residual(Quantizer):
         padded = codes == PADDING
         for place in range(axis + 1, codes.ndim):
             padded = padded.all(dim=place, keepdim=True)
-        dropped = padded.flip(axis).cumprod(axis).flip(axis).bool().expand_as(codes).clone()
-        dropped.narrow(axis, 0, 1).fill_(False)
+        coded_later = (~padded).long().flip(axis).cumsum(axis).flip(axis) > 0
+        levels = torch.arange(self.code_shape[0], device=codes.device)
+        later = levels.reshape(-1, *(1 for _ in self.code_shape[1:])) > 0
+        dropped = (~coded_later & later).expand(codes.shape)
         coded = require_range(codes.masked_fill(dropped, 0), self.codebook_size)
         return torch.where(dropped, codes, coded)
 
@@ -340,7 +342,7 @@ class Residual(Quantizer):
             total = self.decode_tokens(codes)  # with its graph, from which code vectors may learn
         if type(estimator) is StraightThrough:  # every row has its own vector: nothing to look up
             return exchange(tokens, total.detach())
-        places = torch.arange(len(total), device=total.device)
+        places = torch.arange(total.shape[0], device=total.device)
         return estimator.estimate(tokens, total, places, self.generator)
 
 

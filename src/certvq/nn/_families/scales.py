@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import sizes, transforming
 
 _POOLS: tuple[Callable[[torch.Tensor, Any], torch.Tensor], ...] = (
     functional.adaptive_avg_pool1d,
@@ -65,16 +65,17 @@ def split(codes: torch.Tensor, scales: Scales) -> tuple[torch.Tensor, ...]:
     """
     counts = cells(scales)
     ends = [sum(counts[: depth + 1]) for depth in range(len(counts))]
-    if codes.ndim != 2 or codes.shape[1] not in ends:
+    shape = sizes(codes)
+    if len(shape) != 2 or shape[1] not in ends:
         text = (
             f"codes must be of shape (b, n) with n one of {ends}, for all scales or the first "
-            f"ones, got shape {tuple(codes.shape)}"
+            f"ones, got shape {shape}"
         )
         raise ShapeError(text)
-    depth = ends.index(codes.shape[1]) + 1
+    depth = ends.index(shape[1]) + 1
     pieces = codes.split(counts[:depth], dim=1)
     return tuple(
-        piece.reshape(len(codes), *scale) for piece, scale in zip(pieces, scales, strict=False)
+        piece.reshape(codes.shape[0], *scale) for piece, scale in zip(pieces, scales, strict=False)
     )
 
 
@@ -123,7 +124,7 @@ def average(maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...
 
 def spread(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
     """Spread maps (b, D, *scale) over the whole grid by linear interpolation, in their dtype."""
-    if tuple(maps.shape[2:]) == size:
+    if sizes(maps)[2:] == size:
         return maps
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
     mode = _MODES[len(size) - 1]
@@ -132,7 +133,7 @@ def spread(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def _pool(maps: torch.Tensor, scale: tuple[int, ...]) -> torch.Tensor:
-    if tuple(maps.shape[2:]) == scale:
+    if sizes(maps)[2:] == scale:
         return maps
     if transforming() and max(scale) == 1:  # what a pool to one cell is; vmap has no rule for that
         return maps.mean(dim=tuple(range(2, maps.ndim)), keepdim=True)

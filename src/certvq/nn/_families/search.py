@@ -7,7 +7,8 @@ know where the code vectors come from.
 import torch
 
 from certvq.assign import Assignment, DecidedBy
-from certvq.nn._core.eager import transforming
+from certvq.nn._core.eager import exporting, holds_numbers, transforming
+from certvq.nn._core.graph import search_in_graph
 from certvq.nn._core.operators import assign_operator
 
 _WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
@@ -26,13 +27,14 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
 
     Guarantee: that of `certvq.assign`, also under autocast.
     """
-    return Assignment(*assign_operator(tokens.detach(), codebook.detach()))
+    find = search_in_graph if exporting() else assign_operator
+    return Assignment(*find(tokens.detach(), codebook.detach()))
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
     """Return how many codes the filter, the refinement and exact arithmetic decided."""
     decided_by = assignment.decided_by
-    if torch.compiler.is_compiling() or transforming():  # these cannot follow `torch.bincount`
+    if not holds_numbers(decided_by) or transforming():  # these cannot follow `torch.bincount`
         return {name: torch.eq(decided_by, way).sum() for name, way in _WAYS}
     tally = torch.bincount(decided_by, minlength=len(_WAYS) + 1)
     return {name: tally[way] for name, way in _WAYS}

@@ -15,6 +15,8 @@ from fractions import Fraction
 
 import torch
 
+from certvq.nn._core.eager import exporting, sizes
+
 _DIGITS = 70
 """Decimal digits of logarithms; float64 has 16, so that 54 are left to tell t from a float."""
 
@@ -104,6 +106,8 @@ def count_below(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         [[1, 2], [1, 0]]
     """
     most = limits.shape[1]
+    if exporting():
+        return _count_by_halves(latents, limits)
     if most * latents.numel() <= _SMALL:
         return (latents.unsqueeze(1) > limits.unsqueeze(2)).sum(1, dtype=torch.int16)
     if most > _FEW:
@@ -112,4 +116,18 @@ def count_below(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     count = beyond.to(torch.int8)
     for place in range(1, most):
         count += torch.gt(latents, limits[:, place : place + 1], out=beyond).view(torch.int8)
+    return count
+
+
+def _count_by_halves(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
+    """Do the same by standard operators: halve the limits that are left, M + 1 = 2^n of them."""
+    features, most = sizes(limits)
+    halvings = most.bit_length()
+    missing = (1 << halvings) - 1 - most
+    padded = torch.cat([limits, limits.new_full((features, missing), math.inf)], dim=1)
+    count = torch.zeros_like(latents, dtype=torch.int64)
+    for place in range(halvings - 1, -1, -1):
+        step = 1 << place
+        beyond = latents > padded.gather(1, count + (step - 1))
+        count = count + beyond.to(torch.int64) * step
     return count
