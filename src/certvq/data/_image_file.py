@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from certvq._types import UInt8Array
 from certvq.data._pixel_limit import VARIABLE, pillow_allows, pixel_limit
+from certvq.data._quiet import quieten_pillow
 from certvq.data._tiff import bits_of_grey, require_right_tiff, white_is_zero
 from certvq.errors import DataError
 
@@ -105,6 +106,7 @@ def _read(path: Path, max_pixels: int | None) -> UInt8Array:
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
         raise DataError("neither a file nor a folder")
+    quieten_pillow()
     limit = pixel_limit(path.stat().st_size, max_pixels)
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
     with path.open("rb") as file, pillow_allows(limit):
