@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -184,6 +186,29 @@ def test_truncated_images_are_unreadable(tmp_path, fmt):
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match="not a readable image|cannot be decoded"):
         read_image(path)
+
+
+def test_libtiff_itself_says_nothing_of_a_damaged_file(tmp_path, capfd):
+    path = save(tmp_path / "file", np.tile(COLOUR, (8, 8, 1)), "TIFF", compression="tiff_lzw")
+    damaged = bytearray(path.read_bytes())
+    damaged[8:40] = bytes(range(200, 232))
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="cannot be decoded: decoder error"):
+        read_image(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_pillow_logs_of_a_damaged_file_goes_to_handlers_alone(tmp_path):
+    """It runs in a process of its own, since pytest has a handler for all that is logged."""
+    path = save(tmp_path / "file.tif", COLOUR, "TIFF")
+    path.write_bytes(
+        path.read_bytes().replace(b"\x15\x01\x03\0\1\0\0\0\3\0", b"\x15\x01\x03\0\1\0\0\0\0\x70")
+    )
+    code = "import pathlib, sys, certvq.data as d; d.read_image(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in found.stderr.splitlines()[0]
+    assert "certvq.errors.DataError: TIFF of a kind that is not read" in found.stderr
 
 
 def test_a_chunk_that_is_cut_short_is_the_reason(tmp_path):

@@ -95,7 +95,7 @@ def test_damaged_picture_is_refused(tmp_path, rng):
         path.write_bytes(whole[:length])
         _refused(read_picture, path, "corrupt picture (")
     path.write_text("a letter")
-    _refused(read_picture, path, "no picture (")
+    _refused(read_picture, path, "corrupt picture (not a readable image (")
 
 
 def test_arrays_are_read(tmp_path):

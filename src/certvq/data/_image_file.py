@@ -14,7 +14,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from certvq._types import UInt8Array
 from certvq.data._pixel_limit import VARIABLE, pillow_allows, pixel_limit
-from certvq.data._tiff import bits_of_grey, require_right_tiff, white_is_zero
+from certvq.data._quiet import quieten_pillow
+from certvq.data._tiff import bits_of_grey, mend_planes, require_right_tiff, white_is_zero
 from certvq.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
@@ -105,6 +106,7 @@ def _read(path: Path, max_pixels: int | None) -> UInt8Array:
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
         raise DataError("neither a file nor a folder")
+    quieten_pillow()
     limit = pixel_limit(path.stat().st_size, max_pixels)
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
     with path.open("rb") as file, pillow_allows(limit):
@@ -129,6 +131,8 @@ def _require_readable(image: Any, limit: int) -> None:
         )
     if image.format == "TIFF":
         require_right_tiff(image, limit=limit)
+    if image.format != "TIFF" and image.mode == "CMYK" and "adobe" not in image.info:
+        raise DataError("JPEG of inks without Adobe's mark, which may be inverted; save it as PNG")
     if image.mode in {"I", "F"}:
         raise DataError("32-bit samples have no fixed range; save it with 8 bits per sample")
 
@@ -139,6 +143,7 @@ def _decoded(image: Any) -> UInt8Array:
     stored = stored[0] if isinstance(stored, tuple) else stored
     grey = image.mode in _GREY_MODES or image.mode.startswith("I;16") or stored == "LA;16B"
     shift, inverted = bits_of_grey(image) - 8, white_is_zero(image)
+    mend_planes(image)
     image.load()
     _mend_transparency(image, stored)
     view_of = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation), lambda view: view)

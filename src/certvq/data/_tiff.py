@@ -1,7 +1,8 @@
 """TIFF files whose samples Pillow takes for something else.
 
 In: a TIFF image that Pillow has opened and not yet decoded. Out: nothing where Pillow reads it
-right, or an error that names what it would have read wrongly. Must not decode, nor import torch.
+right, how to read it, or an error that names what it would have read wrongly. Must not decode, nor
+import torch.
 """
 
 from collections.abc import Mapping
@@ -26,10 +27,21 @@ def require_right_tiff(image: Tiff.TiffImageFile, *, limit: int) -> None:
         DataError: the first of its images is a smaller copy, a mask or a camera's raw samples; no
             photometric interpretation; numbers that are signed or floating; inks other than CMYK;
             a palette of 8-bit numbers; luma and chroma in a file without compression, or planes of
-            other than 8 bits there; a tile of more pixels than the limit.
+            other than 8 bits or colour there; a tile of more pixels than the limit.
     """
     if problem := _problem(image.tag_v2, image, limit):
         raise DataError(f"TIFF with {problem}; save it as PNG, or as plain 8-bit TIFF")
+
+
+def mend_planes(image: Any) -> None:
+    """Let Pillow take planes of 16 bits, not compressed, for what they are and not for 8 bits."""
+    tags: Any = getattr(image, "tag_v2", {})
+    plain = tags.get(Tiff.COMPRESSION, 1) == 1 and tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2
+    if plain and image.mode == "RGB" and set(_bits(tags)) == {16}:
+        order = "L" if tags.prefix == b"II" else "B"
+        image.tile = [
+            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:])) for tile in image.tile
+        ]
 
 
 def white_is_zero(image: Any) -> bool:
@@ -78,7 +90,7 @@ def _problem(tags: Mapping[int, Any], image: Any, limit: int) -> str | None:
             plain and photometric == _LUMA_CHROMA,
         ),
         (
-            "planes, not compressed, of other than plain 8-bit samples",
+            "planes, not compressed, of other than plain 8-bit or red, green and blue samples",
             plain and tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2 and not _are_plain_planes(image),
         ),
     )
@@ -94,7 +106,8 @@ def _are_plain_planes(image: Any) -> bool:
     several = tags.get(Tiff.SAMPLESPERPIXEL, 1) > 1
     extra = set(_tuple(tags.get(Tiff.EXTRASAMPLES, ())))
     if several:
-        return set(_bits(tags)) == {8} and 1 not in extra and tags.get(Tiff.FILLORDER, 1) == 1
+        depths = ({8}, {16}) if image.mode == "RGB" else ({8},)  # see mend_planes
+        return set(_bits(tags)) in depths and 1 not in extra and tags.get(Tiff.FILLORDER, 1) == 1
     white = tags.get(Tiff.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
     whole = _bits(tags)[0] == (1 if image.mode == "1" else 8)
     return whole and not white and tags.get(Tiff.FILLORDER, 1) == 1

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
 from certvq._json import loads
 from certvq._limits import require_room
 from certvq._npy import MAGIC, read_npy
 from certvq._types import UInt8Array
-from certvq.errors import FileFormatError
+from certvq.data import read_image
+from certvq.errors import DataError, FileFormatError
 
 _CODEBOOK = "quantizer.codebook"
 # what NumPy and zipfile raise for damaged archives; RuntimeError: "encrypted", "not supported"
@@ -73,22 +73,22 @@ def _json_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return value
 
 
-def read_picture(path: Path) -> UInt8Array:
+def read_picture(path: Path, *, max_pixels: int | None = None) -> UInt8Array:
     """Read a picture as uint8 of shape (height, width, channels), 1 or 3 channels.
 
+    Args:
+        path: a picture that certvq has written.
+        max_pixels: the pixels that it may have, as of `certvq.data.read_image`.
+
     Raises:
-        FileFormatError: the file is no picture, or is truncated.
+        FileFormatError: the file is no picture, is truncated, or has more pixels.
         OSError: the file cannot be opened.
     """
-    with path.open("rb") as stream:
-        try:
-            with Image.open(stream) as picture:
-                pixels = np.asarray(picture.convert("L" if picture.mode in {"1", "L"} else "RGB"))
-        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise FileFormatError(f"{path}: no picture ({error}); encode again") from error
-        except (OSError, SyntaxError, ValueError, zlib.error) as error:
-            raise FileFormatError(f"{path}: corrupt picture ({error}); encode again") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    path.stat()  # a missing file is an OSError here, as everywhere in this module
+    try:
+        return read_image(path, max_pixels=max_pixels)
+    except DataError as error:
+        raise FileFormatError(f"{path}: corrupt picture ({error}); encode again") from error
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

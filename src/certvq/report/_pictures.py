@@ -98,7 +98,7 @@ def code_tints(photos: Sequence[Photo], codebook_size: int) -> Float64Array:
 
 
 def _open(path: Path, size: tuple[int, int]) -> Image.Image:
-    pixels = read_picture(path)
+    pixels = read_picture(path, max_pixels=size[0] * size[1])
     if pixels.shape[:2] != size:
         raise FileFormatError(
             f"{path}: required {size[0]} x {size[1]} pixels (height x width) as summary.json "
