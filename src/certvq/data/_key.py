@@ -21,8 +21,8 @@ def require_key(key: str) -> None:
 
     Raises:
         DataError: the key is empty or no text, starts or ends with `/`, has more than 100 parts
-            or 4096 characters, an empty part, `.` or `..` as a part, a backslash, a control character, or a lone surrogate
-            (what a file name that is not UTF-8 is read as).
+            or 4096 characters, an empty part, `.` or `..` as a part, a backslash, a control
+            character, or a lone surrogate (what a file name that is not UTF-8 is read as).
 
     Guarantee: `folder / key` lies below `folder`, also for keys that come from a file of unknown
     origin.
@@ -40,11 +40,11 @@ def require_key(key: str) -> None:
 def _problem(key: object) -> str | None:
     if not isinstance(key, str):
         return f"is no text but {type(key).__name__}"
-    if len(key) > _LONGEST:
-        return f"has {len(key)} characters, and {_LONGEST} are allowed"
+    sizes = ((len(key), _LONGEST, "characters"), (key.count("/") + 1, _MOST_PARTS, "parts"))
+    for size, most, what in sizes:
+        if size > most:
+            return f"has {size} {what}, and {most} are allowed"
     parts = key.split("/")
-    if len(parts) > _MOST_PARTS:
-        return f"has {len(parts)} parts, and {_MOST_PARTS} are allowed"
     if not all(parts):
         return "is empty or has an empty part"
     if dots := {".", ".."}.intersection(parts):
