@@ -4,6 +4,7 @@ In: a `Run`. Out: `Chart`s: JSON whose colours are CSS variables such as `var(--
 `page.js` replaces by those of the theme in force. Must not know the template.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +183,9 @@ def _add_bars(
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    """Cut a label; plotly would take `<b>` in it for markup."""
+    cut = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    return html.escape(cut, quote=False)
 
 
 def _figure(*traces: Any, **layout: Any) -> go.Figure:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certvq._json import SEAL
 from certvq._types import Float64Array, Int64Array
 from certvq.errors import DigestMismatchError, FileFormatError
 from certvq.models import codebook_digest
@@ -95,7 +96,7 @@ def read_run(run_dir: Path) -> Run:
         latent_norm=_latent_norm(shelf, photos, latents),
         metrics=metrics,
         metrics_cut=metrics_cut,
-        train=read_json(run_dir / "train.json") if shelf.has("train.json") else {},
+        train=shelf.settings("train.json"),
         model=model,
         missing=tuple(shelf.missing),
     )
@@ -116,6 +117,10 @@ class _Shelf:
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         return read_arrays(self.run_dir / name) if self.has(name) else None
+
+    def settings(self, name: str) -> dict[str, Any]:
+        found = read_json(self.run_dir / name) if self.has(name) else {}
+        return {name: value for name, value in found.items() if name != SEAL}
 
     def picture(self, key: str, kind: str) -> Path | None:
         # keys that lead out of the folder were refused by read_tokens
