@@ -4,6 +4,7 @@ In: a configuration and tensors. Out: a folder that is whole or absent; and back
 named in one line. Nothing is ever unpickled. Must not build models.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -99,7 +100,8 @@ def find_model(directory: str | Path) -> Path:
     """Return the folder of a model, fetched from the Hugging Face hub if need be.
 
     Args:
-        directory: a folder, or ``"organisation/name"`` on the hub where no such folder exists.
+        directory: a folder, or ``"organisation/name"`` on the hub where there is neither such a
+            folder nor one called ``organisation``; that the hub is asked is logged as a warning.
 
     Returns:
         A folder.
@@ -114,14 +116,28 @@ def find_model(directory: str | Path) -> Path:
     if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         text = f"{name}: is no folder; give one that holds {WEIGHTS} and {CONFIG}"
         raise FileFormatError(text)
+    if path.parent.exists():
+        found = ", ".join(sorted(below.name for below in path.parent.iterdir())[:5]) or "nothing"
+        text = (
+            f"{name}: is no folder, {path.parent} holds {found}; give one that holds {WEIGHTS} and "
+            f"{CONFIG} (the hub is asked only where there is no folder {path.parent})"
+        )
+        raise FileFormatError(text)
+    return _of_the_hub(name)
+
+
+def _of_the_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    logging.getLogger("certvq").warning(
+        "certvq: %s is no folder here; asking the Hugging Face hub for it", name
+    )
     try:
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
-    except (OSError, ValueError) as error:
-        reason = _one_line(error)
+    except Exception as error:  # of the system, of HTTP, of the hub
         text = (
-            f"{name}: is neither a folder nor a model that the hub gave ({reason}); check the name"
+            f"{name}: is neither a folder nor a model that the hub gave ({_one_line(error)}); "
+            f"check the name"
         )
         raise FileFormatError(text) from error
 

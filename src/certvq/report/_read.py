@@ -74,7 +74,7 @@ def read_run(run_dir: Path) -> Run:
             f"{run_dir}: no run directory, looked for {', '.join(_REQUIRED)} and did not find "
             f"{', '.join(lacking)}; name the folder that a finished run has written"
         )
-    shelf = _Shelf(run_dir)
+    shelf = Shelf(run_dir)
     path = run_dir / "summary.json"
     summary = parse_summary(read_json(path), path)
     tokens = read_tokens(run_dir / "tokens.parquet")
@@ -82,7 +82,7 @@ def read_run(run_dir: Path) -> Run:
     codebook = _codebook(run_dir, summary, tokens.header, model)
     radii, latents = shelf.arrays("heldout/stability.npz"), shelf.arrays("heldout/latents.npz")
     photos = _photos(shelf, summary, tokens, radii)
-    metrics, metrics_cut = _metrics(shelf)
+    metrics, metrics_cut = read_metrics(shelf)
     return Run(
         summary=summary,
         photos=photos,
@@ -102,7 +102,7 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
-class _Shelf:
+class Shelf:
     """The optional files of a run: what is not there is noted."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -157,7 +157,7 @@ def _codebook(
 
 
 def _photos(
-    shelf: _Shelf,
+    shelf: Shelf,
     summary: Summary,
     tokens: TokenFile,
     radii: Mapping[str, NDArray[Any]] | None,
@@ -173,7 +173,7 @@ def _photos(
 
 
 def _photo(
-    shelf: _Shelf,
+    shelf: Shelf,
     image: PhotoFigures,
     record: TokenRecord,
     radii: Mapping[str, NDArray[Any]] | None,
@@ -196,7 +196,7 @@ def _photo(
 
 
 def _radius(
-    shelf: _Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
+    shelf: Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
 ) -> Float64Array | None:
     name = "heldout/stability.npz"
     if record.key not in radii:
@@ -213,7 +213,7 @@ def _radius(
 
 
 def _latent_norm(
-    shelf: _Shelf, photos: tuple[Photo, ...], latents: Mapping[str, NDArray[Any]] | None
+    shelf: Shelf, photos: tuple[Photo, ...], latents: Mapping[str, NDArray[Any]] | None
 ) -> float | None:
     if latents is None:
         return None
@@ -235,7 +235,12 @@ def _latent_norm(
     return float(np.sqrt(np.concatenate(squares).mean())) if squares else None
 
 
-def _metrics(shelf: _Shelf) -> tuple[tuple[dict[str, Any], ...], bool]:
+def read_metrics(shelf: Shelf) -> tuple[tuple[dict[str, Any], ...], bool]:
+    """Read `metrics.jsonl`: its lines, and whether the last one was unfinished and left out.
+
+    Raises:
+        FileFormatError: a line is not one of a run.
+    """
     if not shelf.has("metrics.jsonl"):
         return (), False
     path = shelf.run_dir / "metrics.jsonl"
