@@ -29,6 +29,7 @@ from certvq.assign import stability_radius as stability_radius
 from certvq.assign import unregister_backend as unregister_backend
 
 if _TYPE_CHECKING:
+    from certvq._info import show_info as show_info
     from certvq.adapters import audit_module as audit_module
     from certvq.adapters import patch_module as patch_module
     from certvq.adapters import unpatch_module as unpatch_module
@@ -37,14 +38,15 @@ if _TYPE_CHECKING:
 _LAZY = {
     "audit_module": "adapters",
     "patch_module": "adapters",
+    "show_info": "_info",
     "stability_report": "stability",
     "unpatch_module": "adapters",
 }
-"""Names that need torch, and the part of certvq that each is from."""
+"""Names that are imported when they are asked for, and the part of certvq that each is from."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first asked for."""
+    """Import what needs torch, or is seldom needed, when it is first asked for."""
     if name in _LAZY:
         from importlib import import_module
 
@@ -57,5 +59,5 @@ def __dir__() -> list[str]:
     """Name what `__getattr__` would import, where torch is installed."""
     from importlib.util import find_spec
 
-    lazy = _LAZY if find_spec("torch") else ()
+    lazy = _LAZY if find_spec("torch") else ("show_info",)
     return sorted({*globals(), *lazy})

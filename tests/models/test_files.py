@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from certvq._json import sealed
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig, codebook_digest, model_digest
@@ -24,7 +25,8 @@ def edit(folder, change):
     path = folder / "config.json"
     record = json.loads(path.read_text())
     change(record)
-    path.write_text(json.dumps(record))
+    record.pop("sha256", None)
+    path.write_text(json.dumps(sealed(record)))
 
 
 def fails(folder, kind, *parts):
@@ -95,7 +97,7 @@ def test_nothing_is_left_behind_when_writing_fails(model, folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr(files, "save_tensors", full)
     with pytest.raises(OSError, match="No space"):
         model.save_pretrained(folder)
     with pytest.raises(OSError, match="No space"):
@@ -295,3 +297,14 @@ def test_a_folder_that_does_not_exist(name, monkeypatch, tmp_path):
 
 def test_a_file_where_a_folder_is_wanted(folder):
     fails(folder / "config.json", FileFormatError, "is no folder")
+
+
+def test_a_changed_setting_is_found_and_one_of_an_earlier_version_is_read(folder, model):
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    record["architecture"]["decay"] = 0.5
+    path.write_text(json.dumps(record))
+    fails(folder, FileFormatError, f"{path}: was changed after it was written; copy it again")
+    del record["sha256"]
+    path.write_text(json.dumps(record))
+    assert VQVAE.from_pretrained(folder).config.decay == 0.5

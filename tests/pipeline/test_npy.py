@@ -1,5 +1,6 @@
 """Arrays are read from files without ever unpickling, and refused by name."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,56 @@ def test_the_codebook_of_a_model_is_read_from_its_folder(model_dir: Path) -> Non
 def test_a_codebook_may_be_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.eye(2))
     assert load_codebook(tmp_path / "c.npy").tolist() == [[1, 0], [0, 1]]
+
+
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (6,), }"
+
+
+def _with_header(path: Path, header: str) -> None:
+    text = header.encode()
+    path.write_bytes(b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text + bytes(48))
+
+
+def test_a_header_that_others_write_is_read(tmp_path: Path) -> None:
+    _with_header(tmp_path / "a.npy", "{ 'shape':(2, 3),'fortran_order':True, 'descr':\"<f8\" }")
+    assert load_array(tmp_path / "a.npy").shape == (2, 3)
+    np.save(tmp_path / "b.npy", np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    assert load_array(tmp_path / "b.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(6,)", "(6,"),  # an unclosed parenthesis
+        ("(6,)", f"({2**62},)"),
+        ("(6,)", f"({10**400},)"),
+        ("(6,)", f"(0, {2**61}, {2**61})"),
+        ("(6,)", "(-6, -1)"),
+        ("(6,)", "(5,)"),
+        ("(6,)", "6"),
+        ("(6,)", "(True,)"),
+        ("(6,)", "(" * 5000),
+        ("<f8", "<q9"),
+        ("<f8", "|V0"),
+        ("'<f8'", "[('a', '<f8', 7)]"),
+        ("False", "None"),
+        ("'shape'", "'shap'"),
+        (HEADER, "7"),
+        (HEADER, HEADER + " " * 12_000),
+        (HEADER, "9" * 5000),
+    ],
+)
+def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, old: str, new: str) -> None:
+    _with_header(tmp_path / "a.npy", HEADER.replace(old, new))
+    with pytest.raises(FileFormatError, match=r"a\.npy: corrupt, truncated or of Python ob") as it:
+        load_array(tmp_path / "a.npy")
+    assert "\n" not in str(it.value)
+
+
+def test_an_array_comes_out_of_a_pipe(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(2))
+    reader, writer = os.pipe()
+    os.write(writer, (tmp_path / "a.npy").read_bytes())
+    os.close(writer)
+    assert load_array(Path(f"/dev/fd/{reader}")).tolist() == [[1, 0], [0, 1]]
+    os.close(reader)

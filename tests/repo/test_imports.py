@@ -17,7 +17,7 @@ LAYERS = [
     {"bounds", "check"},
     {"_native", "_triton"},
     {"assign"},
-    {"testing"},
+    {"testing", "_info"},
     {"theory"},
     {"adapters", "nn"},
     {"compat"},

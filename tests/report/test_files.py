@@ -1,6 +1,7 @@
 """Single files of a run directory: what is read, and how each kind of damage is named."""
 
 import re
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -175,3 +176,15 @@ def test_missing_file_is_an_os_error(tmp_path, reader):
 def test_missing_model_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.x"):
         read_codebook(tmp_path / "nowhere.x")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.npy", "b.npy"):
+            with archive.open(name, "w") as member:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (200 << 20,)}
+                np.lib.format.write_array_header_1_0(member, header)
+                for _ in range(200):
+                    member.write(bytes(1 << 20))
+    _refused(read_arrays, path, "unpacks to 401 MiB, from a file of ")

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from certvq._json import sealed
 from certvq.errors import FileFormatError
 from certvq.models import VQVAE
 from certvq.train import CheckpointInfo, TrainConfig, read_checkpoint_info
-from certvq.train._checkpoint import TrainState, read_checkpoint, write_checkpoint
+from certvq.train._checkpoint import TrainState, _digest, read_checkpoint, write_checkpoint
 
 Make = Callable[..., TrainConfig]
 
@@ -103,7 +105,7 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"format": 9}, "its description is not of format 1"),
+        ({"format": 9}, "its description is not of format 2"),
         ({"step": "x"}, "its description cannot be read"),
         ({"config": {}}, "its description cannot be read .*must have the fields"),
     ],
@@ -112,8 +114,8 @@ def test_a_description_of_another_kind_is_refused(
     written: tuple[Path, TrainState], tiny_config: Make, change: dict[str, object], text: str
 ) -> None:
     path, _ = written
-    content = {"format": 1, "config": tiny_config().to_json(), "step": 1, "seconds": 0.0}
-    content |= {"photographs": "", "sha256": "", **change}
+    content = {"format": 2, "config": tiny_config().to_json(), "step": 1, "seconds": 0.0}
+    content = sealed({**content, "photographs": "", **change})
     save_file(load_file(path), path, metadata={"certvq": json.dumps(content)})
     with pytest.raises(FileFormatError, match=text):
         read_checkpoint_info(path)
@@ -123,7 +125,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     written: tuple[Path, TrainState], tiny_config: Make
 ) -> None:
     fresh = _state(tiny_config(codebook_size=9), seed=2, steps=0)
-    text = r"of another model: .*codebook has shape \(8, 4\), needed is \(9, 4\)"
+    text = r"of another model: .*codebook has shape and type \(\(8, 4\), .* needed is \(\(9, 4\),"
     with pytest.raises(FileFormatError, match=text):
         read_checkpoint(written[0], fresh)
 
@@ -137,22 +139,60 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("certvq.train._checkpoint.save_file", lambda *_, **__: fail())
+    monkeypatch.setattr("certvq.train._checkpoint.save_tensors", lambda *_, **__: fail())
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(path, state, replace(_info(tiny_config()), step=4))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_description_without_its_digest_is_refused(
-    written: tuple[Path, TrainState], tiny_config: Make
+def _metadata(path: Path) -> dict[str, object]:
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["certvq"])
+
+
+@pytest.mark.parametrize("change", [{"step": 2}, {"seconds": 2.5}, {"photographs": "ac"}])
+def test_a_changed_description_is_found_without_the_tensors(
+    written: tuple[Path, TrainState], change: dict[str, object]
 ) -> None:
     path, _ = written
-    content = {"format": 1, "config": tiny_config().to_json(), "step": 1, "seconds": 0.0}
-    content |= {"photographs": ""}
+    content = {**_metadata(path), **change}
     save_file(load_file(path), path, metadata={"certvq": json.dumps(content)})
-    text = r"c\.safetensors: not a whole .* holds no SHA-256 digest of its tensors\); delete it"
-    with pytest.raises(FileFormatError, match=text):
-        read_checkpoint(path, _state(tiny_config(), seed=2, steps=0))
+    text = r"c\.safetensors: not a whole .* description does not have the SHA-256 digest .*; delete"
     with pytest.raises(FileFormatError, match=text):
         read_checkpoint_info(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t["model.quantizer.codebook"].fill_(float("nan")),
+        lambda t: t.update({"optimizer.1.exp_avg": torch.zeros(3)}),
+        lambda t: t.update({"optimizer.x.exp_avg": torch.zeros(3)}),
+        lambda t: t.update({"model.encoder.body.0.bias": t["model.encoder.body.0.bias"].double()}),
+        lambda t: t["generator"].fill_(255),
+        lambda t: t.pop("generator"),
+        lambda t: t.update(stray=torch.zeros(1)),
+    ],
+)
+def test_a_checkpoint_that_is_refused_leaves_the_state_untouched(
+    written: tuple[Path, TrainState],
+    tiny_config: Make,
+    change: Callable[[dict[str, torch.Tensor]], object],
+) -> None:
+    """Whoever writes such a file may write the right digests, too."""
+    path, _ = written
+    tensors, content = load_file(path), _metadata(path)
+    change(tensors)
+    content["tensors_sha256"] = _digest(tensors)
+    del content["sha256"]
+    save_file(tensors, path, metadata={"certvq": json.dumps(sealed(content))})
+    fresh = _state(tiny_config(), seed=2, steps=1)
+    before = {name: value.clone() for name, value in _everything(fresh).items()}
+    with pytest.raises(
+        FileFormatError, match=r"c\.safetensors: (not a whole|the checkpoint is of)"
+    ):
+        read_checkpoint(path, fresh)
+    after = _everything(fresh)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], value) for name, value in after.items())

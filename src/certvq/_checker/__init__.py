@@ -5,6 +5,7 @@ shares no code with the kernels of `certvq._native`. Must not import anything of
 """
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +72,14 @@ def bits(array: Any) -> NDArray[np.uint16]:
 
 
 def thread_count() -> int:
-    """Return ``CERTVQ_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores of this process."""
+    """Return the number of threads as `certvq.assign` does, which this module must not know."""
     for name in ("CERTVQ_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0]
         if value.isdecimal() and int(value) > 0:
             return min(int(value), 1024)
+        of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
+        if of_torch is not None:
+            return min(of_torch(), 1024)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,6 +7,7 @@ BLAS to one thread; without it the blocks run one after another and the BLAS doe
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,17 @@ def thread_count() -> int:
     """Return how many threads to use.
 
     Returns:
-        ``CERTVQ_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use.
+        ``CERTVQ_NUM_THREADS``, else ``torch.get_num_threads()`` where torch is loaded, else
+        ``OMP_NUM_THREADS``, else the cores this process may use.
+
+    Raises:
+        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
+    """
+    return chosen_threads()[0]
+
+
+def chosen_threads() -> tuple[int, str]:
+    """Return how many threads to use, and who says so.
 
     Raises:
         OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
@@ -33,13 +44,19 @@ def thread_count() -> int:
     if own and not (own.isdecimal() and int(own) > 0):
         text = f"CERTVQ_NUM_THREADS must be a positive integer, got {own!r}"
         raise OptionError(text)
+    if own:
+        return min(int(own), MOST_THREADS), "CERTVQ_NUM_THREADS"
+    of_torch = getattr(
+        sys.modules.get("torch"), "get_num_threads", None
+    )  # torch is not loaded here
+    if of_torch is not None:
+        return min(of_torch(), MOST_THREADS), "torch.get_num_threads()"
     openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
-    for value in (own, openmp):
-        if value.isdecimal() and int(value) > 0:
-            return min(int(value), MOST_THREADS)
+    if openmp.isdecimal() and int(openmp) > 0:
+        return min(int(openmp), MOST_THREADS), "OMP_NUM_THREADS"
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return len(os.sched_getaffinity(0)), "the cores of this process"
+    return os.cpu_count() or 1, "the cores of this machine"
 
 
 def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: int) -> None:

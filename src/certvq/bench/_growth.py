@@ -5,7 +5,6 @@ encoder gives them, and only the search is timed: N is limited by patience, not 
 print.
 """
 
-import json
 import math
 import statistics
 import time
@@ -19,6 +18,7 @@ import numpy as np
 
 import certvq
 from certvq._atomic import atomic_path
+from certvq._json import dumps
 from certvq._types import Progress, no_progress
 from certvq.bench import _measure, _report
 from certvq.bench._cells import Cell
@@ -138,7 +138,7 @@ def bench_growth(
     }
     if out is not None:
         with atomic_path(out / FILE) as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+            path.write_text(dumps(record, indent=2) + "\n")
     return record
 
 

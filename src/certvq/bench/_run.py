@@ -3,7 +3,6 @@
 In: `BenchConfig`. Out: a record for JSON, written whole where it is asked for. Must not print.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ import numpy as np
 
 import certvq
 from certvq._atomic import atomic_path
+from certvq._json import dumps
 from certvq._types import Int64Array, Progress, no_progress
 from certvq.bench import _report
 from certvq.bench._cells import CELLS, Cell
@@ -133,7 +133,7 @@ def bench_assign(
     }
     if out is not None:
         with atomic_path(out / FILE) as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+            path.write_text(dumps(record, indent=2) + "\n")
     return record
 
 

@@ -1,10 +1,11 @@
 """The command line: `certvq COMMAND`, such as `certvq demo` or `certvq certify`.
 
 In: arguments. Out: files, figures on standard output, progress on standard error, an exit status:
-0 (done), 1 (a check failed), 2 (bad usage or input), 130 (interrupted). One file per subcommand,
+0 (done), 1 (a check failed), 2 (anything else), 130 (interrupted). One file per subcommand,
 without logic: the work is done in `certvq.pipeline`. Importing this loads nothing heavy.
 """
 
+import io
 import sys
 from importlib import import_module
 
@@ -23,6 +24,9 @@ def main() -> int:
         line = f"certvq: error: the command line needs {missing[0]}: pip install 'certvq[cli]'"
         print(line, file=sys.stderr)  # noqa: T201 (there is nothing else to say it with)
         return 2
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     from certvq.cli._app import app
 
     return app(prog_name="certvq")

@@ -3,8 +3,11 @@
 In: arguments. Out: one command run. The commands' modules import what is heavy only when they run.
 """
 
+from typing import Annotated
+
 import typer
 
+from certvq._version import __version__
 from certvq.cli._assign import assign
 from certvq.cli._audit import audit
 from certvq.cli._bench import bench
@@ -13,6 +16,7 @@ from certvq.cli._decode import decode
 from certvq.cli._demo import demo
 from certvq.cli._encode import encode
 from certvq.cli._errors import ErrorGroup
+from certvq.cli._info import info
 from certvq.cli._prove import prove
 from certvq.cli._report import report
 from certvq.cli._train import train
@@ -21,10 +25,25 @@ app = typer.Typer(
     cls=ErrorGroup,
     help="Vector quantization whose codes are provably the nearest ones.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, train, encode, decode, audit, assign, certify, prove, report):
+for command in (demo, train, encode, decode, audit, assign, certify, prove, report, info):
     app.command(name=command.__name__)(command)
 app.add_typer(bench, name="bench")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 (Typer passes the option)
+    if value:
+        typer.echo(f"certvq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    del version  # its callback has seen it

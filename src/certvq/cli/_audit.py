@@ -39,12 +39,15 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
     Exit status 1: there is a violation.
     """
     from certvq.cli._output import progress_bars, show_violations, warn_skipped
-    from certvq.pipeline import audit_arrays, audit_tokens
 
     with progress_bars() as progress:
         if model_dir and tokens and images and not (latents or codebook or codes):
+            from certvq.pipeline import audit_tokens
+
             found = audit_tokens(model_dir, tokens, images, channels=channels, progress=progress)
         elif latents and codebook and codes and not model_dir:
+            from certvq.pipeline import audit_arrays  # needs NumPy alone
+
             found = audit_arrays(latents, codebook, codes, progress=progress)
         else:
             text = "give MODEL_DIR TOKENS IMAGES..., or all of --latents, --codebook and --codes"

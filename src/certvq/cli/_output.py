@@ -1,13 +1,13 @@
 """What the commands show: progress on standard error, figures on standard output.
 
-In: progress calls and figures. Out: bars (only on a terminal), a table or JSON. Must not import
-the commands.
+In: progress calls and figures. Out: bars on a terminal and plain lines elsewhere, a table or JSON.
+Must not import the commands.
 """
 
-import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -22,25 +22,38 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from certvq._json import dumps
 
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function to report progress to; one bar per stage.
+Report = Callable[[str, int, int], None]
+"""A `certvq._types.Progress`: a stage, how much of it is done, and of how much."""
+
+_PATIENCE = 2.0  # seconds until the first line
+_PERIOD = 10.0  # seconds between two lines of a stage
+
+
+def progress_bars() -> AbstractContextManager[Report]:
+    """Give a function to report progress to.
 
     Yields:
-        A `certvq._types.Progress`. It draws on standard error and is silent where that is no
-        terminal.
+        A `certvq._types.Progress`. It writes to standard error: one bar for each stage on a
+        terminal; elsewhere, from two seconds on, a line for each stage, every ten seconds, and when
+        it ends.
     """
     console = Console(stderr=True)
+    return _bars(console) if console.is_terminal else _lines()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Report]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
+    with Progress(*columns, console=console) as display:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in bars:
@@ -48,6 +61,22 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             display.update(bars[stage], completed=done, total=total or None)
 
         yield report
+
+
+@contextmanager
+def _lines() -> Iterator[Report]:
+    begin = time.monotonic()
+    said: dict[str, float] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        due = now - said.get(stage, -_PERIOD) >= _PERIOD or (done == total and stage in said)
+        if due and now - begin >= _PATIENCE:
+            said[stage] = now
+            of = f"/{total}" if total else ""
+            print(f"certvq: {stage} {done}{of}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield report
 
 
 def show_figures(title: str, figures: Mapping[str, Any], *, as_json: bool) -> None:
@@ -59,13 +88,13 @@ def show_figures(title: str, figures: Mapping[str, Any], *, as_json: bool) -> No
         as_json: print one JSON object instead.
     """
     if as_json:
-        print(json.dumps(figures, indent=2))  # noqa: T201 (standard output is for the figures)
+        print(dumps(figures, indent=2))  # noqa: T201 (standard output is for the figures)
         return
     print(title)  # noqa: T201 (not as the table's title, which would break a long path)
     table = Table(show_header=False)
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), _text(value))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names may look like markup
 
 
 def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
@@ -76,7 +105,7 @@ def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
         as_json: print it as it is.
     """
     if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
         return
     for entry in found["violations"]:
         where = f"{entry['key']}, " if "key" in entry else ""
@@ -116,7 +145,7 @@ def show_bench(found: Mapping[str, Any], *, as_json: bool) -> None:
         as_json: print it as it is.
     """
     if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
         return
     columns = ("milliseconds", "ratio", "prepare_milliseconds", "peak_mib", "wrong_codes")
     heads = ("ms", "ratio", "ms to prepare", "peak MiB", "wrong codes")
@@ -151,7 +180,7 @@ def show_growth(found: Mapping[str, Any], *, as_json: bool) -> None:
         as_json: print it as it is.
     """
     if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
         return
     sizes, figures = (
         ("rows", "codebook_size", "dim"),
@@ -192,7 +221,7 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(head, overflow="fold")  # names that differ at their end stay whole
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names may look like markup
 
 
 def _cell(value: Any) -> str:

@@ -1,10 +1,10 @@
 """`certvq prove`: have the theorems checked."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
+from certvq._json import dumps
 from certvq.cli._options import Json
 
 
@@ -46,7 +46,7 @@ def _theorems(names: tuple[str, ...], checkers: tuple[str, ...], *, as_json: boo
             progress("theorems", len(records), count)
     open_ones = [record for record in records if not record.proved]
     if as_json:
-        _print(json.dumps([record.to_json() for record in records], indent=2))
+        _print(dumps([record.to_json() for record in records], indent=2))
     else:
         _table([record.to_json() for record in records])
         for record in open_ones:
@@ -69,7 +69,7 @@ def _mutants(names: tuple[str, ...], checkers: tuple[str, ...], *, as_json: bool
             progress("mutants", len(verdicts), total)
     killed = sum(verdict.killed for verdict in verdicts)
     if as_json:
-        _print(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
+        _print(dumps([verdict.to_json() for verdict in verdicts], indent=2))
     else:
         for verdict in verdicts:
             if not verdict.killed:

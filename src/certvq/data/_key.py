@@ -40,13 +40,11 @@ def require_key(key: str) -> None:
 def _problem(key: object) -> str | None:
     if not isinstance(key, str):
         return f"is no text but {type(key).__name__}"
+    sizes = ((len(key), _LONGEST, "characters"), (key.count("/") + 1, _MOST_PARTS, "parts"))
+    for size, most, what in sizes:
+        if size > most:
+            return f"has {size} {what}, and {most} are allowed"
     parts = key.split("/")
-    for what, count, most in (
-        ("characters", len(key), _LONGEST),
-        ("parts", len(parts), _MOST_PARTS),
-    ):
-        if count > most:
-            return f"has {count} {what}, and {most} are allowed"
     if not all(parts):
         return "is empty or has an empty part"
     if dots := {".", ".."}.intersection(parts):

@@ -4,7 +4,7 @@ In: a configuration and tensors. Out: a folder that is whole or absent; and back
 named in one line. Nothing is ever unpickled. Must not build models.
 """
 
-import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 
 from certvq._atomic import atomic_directory
+from certvq._json import SEAL, dumps, is_whole, loads, sealed
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models._config import VQVAEConfig
 from certvq.models._digest import codebook_digest, state_digest
+from certvq.models._tensors import save_tensors
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -50,13 +52,13 @@ def write_model(directory: Path, config: VQVAEConfig, state: Mapping[str, torch.
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_directory(directory) as partial:
-        save_file(tensors, partial / WEIGHTS)
-        text = json.dumps(record, indent=2) + "\n"
+        save_tensors(tensors, partial / WEIGHTS)
+        text = dumps(sealed(record), indent=2) + "\n"
         (partial / CONFIG).write_text(text, encoding="utf-8")
 
 
 def read_model(directory: Path) -> tuple[VQVAEConfig, dict[str, torch.Tensor]]:
-    """Read a model's folder.
+    """Read a model's folder, of which a digest covers every tensor and every setting.
 
     Args:
         directory: as `write_model` leaves it.
@@ -85,6 +87,12 @@ def read_model(directory: Path) -> tuple[VQVAEConfig, dict[str, torch.Tensor]]:
     if state_digest(state) != record["model_sha256"]:
         text = f"{directory / WEIGHTS}: does not have the digest in {CONFIG}; copy both again"
         raise FileFormatError(text)
+    if SEAL in record and not is_whole(record):  # models of earlier versions have no seal
+        text = (
+            f"{directory / CONFIG}: was changed after it was written; copy it again, or remove its "
+            f"field {SEAL!r} if the change is yours"
+        )
+        raise FileFormatError(text)
     return config, state
 
 
@@ -92,7 +100,8 @@ def find_model(directory: str | Path) -> Path:
     """Return the folder of a model, fetched from the Hugging Face hub if need be.
 
     Args:
-        directory: a folder, or ``"organisation/name"`` on the hub where no such folder exists.
+        directory: a folder, or ``"organisation/name"`` on the hub where there is neither such a
+            folder nor one called ``organisation``; that the hub is asked is logged as a warning.
 
     Returns:
         A folder.
@@ -107,14 +116,28 @@ def find_model(directory: str | Path) -> Path:
     if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         text = f"{name}: is no folder; give one that holds {WEIGHTS} and {CONFIG}"
         raise FileFormatError(text)
+    if path.parent.exists():
+        found = ", ".join(sorted(below.name for below in path.parent.iterdir())[:5]) or "nothing"
+        text = (
+            f"{name}: is no folder, {path.parent} holds {found}; give one that holds {WEIGHTS} and "
+            f"{CONFIG} (the hub is asked only where there is no folder {path.parent})"
+        )
+        raise FileFormatError(text)
+    return _of_the_hub(name)
+
+
+def _of_the_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    logging.getLogger("certvq").warning(
+        "certvq: %s is no folder here; asking the Hugging Face hub for it", name
+    )
     try:
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
-    except (OSError, ValueError) as error:
-        reason = _one_line(error)
+    except Exception as error:  # of the system, of HTTP, of the hub
         text = (
-            f"{name}: is neither a folder nor a model that the hub gave ({reason}); check the name"
+            f"{name}: is neither a folder nor a model that the hub gave ({_one_line(error)}); "
+            f"check the name"
         )
         raise FileFormatError(text) from error
 
@@ -136,11 +159,11 @@ def _require_replaceable(directory: Path) -> None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(_read_bytes(path))
-    except (ValueError, RecursionError) as error:
+        record = loads(_read_bytes(path))
+    except ValueError as error:
         text = f"{path}: is not JSON ({_one_line(error)}); save the model again"
         raise FileFormatError(text) from error
-    if not isinstance(record, dict) or record.keys() != _KEYS:
+    if not isinstance(record, dict) or record.keys() - {SEAL} != _KEYS:
         keys = sorted(record) if isinstance(record, dict) else type(record).__name__
         text = f"{path}: must have the keys {sorted(_KEYS)}, got {keys}; save the model again"
         raise FileFormatError(text)

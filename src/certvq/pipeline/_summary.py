@@ -3,12 +3,12 @@
 In: what the parts of the job measured. Out: `Summary`, and `summary.json`. Must not compute.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from certvq._atomic import atomic_path
+from certvq._json import dumps
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,4 @@ class Summary:
             OSError: it cannot be written.
         """
         with atomic_path(path) as partial:
-            partial.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+            partial.write_text(dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -4,11 +4,11 @@ In: where the photographs are and where the run shall go. Out: a run directory w
 Must not encode.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from certvq._json import loads
 from certvq._lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped, Split
@@ -17,6 +17,7 @@ from certvq.models import VQVAE, VQVAEConfig
 from certvq.pipeline._run_claim import claim_run, remove_results, remove_run
 from certvq.pipeline._sources import load_split
 from certvq.train import RunFiles, TrainConfig, fit, read_checkpoint_info, require_photographs
+from certvq.train._config_file import read_config
 
 _MODELS = {"small": VQVAEConfig.small, "published": VQVAEConfig.published}
 
@@ -71,7 +72,7 @@ def train_config(out: Path, *, resume: bool, model: str | None, **options: Any) 
         FileFormatError: the configuration of the run in `out` cannot be read.
     """
     path = RunFiles(out).config
-    base = _read_config(path) if resume and path.is_file() else TrainConfig()
+    base = read_config(path) if resume and path.is_file() else TrainConfig()
     given = {name: value for name, value in options.items() if value is not None}
     if "steps" in given:
         given.setdefault("seconds", None)
@@ -150,7 +151,7 @@ def _ended_before_its_first_checkpoint(files: RunFiles) -> bool:
 def _last_validation(path: Path) -> dict[str, Any]:
     lines = path.read_bytes().splitlines()
     try:
-        last = json.loads(lines[-1]) if lines else None
+        last = loads(lines[-1]) if lines else None
     except ValueError:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
         last = None
     if not isinstance(last, dict) or last.get("split") != "validation":
@@ -162,11 +163,3 @@ def _last_validation(path: Path) -> dict[str, Any]:
         )
         raise FileFormatError(text)
     return last
-
-
-def _read_config(path: Path) -> TrainConfig:
-    try:
-        return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OptionError, ValueError) as error:
-        text = f"{path}: not a training configuration ({error}); train afresh in another folder"
-        raise FileFormatError(text) from error

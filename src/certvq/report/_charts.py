@@ -4,9 +4,10 @@ In: a `Run`. Out: `Chart`s: JSON whose colours are CSS variables such as `var(--
 `page.js` replaces by those of the theme in force. Must not know the template.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import plotly.graph_objects as go
@@ -28,6 +29,15 @@ _SCALES = {
     "linear": {"rangemode": "tozero"},
     "share": {"rangemode": "tozero", "tickformat": ".0%"},
 }
+
+
+class Curves(Protocol):
+    """What holds the lines of `metrics.jsonl`."""
+
+    @property
+    def metrics(self) -> tuple[dict[str, Any], ...]:
+        """The lines."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def _bar_name(codes: Int64Array) -> str:
     return f"code {codes[0]}" if len(codes) == 1 else f"mean of {len(codes)} codes"
 
 
-def loss_charts(run: Run) -> tuple[Chart, ...]:
+def loss_charts(run: Curves) -> tuple[Chart, ...]:
     """Draw the curves of `metrics.jsonl`; a chart without a single number is left out."""
     equal = all(row.get("codebook_loss") == row.get("commitment_loss") for row in run.metrics)
     losses = ["codebook_loss"] if equal else ["codebook_loss", "commitment_loss"]
@@ -94,7 +104,7 @@ def loss_charts(run: Run) -> tuple[Chart, ...]:
     return tuple(chart for chart in charts if chart is not None)
 
 
-def _curves(run: Run, keys: list[str], title: str, scale: str) -> Chart | None:
+def _curves(run: Curves, keys: list[str], title: str, scale: str) -> Chart | None:
     figure = _figure(xaxis_title_text="step", yaxis=_SCALES[scale], hovermode="x unified")
     drawn: list[Float64Array] = []
     ends: list[str] = []
@@ -182,7 +192,9 @@ def _add_bars(
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    """Cut a label; plotly would take `<b>` in it for markup."""
+    cut = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    return html.escape(cut, quote=False)
 
 
 def _figure(*traces: Any, **layout: Any) -> go.Figure:

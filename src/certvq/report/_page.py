@@ -21,6 +21,7 @@ from certvq.report._colours import code_colours
 from certvq.report._pictures import code_tints
 from certvq.report._read import Run, read_run
 from certvq.report._stability import stability
+from certvq.report._training import NOT_MADE, is_training, training_context
 
 _MOST_PHOTOS = 12
 
@@ -29,8 +30,9 @@ def write_report(run_dir: Path, *, progress: Progress = no_progress) -> Path:
     """Write the page of a run as `report.html` into its directory.
 
     Args:
-        run_dir: a directory that a finished run has written: `summary.json`, `tokens.parquet` and
-            `model/` are required; where anything else is missing the page says so.
+        run_dir: a directory that a finished run has written. Of a run that was only trained the
+            page shows how; otherwise `summary.json`, `tokens.parquet` and `model/` are required,
+            and where anything else is missing the page says so.
         progress: called with the stage ``"report"`` for each photograph shown, at most 12.
 
     Returns:
@@ -50,8 +52,11 @@ def write_report(run_dir: Path, *, progress: Progress = no_progress) -> Path:
         Traceback (most recent call last):
         certvq.errors.FileFormatError: elsewhere: no run directory, looked for summary.json, ...
     """
-    run = read_run(run_dir)
-    page = _environment().get_template("page.html.j2").render(_context(run, progress))
+    if is_training(run_dir):
+        template, content = "training.html.j2", training_context(run_dir)
+    else:
+        template, content = "page.html.j2", _context(read_run(run_dir), progress)
+    page = _environment().get_template(template).render(_frame() | content)
     target = run_dir / "report.html"
     with atomic_path(target) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -70,6 +75,8 @@ def missing_parts(run_dir: Path) -> tuple[str, ...]:
     Raises:
         FileFormatError, DigestMismatchError, OSError: as `write_report`.
     """
+    if is_training(run_dir):
+        return NOT_MADE
     missing = read_run(run_dir).missing
     if (run_dir / "heldout").is_dir():
         return _view.shortened(missing)
@@ -139,6 +146,11 @@ def _context(run: Run, progress: Progress) -> dict[str, Any]:
         "model": _view.rows(run.model),
         "versions": _view.versions(run),
         "missing": _view.shortened(run.missing),
+    }
+
+
+def _frame() -> dict[str, Any]:
+    return {
         "version": __version__,
         "plotly": _own_code(get_plotlyjs()),
         "style": _own_code(_asset("page.css")),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certvq._json import SEAL
 from certvq._types import Float64Array, Int64Array
 from certvq.errors import DigestMismatchError, FileFormatError
 from certvq.models import codebook_digest
@@ -74,7 +75,7 @@ def read_run(run_dir: Path) -> Run:
             f"{run_dir}: no run directory, looked for {', '.join(_REQUIRED)} and did not find "
             f"{', '.join(lacking)}; name the folder that a finished run has written"
         )
-    shelf = _Shelf(run_dir)
+    shelf = Shelf(run_dir)
     path = run_dir / "summary.json"
     summary = parse_summary(read_json(path), path)
     tokens = read_tokens(run_dir / "tokens.parquet")
@@ -82,7 +83,7 @@ def read_run(run_dir: Path) -> Run:
     codebook = _codebook(run_dir, summary, tokens.header, model)
     radii, latents = shelf.arrays("heldout/stability.npz"), shelf.arrays("heldout/latents.npz")
     photos = _photos(shelf, summary, tokens, radii)
-    metrics, metrics_cut = _metrics(shelf)
+    metrics, metrics_cut = read_metrics(shelf)
     return Run(
         summary=summary,
         photos=photos,
@@ -96,13 +97,13 @@ def read_run(run_dir: Path) -> Run:
         latent_norm=_latent_norm(shelf, photos, latents),
         metrics=metrics,
         metrics_cut=metrics_cut,
-        train=read_json(run_dir / "train.json") if shelf.has("train.json") else {},
+        train=shelf.settings("train.json"),
         model=model,
         missing=tuple(shelf.missing),
     )
 
 
-class _Shelf:
+class Shelf:
     """The optional files of a run: what is not there is noted."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -117,6 +118,10 @@ class _Shelf:
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         return read_arrays(self.run_dir / name) if self.has(name) else None
+
+    def settings(self, name: str) -> dict[str, Any]:
+        found = read_json(self.run_dir / name) if self.has(name) else {}
+        return {name: value for name, value in found.items() if name != SEAL}
 
     def picture(self, key: str, kind: str) -> Path | None:
         # keys that lead out of the folder were refused by read_tokens
@@ -153,7 +158,7 @@ def _codebook(
 
 
 def _photos(
-    shelf: _Shelf,
+    shelf: Shelf,
     summary: Summary,
     tokens: TokenFile,
     radii: Mapping[str, NDArray[Any]] | None,
@@ -169,7 +174,7 @@ def _photos(
 
 
 def _photo(
-    shelf: _Shelf,
+    shelf: Shelf,
     image: PhotoFigures,
     record: TokenRecord,
     radii: Mapping[str, NDArray[Any]] | None,
@@ -192,7 +197,7 @@ def _photo(
 
 
 def _radius(
-    shelf: _Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
+    shelf: Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
 ) -> Float64Array | None:
     name = "heldout/stability.npz"
     if record.key not in radii:
@@ -209,7 +214,7 @@ def _radius(
 
 
 def _latent_norm(
-    shelf: _Shelf, photos: tuple[Photo, ...], latents: Mapping[str, NDArray[Any]] | None
+    shelf: Shelf, photos: tuple[Photo, ...], latents: Mapping[str, NDArray[Any]] | None
 ) -> float | None:
     if latents is None:
         return None
@@ -231,7 +236,12 @@ def _latent_norm(
     return float(np.sqrt(np.concatenate(squares).mean())) if squares else None
 
 
-def _metrics(shelf: _Shelf) -> tuple[tuple[dict[str, Any], ...], bool]:
+def read_metrics(shelf: Shelf) -> tuple[tuple[dict[str, Any], ...], bool]:
+    """Read `metrics.jsonl`: its lines, and whether the last one was unfinished and left out.
+
+    Raises:
+        FileFormatError: a line is not one of a run.
+    """
     if not shelf.has("metrics.jsonl"):
         return (), False
     path = shelf.run_dir / "metrics.jsonl"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from certvq._json import NON_FINITE
 from certvq.errors import FileFormatError
 
 
@@ -134,7 +135,9 @@ class _Reader:
         return value
 
     def number(self, name: str) -> float:
-        value = self.get(name, (int, float))
+        given = self._fields.get(name)
+        written = NON_FINITE.get(given) if isinstance(given, str) else None
+        value = self.get(name, (int, float)) if written is None else written
         if math.isnan(value):  # infinity may stand: it is the PSNR of equal pictures
             raise self._wrong(name, "a number", "NaN")
         return float(value)

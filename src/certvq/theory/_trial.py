@@ -6,6 +6,7 @@ Must not import the kernel.
 
 import re
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from certvq._atomic import atomic_path
@@ -24,6 +25,11 @@ class Trial:
         proving: the theorem that is being proved, for messages and file names.
         seconds: limit of one query of one solver.
         answers: what they said so far.
+
+    Args:
+        solvers: their names.
+        seconds: limit of one query of one solver.
+        folder: where open queries are kept; a private one of the temporary folder by default.
     """
 
     def __init__(
@@ -37,7 +43,7 @@ class Trial:
         self.proving = "query"
         self.answers: list[Answer] = []
         self.seconds = seconds
-        self._folder = folder or Path(tempfile.gettempdir()) / "certvq-open-queries"
+        self._folder = folder
 
     def report(self, script: str, answers: list[Answer]) -> None:
         """Keep the answers to a query; say what is wrong where they are not all unsat.
@@ -74,9 +80,16 @@ class Trial:
         )
 
     def _keep(self, script: str) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        folder = self._folder or _private_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"\W+", "_", self.proving)
-        path = self._folder / f"{name}-{len(self.answers)}.smt2"
+        path = folder / f"{name}-{len(self.answers)}.smt2"
         with atomic_path(path) as temporary:
-            temporary.write_text(script)
+            temporary.write_text(script, encoding="utf-8")
         return path
+
+
+@cache
+def _private_folder() -> Path:
+    """Make a folder that nobody else can have made, or read."""
+    return Path(tempfile.mkdtemp(prefix="certvq-open-queries-"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from certvq._types import Float64Array, Progress, UInt8Array, no_progress
 from certvq._version import __version__
@@ -34,7 +35,8 @@ class EncodedPhotograph:
     Args:
         record: key, grid, size and codes.
         reconstruction: uint8 (H, W, C), what the codes decode to.
-        latents: float32 (rows * columns, D), what the codes are the nearest ones to.
+        latents: float32, of a model of float64 float64, (rows * columns, D), what the codes are
+            the nearest ones to.
         sqdist: float64 (rows, columns), squared distance of each latent to its code vector.
         radii: float64 (rows, columns), `certvq.stability_radius` of each latent.
     """
@@ -157,11 +159,16 @@ def _encode(
     one = EncodedPhotograph(
         record=TokenRecord(photograph.key, (rows, columns), size, codes),
         reconstruction=photograph_pixels(model, cells, size=size, key=photograph.key),
-        latents=latents.float().cpu().numpy(),
+        latents=_of_numpy(latents).cpu().numpy(),
         sqdist=assignment.sqdist.cpu().numpy().reshape(rows, columns),
         radii=stability_radius(latents, codebook, codes).cpu().numpy().reshape(rows, columns),
     )
     return one, assignment, audit(latents, codebook, codes)
+
+
+def _of_numpy(latents: torch.Tensor) -> torch.Tensor:
+    """Widen the types that NumPy does not know; no number changes."""
+    return latents if latents.dtype == torch.float64 else latents.float()
 
 
 def _join(before: AuditReport, after: AuditReport) -> AuditReport:

@@ -17,7 +17,7 @@ from certvq.models import VQVAE
 
 @contextmanager
 def inference(model: VQVAE) -> Iterator[None]:
-    """Run a block with the model in eval mode, in float32, without gradients, repeatably.
+    """Run a block with the model in eval mode, in its own type, without gradients, repeatably.
 
     Autocast of the caller is off inside, and so are the choices of cuDNN that vary from run to run.
     The model is put back into the mode that it had.
@@ -45,10 +45,11 @@ def photograph_latents(model: VQVAE, pixels: UInt8Array) -> torch.Tensor:
         pixels: uint8 (H, W, C).
 
     Returns:
-        (rows, columns, D), on the model's device.
+        (rows, columns, D), on the model's device, of the type of its weights.
     """
-    image = torch.from_numpy(np.array(pixels)).to(_device(model)).permute(2, 0, 1)
-    return model.latents(image[None].to(torch.float32) / 255)[0]
+    first = next(model.parameters())
+    image = torch.from_numpy(np.array(pixels)).to(first.device).permute(2, 0, 1)
+    return model.latents((image[None].to(torch.float32) / 255).to(first.dtype))[0]
 
 
 def photograph_pixels(
@@ -69,6 +70,7 @@ def photograph_pixels(
         NonFiniteError: the decoder gave NaN.
     """
     image = model.decode(torch.from_numpy(np.array(codes)).to(_device(model))[None], size=size)[0]
+    image = image.float()
     if not bool(torch.isfinite(image).all()):
         raise NonFiniteError(
             f"photograph {key!r}: the decoder must give finite pixels, got NaN; its weights are "

@@ -1,27 +1,27 @@
 """Checkpoints in one safetensors file: complete or absent, checked when read, never unpickled.
 
 In: model, optimiser and generator. Out: their state on disk and back, to the bit. A digest over all
-tensors stands in the file's metadata, so that a flipped bit is found and not trained upon. Must not
-import the loop.
+tensors stands in the description in the file's metadata, and one over that description, so that a
+flipped bit is found and not trained upon. Must not import the loop.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from certvq._atomic import atomic_path
+from certvq._json import dumps, is_whole, loads, sealed
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
+from certvq.models._tensors import save_tensors
 from certvq.train._config import TrainConfig
 
-_FORMAT = 1
+_FORMAT = 2
 _KEY = "certvq"
 
 
@@ -75,10 +75,10 @@ def write_checkpoint(path: Path, state: TrainState, info: CheckpointInfo) -> Non
         "step": info.step,
         "seconds": info.seconds,
         "photographs": info.photographs,
-        "sha256": _digest(tensors),
+        "tensors_sha256": _digest(tensors),
     }
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={_KEY: json.dumps(content)})
+        save_tensors(tensors, partial, {_KEY: dumps(sealed(content))})
 
 
 def read_checkpoint_info(path: Path) -> CheckpointInfo:
@@ -119,17 +119,22 @@ def read_checkpoint(path: Path, state: TrainState) -> CheckpointInfo:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise _corrupt(path, str(error)) from error
-    if _digest(tensors) != content["sha256"]:
+    if _digest(tensors) != content.get("tensors_sha256"):
         raise _corrupt(path, "its tensors do not have the SHA-256 digest that was written with it")
-    _require_fitting(path, tensors, state.model)
-    _restore(tensors, state)
+    _require_fitting(path, tensors, state)
+    before = _flatten(state)
+    try:
+        _restore(tensors, state)
+    except Exception as error:
+        _restore(before, state)
+        raise _corrupt(path, f"{error}") from error
     return info
 
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})[_KEY])
+            content = loads((file.metadata() or {})[_KEY])
     except FileNotFoundError as error:
         text = f"{path}: there is no checkpoint to resume from; train afresh, or overwrite the run"
         raise FileFormatError(text) from error
@@ -137,8 +142,8 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise _corrupt(path, str(error)) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise _corrupt(path, f"its description is not of format {_FORMAT}")
-    if not isinstance(content.get("sha256"), str):
-        raise _corrupt(path, "its description holds no SHA-256 digest of its tensors")
+    if not is_whole(content):
+        raise _corrupt(path, "its description does not have the SHA-256 digest written with it")
     return content
 
 
@@ -184,21 +189,30 @@ def _restore(tensors: dict[str, Tensor], state: TrainState) -> None:
     state.generator.set_state(tensors["generator"])
 
 
-def _require_fitting(path: Path, tensors: dict[str, Tensor], model: VQVAE) -> None:
-    found = {
-        name.removeprefix("model."): tuple(value.shape)
-        for name, value in tensors.items()
-        if name.startswith("model.")
-    }
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+def _require_fitting(path: Path, tensors: dict[str, Tensor], state: TrainState) -> None:
+    """Require the names, shapes and types of number that the state has."""
+    found = {name: _kind(value) for name, value in tensors.items()}
+    wanted = {f"model.{name}": _kind(value) for name, value in state.model.state_dict().items()}
+    wanted["generator"] = _kind(state.generator.get_state())
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    entries = {name.split(".", 2)[-1] for name in found if name.startswith("optimizer.")}
+    for index, parameter in enumerate(parameters):
+        for entry in entries:
+            whole = found.get(f"optimizer.{index}.{entry}")
+            kinds = (_kind(parameter), ((), torch.float32))  # moments, and the count of steps
+            wanted[f"optimizer.{index}.{entry}"] = whole if whole in kinds else kinds[0]
     if found != wanted:
         first = min(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
         text = (
-            f"{path}: the checkpoint is of another model: {first} has shape {found.get(first)}, "
-            f"needed is {wanted.get(first)}; give the configuration it was trained with, or train "
-            f"afresh"
+            f"{path}: the checkpoint is of another model: {first} has shape and type "
+            f"{found.get(first)}, needed is {wanted.get(first)}; give the configuration it was "
+            f"trained with, or train afresh"
         )
         raise FileFormatError(text)
+
+
+def _kind(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(tensor.shape), tensor.dtype
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

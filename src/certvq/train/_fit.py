@@ -5,14 +5,12 @@ configuration, checkpoints, metrics and the model's own directory. Must not draw
 from anywhere but the configuration's seed.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from certvq._atomic import atomic_path
 from certvq._lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Photograph, crops
@@ -26,6 +24,7 @@ from certvq.train._checkpoint import (
     write_checkpoint,
 )
 from certvq.train._config import TrainConfig
+from certvq.train._config_file import write_config
 from certvq.train._images import lay_out
 from certvq.train._interrupt import interrupts_held
 from certvq.train._metrics import Figures, MetricsLog, metrics_log, pixel_variance
@@ -95,7 +94,7 @@ def _fit(
     info = read_checkpoint(files.checkpoint, state) if resume else None
     loop = _Loop(config, files, digest, progress, info)
     if loop.unfinished():  # else the files go on saying with what the run was trained
-        _write_config(files, config)
+        write_config(files.config, config)
         with metrics_log(files, after=loop.step) as log:
             loop.run(stepper, state, train, validation, log)
     lay_out(state.model, torch.contiguous_format)
@@ -223,8 +222,3 @@ def _require_same_run(files: RunFiles, config: TrainConfig, digest: str) -> None
             f"split of them; resume with the same ones, or train afresh in another folder"
         )
         raise FileFormatError(text)
-
-
-def _write_config(files: RunFiles, config: TrainConfig) -> None:
-    with atomic_path(files.config) as partial:
-        partial.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@ set they are computed from counts summed over that set, never averaged over batc
 the loop.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from certvq._atomic import atomic_path
+from certvq._json import dumps, loads
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
 from certvq.nn._core.usage import perplexity, usage
@@ -99,7 +99,7 @@ class MetricsLog:
     def write(self, figures: Figures) -> None:
         """Write one line, and one point of each curve."""
         content = figures.to_json()
-        self._lines.write(json.dumps(content) + "\n")
+        self._lines.write(dumps(content) + "\n")
         for name, value in content.items():
             if name not in ("split", "step", "seconds"):
                 self._events.add_scalar(f"{figures.split}/{name}", value, figures.step)
@@ -149,7 +149,7 @@ def _step(files: RunFiles, number: int, line: str) -> float:
     if not line.endswith("\n"):
         return float("inf")  # the run was ended while it wrote this line
     try:
-        return int(json.loads(line)["step"])
+        return int(loads(line)["step"])
     except (ValueError, TypeError, KeyError) as error:
         text = f"{files.metrics}: line {number} is not one of this run's; train afresh"
         raise FileFormatError(text) from error

@@ -4,6 +4,8 @@ In: a tensor. Out: whether code that looks at its numbers may run now, and where
 know what it does.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch._C import (
@@ -16,6 +18,7 @@ from torch._C._functorch import (  # nothing public tells what these do
     maybe_get_bdim,
 )
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
@@ -67,6 +70,18 @@ def recorded() -> bool:
     """Say whether a graph is recorded to run elsewhere: `exporting`, or `torch.export`."""
     whole = getattr(torch.compiler, "is_exporting", None)  # None before torch 2.7
     return exporting() or (whole is not None and whole())
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep tracers from recording what the body does with real tensors: results are constants."""
+    state = torch._C._get_tracing_state()  # noqa: SLF001 (no public name)
+    torch._C._set_tracing_state(None)  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue] (no stub)
+    try:
+        with _disable_current_modes():
+            yield
+    finally:
+        torch._C._set_tracing_state(state)  # noqa: SLF001
 
 
 def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
