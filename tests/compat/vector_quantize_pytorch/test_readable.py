@@ -161,7 +161,7 @@ def test_codebooks_of_levels_can_be_set():
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [
-        (torch.zeros(8, 3), ShapeError, r"codebook must have shape \(1, 8, 4\), got \(1, 8, 3\)"),
+        (torch.zeros(8, 3), ShapeError, r"codebook must have shape \(8, 4\), got \(8, 3\)"),
         (torch.full((8, 4), torch.nan), NonFiniteError, "codebook"),
         (torch.zeros(8, 4).long(), DTypeError, "codebook must hold floats, got int64"),
         ([[0.0]], DTypeError, "codebook must be a torch.Tensor, got list"),

@@ -225,7 +225,7 @@ class _Given:
             base.learn_tokens(latents)
         codes = self.encode_tokens(latents)
         if self.level.training:
-            base.statistics.observe(latents, codes)
+            base.observe_now(latents, codes)
         learning = self.decode_tokens(codes)
         value = learning.detach()
         estimator = base.estimator if self.level.training else _STRAIGHT
