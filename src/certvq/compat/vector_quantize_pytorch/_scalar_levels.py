@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import Depth
-from certvq.compat.vector_quantize_pytorch._given_indices import Given
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.compat.vector_quantize_pytorch._grid_options import in_features, projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
@@ -63,12 +63,16 @@ class ScalarLevels(Loaded):
         """Return the vectors (N, d) of a level's indices (N,), each in range."""
         raise NotImplementedError
 
+    def levels_last(self, indices: Given) -> torch.Tensor:
+        """Return indices with the levels on the last axis, (b, ..., q)."""
+        return of_levels(indices)
+
     def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level as they are added up, zero where it was left out.
 
         Args:
-            indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of
-                levels; also where features are on axis 1.
+            indices: (b, ..., q) as `forward` returns them, or a list of (b, ...) for each level, q
+                up to the number of levels.
 
         Returns:
             (num_quantizers, b, ..., d) before the last map.
@@ -77,6 +81,10 @@ class ScalarLevels(Loaded):
             ShapeError: more levels than there are.
             CodeRangeError: an index out of range.
         """
+        return self.level_codes(self.levels_last(indices))
+
+    def level_codes(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return what `get_codes_from_indices` does, for indices (b, ..., q)."""
         found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
         vectors = []
         for level, (places, dropped) in enumerate(found):
@@ -86,9 +94,13 @@ class ScalarLevels(Loaded):
         missing = len(self.layers) - len(vectors)
         return torch.stack([*vectors, *[torch.zeros_like(vectors[0])] * missing])
 
-    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+    def decoded(self, indices: Given) -> torch.Tensor:
         """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
         total = torch.zeros(())
         for vectors in self.get_codes_from_indices(indices):
             total = total.to(vectors.device) + vectors
         return in_features(total, self.project_out)
+
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
+        return self.decoded(indices)
