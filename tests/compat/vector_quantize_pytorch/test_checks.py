@@ -36,7 +36,7 @@ SENSELESS = {
     "weight": [-0.1, math.nan, math.inf, "1", True],
     "above": [0.0, -1.0, math.nan, math.inf, "1"],
     "share": [-0.1, 1.1, math.nan, "1"],
-    "decay": [-0.1, 1.0, math.nan, "1"],
+    "decay": [-0.1, 1.1, math.nan, "1"],
     "fraction": [0.0, 1.1, math.nan],
     "number": [math.nan, math.inf, "1"],
     "ratio": [1.1, -1.1, math.nan],

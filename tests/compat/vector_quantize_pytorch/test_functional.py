@@ -307,16 +307,20 @@ def test_a_batch_that_waits_is_named():
     assert bool(slope.any())
 
 
-def test_networks_that_adapt_codebooks_are_not_frozen():
+def test_networks_that_adapt_codebooks_can_be_frozen():
     layer = Case("ResidualVQ", {"implicit_neural_codebook": True}, train=True).layer()
     stacked = func.stack_module_state([copy.deepcopy(layer) for _ in range(2)])
     state = {**{name: each.detach() for name, each in stacked[0].items()}, **stacked[1]}
+    x = torch.zeros(1, 4, 6).double()
 
-    def one(state, x):
-        return func.functional_call(layer, state, (x,), {"freeze_codebook": True})[0]
+    def one(state, x, frozen):
+        return func.functional_call(layer, state, (x,), {"freeze_codebook": frozen})[0]
 
-    with pytest.raises(TransformError, match="got VectorQuantize in train mode"):
-        func.vmap(one, in_dims=(0, None))(state, torch.zeros(1, 4, 6).double())
+    found = func.vmap(one, in_dims=(0, None, None))(state, x, True)
+    expected = layer(x, freeze_codebook=True)[0]
+    torch.testing.assert_close(found[1], expected, atol=1e-5, rtol=0)
+    with pytest.raises(TransformError, match="got Level in train mode"):
+        func.vmap(one, in_dims=(0, None, None))(state, x, False)
 
 
 def built(name, **options):

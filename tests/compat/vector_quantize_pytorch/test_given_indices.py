@@ -84,6 +84,26 @@ def test_several_codebooks_have_the_last_axis(layer):
         layer.indices_to_codes(torch.zeros(2, 4, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("places", [(3,), (5,), (2, 4)], ids=str)
+def test_levels_on_axis_1_are_decoded_as_forward_returned_them(places):
+    options = {"levels": [4, 3], "num_quantizers": 3, "is_channel_first": True}
+    layer = ours.ResidualFSQ(**options)
+    vectors, indices, codes = layer.eval()(torch.randn(2, 2, *places), return_all_codes=True)
+    assert torch.equal(layer.get_output_from_indices(indices), vectors)
+    assert torch.equal(layer.get_codes_from_indices(indices), codes)
+    levels = list(indices.unbind(1))
+    assert torch.equal(layer.get_output_from_indices(levels), vectors.movedim(1, -1))
+    if len(places) == 2:
+        grouped = ours.GroupedResidualFSQ(dim=4, groups=2, accept_image_fmap=True, **options)
+        vectors, indices = grouped.eval()(torch.randn(2, 4, *places))
+        assert torch.equal(grouped.get_output_from_indices(indices), vectors)
+        levels = list(indices.unbind(2))
+        assert torch.equal(grouped.get_output_from_indices(levels), vectors)
+    if places == (5,):  # as the original takes them
+        last = layer.get_output_from_indices(indices.movedim(1, -1))
+        assert torch.equal(last, vectors.movedim(1, -1))
+
+
 def test_all_scales_have_the_same_batch():
     layer = ours.HierarchicalVQ(**VQ, scales=[1, 2])
     indices = layer.eval()(torch.randn(4, 2, 2))[1]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from certvq.compat.vector_quantize_pytorch import LFQ
+from certvq.compat.vector_quantize_pytorch import LFQ, ResidualLFQ
 from certvq.compat.vector_quantize_pytorch._lfq import LossBreakdown, Return
 from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
@@ -205,3 +205,33 @@ def test_losses_are_finite_or_refused(options):
     padded = torch.tensor([[[1.0, -2.0, 3.0, 4.0], [1.0, 3e38, -3e38, 0.0]]])
     result = layer.train()(padded, mask=torch.tensor([[True, False]]))
     assert torch.isfinite(result.entropy_aux_loss)
+
+
+def test_a_mask_of_samples_keeps_all_their_tokens(seeded):
+    x = torch.randn(3, 4, 2, 5, generator=seeded())
+    samples = torch.tensor([True, False, True])
+    grid = samples[:, None, None].expand(3, 2, 5)
+    layer = LFQ(dim=4, commitment_loss_weight=0.5)
+    expected = layer(x, mask=grid, return_loss_breakdown=True)[1]
+    alone = layer(x[samples], return_loss_breakdown=True)[1]
+    for mask in (samples, grid.flatten(1)):
+        found = layer(x, mask=mask, return_loss_breakdown=True)[1]
+        assert found == expected
+    torch.testing.assert_close(torch.stack(expected), torch.stack(alone))
+    levels = ResidualLFQ(dim=4, codebook_size=16, num_quantizers=2)
+    assert torch.equal(levels(x, mask=samples)[2], levels(x, mask=grid)[2])
+
+
+def test_a_mask_that_keeps_nothing_costs_nothing():
+    layer, x = LFQ(dim=4, commitment_loss_weight=0.5), torch.ones(2, 4, 3, 3, requires_grad=True)
+    for share in (1.0, 0.1):
+        layer.frac_per_sample_entropy = share
+        loss = layer(x, mask=torch.tensor([False, False])).entropy_aux_loss
+        assert loss.item() == 0.0
+        assert not torch.autograd.grad(loss, x)[0].any()
+
+
+def test_a_share_of_the_tokens_is_at_least_one():
+    full, part = LFQ(dim=2), LFQ(dim=2, frac_per_sample_entropy=0.1)
+    x = torch.tensor([[[0.1, -0.2]]])
+    assert torch.equal(part(x, 1.0).entropy_aux_loss, full(x, 1.0).entropy_aux_loss)

@@ -161,7 +161,7 @@ def test_codebooks_of_levels_can_be_set():
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [
-        (torch.zeros(8, 3), ShapeError, r"codebook must have shape \(1, 8, 4\), got \(1, 8, 3\)"),
+        (torch.zeros(8, 3), ShapeError, r"codebook must have shape \(8, 4\), got \(8, 3\)"),
         (torch.full((8, 4), torch.nan), NonFiniteError, "codebook"),
         (torch.zeros(8, 4).long(), DTypeError, "codebook must hold floats, got int64"),
         ([[0.0]], DTypeError, "codebook must be a torch.Tensor, got list"),
@@ -184,7 +184,7 @@ def test_what_cannot_be_a_codebook_changes_nothing(value, error, text):
         (ours.ResidualVQ(**LEVELS), "codebook", "codebook of ResidualVQ cannot be set; set codeb"),
         (ours.VectorQuantize(**VQ), "codebooks", "cannot be set; set codebook"),
         (ours.FSQ([4, 3]), "codebook", "follow from what it was built with"),
-        (ours.SimVQ(4, 8), "codebook", "write to frozen_codebook"),
+        (ours.SimVQ(4, 8), "codebook", "set frozen_codebook"),
         (ours.HierarchicalVQ(dim=4, codebook_size=8, scales=[1, 2]), "codebook", "set get_vq"),
     ],
     ids=["ResidualVQ", "VectorQuantize", "FSQ", "SimVQ", "HierarchicalVQ"],
@@ -192,6 +192,14 @@ def test_what_cannot_be_a_codebook_changes_nothing(value, error, text):
 def test_a_codebook_that_nothing_reads_is_not_kept(layer, name, text):
     with pytest.raises(AttributeError, match=text):
         setattr(layer, name, torch.zeros(8, 4))
+
+
+def test_frozen_vectors_can_be_set():
+    layer, given = ours.SimVQ(4, 8), draw(8, 4)
+    layer.frozen_codebook = given
+    assert torch.equal(layer.codebook, layer.code_transform(given))
+    with pytest.raises(ShapeError, match="frozen_codebook must have shape"):
+        layer.frozen_codebook = given[:1]
 
 
 def test_averages_of_a_codebook_without_any_are_named():

@@ -9,6 +9,7 @@ import torch
 
 from certvq.compat import vector_quantize_pytorch as compat
 from certvq.compat.vector_quantize_pytorch import ResidualVQ
+from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
 from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch", reason="the bench extra")
@@ -239,6 +240,28 @@ def test_a_shared_codebook_has_one_state():
     torch.testing.assert_close(our_slope, slope, **SLOPE)
     assert len(ours.residual.parts) == 1
     assert ours.codebooks.shape == (3, 8, 4)
+
+
+def test_networks_can_adapt_a_shared_codebook():
+    theirs, ours = pair(**keywords_of("neural"), shared_codebook=True)
+    x = latents(2, 40, 4)
+    (quantized, codes, losses), slope = run(theirs, x)
+    (our_quantized, our_codes, our_losses), our_slope = run(ours, x)
+    assert torch.equal(our_codes, codes)
+    torch.testing.assert_close(our_quantized, quantized, **NEAR)
+    torch.testing.assert_close(our_losses, losses, **NEAR)
+    torch.testing.assert_close(our_slope, slope, **SLOPE)
+    (book,) = {
+        id(level.codebook): level.codebook for level in map(codebook_of, ours.layers)
+    }.values()
+    torch.testing.assert_close(book.grad, theirs.layers[0]._codebook.embed.grad[0], **NEAR)
+    assert torch.equal(ours.get_output_from_indices(our_codes), our_quantized)
+    revived = ResidualVQ(
+        **keywords_of("neural"), shared_codebook=True, threshold_ema_dead_code=9, kmeans_init=True
+    )
+    for step in range(3):  # codes revive once in each forward, before any level has searched
+        vectors, found, _ = revived(latents(2, 40, 4, seed=step))
+        assert torch.equal(revived.get_output_from_indices(found), vectors)
 
 
 def test_a_fresh_layer_averages_as_the_original():

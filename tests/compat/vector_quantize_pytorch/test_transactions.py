@@ -157,7 +157,8 @@ def test_levels_that_fail_to_settle_leave_all_as_they_were(monkeypatch, snapshot
     layer = vq.ResidualVQ(**VQ, num_quantizers=2)
     layer(latents(0))
     before = snapshot(layer)
-    real, calls = type(layer.layers[0]).settle, []
+    kind, calls = type(layer.residual.quantizers[0]), []
+    real = kind.settle
 
     def second_fails(self):
         calls.append(self)
@@ -166,7 +167,7 @@ def test_levels_that_fail_to_settle_leave_all_as_they_were(monkeypatch, snapshot
         real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(layer.layers[0]), "settle", second_fails)
+        patch.setattr(kind, "settle", second_fails)
         with pytest.raises(StopError):
             layer.eval()
     assert unchanged(layer, before)

@@ -18,6 +18,16 @@ def test_the_inverse_undoes_it(activation):
 
 
 @every
+def test_gradients_are_the_slopes_also_in_the_middle(activation):
+    for map_, middle in ((activation.forward, 0.0), (activation.inverse, 0.5)):
+        points = torch.tensor([-0.3, 0.0, 0.3], dtype=torch.float64) + middle
+        points.requires_grad_()
+        (found,) = torch.autograd.grad(map_(points).sum(), points)
+        slopes = (map_(points + 1e-7) - map_(points - 1e-7)) / 2e-7
+        torch.testing.assert_close(found, slopes, rtol=1e-6, atol=1e-6)
+
+
+@every
 def test_it_rises_from_0_to_1_through_a_half(activation):
     z = torch.linspace(-50, 50, 5001, dtype=torch.float32)
     p = activation.forward(z)

@@ -4,7 +4,9 @@ In: latents (b, n, d), or in the original's other layouts. Out: what the origina
 certified codes. Must not search by itself.
 """
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -171,14 +173,17 @@ class Forward(Losses):
     def _require_weight(self, weight: object) -> torch.Tensor:
         """Read how much each code moves, (h, K), or (1, K) for one codebook."""
         size = self.codebook_size
+        if isinstance(weight, Real) and math.isfinite(weight):
+            device = self._each()[0].codebook.device
+            return torch.full((1, size), float(weight), device=device)
         shapes = [(size,), (1, size)]
         if self._heads.separate:
             shapes.append((self.heads, size))
         got = tuple(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
         if not isinstance(weight, torch.Tensor) or got not in shapes:
             text = (
-                f"ema_update_weight must be of a shape in {shapes}, or callable and return such a "
-                f"tensor, got {got}"
+                f"ema_update_weight must be a number, of a shape in {shapes}, or callable and "
+                f"return one of these, got {got}"
             )
             raise ShapeError(text)
         return weight.detach().reshape(-1, size)

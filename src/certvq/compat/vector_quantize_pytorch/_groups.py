@@ -89,14 +89,16 @@ class Groups(Loaded):
             raise ShapeError(text)
         return x.chunk(self.groups, dim=self.split_dim)
 
-    def each_group(self, indices: Given) -> tuple[torch.Tensor, ...]:
+    def each_group(self, indices: Given) -> tuple[Given, ...]:
         """Return the indices of each group; a list means levels.
 
         Raises:
             ShapeError: another number of groups.
         """
-        indices = of_levels(indices)
-        if not indices.ndim or len(indices) != self.groups:
-            text = f"indices must be of {self.groups} groups, got shape {tuple(indices.shape)}"
+        whole = of_levels(indices)
+        if not whole.ndim or len(whole) != self.groups:
+            text = f"indices must be of {self.groups} groups, got shape {tuple(whole.shape)}"
             raise ShapeError(text)
-        return tuple(indices)
+        if isinstance(indices, torch.Tensor):
+            return tuple(indices)
+        return tuple([level[group] for level in indices] for group in range(self.groups))

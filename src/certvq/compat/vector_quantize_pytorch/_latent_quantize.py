@@ -28,6 +28,10 @@ from certvq.nn._core.codes import require_range
 from certvq.nn._core.eager import beyond_backward, transforming
 
 
+class _LevelsError(OptionError, RuntimeError):
+    """An `OptionError` for code that catches what the original raises."""
+
+
 class LatentQuantize(Loaded):
     """Replace each feature by the nearest of its values; see `certvq.nn.LatentQuantize`.
 
@@ -241,7 +245,7 @@ def _require_levels(levels: Sequence[int] | int, codebook_dim: int) -> tuple[int
     if isinstance(levels, int):
         if codebook_dim < 1:
             text = f"codebook_dim must be at least 1 where levels is one number, got {codebook_dim}"
-            raise OptionError(text)
+            raise _LevelsError(text)
         return (levels,) * codebook_dim
     if codebook_dim not in (-1, len(levels)):
         text = f"codebook_dim must be the number of levels, {len(levels)}, got {codebook_dim}"

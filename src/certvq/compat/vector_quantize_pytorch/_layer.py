@@ -24,8 +24,8 @@ from certvq.nn._core.eager import beneath, transforming
 from certvq.nn._core.operators import assign_operator
 from certvq.nn._families import search as _search
 
-Weight: TypeAlias = torch.Tensor | Callable[..., torch.Tensor]
-"""How much each code moves, (K,) or (h, K), or what makes that of a batch's sums and counts."""
+Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
+"""How much codes move: a number, (K,), (h, K), or what makes that of a batch's sums and counts."""
 
 _CHUNK = 1 << 20
 """Numbers of a chunk of differences."""

@@ -6,19 +6,18 @@ quantize.
 
 import torch
 
-from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.eager import beneath
 
 
 def vectors_of(
-    indices: Given, *, levels: int, codebook_size: int
+    indices: torch.Tensor, *, levels: int, codebook_size: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Read the indices of each level, -1 where it was not used.
 
     Args:
-        indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of levels.
+        indices: (b, ..., q), q up to the number of levels.
         levels: how many there are.
         codebook_size: K of every level.
 
@@ -30,7 +29,6 @@ def vectors_of(
         DTypeError: indices that are not integers.
         CodeRangeError: an index outside ``range(K)`` that is not -1, or one that follows -1.
     """
-    indices = of_levels(indices)
     if not indices.ndim or not 1 <= indices.shape[-1] <= levels:
         text = (
             f"indices must have 1 to {levels} levels on their last axis, got shape "

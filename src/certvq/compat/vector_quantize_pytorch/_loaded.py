@@ -18,8 +18,8 @@ _WHERE = {
     "ResidualVQ": "set codebooks, the code vectors of each level",
     "GroupedResidualVQ": "set codebooks, those of each level of each group",
     "HierarchicalVQ": "set get_vq(level)._codebook.embed",
-    "SimVQ": "write to frozen_codebook, which code_transform maps",
-    "ResidualSimVQ": "write to layers[level].frozen_codebook, which code_transform maps",
+    "SimVQ": "set frozen_codebook, which code_transform maps",
+    "ResidualSimVQ": "set layers[level].frozen_codebook, which code_transform maps",
     "LatentQuantize": "write to values_per_latent",
     "RandomProjectionQuantizer": "set codebooks",
 }

@@ -5,7 +5,7 @@ Must not round by itself.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -13,6 +13,7 @@ from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked, require
 from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._features import require_latents
 from certvq.compat.vector_quantize_pytorch._fsq import FSQ
+from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
@@ -122,6 +123,25 @@ class ResidualFSQ(ScalarLevels, Constants):
             [self._fsq(level).implicit_codebook for level in range(len(self.layers))]
         )
 
+    def levels_last(self, indices: Given) -> torch.Tensor:
+        """Return indices (b, ..., q) of (b, q, ...), as `forward` returns with `is_channel_first`.
+
+        Where axis 1 has no number of levels they are taken for (b, ..., q), as the original does.
+        """
+        return (
+            indices.movedim(1, -1) if self._levels_first(indices) else super().levels_last(indices)
+        )
+
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+        """Return what `forward` returned; (b, ..., d) for indices (b, ..., q)."""
+        out = self.decoded(indices)
+        return out.movedim(-1, 1) if self._levels_first(indices) else out
+
+    def _levels_first(self, indices: Given) -> TypeGuard[torch.Tensor]:
+        if not self.is_channel_first or not isinstance(indices, torch.Tensor):
+            return False
+        return indices.ndim > 2 and 1 <= indices.shape[1] <= self.num_quantizers
+
     def level_vectors(self, level: int, places: torch.Tensor) -> torch.Tensor:
         """Return the scaled points (N, d) of a level's indices (N,)."""
         layer = self._fsq(level)
@@ -184,7 +204,7 @@ class ResidualFSQ(ScalarLevels, Constants):
         out = out.reshape(*grid, out.shape[-1])
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
         result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)
-        return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
+        return (*result, self.level_codes(codes)) if return_all_codes else result
 
     def _fsq(self, level: int) -> FSQ:
         layer = self.layers[level]
@@ -220,6 +240,12 @@ class GroupedResidualFSQ(Groups):
         parts = [ResidualFSQ(dim=width, **options) for _ in range(groups)]
         super().__init__(dim, parts, accept_image_fmap=accept_image_fmap)
         self.codebook_size = parts[0].codebook_size
+
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+        """Return the vectors of all groups side by side, along `split_dim`; see `Groups`."""
+        pairs = zip(self.parts, self.each_group(indices), strict=True)
+        pieces = [part.decoded(own) for part, own in pairs]
+        return torch.cat(pieces, dim=-1).movedim(-1, self.split_dim)
 
     def forward(self, x: torch.Tensor, return_all_codes: bool = False) -> tuple[Any, ...]:
         """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes.

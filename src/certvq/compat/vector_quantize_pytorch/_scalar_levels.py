@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import Depth
-from certvq.compat.vector_quantize_pytorch._given_indices import Given
+from certvq.compat.vector_quantize_pytorch._given_indices import Given, of_levels
 from certvq.compat.vector_quantize_pytorch._grid_options import projections
 from certvq.compat.vector_quantize_pytorch._level_indices import vectors_of
 from certvq.compat.vector_quantize_pytorch._loaded import Loaded
@@ -73,12 +73,16 @@ class ScalarLevels(Loaded):
         kind = self.number_type()
         return total.to(kind) if kind.itemsize < torch.float32.itemsize else total
 
+    def levels_last(self, indices: Given) -> torch.Tensor:
+        """Return indices with the levels on the last axis, (b, ..., q)."""
+        return of_levels(indices)
+
     def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level as they are added up, zero where it was left out.
 
         Args:
-            indices: (b, ..., q), or a list of (b, ...) for each level, q up to the number of
-                levels; also where features are on axis 1.
+            indices: (b, ..., q) as `forward` returns them, or a list of (b, ...) for each level, q
+                up to the number of levels.
 
         Returns:
             (num_quantizers, b, ..., d) before the last map.
@@ -87,16 +91,24 @@ class ScalarLevels(Loaded):
             ShapeError: more levels than there are.
             CodeRangeError: an index out of range.
         """
+        return self.level_codes(self.levels_last(indices))
+
+    def level_codes(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return what `get_codes_from_indices` does, for indices (b, ..., q)."""
         return self._vectors(indices).to(self.number_type())
 
-    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+    def decoded(self, indices: Given) -> torch.Tensor:
         """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
         total = torch.zeros(())
-        for vectors in self._vectors(indices):
+        for vectors in self._vectors(self.levels_last(indices)):
             total = total.to(vectors.device) + vectors
         return outward(self.project_out, self.rounded(total))
 
-    def _vectors(self, indices: Given) -> torch.Tensor:
+    def get_output_from_indices(self, indices: Given) -> torch.Tensor:
+        """Return the sum of the levels' vectors after the last map, (b, ..., d)."""
+        return self.decoded(indices)
+
+    def _vectors(self, indices: torch.Tensor) -> torch.Tensor:
         found = vectors_of(indices, levels=len(self.layers), codebook_size=self.codebook_size)
         vectors = []
         for level, (places, dropped) in enumerate(found):

@@ -12,6 +12,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._features import as_features, as_tokens
+from certvq.compat.vector_quantize_pytorch._readable import code_vectors_given
 from certvq.compat.vector_quantize_pytorch._renamed import Renamed
 from certvq.nn import RotationTrick, StraightThrough
 from certvq.nn import SimVQ as Mapped
@@ -82,8 +83,14 @@ class SimVQ(Renamed):
 
     @property
     def frozen_codebook(self) -> torch.Tensor:
-        """The frozen vectors."""
+        """The frozen vectors, which can be set."""
         return self.quantizer.frozen
+
+    @frozen_codebook.setter
+    def frozen_codebook(self, vectors: torch.Tensor) -> None:
+        frozen = self.quantizer.frozen
+        with torch.no_grad():
+            frozen.copy_(code_vectors_given(vectors, frozen, "frozen_codebook"))
 
     @property
     def code_transform(self) -> nn.Module:

@@ -19,6 +19,7 @@ from certvq.compat.vector_quantize_pytorch._layout import Grid, find_grid, requi
 from certvq.compat.vector_quantize_pytorch._level_state import take_layer_state
 from certvq.compat.vector_quantize_pytorch._maps import outward, through
 from certvq.compat.vector_quantize_pytorch._options import Options
+from certvq.compat.vector_quantize_pytorch._readable import code_vectors_given
 from certvq.compat.vector_quantize_pytorch._view import CodebookView
 from certvq.errors import NonFiniteError
 from certvq.nn import PADDING
@@ -192,10 +193,12 @@ class VectorQuantize(Forward, Attributes):
 
     @codebook.setter
     def codebook(self, codes: torch.Tensor) -> None:
-        whole = codes
-        if isinstance(codes, torch.Tensor) and not self.separate_codebook_per_head:
-            whole = codes[None]
-        self._codebook.give(whole, "codebook")
+        layers = self._each()
+        one = layers[0].codebook
+        like = one.expand(len(layers), -1, -1) if self.separate_codebook_per_head else one
+        given = code_vectors_given(codes, like, "codebook")
+        for layer, own in zip(layers, given.reshape(-1, *one.shape), strict=True):
+            layer.give(own)
 
     def train(self, mode: bool = True) -> "VectorQuantize":
         """Switch the mode; what waits of the latest training batch is taken in before eval mode."""

@@ -22,7 +22,10 @@ class CodebookView:
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "embed":
-            self.give(value, "_codebook.embed")
+            like = self._stacked([layer.codebook for layer in self._layers])
+            given = code_vectors_given(value, like, "_codebook.embed")
+            for layer, own in zip(self._layers, given, strict=True):
+                layer.give(own)
             return
         text = (
             f"_codebook is a view of the layer's tensors, on which {name} cannot be set: a new one "
@@ -65,21 +68,6 @@ class CodebookView:
     def initted(self) -> torch.Tensor:
         """Whether the codebook has been started."""
         return self._layers[0].started
-
-    def give(self, vectors: object, name: str) -> None:
-        """Let the layers go on from code vectors (h, K, d); see `Readable`.
-
-        Args:
-            vectors: what a user set.
-            name: of the attribute that was set.
-
-        Raises:
-            DTypeError, ShapeError, NonFiniteError: no code vectors; nothing has changed.
-        """
-        like = self._stacked([layer.codebook for layer in self._layers])
-        given = code_vectors_given(vectors, like, name)
-        for layer, one in zip(self._layers, given, strict=True):
-            layer.give(one)
 
     def update_ema(self) -> None:
         """Take in what waits and make code vectors of the averages."""

@@ -30,13 +30,15 @@ class Activation:
 
 
 def _laplace(z: torch.Tensor) -> torch.Tensor:
-    tail = 0.5 * torch.exp(-z.abs())
+    tail = 0.5 * torch.exp(torch.where(z > 0.0, -z, z))  # `abs` has the derivative 0 at 0
     return torch.where(z > 0.0, 1.0 - tail, tail)
 
 
 def _laplace_inverse(p: torch.Tensor) -> torch.Tensor:
     centred = p - 0.5
-    return -centred.sign() * torch.log1p(-2.0 * centred.abs())
+    upper = centred > 0.0
+    size = torch.log1p(-2.0 * torch.where(upper, centred, -centred))
+    return torch.where(upper, -size, size)
 
 
 ACTIVATIONS = {
