@@ -19,6 +19,7 @@ from torch import Tensor
 from certvq._atomic import atomic_path
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
+from certvq.nn._core.drawing import without_generators
 from certvq.train._config import TrainConfig
 
 _FORMAT = 1
@@ -160,7 +161,8 @@ def _corrupt(path: Path, why: str) -> FileFormatError:
 
 
 def _flatten(state: TrainState) -> dict[str, Tensor]:
-    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    model = without_generators(state.model.state_dict())
+    tensors = {f"model.{name}": value for name, value in model.items()}
     for index, entries in state.optimizer.state_dict()["state"].items():
         for name, value in entries.items():
             tensors[f"optimizer.{index}.{name}"] = value
@@ -190,7 +192,8 @@ def _require_fitting(path: Path, tensors: dict[str, Tensor], model: VQVAE) -> No
         for name, value in tensors.items()
         if name.startswith("model.")
     }
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    state = without_generators(model.state_dict())
+    wanted = {name: tuple(value.shape) for name, value in state.items()}
     if found != wanted:
         first = min(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
         text = (

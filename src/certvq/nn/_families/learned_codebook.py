@@ -91,7 +91,7 @@ class LearnedCodebook(Quantizer):
             self.codebook = nn.Parameter(codebook)
         else:
             self.register_buffer("codebook", codebook)
-        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("started", torch.zeros(()))  # a float, for averages of models
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
         self.affine = None if update.affine is None else AffineMap(update.affine, dim)
@@ -209,7 +209,7 @@ class LearnedCodebook(Quantizer):
                 counts = found.counts.clamp(min=1)
             debias = self.update.debias if isinstance(self.update, EMA) else True
             self.statistics.begin(self.codebook, counts, self._decay() if debias else 0.0)
-            self.started.fill_(True)
+            self.started.fill_(1.0)
         copy_from_first([self.codebook, self.started, *self.statistics.buffers()])
 
     def _replace_dead_codes(self, candidates: Callable[[], torch.Tensor], revive: Revive) -> None:
