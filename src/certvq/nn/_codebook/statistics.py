@@ -128,7 +128,7 @@ class RunningStatistics(WideBuffers):
         Returns:
             Whether there was a batch with at least one token, and it was not held.
         """
-        if self.held or not bool(self.pending_counts.any()):
+        if self.held or self.weight.is_meta or not bool(self.pending_counts.any()):
             return False
         fresh = 1.0 - decay
         self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
