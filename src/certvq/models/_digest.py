@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from certvq._types import Array
+from certvq.nn._core.drawing import without_generators
 
 
 def codebook_digest(codebook: Array) -> str:
@@ -36,7 +37,7 @@ def codebook_digest(codebook: Array) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of everything in a model's ``state_dict``.
+    """Return the SHA-256 of everything in a model's ``state_dict`` but states of generators.
 
     Hashed are, in the order of the names, each name and what `codebook_digest` hashes of its
     tensor.
@@ -60,7 +61,7 @@ def state_digest(state: Mapping[str, torch.Tensor]) -> str:
         64 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
+    for name, tensor in sorted(without_generators(state).items()):
         digest.update(f"{name} ".encode())
         _add(digest, tensor)
     return digest.hexdigest()

@@ -18,6 +18,7 @@ from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, writ
 from certvq.models._images import pad_to_stride, require_images, require_size
 from certvq.nn import EMA, Gradient, VectorQuantize
 from certvq.nn._core.device import require_same_device
+from certvq.nn._core.drawing import without_generators
 from certvq.nn._core.losses import mean_square
 
 
@@ -211,7 +212,7 @@ class VQVAE(nn.Module):
             OptionError: the folder holds other files, or is a file.
             OSError: it cannot be written.
         """
-        write_model(Path(directory), self.config, self.state_dict())
+        write_model(Path(directory), self.config, without_generators(self.state_dict()))
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "VQVAE":
@@ -257,7 +258,7 @@ def _require_fit(path: Path, config: VQVAEConfig, found: dict[str, torch.Tensor]
     generator = torch.Generator()
     with torch.device("meta"):
         # The quantizer draws its codebook on the CPU; its size has been compared above.
-        expected = VQVAE(config, generator=generator).state_dict()
+        expected = without_generators(VQVAE(config, generator=generator).state_dict())
     if expected.keys() != found.keys():
         missing, extra = sorted(expected.keys() - found), sorted(found.keys() - expected)
         text = (
@@ -270,7 +271,8 @@ def _require_fit(path: Path, config: VQVAEConfig, found: dict[str, torch.Tensor]
 
 
 def _require_like(path: Path, name: str, wanted: torch.Tensor, got: torch.Tensor) -> None:
-    same_kind = got.is_floating_point() == wanted.is_floating_point()
+    flag = got.dtype == torch.bool and not got.ndim  # which earlier versions kept as such
+    same_kind = flag or got.is_floating_point() == wanted.is_floating_point()
     if got.shape != wanted.shape or not same_kind:
         text = (
             f"{path}: tensor {name!r} must be {tuple(wanted.shape)} {wanted.dtype}, got "

@@ -19,6 +19,7 @@ from certvq._json import dumps, is_whole, loads, sealed
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
 from certvq.models._tensors import save_tensors
+from certvq.nn._core.drawing import without_generators
 from certvq.train._config import TrainConfig
 
 _FORMAT = 2
@@ -165,7 +166,8 @@ def _corrupt(path: Path, why: str) -> FileFormatError:
 
 
 def _flatten(state: TrainState) -> dict[str, Tensor]:
-    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    model = without_generators(state.model.state_dict())
+    tensors = {f"model.{name}": value for name, value in model.items()}
     for index, entries in state.optimizer.state_dict()["state"].items():
         for name, value in entries.items():
             tensors[f"optimizer.{index}.{name}"] = value
@@ -192,7 +194,8 @@ def _restore(tensors: dict[str, Tensor], state: TrainState) -> None:
 def _require_fitting(path: Path, tensors: dict[str, Tensor], state: TrainState) -> None:
     """Require the names, shapes and types of number that the state has."""
     found = {name: _kind(value) for name, value in tensors.items()}
-    wanted = {f"model.{name}": _kind(value) for name, value in state.model.state_dict().items()}
+    own = without_generators(state.model.state_dict())
+    wanted = {f"model.{name}": _kind(value) for name, value in own.items()}
     wanted["generator"] = _kind(state.generator.get_state())
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     entries = {name.split(".", 2)[-1] for name in found if name.startswith("optimizer.")}

@@ -67,7 +67,7 @@ class CodebookView:
     @property
     def initted(self) -> torch.Tensor:
         """Whether the codebook has been started."""
-        return self._layers[0].started
+        return self._layers[0].started.bool()
 
     def update_ema(self) -> None:
         """Take in what waits and make code vectors of the averages."""

@@ -68,7 +68,7 @@ class AffineMap(WideBuffers):
     def __init__(self, option: Affine, dim: int) -> None:
         super().__init__()
         self.option = option
-        self.register_buffer("begun", torch.tensor(False))
+        self.register_buffer("begun", torch.zeros(()))  # a float, for averages of models
         for name in ("batch", "codebook"):
             self.register_buffer(f"{name}_mean", torch.zeros(dim))
             self.register_buffer(f"{name}_variance", torch.ones(dim))
@@ -102,7 +102,7 @@ class AffineMap(WideBuffers):
             running = getattr(self, name)
             past = running.double() * decay + value * (1.0 - decay)
             running.copy_(past if begun else value)
-        self.begun.fill_(True)
+        self.begun.fill_(1.0)
 
     def forward(self, codebook: torch.Tensor) -> torch.Tensor:
         """Map stored code vectors to those in use, (K, D)."""

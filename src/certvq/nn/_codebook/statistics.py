@@ -169,7 +169,7 @@ class RunningStatistics(WideBuffers):
         Returns:
             Whether the averages have moved: there was a batch with at least one token, not held.
         """
-        if self.held or not bool(self.pending_counts.any()):
+        if self.held or self.weight.is_meta or not bool(self.pending_counts.any()):
             return False
         fresh = 1.0 - decay
         chosen = self.pending_counts > 0.0

@@ -4,6 +4,7 @@ In: a layer and its `torch.Generator`, or None. Out: an entry of the state dict.
 is drawn.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ from torch import nn
 from certvq.errors import DeviceError, FileFormatError
 
 _CHILD = "generator_state"
+
+
+def without_generators(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what of a state dict says what a model computes, and not what it draws next."""
+    return {k: v for k, v in state.items() if not k.endswith(f"{_CHILD}._extra_state")}
 
 
 class Drawing(nn.Module):

@@ -12,6 +12,7 @@ from torch import nn
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.device import default_device
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
@@ -91,7 +92,7 @@ class LatentQuantize(Quantizer):
         self.levels = levels
         self.quantization_weight = quantization_weight
         self.commitment_weight = commitment_weight
-        values = torch.cat([_even_values(count) for count in levels])
+        values = torch.cat([_even_values(count) for count in levels]).to(default_device())
         if learn_values:
             self.values = nn.Parameter(values)
         else:
@@ -162,9 +163,14 @@ class LatentQuantize(Quantizer):
 
 
 def _even_values(count: int) -> torch.Tensor:
+    cpu = torch.device("cpu")  # where transformers builds on meta, it keeps linspace on the CPU
     if count % 2:
-        return torch.linspace(-0.5, 0.5, count) if count > 1 else torch.zeros(1)
-    return torch.arange(count) / count - 0.5
+        return (
+            torch.linspace(-0.5, 0.5, count, device=cpu)
+            if count > 1
+            else torch.zeros(1, device=cpu)
+        )
+    return torch.arange(count, device=cpu) / count - 0.5
 
 
 def _require_weights(quantization_weight: float, commitment_weight: float) -> None:

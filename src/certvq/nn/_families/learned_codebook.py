@@ -107,7 +107,7 @@ class LearnedCodebook(Quantizer):
             self.codebook = nn.Parameter(codebook)
         else:
             self.register_buffer("codebook", codebook)
-        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("started", torch.zeros(()))  # a float, for averages of models
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
         waiting = torch.zeros((), dtype=torch.int64)
@@ -199,7 +199,7 @@ class LearnedCodebook(Quantizer):
         drawn = _random.draws()
         latents = self._points(tokens)
         # States that hold a codebook alone, and were saved so, have no statistics.
-        begins = not bool(self.started & (self.statistics.weight > 0.0))
+        begins = not (bool(self.started) and bool(self.statistics.weight > 0.0))
         due = begins or self._is_due()
         if self.revive is not None or (begins and isinstance(self.start, KMeans)):
             require_lasting(self.codebook, self.peers.owner)
@@ -325,7 +325,7 @@ class LearnedCodebook(Quantizer):
                 self.codebook.copy_(found.codebook)
                 counts = found.counts.clamp(min=1)
             statistics.begin(self.codebook, counts, decay)
-            self.started.fill_(True)
+            self.started.fill_(1.0)
         if self.waiting is not None:
             self.waiting.zero_()
         self.peers.copy_from_first([self.codebook, self.started, *self.statistics.buffers()])

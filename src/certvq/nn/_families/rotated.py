@@ -62,7 +62,7 @@ class Rotated(Wrapper):
         orthogonal, triangle = torch.linalg.qr(normal)
         rotation = orthogonal * torch.where(triangle.diagonal() < 0, -1.0, 1.0)
         kind, device = torch.get_default_dtype(), default_device()
-        self.register_buffer("rotation", rotation.to(device, kind))
+        self.register_buffer("rotation", rotation.to(device, kind).contiguous())
 
     def inward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Multiply by the rotation; see `Wrapper`."""
