@@ -140,7 +140,13 @@ class LearnedCodebook(Quantizer):
 
     def remember(self) -> Callable[[], None]:
         """Return what brings the shard of a codebook in line with the whole; see `Ties`."""
-        return lambda: self._ties.write_back(self.codebook)
+        agreed = self._ties.agreed
+
+        def restore() -> None:
+            self._ties.agreed = agreed
+            self._ties.write_back(self.codebook)
+
+        return restore
 
     def code_vectors(self) -> torch.Tensor:
         """Return the code vectors in use, (K, D), with their graph.
@@ -177,6 +183,7 @@ class LearnedCodebook(Quantizer):
     ) -> None:
         """Do what `learn_tokens` says, out of a compiler's sight."""
         latents = self._points(tokens)
+        self._agree()
         begins = not bool(self.started)
         if self.revive is not None or (begins and isinstance(self.start, KMeans)):
             require_lasting(self.codebook, self.peers.owner)
@@ -233,6 +240,12 @@ class LearnedCodebook(Quantizer):
         if self.metric == "euclidean":
             return tokens
         return unit_rows(require_finite_latents(tokens))
+
+    def _agree(self) -> None:
+        """Take over the state of the first process, once, as DDP does when it is built."""
+        if self.peers.together() and not self._ties.agreed:
+            self.peers.copy_from_first([*self.parameters(), *self.buffers()])
+            self._ties.agreed = True
 
     def _begin(self, latents: torch.Tensor) -> None:
         if self.peers.is_first() and len(latents):
