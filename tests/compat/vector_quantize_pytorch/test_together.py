@@ -67,6 +67,25 @@ def train_layers(rank):
         assert len(mine)
 
 
+def feed(rank):
+    """Learn from given codes in eval mode; refuse what one process alone gives wrongly."""
+    from pair import agree
+
+    layer = vq.VectorQuantize(**VQ, sync_codebook=True).eval()
+    layer.codebook = torch.zeros(8, 4)
+    codes = torch.full((3, 6), rank)
+    layer.update_indices(torch.full((3, 6, 4), 1.0 + rank), codes)
+    before = agree(layer.state_dict(), "update_indices")
+    assert bool((layer.codebook[:2] > 0.0).all())
+    with pytest.raises(NonFiniteError):
+        layer.update_indices(torch.full((3, 6, 4), torch.nan if rank else 0.0), codes)
+    assert torch.equal(agree(layer.state_dict(), "update_indices"), before)
+
+
+def test_codes_that_are_given_teach_all_processes_in_any_mode(pair):
+    pair.run(feed)
+
+
 def tensors(layer):
     from torch.utils._pytree import tree_leaves
 

@@ -129,6 +129,8 @@ def test_shards_of_more_processes_than_learn_are_refused(pair):
 
 def audit_in_shards(rank):
     """Forward, audit and patch models whose parameters FSDP2 frees after each forward pass."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
     learns = {"learnable_codebook": True, "ema_update": False}
     layers = [
         VectorQuantize(2, 32, update=Gradient()),
@@ -156,6 +158,8 @@ def audit_in_shards(rank):
             assert torch.equal(model(x)[1], expected)
     with pytest.raises(DistributedError, match="register_fsdp_forward_method"):
         layers[0].encode(x)
+    register_fsdp_forward_method(layers[0], "encode")
+    assert layers[0].encode(x).shape == (2, 300)
 
 
 def test_parameters_can_be_freed_after_a_forward_pass_on_the_cpu(pair):

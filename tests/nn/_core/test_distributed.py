@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import distributed
 
+from certvq.compat.vector_quantize_pytorch import VectorQuantize as Compat
 from certvq.errors import DistributedError, NonFiniteError, OptionError
 from certvq.nn import EMA, LFQ, Entropy, Uniform, VectorQuantize
 from certvq.nn._core import distributed as _distributed
@@ -39,6 +40,28 @@ def test_two_processes_keep_one_codebook(pair):
     first, second = pair.run(train_one_codebook)
     assert "those of another process are not" in first
     assert "got nan at row 2, column 0" in second
+
+
+def start_unlike(rank, where):
+    """The processes have other numbers, or one of them has gone on from a checkpoint."""
+    from pair import agree
+
+    layer = VectorQuantize(2, 4, start=Uniform())
+    if where == "compat":
+        layer = Compat(dim=2, codebook_size=4)
+    elif rank == 0:
+        other = VectorQuantize(2, 4, start=Uniform(), process_group=False)
+        for _ in range(3):
+            other(torch.randn(1, 9, 2))
+        layer.load_state_dict(other.state_dict())
+    for step in range(2):
+        layer(torch.randn(1, 9, 2))
+        agree(layer.state_dict(), step)
+
+
+@pytest.mark.parametrize("where", ["nn", "compat"])
+def test_processes_take_over_the_state_of_the_first_one(where, pair):
+    pair.run(start_unlike, where)
 
 
 def train_in_groups(rank):
@@ -93,6 +116,24 @@ def test_a_process_that_leaves_early_is_named(pair, scenario, cause):
     assert "same training forwards" in text
     assert "process_group=False" in text
     assert cause in text
+
+
+def meet_join(rank):
+    """A layer with a group of its own, outside of the model that Join knows."""
+    layer = VectorQuantize(4, 8, process_group=distributed.new_group())
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
+    try:
+        with distributed.algorithms.join.Join([model]):
+            for _ in range(3 - rank):
+                layer(model(torch.randn(2, 30, 4))).loss.backward()
+    except RuntimeError as error:
+        return f"{type(error).__name__}: {error}"
+    return "went on"
+
+
+def test_a_layer_with_a_group_of_its_own_is_not_mixed_up_with_others(pair):
+    first, _ = pair.run(meet_join, timeout=2.0)
+    assert first.startswith("DistributedError: VectorQuantize(dim=4")
 
 
 def join(rank, share, throw):

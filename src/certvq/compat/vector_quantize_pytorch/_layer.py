@@ -239,6 +239,7 @@ class Layer(Readable):
 
     def feed(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Learn at once from tokens whose codes somebody else chose."""
+        self._agree()
         self.settle()
         self.writes = True
         self.observe_now(self._points(tokens).detach(), codes)

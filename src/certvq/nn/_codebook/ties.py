@@ -27,6 +27,7 @@ class Ties:
         peers: the processes that learn the codebook together.
         shard: the parameter that lasts where the codebook of a forward pass is gathered for that
             pass alone, a DTensor; else None.
+        agreed: whether the processes had one state at some time; copies have to agree anew.
 
     Raises:
         OptionError: no process group.
@@ -35,6 +36,7 @@ class Ties:
     def __init__(self, group: Any, owner: str) -> None:
         self.peers = Peers(require_group(group), owner)
         self.shard: Any = None
+        self.agreed = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ties":
         """Keep the group itself."""
@@ -52,6 +54,7 @@ class Ties:
             OptionError: no process group.
         """
         self.peers = Peers(require_group(group), self.peers.owner)
+        self.agreed = False
 
     def notice(self, codebook: Any) -> None:
         """Look at what becomes the codebook: FSDP2 sets the shard and the whole in turn."""

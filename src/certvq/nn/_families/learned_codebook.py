@@ -156,7 +156,13 @@ class LearnedCodebook(Quantizer):
 
     def remember(self) -> Callable[[], None]:
         """Return what brings the shard of a codebook in line with the whole; see `Ties`."""
-        return lambda: self._ties.write_back(self.codebook)
+        agreed = self._ties.agreed
+
+        def restore() -> None:
+            self._ties.agreed = agreed
+            self._ties.write_back(self.codebook)
+
+        return restore
 
     def code_vectors(self) -> torch.Tensor:
         """Return the code vectors in use, (K, D), with their graph.
@@ -198,6 +204,7 @@ class LearnedCodebook(Quantizer):
             return
         drawn = _random.draws()
         latents = self._points(tokens)
+        self._agree()
         # States that hold a codebook alone, and were saved so, have no statistics.
         begins = not (bool(self.started) and bool(self.statistics.weight > 0.0))
         due = begins or self._is_due()
@@ -266,6 +273,17 @@ class LearnedCodebook(Quantizer):
         if self.metric == "euclidean":
             return tokens
         return unit_rows(require_finite_latents(tokens))
+
+    def _agree(self) -> None:
+        """Take over the state of the first process, once, as DDP does when it is built."""
+        if not self.peers.together() or self._ties.agreed:
+            return
+        if self.peers.is_first() and self._has_started():
+            self._adopt()
+        self.peers.copy_from_first([*self.parameters(), *self.buffers()])
+        if not self.peers.is_first():
+            self._note()
+        self._ties.agreed = True
 
     def _is_due(self) -> bool:
         """Say whether averages are taken in, and codes revived, before this batch."""
