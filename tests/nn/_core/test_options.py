@@ -47,7 +47,7 @@ CLASSES = {
     },
     "Online": {"optimizer": torch.optim.SGD},
     "Beam": {"width": 2},
-    }
+}
 STRATEGIES = (
     nn.Affine,
     nn.Diversity,

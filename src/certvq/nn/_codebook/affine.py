@@ -10,6 +10,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.float64 import widest
 from certvq.nn._core.options import checked
 from certvq.nn._core.wide import WideBuffers
 
@@ -80,13 +81,14 @@ class AffineMap(WideBuffers):
             latents: (N, D); no latent on any process changes nothing.
             codebook: (K, D), as stored.
         """
-        wide = latents.double()
+        kind = widest(latents.device)
+        wide = latents.to(kind)
         count = add_over_processes(torch.tensor(float(len(wide)), device=wide.device))
         if not bool(count):
             return
         mean = add_over_processes(wide.sum(dim=0)) / count
         variance = add_over_processes((wide - mean).square().sum(dim=0)) / count
-        book = codebook.double()
+        book = codebook.to(kind)
         fresh = {
             "batch_mean": (mean, self.option.batch_decay),
             "batch_variance": (variance, self.option.batch_decay),
@@ -96,7 +98,7 @@ class AffineMap(WideBuffers):
         begun = bool(self.begun)
         for name, (value, decay) in fresh.items():
             running = getattr(self, name)
-            past = running.double() * decay + value * (1.0 - decay)
+            past = running.to(kind) * decay + value * (1.0 - decay)
             running.copy_(past if begun else value)
         self.begun.fill_(True)
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core.distributed import add_over_processes
+from certvq.nn._core.float64 import brought, widened, widest
 from certvq.nn._core.options import checked
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[torch.Tensor]], Optimizer]
@@ -129,17 +130,19 @@ def codebook_slope(vectors: torch.Tensor, counts: torch.Tensor, sums: torch.Tens
         >>> codebook_slope(torch.tensor([[1.0]]), torch.tensor([2.0]), torch.tensor([[5.0]]))
         tensor([[-3.]])
     """
-    total = counts.double().sum().clamp(min=1.0) * vectors.shape[1]
-    slope = 2.0 * (counts.double()[:, None] * vectors.double() - sums.double()) / total
-    return slope.to(vectors.dtype)
+    counts = widened(counts)
+    total = counts.sum().clamp(min=1.0) * vectors.shape[1]
+    slope = 2.0 * (counts[:, None] * widened(vectors) - widened(sums)) / total
+    return brought(slope.to(vectors.dtype), vectors.device)
 
 
 def batch_slope(
     vectors: torch.Tensor, tokens: torch.Tensor, codes: torch.Tensor
 ) -> torch.Tensor | None:
     """Return `codebook_slope` of tokens of all processes; None where there is no token."""
-    counts = add_over_processes(torch.bincount(codes, minlength=len(vectors)).double())
-    sums = add_over_processes(sums_by_code(tokens, codes, len(vectors)))
+    counts = torch.bincount(codes, minlength=len(vectors)).to(widest(codes.device))
+    sums = brought(sums_by_code(tokens, codes, len(vectors)), codes.device)
+    counts, sums = add_over_processes(counts), add_over_processes(sums)
     return codebook_slope(vectors, counts, sums) if bool(counts.any()) else None
 
 

@@ -9,6 +9,7 @@ import torch
 
 from certvq.nn._core.distributed import add_over_processes
 from certvq.nn._core.eager import recomputing
+from certvq.nn._core.float64 import beside, brought, widened
 from certvq.nn._core.wide import WideBuffers
 
 _CHUNK = 1 << 18
@@ -24,17 +25,17 @@ def sums_by_code(tokens: torch.Tensor, codes: torch.Tensor, codebook_size: int) 
         codebook_size: K.
 
     Returns:
-        float64 (K, D).
+        float64 (K, D), on the CPU where the tokens' device has none.
 
     Cost: O(N D) time, O(K D) memory. On CUDA the order of additions varies unless
     ``torch.use_deterministic_algorithms(True)`` is set.
     """
     width = tokens.shape[1]
-    sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
+    sums, codes = widened(tokens.new_zeros(codebook_size, width)), beside(codes)
     step = max(1, _CHUNK // max(1, width))
     for start in range(0, len(tokens), step):
         part = slice(start, start + step)
-        sums.index_add_(0, codes[part], tokens[part].double())
+        sums.index_add_(0, codes[part], widened(tokens[part]))
     return sums
 
 
@@ -116,7 +117,7 @@ class RunningStatistics(WideBuffers):
         counts = torch.bincount(codes, minlength=codebook_size).to(self.counts.dtype)
         self.pending_counts.add_(add_over_processes(counts))
         if width:
-            sums = sums_by_code(tokens, codes, codebook_size)
+            sums = brought(sums_by_code(tokens, codes, codebook_size), tokens.device)
             self.pending_sums.add_(add_over_processes(sums))
 
     def average(self, decay: float) -> bool:
@@ -153,11 +154,12 @@ class RunningStatistics(WideBuffers):
         Returns:
             (K, width) of the codebook's type of number.
         """
-        counts = self.counts.double() / self.weight
+        weight, counts = widened(self.weight), widened(self.counts)
+        counts = counts / weight
         total = counts.sum()
         smoothed = (counts + eps) / (total + len(counts) * eps) * total
-        means = self.sums.double() / self.weight / smoothed[:, None]
-        chosen = counts > 0.0
+        means = brought(widened(self.sums) / weight / smoothed[:, None], codebook.device)
+        chosen = self.counts > 0.0
         if self.chosen is not None:
             chosen = chosen & self.chosen.to(chosen.device)
         self.chosen = None

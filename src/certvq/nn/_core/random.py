@@ -6,19 +6,23 @@ device and moved to where they are needed. Must not know what they are for.
 
 import torch
 
+from certvq.nn._core.float64 import brought, widest
+
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
-    """Draw `count` numbers of [0, 1), float64."""
+    """Draw `count` numbers of [0, 1), float64; float32 where one of the devices has none."""
     home = _home(generator)
-    return torch.rand(count, generator=generator, device=home, dtype=torch.float64).to(device)
+    drawn = torch.rand(count, generator=generator, device=home, dtype=widest(home))
+    return brought(drawn, device)
 
 
 def normal(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
-    """Draw standard normal numbers, float64."""
+    """Draw standard normal numbers, float64; float32 where one of the devices has none."""
     home = _home(generator)
-    return torch.randn(shape, generator=generator, device=home, dtype=torch.float64).to(device)
+    drawn = torch.randn(shape, generator=generator, device=home, dtype=widest(home))
+    return brought(drawn, device)
 
 
 def permutation(
