@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from certvq._float64 import float64_home
 from certvq._types import Array
 from certvq.errors import DTypeError, ShapeError
 
@@ -165,7 +166,9 @@ def sender(like: Array) -> Callable[[np.ndarray], Array]:
     if is_torch(like):
         import torch
 
-        return lambda host: torch.from_numpy(host).to(like.device)
+        return lambda host: torch.from_numpy(host).to(
+            like.device if host.dtype != np.float64 else float64_home(like.device)
+        )
     if isinstance(like, np.ndarray) or not hasattr(like, "__array_namespace__"):
         return lambda host: host
     namespace = like.__array_namespace__()

@@ -35,7 +35,8 @@ class Assignment:
         codes: int64 (N,), the lowest index among the nearest code vectors.
         decided_by: uint8 (N,), values of `DecidedBy`.
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
-            ``gamma(D + 8)``, or correctly rounded if that was asked for.
+            ``gamma(D + 8)``, or correctly rounded if that was asked for; on the CPU where the
+            latents' device has no float64.
         second: int64 (N,), the nearest code vector besides the chosen one, -1 where K = 1; None if
             it was not asked for.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from certvq._float64 import float64_home
 from certvq._native import AVAILABLE as KERNEL_BUILT
 from certvq._types import Array
 from certvq.assign import _engine
@@ -64,7 +65,7 @@ def _torch(latents: Array, prepared: Prepared) -> Decided:
 
     tensor = latents if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
     exponent = prepared.exponent_for(largest_magnitude(to_host(tensor)))
-    filter_ = torch_filter(prepared, exponent, tensor.device)
+    filter_ = torch_filter(prepared, exponent, torch.device(float64_home(tensor.device)))
     return _engine.run(tensor, prepared, filter_, exponent)
 
 

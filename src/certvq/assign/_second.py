@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from certvq import _native
+from certvq._float64 import float64_home
 from certvq._types import Array, Int64Array
 from certvq.assign import _engine
 from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, rows_of, to_host
@@ -74,7 +75,7 @@ def _torch(latents: Array, prepared: Prepared, codes: Int64Array) -> Int64Array:
 
     tensor = latents if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
     exponent = prepared.exponent_for(largest_magnitude(to_host(tensor)))
-    filter_ = torch_filter(prepared, exponent, tensor.device)
+    filter_ = torch_filter(prepared, exponent, torch.device(float64_home(tensor.device)))
     return _by_filter(tensor, prepared, codes, filter_, exponent)
 
 

@@ -18,5 +18,5 @@ def test_eps_out_of_range(eps):
         EMA(eps=eps)
 
 
-def test_the_published_decay_is_the_default():
-    assert EMA().decay == 0.99
+def test_the_decay_of_docs_quality_is_the_default():
+    assert EMA().decay == 0.8

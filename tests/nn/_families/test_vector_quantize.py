@@ -369,7 +369,7 @@ def test_wrong_options_are_refused(sizes, options, message):
 
 def test_repr_shows_the_options():
     layer = VectorQuantize(4, 2, start=KMeans(iterations=3), revive=Revive(threshold=0.5))
-    for part in ("dim=4", "codebook_size=2", "EMA(decay=0.99", "KMeans(iterations=3)", "0.5"):
+    for part in ("dim=4", "codebook_size=2", "EMA(decay=0.8", "KMeans(iterations=3)", "0.5"):
         assert part in repr(layer)
 
 

@@ -28,6 +28,7 @@ from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import all_rows, require_finite_latents
+from certvq.nn._core.float64 import widest
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._families.radix import join_digits, split_codes
 from certvq.nn._families.rotated import Rotated, multiply
@@ -153,7 +154,7 @@ class FSQ(Loaded):
         if zhat.shape[-1] != self.codebook_dim:
             text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
             raise ShapeError(text)
-        rows = zhat.reshape(-1, self.codebook_dim).T.double()
+        rows = zhat.reshape(-1, self.codebook_dim).T.to(widest(zhat.device))
         counts = torch.tensor(self.quantizer.levels, device=zhat.device)[:, None]
         if self.preserve_symmetry:
             digits = ((rows + 1.0) * (counts - 1) / 2.0).round().long()

@@ -21,6 +21,7 @@ from certvq.nn import EMA, Gumbel, KMeans, Online
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import beneath, transforming
+from certvq.nn._core.float64 import widened
 from certvq.nn._core.operators import assign_operator
 from certvq.nn._families import search as _search
 
@@ -328,10 +329,10 @@ def nearest_of_own(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     step = max(1, _CHUNK // max(1, size * dim))
     for start in range(0, rows, step):
         part = slice(start, start + step)
-        difference = points[part, None].double() - books[part].double()
+        difference = widened(points[part, None]) - widened(books[part])
         computed = difference.square_().sum(dim=2)
         least = computed.min(dim=1)
-        codes[part] = least.indices
+        codes[part] = least.indices.to(codes.device)
         reach = bounds.sqdist_upper(least.values.cpu().numpy(), dim)
         open_rows = (bounds.sqdist_lower(computed.cpu().numpy(), dim) <= reach[:, None]).sum(1) != 1
         for row in torch.from_numpy(open_rows).nonzero().flatten().tolist():

@@ -10,6 +10,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.distributed import ALONE, Peers
+from certvq.nn._core.float64 import widest
 from certvq.nn._core.options import checked
 from certvq.nn._core.wide import WideBuffers
 
@@ -82,7 +83,8 @@ class AffineMap(WideBuffers):
             codebook: (K, D), as stored.
             peers: the processes, which are asked twice.
         """
-        wide = latents.double()
+        kind = widest(latents.device)
+        wide = latents.to(kind)
         own = torch.cat([wide.sum(dim=0), wide.new_full((1,), float(len(wide)))])
         sums = peers.add(own)
         count = sums[-1]
@@ -90,7 +92,7 @@ class AffineMap(WideBuffers):
             return
         mean = sums[:-1] / count
         variance = peers.add((wide - mean).square().sum(dim=0)) / count
-        book = codebook.double()
+        book = codebook.to(kind)
         fresh = {
             "batch_mean": (mean, self.option.batch_decay),
             "batch_variance": (variance, self.option.batch_decay),
@@ -100,7 +102,7 @@ class AffineMap(WideBuffers):
         begun = bool(self.begun)
         for name, (value, decay) in fresh.items():
             running = getattr(self, name)
-            past = running.double() * decay + value * (1.0 - decay)
+            past = running.to(kind) * decay + value * (1.0 - decay)
             running.copy_(past if begun else value)
         self.begun.fill_(1.0)
 

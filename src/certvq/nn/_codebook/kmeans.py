@@ -12,6 +12,7 @@ from certvq.assign import assign
 from certvq.errors import OptionError
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core import random as _random
+from certvq.nn._core.float64 import beside, brought, widened
 from certvq.nn._core.options import checked
 from certvq.nn._core.unit import unit_rows
 
@@ -83,7 +84,8 @@ def cluster(
 
     Cost: O(K N D) for the seeds, one certified assignment for each iteration, O(N D) memory.
     """
-    size = len(codebook)
+    home, size = codebook.device, len(codebook)
+    tokens, codebook = beside(tokens), beside(codebook)
     scaled = unit_rows if unit else _unscaled
     centres = scaled(_seeds(tokens, size, generator)).to(codebook.dtype)
     codes = assign(tokens, centres).codes
@@ -92,7 +94,8 @@ def cluster(
         before, codes = codes, assign(tokens, centres).codes
         if torch.equal(before, codes):
             break
-    return Clusters(centres, torch.bincount(codes, minlength=size))
+    counts = torch.bincount(codes, minlength=size)
+    return Clusters(brought(centres, home), brought(counts, home))
 
 
 def _unscaled(vectors: torch.Tensor) -> torch.Tensor:
@@ -104,14 +107,15 @@ def _seeds(
 ) -> torch.Tensor:
     """Choose seeds among the tokens, (K, D) float64, all different where that can be."""
     distinct, multiplicity = torch.unique(tokens, dim=0, return_counts=True)
-    distinct = distinct.double()
+    distinct = widened(distinct)
     if len(distinct) > codebook_size:
         return distinct[_plus_plus(distinct, multiplicity, codebook_size, generator)]
     surplus = codebook_size - len(distinct)
     picked = _random.integers(len(tokens), surplus, generator, tokens.device)
     noise = _random.normal((surplus, tokens.shape[1]), generator, tokens.device)
-    spread = tokens.double().std(dim=0, correction=0)
-    return torch.cat([distinct, tokens.double()[picked] + _NOISE * spread * noise])
+    wide = widened(tokens)
+    spread = wide.std(dim=0, correction=0)
+    return torch.cat([distinct, wide[picked] + _NOISE * spread * widened(noise)])
 
 
 def _plus_plus(
@@ -128,7 +132,7 @@ def _plus_plus(
     """
     centred = points - points.mean(dim=0)
     squares = centred.square().sum(dim=1)
-    weights = multiplicity.double()
+    weights = widened(multiplicity)
     nearest = torch.ones_like(weights)
     free = torch.ones_like(weights)
     chosen = torch.empty(count, dtype=torch.int64, device=points.device)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import totals_by_code
 from certvq.nn._core.distributed import Peers
+from certvq.nn._core.float64 import widened
 from certvq.nn._core.options import checked
 from certvq.nn._core.packed import pack, unpack
 
@@ -138,9 +139,10 @@ def codebook_slope(vectors: torch.Tensor, counts: torch.Tensor, sums: torch.Tens
         >>> codebook_slope(torch.tensor([[1.0]]), torch.tensor([2.0]), torch.tensor([[5.0]]))
         tensor([[-3.]])
     """
-    total = counts.double().sum().clamp(min=1.0) * vectors.shape[1]
-    slope = 2.0 * (counts.double()[:, None] * vectors.double() - sums.double()) / total
-    return slope.to(vectors.dtype)
+    counts = widened(counts)
+    total = counts.sum().clamp(min=1.0) * vectors.shape[1]
+    slope = 2.0 * (counts[:, None] * widened(vectors) - widened(sums)) / total
+    return brought(slope.to(vectors.dtype), vectors.device)
 
 
 def batch_slope(

@@ -11,6 +11,7 @@ import torch
 
 from certvq.nn._core.distributed import ALONE, Peers
 from certvq.nn._core.eager import recomputing
+from certvq.nn._core.float64 import beside, brought, widened
 from certvq.nn._core.wide import WideBuffers
 
 _CHUNK = 1 << 18
@@ -26,17 +27,17 @@ def sums_by_code(tokens: torch.Tensor, codes: torch.Tensor, codebook_size: int) 
         codebook_size: K.
 
     Returns:
-        float64 (K, D).
+        float64 (K, D), on the CPU where the tokens' device has none.
 
     Cost: O(N D) time, O(K D) memory. On CUDA the order of additions varies unless
     ``torch.use_deterministic_algorithms(True)`` is set.
     """
     width = tokens.shape[1]
-    sums = torch.zeros(codebook_size, width, dtype=torch.float64, device=tokens.device)
+    sums, codes = widened(tokens.new_zeros(codebook_size, width)), beside(codes)
     step = max(1, _CHUNK // max(1, width))
     for start in range(0, len(tokens), step):
         part = slice(start, start + step)
-        sums.index_add_(0, codes[part], tokens[part].double())
+        sums.index_add_(0, codes[part], widened(tokens[part]))
     return sums
 
 
@@ -52,15 +53,15 @@ def totals_by_code(
         peers: the processes.
 
     Returns:
-        The counts (K,), and float64 sums (K, D) or None.
+        The counts (K,), and sums (K, D), float64 where the device has it, or None.
     """
     codebook_size, width = shape
     counts = torch.bincount(codes, minlength=codebook_size)
     if not width:
         return peers.add(counts), None
-    sums = sums_by_code(tokens, codes, codebook_size)
+    sums = brought(sums_by_code(tokens, codes, codebook_size), tokens.device)
     if peers.together():
-        both = peers.add(torch.cat([counts[:, None].double(), sums], dim=1))
+        both = peers.add(torch.cat([counts[:, None].to(sums.dtype), sums], dim=1))
         counts, sums = both[:, 0], both[:, 1:]
     return counts, sums
 
@@ -195,11 +196,12 @@ class RunningStatistics(WideBuffers):
         Returns:
             (K, width) of the codebook's type of number.
         """
-        counts = self.counts.double() / self.weight
+        weight, counts = widened(self.weight), widened(self.counts)
+        counts = counts / weight
         total = counts.sum()
         smoothed = (counts + eps) / (total + len(counts) * eps) * total
-        means = self.sums.double() / self.weight / smoothed[:, None]
-        chosen = counts > 0.0
+        means = brought(widened(self.sums) / weight / smoothed[:, None], codebook.device)
+        chosen = self.counts > 0.0
         if self.chosen is not None:
             chosen = chosen & self.chosen.to(chosen.device)
         self.chosen = None

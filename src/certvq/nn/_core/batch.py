@@ -48,7 +48,7 @@ def check_batch(
     error = finite_error(tokens, "latents")
     if error is not None:
         return error
-    row, column = map(int, torch.nonzero(tokens.abs().double() > limit)[0])
+    row, column = map(int, torch.nonzero(tokens.abs() > limit)[0])
     return NonFiniteError(
         f"latents in {where} must be at most {limit:.3g} in magnitude, so that sums over the "
         f"batch stay finite, got {float(tokens[row, column]):.3g} at row {row}, column {column}; "

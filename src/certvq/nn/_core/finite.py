@@ -11,6 +11,7 @@ import torch
 from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
 from certvq.nn._core.eager import beneath, exporting, holds_numbers, transforming
+from certvq.nn._core.float64 import widest
 from certvq.nn._core.graph import required
 
 
@@ -53,7 +54,7 @@ def largest(numbers: torch.Tensor) -> float:
     low, high = torch.aminmax(numbers)
     if numbers.device.type == "cpu":
         return max(abs(low.item()), abs(high.item()))  # if one is NaN, both are
-    ends = torch.stack([low, high]).double().abs()
+    ends = torch.stack([low, high]).to(widest(numbers.device)).abs()
     return float(ends.max())
 
 
@@ -64,7 +65,9 @@ def largest_of(tensors: Iterable[torch.Tensor]) -> float:
     """
     if transforming():
         tensors = [beneath(tensor) for tensor in tensors]
-    ends = [torch.stack(torch.aminmax(t.detach())).double() for t in tensors if t.numel()]
+    ends = [
+        torch.stack(torch.aminmax(t.detach())).to(widest(t.device)) for t in tensors if t.numel()
+    ]
     return float(torch.stack(ends).abs().max()) if ends else 0.0
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from certvq.assign import assign
 from certvq.errors import DeviceError
+from certvq.nn._core.float64 import brought, widest
 
 
 @torch.library.custom_op("certvq::assign", mutates_args=())
@@ -25,7 +26,8 @@ def assign_operator(
         codebook: (K, D) finite floats.
 
     Returns:
-        codes, int64 (N,); decided_by, uint8 (N,); sqdist, float64 (N,): as in `Assignment`.
+        codes, int64 (N,); decided_by, uint8 (N,); sqdist, float64 (N,): as in `Assignment`,
+        but float32 where the device has no float64.
 
     Raises:
         NonFiniteError: NaN or infinity.
@@ -38,7 +40,7 @@ def assign_operator(
     """
     with torch.autocast(latents.device.type, enabled=False):
         found = assign(latents.detach(), codebook.detach())
-    return found.codes, found.decided_by, found.sqdist
+    return found.codes, found.decided_by, brought(found.sqdist, latents.device)
 
 
 @assign_operator.register_fake
@@ -53,7 +55,7 @@ def _(
         raise DeviceError(text)
     codes, decided_by, sqdist = (
         latents.new_empty(latents.shape[:1], dtype=number)
-        for number in (torch.int64, torch.uint8, torch.float64)
+        for number in (torch.int64, torch.uint8, widest(latents.device))
     )
     return codes, decided_by, sqdist
 

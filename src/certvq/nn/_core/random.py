@@ -10,6 +10,8 @@ import weakref
 
 import torch
 
+from certvq.nn._core.float64 import brought, widest
+
 
 class _Counted(threading.local):
     draws: int = 0
@@ -24,14 +26,14 @@ def draws() -> int:
 
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
-    """Draw `count` numbers of [0, 1), float64."""
+    """Draw `count` numbers of [0, 1), float64; float32 where one of the devices has none."""
     return _draw("uniform", (count,), generator, device)
 
 
 def normal(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
-    """Draw standard normal numbers, float64."""
+    """Draw standard normal numbers, float64; float32 where one of the devices has none."""
     return _draw("normal", shape, generator, device)
 
 
@@ -88,6 +90,7 @@ def _drawn(
     dtype: torch.dtype,
 ) -> torch.Tensor:
     home = torch.device("cpu") if generator is None else generator.device
+    dtype = widest(home) if dtype == torch.float64 else dtype
     if kind == "exponential":
         home = device if generator is None else home
         drawn = torch.empty(shape, dtype=dtype, device=home).exponential_(generator=generator)
@@ -99,7 +102,7 @@ def _drawn(
         drawn = torch.randint(below, shape, generator=generator, device=home)
     else:
         drawn = torch.randperm(shape[0], generator=generator, device=home)
-    return drawn.to(device)
+    return brought(drawn, device)
 
 
 _counter = itertools.count()
@@ -160,4 +163,5 @@ def _(
     dtype: torch.dtype,
 ) -> torch.Tensor:
     del kind, below, generator, place
+    dtype = widest(device) if dtype == torch.float64 else dtype
     return torch.empty(shape, dtype=dtype, device=device)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
+from certvq.nn._core.float64 import widened
 from certvq.nn._core.options import checked
 from certvq.nn._families.vector_quantize import VectorQuantize
 
@@ -96,18 +97,18 @@ def search(
     count, dim = tokens.shape
     residuals = tokens[:, None]
     codes = torch.zeros(count, 1, 0, dtype=torch.int64, device=tokens.device)
-    scores = torch.zeros(count, 1, dtype=torch.float64, device=tokens.device)
+    scores = widened(tokens.new_zeros(count, 1))
     for level, part in enumerate(levels):
         if learn is not None:
             learn(level, residuals[:, 0])
         beams = residuals.shape[1]
         fan = min(width, len(part.codebook))
         ranking = part.rank_tokens(residuals.reshape(-1, dim), fan)
-        errors = beam.weight(level) * ranking.sqdist.reshape(count, beams, fan)
+        errors = beam.weight(level) * widened(ranking.sqdist).reshape(count, beams, fan)
         totals = errors if beam.weights is None else scores[..., None] + errors
         kept = 1 if level == len(levels) - 1 else min(width, beams * fan)
         scores, order = totals.flatten(1).sort(dim=1, stable=True)
-        scores, order = scores[:, :kept], order[:, :kept]
+        scores, order = scores[:, :kept], order[:, :kept].to(tokens.device)
         sums = order // fan
         found = ranking.codes.reshape(count, beams * fan).gather(1, order)
         codes = torch.cat([_take(codes, sums), found[..., None]], dim=2)

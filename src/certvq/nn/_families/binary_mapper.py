@@ -14,6 +14,7 @@ from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.eager import followed, sizes, transforming
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.float64 import widest
 from certvq.nn._core.functions import applied
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
@@ -146,7 +147,7 @@ def draw_bits(
     Returns:
         bool (N, H).
     """
-    chance = torch.sigmoid(logits.detach().double() / temperature)
+    chance = torch.sigmoid(logits.detach().to(widest(logits.device)) / temperature)
     level = _random.uniform(logits.numel(), generator, logits.device)
     return level.reshape(logits.shape) < chance
 

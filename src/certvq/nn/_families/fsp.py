@@ -13,6 +13,7 @@ import torch
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core import random as _random
 from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.float64 import beside, brought, widened
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -159,8 +160,8 @@ class FSP(Quantizer):
         if shares.dtype == torch.float64:
             whole = _exact_ceil(shares, sizes)
         else:
-            whole = shares.double().mul_(sizes).ceil_()
-        return whole.sub_(1.0).clamp_min_(0.0).long()
+            whole = widened(shares).mul_(beside(sizes)).ceil_()
+        return whole.sub_(1.0).clamp_min_(0.0).long().to(shares.device)
 
     def _midpoints(self, bins: torch.Tensor) -> torch.Tensor:
         """Return the vectors of bins, (N, D): ``(2 l + 1 - L) sqrt(12) / 2 L``, rounded.
@@ -171,16 +172,18 @@ class FSP(Quantizer):
         kind, device = self.kind, bins.device
         sizes = self._sizes(bins)
         if not self.invert:
-            return (
-                bins.double().mul_(2.0).add_(1 - sizes).mul_(_SPREAD / 2 / sizes.double()).to(kind)
-            )
+            scale = _SPREAD / 2 / widened(sizes)
+            wide = widened(bins).mul_(2.0).add_(1 - beside(sizes)).mul_(scale)
+            return brought(wide.to(kind), device)
         inverse = find_activation(self.activation).inverse
         rows = [
-            inverse(torch.arange(1, 2 * size, 2, dtype=torch.float64, device=device) / (2 * size))
+            inverse(widened(torch.arange(1, 2 * size, 2, device=device)) / (2 * size))
             for size in self.levels
         ]
         offsets = [sum(self.levels[:k]) for k in range(self.dim)]
-        return torch.cat(rows).to(kind)[bins + torch.tensor(offsets, device=device)]
+        return brought(torch.cat(rows).to(kind), device)[
+            bins + torch.tensor(offsets, device=device)
+        ]
 
     def _shaken(
         self, shares: torch.Tensor, midpoints: torch.Tensor
@@ -194,7 +197,7 @@ class FSP(Quantizer):
         level = _random.uniform(count, self.generator, shares.device).reshape(shares.shape)
         quantized = level < rate
         noise = level.sub_((1.0 + rate) / 2.0).mul_(
-            1.0 / (1.0 - rate) / self._sizes(shares).double()
+            1.0 / (1.0 - rate) / self._sizes(shares).to(level.dtype)
         )
         moved = shares + noise.to(shares.dtype)
         inside = (moved > 0.0) & (moved < 1.0)

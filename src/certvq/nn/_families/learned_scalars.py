@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from certvq.nn._core.eager import beyond_backward, has_memory
+from certvq.nn._core.float64 import widest
 from certvq.nn._core.losses import known_mean_square, wide_of
 from certvq.nn._estimators.exchange import exchange
 
@@ -112,7 +113,8 @@ class _Choose(torch.autograd.Function):
             if parts:
                 to_latents = functools.reduce(torch.add, parts).to(latents.dtype)
         if ctx.needs_input_grad[1] and taught is not None:
-            sums = torch.zeros(len(numbers), dtype=torch.float64, device=numbers.device)
-            sums = sums.index_add(0, places.reshape(-1), for_numbers.reshape(-1).double())
-            to_numbers = (sums * (taught.double() * -factor)).to(numbers.dtype)
+            kind = widest(numbers.device)
+            sums = torch.zeros(len(numbers), dtype=kind, device=numbers.device)
+            sums = sums.index_add(0, places.reshape(-1), for_numbers.reshape(-1).to(kind))
+            to_numbers = (sums * (taught.to(kind) * -factor)).to(numbers.dtype)
         return to_latents, to_numbers, None

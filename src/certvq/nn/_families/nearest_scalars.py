@@ -14,6 +14,7 @@ from certvq.errors import NonFiniteError
 from certvq.nn._core.apart import apart
 from certvq.nn._core.eager import beneath, exporting, transforming
 from certvq.nn._core.finite import largest
+from certvq.nn._core.float64 import brought, widened
 from certvq.nn._core.graph import nearest_in_graph
 from certvq.nn._families.cells import find_cells
 from certvq.nn._families.midpoints import midpoints
@@ -95,15 +96,17 @@ def _search(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     wide = torch.promote_types(latents.dtype, torch.float32)
     table = torch.cat([values, values.new_full((1,), math.inf)])[index]
-    borders = midpoints(table.double(), wide)
+    borders = midpoints(widened(table), wide)
     if borders is None or max(levels) == 1:
         digits = _assigned(latents, values, levels)
     elif borders.plain:
-        found = find_cells(latents.to(wide), borders.limits, index, levels)
+        limits = brought(borders.limits, latents.device)
+        found = find_cells(latents.to(wide), limits, index, levels)
         return found.entries, found.codes
     else:
-        cells = count_below(latents.to(wide).T.contiguous(), borders.limits)
-        digits = borders.order.gather(1, cells.long())
+        limits = brought(borders.limits, latents.device)
+        cells = count_below(latents.to(wide).T.contiguous(), limits)
+        digits = borders.order.to(latents.device).gather(1, cells.long())
     return digits.T + index[:, 0], join_digits(digits, levels)
 
 

@@ -21,6 +21,7 @@ from certvq.nn._core.apart import apart
 from certvq.nn._core.device import default_device
 from certvq.nn._core.eager import recorded, transforming
 from certvq.nn._core.finite import largest_of, require_finite_latents
+from certvq.nn._core.float64 import beside, widened
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -302,11 +303,12 @@ def nearest_of_own(tokens: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         )
         raise NonFiniteError(text)
     dim = tokens.shape[1]
-    sqdist = (tokens.double()[:, None] - vectors.double()).square().sum(dim=2)
+    home, tokens, vectors = tokens.device, beside(tokens), beside(vectors)
+    sqdist = (widened(tokens)[:, None] - widened(vectors)).square().sum(dim=2)
     least = sqdist.amin(dim=1, keepdim=True)
     near = ~(sqdist > bounds.farther_factor(dim) * least + bounds.farther_slack(dim))
     codes = near.byte().argmax(dim=1)
     for row in torch.nonzero(near.sum(dim=1) > 1).flatten().tolist():
         rivals = torch.nonzero(near[row]).flatten()
         codes[row] = rivals[assign(tokens[row : row + 1], vectors[row, rivals]).codes[0]]
-    return codes
+    return codes.to(home)

@@ -16,6 +16,7 @@ from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.device import default_device, require_same_device
 from certvq.nn._core.eager import sizes
 from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.float64 import brought, widened
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
@@ -212,12 +213,13 @@ class RandomProjectionQuantizer(Quantizer):
         tokens = require_finite_latents(tokens)
         kind = torch.promote_types(tokens.dtype, torch.float32)
         with torch.autocast(tokens.device.type, enabled=False):
-            wide = tokens.double()
+            wide = widened(tokens)
             if self.normalize:
                 wide = functional.layer_norm(wide, (self.dim,), eps=_EPS)
             books, dim, width = self.projections.shape
-            maps = self.projections.double().permute(1, 0, 2).reshape(dim, books * width)
-            return unit((wide @ maps).reshape(-1, books, width)).to(kind)
+            maps = widened(self.projections).permute(1, 0, 2).reshape(dim, books * width)
+            directions = unit((wide @ maps).reshape(-1, books, width)).to(kind)
+            return brought(directions, tokens.device)
 
     def _shaped(self, codes: torch.Tensor) -> torch.Tensor:
         return codes.reshape(codes.shape[0], *self.code_shape)

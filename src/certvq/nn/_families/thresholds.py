@@ -16,6 +16,7 @@ from fractions import Fraction
 import torch
 
 from certvq.nn._core.eager import exporting, sizes
+from certvq.nn._core.float64 import widened
 
 _DIGITS = 70
 """Decimal digits of logarithms; float64 has 16, so that 54 are left to tell t from a float."""
@@ -85,7 +86,7 @@ def below_float32(table: torch.Tensor) -> torch.Tensor:
     """
     near = table.float()
     lower = torch.nextafter(near, torch.full_like(near, -math.inf))
-    return torch.where(near.double() > table, lower, near)
+    return torch.where(widened(near) > table, lower, near)
 
 
 def count_below(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
