@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import totals_by_code
 from certvq.nn._core.distributed import Peers
-from certvq.nn._core.float64 import widened
+from certvq.nn._core.float64 import brought, widened
 from certvq.nn._core.options import checked
 from certvq.nn._core.packed import pack, unpack
 
