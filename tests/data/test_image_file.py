@@ -241,7 +241,7 @@ def png_of_size(width, height):
 def test_a_file_that_claims_too_much_is_refused_before_it_is_decoded(tmp_path, size, reason):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of_size(*size))
-    with pytest.raises(DataError, match=f"{reason}.* allow more by CERTVQ_MAX_PIXELS"):
+    with pytest.raises(DataError, match=f"{reason}.* allow (them|more) by CERTVQ_MAX_PIXELS"):
         read_image(path)
 
 

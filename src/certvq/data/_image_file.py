@@ -124,10 +124,11 @@ def _read(path: Path, max_pixels: int | None) -> UInt8Array:
 
 def _require_readable(image: Any, limit: int) -> None:
     """Look at the header alone; nothing is unpacked before."""
-    if image.width * image.height > limit:
+    pixels = image.width * image.height
+    if pixels > limit:
         raise DataError(
             f"{image.width} x {image.height} pixels are more than the {limit} allowed for a file "
-            f"of this length; cut the image into parts, or allow more by {VARIABLE}"
+            f"of this length; cut the image into parts, or allow them by {VARIABLE}={pixels}"
         )
     if image.format == "TIFF":
         require_right_tiff(image, limit=limit)
