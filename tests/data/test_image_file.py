@@ -193,7 +193,7 @@ def test_libtiff_itself_says_nothing_of_a_damaged_file(tmp_path, capfd):
     damaged = bytearray(path.read_bytes())
     damaged[8:40] = bytes(range(200, 232))
     path.write_bytes(damaged)
-    with pytest.raises(DataError, match="cannot be decoded: decoder error"):
+    with pytest.raises(DataError, match="cannot be decoded: "):
         read_image(path)
     assert capfd.readouterr().err == ""
 

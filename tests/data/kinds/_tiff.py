@@ -6,7 +6,6 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -66,10 +65,6 @@ def of_lab(samples: Pixels) -> Pixels:
         warnings.simplefilter("ignore")  # of colours a little outside sRGB, after rounding
         colours = xyz2rgb(lab2xyz(lab, illuminant="D50") @ _BRADFORD.T)
     return np.round(colours * 255).astype(np.uint8)
-
-
-def of_luma_chroma(samples: Pixels) -> Pixels:
-    return cv2.cvtColor(np.ascontiguousarray(samples[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
 
 
 def tiff_files(
@@ -307,15 +302,12 @@ TIFF = [
         photometric="cielab",
     ),
     tiff(
-        "luma and chroma (YCbCr)",
-        "colour; refused where not compressed",
+        "luma and chroma (YCbCr), not as JPEG",
+        "refused",
         RGB8,
-        of_luma_chroma,
-        tolerance=2,
-        library="OpenCV",
+        None,
         photometric="ycbcr",
         subsampling=(1, 1),
-        plain=False,
     ),
     tiff(
         "BigTIFF",
