@@ -176,7 +176,7 @@ def _flattened(image: Image.Image, *, grey: bool, shift: int) -> UInt8Array:
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> shift).astype(np.uint8)[:, :, np.newaxis]
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
+        shown = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", shown.size, "white")
         image = Image.alpha_composite(white, shown)
     pixels = np.asarray(image.convert("L" if grey else "RGB"))

@@ -86,6 +86,7 @@ def tiff_files(
             stream = io.BytesIO()
             turn = [(274, "H", 1, orientation, True)]
             layout = {"byteorder": order, "tile": tile, "compression": compression}
+            layout["predictor"] = 2 if compression and samples.dtype.kind == "u" else None
             tifffile.imwrite(stream, samples, extratags=turn, metadata=None, **layout, **options)
             content = stream.getvalue()
             refused = not (plain or compression) or not (big_endian or order == "<")
@@ -230,6 +231,16 @@ TIFF = [
         tolerance=1,
     ),
     tiff(
+        "grey and alpha, 8 bits, premultiplied",
+        "grey over white",
+        _PREMULTIPLIED[..., [0, 3]],
+        premultiplied_over_white,
+        tolerance=1,
+        **_BLACK,
+        **_ASSOCIATED,
+        **_CONTIGUOUS,
+    ),
+    tiff(
         "colour and alpha, 8 bits",
         "colour over white",
         FOUR8,
@@ -328,6 +339,13 @@ TIFF = [
         bytes.fromhex("123456fff010"),
         {258: (12,)},
         np.array([[[0x12], [0x45], [0xFF], [0x01]]], np.uint8),
+    ),
+    odd_tiff(
+        "palette, 4 bits",
+        "colour",
+        b"\x12\x3f",
+        {258: (4,), 262: (3,), 320: tuple(range(0, 4800, 100))},
+        np.array([[[0, 6, 12], [0, 7, 13], [1, 7, 13], [5, 12, 18]]]),
     ),
     odd_tiff(
         "grey, 4 bits", "grey", b"\x12\x3f", {258: (4,)}, np.array([[[17], [34], [51], [255]]])
