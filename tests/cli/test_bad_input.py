@@ -67,7 +67,7 @@ def test_images_below_the_crop(refused: Any, tmp_path: Path, command: str) -> No
 def test_images_below_the_stride(refused: Any, model_dir: Path, tmp_path: Path) -> None:
     _picture(tmp_path / "data" / "thin.png", 64, 3, 3)
     arguments = ("encode", model_dir, tmp_path / "data", "--out", tmp_path / "t.parquet")
-    refused(arguments, "'thin' is 64 x 3 pixels, smaller than the stride of 4; enlarge it or leave")
+    refused(arguments, "thin.png: is 64 x 3 pixels, smaller than the stride of 4; enlarge it or")
 
 
 @pytest.mark.parametrize("command", ["demo", "train"])

@@ -157,9 +157,8 @@ def test_as_many_of_either_kind_are_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         load_folder(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} mixes grey and colour, 2 of each: {tmp_path / 'b.png'} is grey, "
-        f"{tmp_path / 'a.png'} has colour; load it with channels=3 (--channels 3 on the command "
-        "line) or channels=1 to convert all"
+        f"{tmp_path} mixes grey and colour: b.png is grey, a.png has colour, 2 of each; "
+        "load it with channels=3 (--channels 3 on the command line) or channels=1 to convert all"
     )
 
 

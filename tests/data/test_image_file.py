@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def test_libtiff_itself_says_nothing_of_a_damaged_file(tmp_path, capfd):
     damaged = bytearray(path.read_bytes())
     damaged[8:40] = bytes(range(200, 232))
     path.write_bytes(damaged)
-    with pytest.raises(DataError, match="cannot be decoded: decoder error"):
+    with pytest.raises(DataError, match="cannot be decoded: "):
         read_image(path)
     assert capfd.readouterr().err == ""
 
@@ -241,7 +242,7 @@ def png_of_size(width, height):
 def test_a_file_that_claims_too_much_is_refused_before_it_is_decoded(tmp_path, size, reason):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of_size(*size))
-    with pytest.raises(DataError, match=f"{reason}.* allow more by CERTVQ_MAX_PIXELS"):
+    with pytest.raises(DataError, match=f"{reason}.* allow (them|more) by CERTVQ_MAX_PIXELS"):
         read_image(path)
 
 
@@ -254,6 +255,29 @@ def test_the_limit_of_pixels_can_be_moved(tmp_path, monkeypatch, fmt):
     monkeypatch.setenv("CERTVQ_MAX_PIXELS", "23")
     with pytest.raises(DataError, match="6 x 4 pixels are more than the 23 allowed"):
         read_image(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_reading_takes_eight_bytes_a_pixel(tmp_path):
+    """Turned, and with alpha, in a process of its own, whose peak is its own."""
+    exif, side = Image.Exif(), 3000
+    exif[0x0112] = 6
+    path = save(tmp_path / "file", Image.new("RGBA", (side, side)), "PNG", exif=exif)
+    code = """
+import pathlib, re, sys
+from certvq.data import read_image
+
+def peak():
+    text = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", text)[1]) << 10
+
+before = peak()
+pixels = read_image(pathlib.Path(sys.argv[1]))
+print((peak() - before) / (pixels.size // 3))
+"""
+    command = [sys.executable, "-c", code, str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 3 < float(found.stdout) < 8
 
 
 def test_a_higher_limit_also_goes_above_pillow_s_own(tmp_path, monkeypatch):

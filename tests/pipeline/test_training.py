@@ -92,7 +92,7 @@ def test_bad_data_leave_no_folder(
     tiny_config: TrainConfig, draw_folder: Draw, tmp_path: Path
 ) -> None:
     mixed = draw_folder(grey=(20, 20, 1), colour=(20, 20, 3))
-    with pytest.raises(DataError, match="pictures mixes grey and colour, 1 of each: "):
+    with pytest.raises(DataError, match="pictures mixes grey and colour: grey.png is grey"):
         train_run(tmp_path / "run", tiny_config, data=mixed)
     assert not (tmp_path / "run").exists()
 

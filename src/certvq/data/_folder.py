@@ -148,11 +148,11 @@ def _of_one_kind(folder: Path, found: FolderResult) -> FolderResult:
         by_kind[photograph.channels].append(photograph)
     rare, common = sorted(by_kind, key=lambda channels: len(by_kind[channels]))
     if len(by_kind[rare]) == len(by_kind[common]):
-        first = {kind: some[0].path for kind, some in by_kind.items()}
+        grey, colour = ((some[0].path or folder).relative_to(folder) for some in by_kind.values())
         raise DataError(
-            f"{folder} mixes grey and colour, {len(by_kind[rare])} of each: {first[1]} is grey, "
-            f"{first[3]} has colour; load it with channels=3 (--channels 3 on the command line) or "
-            "channels=1 to convert all"
+            f"{folder} mixes grey and colour: {grey} is grey, {colour} has colour, "
+            f"{len(by_kind[rare])} of each; load it with channels=3 (--channels 3 on the command "
+            "line) or channels=1 to convert all"
         )
     reason = (
         f"is {_KINDS[rare]}, most are {_KINDS[common]}; load all with channels={common} "

@@ -124,10 +124,11 @@ def _read(path: Path, max_pixels: int | None) -> UInt8Array:
 
 def _require_readable(image: Any, limit: int) -> None:
     """Look at the header alone; nothing is unpacked before."""
-    if image.width * image.height > limit:
+    pixels = image.width * image.height
+    if pixels > limit:
         raise DataError(
             f"{image.width} x {image.height} pixels are more than the {limit} allowed for a file "
-            f"of this length; cut the image into parts, or allow more by {VARIABLE}"
+            f"of this length; cut the image into parts, or allow them by {VARIABLE}={pixels}"
         )
     if image.format == "TIFF":
         require_right_tiff(image, limit=limit)
@@ -175,7 +176,7 @@ def _flattened(image: Image.Image, *, grey: bool, shift: int) -> UInt8Array:
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> shift).astype(np.uint8)[:, :, np.newaxis]
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
+        shown = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", shown.size, "white")
         image = Image.alpha_composite(white, shown)
     pixels = np.asarray(image.convert("L" if grey else "RGB"))

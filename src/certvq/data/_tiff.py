@@ -13,6 +13,7 @@ from PIL import TiffImagePlugin as Tiff
 from certvq.errors import DataError
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _INK_SET, _DNG_VERSION = 254, 255, 332, 50706
+_JPEG = {6, 7}
 _WHITE_IS_ZERO, _PALETTE, _INKS, _LUMA_CHROMA = 0, 3, 5, 6
 
 
@@ -26,8 +27,9 @@ def require_right_tiff(image: Tiff.TiffImageFile, *, limit: int) -> None:
     Raises:
         DataError: the first of its images is a smaller copy, a mask or a camera's raw samples; no
             photometric interpretation; numbers that are signed or floating; inks other than CMYK;
-            a palette of 8-bit numbers; luma and chroma in a file without compression, or planes of
-            other than 8 bits or colour there; a tile of more pixels than the limit.
+            a palette of 8-bit numbers; luma and chroma where they are not JPEG; planes of other
+            than 8 bits or colour in a file without compression; a tile of more pixels than the
+            limit.
     """
     if problem := _problem(image.tag_v2, image, limit):
         raise DataError(f"TIFF with {problem}; save it as PNG, or as plain 8-bit TIFF")
@@ -79,15 +81,15 @@ def _problem(tags: Mapping[int, Any], image: Any, limit: int) -> str | None:
         ),
         (
             "inks in JPEG, which some writers invert",
-            photometric == _INKS and tags.get(Tiff.COMPRESSION) in {6, 7},
+            photometric == _INKS and tags.get(Tiff.COMPRESSION) in _JPEG,
         ),
         (
             "a palette of 8-bit numbers in place of 16-bit ones",
             photometric == _PALETTE and 0 < max(tags.get(Tiff.COLORMAP, (0,))) < 256,
         ),
         (
-            "luma and chroma, not compressed",
-            plain and photometric == _LUMA_CHROMA,
+            "luma and chroma, not compressed as JPEG",
+            photometric == _LUMA_CHROMA and tags.get(Tiff.COMPRESSION) not in _JPEG,
         ),
         (
             "planes, not compressed, of other than plain 8-bit or red, green and blue samples",

@@ -6,7 +6,6 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -68,10 +67,6 @@ def of_lab(samples: Pixels) -> Pixels:
     return np.round(colours * 255).astype(np.uint8)
 
 
-def of_luma_chroma(samples: Pixels) -> Pixels:
-    return cv2.cvtColor(np.ascontiguousarray(samples[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
-
-
 def tiff_files(
     samples: NDArray[np.generic],
     meaning: Callable[[NDArray], Pixels] | None,
@@ -91,6 +86,7 @@ def tiff_files(
             stream = io.BytesIO()
             turn = [(274, "H", 1, orientation, True)]
             layout = {"byteorder": order, "tile": tile, "compression": compression}
+            layout["predictor"] = 2 if compression and samples.dtype.kind == "u" else None
             tifffile.imwrite(stream, samples, extratags=turn, metadata=None, **layout, **options)
             content = stream.getvalue()
             refused = not (plain or compression) or not (big_endian or order == "<")
@@ -235,6 +231,16 @@ TIFF = [
         tolerance=1,
     ),
     tiff(
+        "grey and alpha, 8 bits, premultiplied",
+        "grey over white",
+        _PREMULTIPLIED[..., [0, 3]],
+        premultiplied_over_white,
+        tolerance=1,
+        **_BLACK,
+        **_ASSOCIATED,
+        **_CONTIGUOUS,
+    ),
+    tiff(
         "colour and alpha, 8 bits",
         "colour over white",
         FOUR8,
@@ -307,15 +313,12 @@ TIFF = [
         photometric="cielab",
     ),
     tiff(
-        "luma and chroma (YCbCr)",
-        "colour; refused where not compressed",
+        "luma and chroma (YCbCr), not as JPEG",
+        "refused",
         RGB8,
-        of_luma_chroma,
-        tolerance=2,
-        library="OpenCV",
+        None,
         photometric="ycbcr",
         subsampling=(1, 1),
-        plain=False,
     ),
     tiff(
         "BigTIFF",
@@ -336,6 +339,13 @@ TIFF = [
         bytes.fromhex("123456fff010"),
         {258: (12,)},
         np.array([[[0x12], [0x45], [0xFF], [0x01]]], np.uint8),
+    ),
+    odd_tiff(
+        "palette, 4 bits",
+        "colour",
+        b"\x12\x3f",
+        {258: (4,), 262: (3,), 320: tuple(range(0, 4800, 100))},
+        np.array([[[0, 6, 12], [0, 7, 13], [1, 7, 13], [5, 12, 18]]]),
     ),
     odd_tiff(
         "grey, 4 bits", "grey", b"\x12\x3f", {258: (4,)}, np.array([[[17], [34], [51], [255]]])
