@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -268,8 +268,8 @@ def judge(kind: Kind, path: Path, wanted: str) -> tuple[str, str]:
     before = peak_mib(reset=True)
     try:
         found = kind.read(path)
-        right = wanted if kind.oracle is None else kind.oracle(path)
-        outcome, fault = "read", "" if found == right else "other content was taken for good"
+        right = found == wanted or (kind.oracle is not None and found == kind.oracle(path))
+        outcome, fault = "read", "" if right else "other content was taken for good"
     except CertVQError as error:
         text = str(error)
         outcome = "refused"
@@ -281,23 +281,33 @@ def judge(kind: Kind, path: Path, wanted: str) -> tuple[str, str]:
     return outcome, fault or (f"{more:.0f} MiB more memory" if more > MOST_MIB else "")
 
 
-def work(name: str, seed: int, cases: range) -> None:
-    """Try mutations; print one line of JSON for each."""
-    warnings.simplefilter("ignore")
-    kind = KINDS[name]
-    with tempfile.TemporaryDirectory(prefix="certvq-soak-") as temporary:
-        folder = Path(temporary)
-        paths = kind.make(folder)
+def tries(
+    kind: Kind, seed: Sequence[int], cases: Iterable[int], begin: Callable[[int], None] = print
+) -> Iterator[tuple[int, str, str]]:
+    """Yield for each mutation its number, what came of it, and what is wrong with that."""
+    with tempfile.TemporaryDirectory(prefix="certvq-soak-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paths = kind.make(Path(folder))
         whole = {path: (path.read_bytes(), kind.read(path)) for path in paths}
         for case in cases:
-            rng = np.random.default_rng([seed, list(KINDS).index(name), case])
+            rng = np.random.default_rng([*seed, case])
             path = paths[rng.integers(len(paths))]
             data, wanted = whole[path]
-            print(json.dumps({"case": case}), flush=True)
+            begin(case)
             path.write_bytes(mutate(data, rng))
-            outcome, fault = judge(kind, path, wanted)
-            print(json.dumps({"case": case, "outcome": outcome, "fault": fault}), flush=True)
+            yield case, *judge(kind, path, wanted)
             path.write_bytes(data)
+
+
+def work(name: str, seed: int, cases: range) -> None:
+    """Try mutations; print one line of JSON as each begins and as it ends."""
+
+    def say(case: int, **more: str) -> None:
+        print(json.dumps({"case": case, **more}), flush=True)
+
+    place = [seed, list(KINDS).index(name)]
+    for case, outcome, fault in tries(KINDS[name], place, cases, say):
+        say(case, outcome=outcome, fault=fault)
 
 
 def soak(name: str, seed: int, cases: range) -> tuple[collections.Counter[str], list[str]]:

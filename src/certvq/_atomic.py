@@ -38,7 +38,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     Guarantee: whatever happens in the block, `final` is the old file or the new one, whole. What an
     earlier process left half-written beside it is removed.
     """
-    with _naming(final):
+    with naming_file(final):
         if _is_stream(final):
             with _streamed(final) as partial:
                 yield partial
@@ -46,7 +46,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
         target = Path(os.path.realpath(final))
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target)
-        with temporary(target, "part", directory=False) as partial, _naming(final, instead=partial):
+        with (
+            temporary(target, "part", directory=False) as partial,
+            naming_file(final, instead=partial),
+        ):
             yield partial
             _take_over_mode(partial, target, 0o666)
             partial.replace(target)
@@ -77,9 +80,9 @@ def atomic_directory(final: Path, *, replace: bool = True) -> Iterator[Path]:
     sweep(target)
     home = target if target.is_dir() and _stays(target) else target.parent
     with (
-        _naming(final),
+        naming_file(final),
         temporary(target, "part", directory=True, within=home) as partial,
-        _naming(final, instead=partial),
+        naming_file(final, instead=partial),
     ):
         yield partial
         _open_up(partial)
@@ -93,8 +96,16 @@ def atomic_directory(final: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming(final: Path, *, instead: Path | None = None) -> Iterator[None]:
-    """Name `final` in an error of the system that names no file, or the temporary one."""
+def naming_file(final: Path, *, instead: Path | None = None) -> Iterator[None]:
+    """Name a file in an error of the system that names none, or a temporary one.
+
+    Args:
+        final: the file that is written in the block.
+        instead: the temporary file or folder that stands for it.
+
+    Raises:
+        OSError: as in the block, with a name.
+    """
     try:
         yield
     except OSError as error:

@@ -75,7 +75,7 @@ def _parsed(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     if sum(map(text.count, "([{")) > _MOST_BRACKETS:
         raise ValueError("its header is nested too deep")
     try:
-        fields: Any = ast.literal_eval(text.strip())
+        fields: Any = ast.literal_eval(text.strip(" \n\t"))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError("its header is damaged") from error
     if not isinstance(fields, dict) or fields.keys() != _KEYS:

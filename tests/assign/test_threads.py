@@ -1,5 +1,6 @@
 """Blocks on threads: the same answer for any number of them, errors passed on, options checked."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +9,7 @@ import threadpoolctl
 import torch
 
 import certvq
+from certvq import _checker
 from certvq.assign import _engine, _threads
 from certvq.errors import FloatEnvironmentError, OptionError
 
@@ -67,12 +69,17 @@ def test_number_of_threads_must_be_positive(monkeypatch, value):
 def test_number_of_threads_is_read_in_order(monkeypatch):
     monkeypatch.delenv("CERTVQ_NUM_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert _threads.thread_count() == 3
-    monkeypatch.setenv("CERTVQ_NUM_THREADS", "4")
-    assert _threads.thread_count() == 4
-    monkeypatch.delenv("CERTVQ_NUM_THREADS")
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert _threads.thread_count() >= 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    for thread_count in (_threads.thread_count, _checker.thread_count):
+        assert thread_count() == 5  # torch is loaded, and may have been told by its user
+        with monkeypatch.context() as patch:
+            patch.setenv("CERTVQ_NUM_THREADS", "4")
+            assert thread_count() == 4
+            patch.delenv("CERTVQ_NUM_THREADS")
+            patch.delitem(sys.modules, "torch")
+            assert thread_count() == 3
+            patch.delenv("OMP_NUM_THREADS")
+            assert thread_count() >= 1
 
 
 def test_concurrent_calls_give_the_blas_its_threads_back():

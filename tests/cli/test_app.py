@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("demo", "train", "encode", "decode", "audit", "assign", "bench assign", "report")
+COMMANDS = (
+    *("demo", "train", "encode", "decode", "audit", "assign", "bench assign", "report", "info"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

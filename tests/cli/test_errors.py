@@ -171,3 +171,41 @@ def test_figures_that_a_closed_pipe_cannot_take_are_no_error_of_the_user(
     found = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert "certvq: error" not in found.stderr
     assert (tmp_path / "codes.npy").exists()
+
+
+def test_an_audit_of_arrays_needs_numpy_and_the_command_line_alone(tmp_path: Path) -> None:
+    """The names are of a locale that cannot show them, and the figures go to a full disk."""
+    np.save(tmp_path / "ä.npy", np.zeros((1, 2)))
+    np.save(tmp_path / "c.npy", np.zeros((2, 2)))
+    np.save(tmp_path / "i.npy", np.array([1]))
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'PIL', 'pyarrow', 'safetensors', 'skimage'):\n"
+        "    sys.modules[name] = None\n"
+        "from certvq.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["audit", "--latents", "ä.npy", "--codebook", "c.npy", "--codes"]
+    command = [sys.executable, "-c", code, *arguments]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+
+    def run(*more: str, **options: Any) -> Any:
+        return subprocess.run(
+            [*command, *more],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            **options,
+        )
+
+    found = run("i.npy", stdout=subprocess.PIPE)
+    assert (found.returncode, found.stderr) == (1, "")
+    found = run("ä.npy", stdout=subprocess.PIPE)
+    assert found.returncode == 2
+    assert found.stderr.startswith("certvq: error: \\xe4.npy, c.npy, \\xe4.npy: codes must have")
+    with Path("/dev/full").open("w") as full:
+        found = run("i.npy", stdout=full)
+    assert found.returncode == 2
+    assert found.stderr == "certvq: error: standard output: No space left on device\n"

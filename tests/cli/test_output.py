@@ -53,3 +53,37 @@ def test_bars_go_to_standard_error_on_a_terminal(
 def test_nothing_is_said_where_nothing_was_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     warn_skipped([])
     assert capsys.readouterr() == ("", "")
+
+
+def test_infinite_figures_are_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
+    show_figures("", {"psnr": float("inf"), "rows": [{"x": float("nan")}]}, as_json=True)
+
+    def never(name: str) -> None:
+        raise AssertionError(name)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=never)
+    assert found == {"psnr": "Infinity", "rows": [{"x": "NaN"}]}
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_figures("", {"image": "[bold]a[/x] :smile:"}, as_json=False)
+    assert "[bold]a[/x] :smile:" in capsys.readouterr().out
+
+
+def test_where_there_is_no_terminal_long_work_is_told_in_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 3.0, 4.0, 14.0, 14.5, 15.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with progress_bars() as progress:
+        for done, total in ((1, 9), (2, 9), (3, 9), (4, 9), (9, 9)):
+            progress("reading", done, total)
+        progress("training", 7, 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "certvq: reading 2/9",
+        "certvq: reading 4/9",
+        "certvq: reading 9/9",
+        "certvq: training 7",
+    ]

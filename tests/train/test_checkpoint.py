@@ -1,6 +1,7 @@
 """A checkpoint is read back to the bit, or refused by name."""
 
 import json
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,3 +197,19 @@ def test_a_checkpoint_that_is_refused_leaves_the_state_untouched(
     after = _everything(fresh)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_older_one(
+    written: tuple[Path, TrainState], tiny_config: Make
+) -> None:
+    path, state = written
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(OSError, match=rf"{path}: .*File too large"):
+            write_checkpoint(path, state, replace(_info(tiny_config()), step=4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -1,6 +1,8 @@
 """Figures are what their formulas say, and the log holds each step once."""
 
+import errno
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,24 @@ def test_a_line_that_is_no_object_with_a_step_is_named(tmp_path: Path, line: str
         metrics_log(files, after=5),
     ):
         pass
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """Also that of TensorBoard, whose files another thread writes."""
+    files = RunFiles(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    figures = _figures(1)
+
+    def fill() -> None:
+        with metrics_log(files) as log:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+            for _ in range(60):
+                log.write(figures)
+                log.flush()
+
+    try:
+        with pytest.raises(OSError, match=rf"{tmp_path}/(metrics\.jsonl|tensorboard)") as caught:
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG

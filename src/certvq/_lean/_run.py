@@ -158,7 +158,12 @@ def _version_of(program: str) -> str | None:
     """Return the version that a program gives for itself, None where it gives none."""
     try:
         done = subprocess.run(  # noqa: S603 - `lean` of the PATH
-            [program, "--version"], capture_output=True, text=True, timeout=60, check=False
+            [program, "--version"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -7,6 +7,7 @@ without logic: the work is done in `certvq.pipeline`. Importing this loads nothi
 
 import io
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 
@@ -26,7 +27,8 @@ def main() -> int:
         return 2
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # a file that became a pipe has no place to ask for
+                stream.reconfigure(errors="backslashreplace")
     from certvq.cli._app import app
 
     return app(prog_name="certvq")

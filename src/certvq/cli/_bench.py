@@ -1,5 +1,6 @@
 """`certvq bench`: certvq beside the kernels that people use, and how its time grows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,7 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
     from certvq.bench import bench_assign as run
     from certvq.cli._output import progress_bars, show_bench
 
+    _claim((out / "assign.json" if out else None, markdown), model)
     if update is not None:
         require_block(update)
     config = BenchConfig(
@@ -136,6 +138,7 @@ def bench_growth(  # noqa: PLR0913 (a command's options are its arguments)
     from certvq.bench import bench_growth as run
     from certvq.cli._output import progress_bars, show_growth
 
+    _claim((out / "growth.json" if out else None, svg), None)
     given = {"rows": rows, "codebook_sizes": codebook_size, "dims": dim}
     chosen = {name: tuple(values) for name, values in given.items() if values}
     config = GrowthConfig(**chosen, rounds=rounds, threads=threads, backend=backend)
@@ -144,6 +147,14 @@ def bench_growth(  # noqa: PLR0913 (a command's options are its arguments)
     if svg is not None:
         _write(svg, growth_picture(found))
     show_growth(found, as_json=as_json)
+
+
+def _claim(outputs: Sequence[Path | None], model: Path | None) -> None:
+    from certvq.pipeline._claim import claim_file
+
+    for path in outputs:
+        if path is not None:
+            claim_file(path, inputs=() if model is None else (model,))
 
 
 def _write(path: Path, text: str) -> None:

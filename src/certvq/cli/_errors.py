@@ -6,6 +6,7 @@ certvq is a line as well; its traceback is shown where `CERTVQ_TRACEBACK` is set
 the commands.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -22,6 +23,7 @@ from certvq.errors import CertVQError, shortened
 TRACEBACK: Final = "CERTVQ_TRACEBACK"
 """Environment variable that shows where an unexpected error came from."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "can't start new thread")
 """What torch and the threads of Python say where memory is exhausted, as RuntimeErrors."""
 
@@ -59,10 +61,10 @@ class ErrorGroup(TyperGroup):
             Exit: with status 2 for every error, 130 when interrupted, 141 for a closed pipe.
         """
         with _one_line([*getattr(ctx, "_protected_args", ()), *ctx.args]):
-            result = super().invoke(ctx)
-            with _standard_output():
-                sys.stdout.flush()
-            return result
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # here it can still be said that the disk is full
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def _one_line(given: Sequence[str]) -> Iterator[None]:
     except (Exit, Abort):
         raise
     except BrokenPipeError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise Exit(141) from error
     except KeyboardInterrupt as error:
         _say("interrupted")
@@ -92,14 +94,12 @@ def _text(error: Exception, given: Sequence[str]) -> str:
     if isinstance(error, CertVQError):
         return str(error)
     if isinstance(error, OSError):
-        named = error.strerror and error.filename is not None
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else f"{about}{error}"
+        return _of_the_system(error, about)
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return f"{about}memory is exhausted ({error or 'no more is given'}); give less at once"
-    if isinstance(error, ModuleNotFoundError):
-        package = (error.name or "").partition(".")[0]
-        if package in _EXTRAS:
-            return f"this command needs {package}: pip install 'certvq[all]'"
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in _EXTRAS:
+        return f"this command needs {package}: pip install 'certvq[all]'"
     if hasattr(error, "format_message"):  # click's, or that which Typer carries
         context: Any = getattr(error, "ctx", None)
         more = f" ({context.command_path} --help)" if context is not None else ""
@@ -117,14 +117,17 @@ def _exists(name: str) -> bool:
         return False
 
 
-@contextmanager
-def _standard_output() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "standard output") from error
+def _of_the_system(error: OSError, about: str) -> str:
+    if error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno in _FULL:  # files have names (certvq._atomic), a stream has none
+        _drop_output()
+        return f"standard output: {error.strerror}"
+    return f"{about}{error}"
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

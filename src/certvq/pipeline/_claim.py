@@ -41,7 +41,7 @@ def claim_file(out: Path, *, inputs: Sequence[Path] = (), magic: bytes = b"") ->
     if out.is_fifo() or out.is_char_device():
         return
     sweep(Path(os.path.realpath(out)))
-    _try_writing(Path(os.path.realpath(out)), out)
+    try_writing(Path(os.path.realpath(out)), out)
 
 
 def claim_folder(out: Path) -> None:
@@ -54,11 +54,19 @@ def claim_folder(out: Path) -> None:
     sweep(Path(os.path.realpath(out)))
     if os.path.lexists(out) and not (out.is_dir() and is_empty(out)):
         raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
-    _try_writing(Path(os.path.realpath(out)) / "file", out)
+    try_writing(Path(os.path.realpath(out)) / "file", out)
 
 
-def _try_writing(path: Path, out: Path) -> None:
-    """Make and remove a file in the folder of a path, or in the first one above that is there."""
+def try_writing(path: Path, out: Path) -> None:
+    """Make and remove a file in the folder of a path, or in the first one above that is there.
+
+    Args:
+        path: of a file, links followed.
+        out: what to call it in an error.
+
+    Raises:
+        OSError: that is not possible.
+    """
     try:
         with suppress(FileNotFoundError):
             path.lstat()  # a name may be too long

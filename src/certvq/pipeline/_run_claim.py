@@ -9,7 +9,7 @@ from pathlib import Path
 
 from certvq._atomic import is_empty
 from certvq.errors import OptionError
-from certvq.pipeline._claim import claim_folder
+from certvq.pipeline._claim import claim_folder, try_writing
 from certvq.train import RunFiles
 
 
@@ -49,6 +49,7 @@ def claim_run(
     if not (existing or overwrite):
         text = f"{out}: holds a run already; resume it, overwrite it, or give another folder"
         raise OptionError(text)
+    try_writing(out / "file", out)
     return files
 
 

@@ -7,6 +7,7 @@ the loop.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from certvq._atomic import atomic_path
+from certvq._atomic import atomic_path, naming_file
 from certvq._json import dumps, loads
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
@@ -88,27 +89,32 @@ class MetricsLog:
     """Append figures to `metrics.jsonl` and to TensorBoard; `metrics_log` makes it.
 
     Args:
+        files: the run's paths.
         lines: the open file.
         events: TensorBoard's writer.
     """
 
-    def __init__(self, lines: TextIO, events: SummaryWriter) -> None:
-        self._lines = lines
+    def __init__(self, files: RunFiles, lines: TextIO, events: SummaryWriter) -> None:
+        self._files, self._lines = files, lines
         self._events = events
 
     def write(self, figures: Figures) -> None:
         """Write one line, and one point of each curve."""
         content = figures.to_json()
-        self._lines.write(dumps(content) + "\n")
-        for name, value in content.items():
-            if name not in ("split", "step", "seconds"):
-                self._events.add_scalar(f"{figures.split}/{name}", value, figures.step)
+        with naming_file(self._files.metrics):
+            self._lines.write(dumps(content) + "\n")
+        with naming_file(self._files.tensorboard):
+            for name, value in content.items():
+                if name not in ("split", "step", "seconds"):
+                    self._events.add_scalar(f"{figures.split}/{name}", value, figures.step)
 
     def flush(self) -> None:
         """Bring everything written so far to disk: called before a checkpoint claims its step."""
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
-        self._events.flush()
+        with naming_file(self._files.metrics):
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+        with naming_file(self._files.tensorboard):
+            self._events.flush()
 
 
 @contextmanager
@@ -129,10 +135,28 @@ def metrics_log(files: RunFiles, *, after: int = 0) -> Iterator[MetricsLog]:
     """
     _keep_until(files, after)
     with (
+        _quiet_threads(),
+        naming_file(files.metrics),
         files.metrics.open("a", encoding="utf-8") as lines,
         SummaryWriter(str(files.tensorboard), purge_step=after + 1) as events,
     ):
-        yield MetricsLog(lines, events)
+        yield MetricsLog(files, lines, events)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Show no traceback of TensorBoard's thread: its error is raised where events are written."""
+    before = threading.excepthook
+
+    def hook(caught: threading.ExceptHookArgs) -> None:
+        if not isinstance(caught.exc_value, OSError):
+            before(caught)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _keep_until(files: RunFiles, after: int) -> None:

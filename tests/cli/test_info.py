@@ -1,0 +1,57 @@
+"""`certvq info`, `--version` and completion."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import certvq
+from certvq._version import __version__
+
+
+def test_info_says_what_runs_here(
+    certvq_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", "3")
+    found = json.loads(certvq_command("info", "--json").out)
+    assert found["certvq"] == __version__
+    assert (found["threads"], found["threads_from"]) == (3, "CERTVQ_NUM_THREADS")
+    assert found["backends"].keys() == set(certvq.backends())
+    assert found["backends"]["numpy"] == "ready"
+    assert found["instruction_set"] in [*found["instruction_sets"], None]
+    assert found["kernel_built"] == bool(found["instruction_sets"])
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", "many")
+    lines = certvq_command("info").out
+    assert "threads from: CERTVQ_NUM_THREADS must be a positive integer, got 'many'" in lines
+
+
+def test_show_info_prints_the_same_and_loads_no_library() -> None:
+    code = "import sys, certvq; certvq.show_info(); assert 'torch' not in sys.modules"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(f"certvq: {__version__}\n")
+
+
+def test_version(certvq_command: Callable[..., Any]) -> None:
+    assert certvq_command("--version").out == f"certvq {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("certvq de", ["demo", "decode"]), ("certvq encode --ch", ["--channels"])]
+)
+def test_a_shell_completes_commands_and_options(words: str, found: list[str]) -> None:
+    """The shell runs the program with what stands on the line, as its script tells it to."""
+    code = "from certvq.cli import main; main()"
+    last = len(words.split()) - 1
+    asked = {"_CERTVQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(last)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **asked},
+    )
+    assert done.stdout.split() == found
