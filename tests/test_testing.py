@@ -52,7 +52,20 @@ def test_a_raising_function_counts_as_failing():
     def refuse(latents, codebook):
         raise certvq.errors.BackendError("no")
 
-    assert len(testing.failing_cases(refuse)) == len(list(testing.contract_cases()))
+    assert len(testing.failing_cases(refuse)) == len(list(testing.contract_cases(large=True)))
+
+
+def test_another_method_for_many_numbers_is_found():
+    """As FAISS has one, from rows x dims = 128,000 on."""
+
+    def changes(latents, codebook):
+        large = latents.size >= 128_000
+        return (float32_expansion if large else lambda *a: certvq.assign(*a).codes)(
+            latents, codebook
+        )
+
+    (failing,) = testing.failing_cases(changes)
+    assert failing == "134400 numbers at offset 1000 float32"
 
 
 def no_radius(norms, code_norm, dim):
