@@ -8,6 +8,7 @@ WORKER = """
     import functools, inspect, os, sys, torch
     from torch import distributed
     from certvq.compat.vector_quantize_pytorch import GroupedResidualVQ, ResidualVQ, VectorQuantize
+    from certvq.compat.vector_quantize_pytorch import lookup_free_quantization
 
     rank, store = int(sys.argv[1]), sys.argv[2]
     torch.set_num_threads(1)
@@ -53,6 +54,8 @@ WORKER = """
         start = [t.detach().clone() for t in tensors(layer)]
         for step in range(4):
             indices = layer(torch.randn(3, 6, 4) + 10 * rank)[1]
+            if rank == 0:
+                layer.state_dict()  # looking on one process asks nobody
             state = [t.detach().double().flatten() for t in tensors(layer)]
             depth = (indices[..., 0, :] >= 0).sum() if name == "residual" else torch.tensor(0)
             mine = torch.cat([*state, depth.double().reshape(1)])
@@ -69,6 +72,11 @@ WORKER = """
         if name == "ema":  # codes of both processes' tokens: one near 0, one near 10
             far = mine.flatten(0, -2).mean(1).max()
             assert far > 5.0, f"{name}: rank {rank} did not learn from the other, {far}"
+
+    value = torch.tensor([1.0 + 2 * rank], requires_grad=True)
+    mean = lookup_free_quantization.maybe_distributed_mean(value)
+    mean.sum().backward()
+    assert (mean.item(), value.grad.item()) == (2.0, 1.0)
 
     parallel = torch.nn.parallel.DistributedDataParallel
     new = "forward_sync_buffers" in inspect.signature(parallel).parameters

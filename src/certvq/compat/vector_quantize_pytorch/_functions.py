@@ -5,16 +5,16 @@ know of layers.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.distributed.nn import functional as _communication
 
 from certvq.compat.vector_quantize_pytorch._depth import shared_seed
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import ShapeError
 from certvq.nn import Reparam, RotationTrick, exchange
-from certvq.nn._core.distributed import together
+from certvq.nn._core.distributed import add_over_processes, together
 from certvq.nn._estimators.each_level import partly_detached
 from certvq.nn._families.activations import find_activation
 from certvq.nn._families.binary_mapper import fair_coin_divergence
@@ -123,12 +123,26 @@ def is_distributed() -> bool:
     return together()
 
 
+class _Mean(torch.autograd.Function):
+    """The mean over all processes, of which every process has the derivative of all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, t: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return add_over_processes(t.clone()) / distributed.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return add_over_processes(slopes[0].clone()) / distributed.get_world_size()
+
+
 def maybe_distributed_mean(t: torch.Tensor) -> torch.Tensor:
     """Return the mean over all processes, differentiable; one process returns what it is given."""
     if not together():
         return t
-    total: torch.Tensor = _communication.all_reduce(t.clone())
-    return total / distributed.get_world_size()
+    mean: torch.Tensor = _Mean.apply(t)
+    return mean
 
 
 def get_maybe_sync_seed(device: torch.device, max_size: int = 10_000) -> int:
