@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch import EvoLFQ
+from certvq.compat.vector_quantize_pytorch import LFQ, EvoLFQ
 from certvq.errors import OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch")
@@ -91,3 +91,26 @@ def test_wrong_options_are_named():
         next(EvoLFQ(*layers, dim=6).evolve(total))
     with pytest.raises(ShapeError, match="6 entries in the last axis, got 5"):
         EvoLFQ(*layers, dim=6).decode_bits(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dim": 3, "orthogonal_rotation": True},
+        {"dim": 4, "codebook_size": 8, "num_codebooks": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("signs", [False, True])
+def test_bits_are_those_of_the_codes_behind_a_map(options, signs):
+    lfq = LFQ(**options)
+    layer = EvoLFQ(nn.Identity(), nn.Identity(), lfq=lfq).eval()
+    for data in (torch.randn(5, lfq.dim), torch.randn(5, 4, lfq.dim)):
+        bits = layer.encode(data, return_signs=signs)
+        assert bits.shape == (*data.shape[:-1], lfq.codebook_dim * lfq.num_codebooks)
+        torch.testing.assert_close(layer.decode_bits(bits), layer(data).reconstructed)
+
+
+def test_bits_of_images_stay_where_their_features_are():
+    layer, data = EvoLFQ(nn.Identity(), nn.Identity(), dim=3).eval(), torch.randn(5, 3, 2, 4)
+    assert torch.equal(layer.encode(data) > 0, layer(data).reconstructed > 0)

@@ -181,3 +181,12 @@ def test_wrong_input_is_named():
         ours.codes_to_indices(torch.tensor([[0.0, 2.0, 0.0]]))
     with pytest.raises(OptionError, match=r"up to 2\^24 codes, got 9223372036854775808"):
         _ = FSQ([8] * 21).implicit_codebook
+
+
+@pytest.mark.parametrize("preserve_symmetry", [False, True])
+def test_rotated_points_have_the_indices_that_they_were_made_of(preserve_symmetry):
+    layer = FSQ([5, 4], preserve_symmetry=preserve_symmetry, orthogonal_rotation=True)
+    indices = torch.arange(20, dtype=torch.int32)[None]
+    assert torch.equal(layer.codes_to_indices(layer.indices_to_codes(indices)), indices)
+    vectors, found = layer(torch.randn(2, 9, 2))
+    assert torch.equal(layer.codes_to_indices(vectors), found)

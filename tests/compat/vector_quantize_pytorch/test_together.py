@@ -56,6 +56,8 @@ def train_layers(rank):
         start = [tensor.clone() for tensor in tensors(layer)]
         for step in range(4):
             found = layer(torch.randn(3, 6, 4) + 10 * rank)[1]
+            if rank == 0:
+                layer.state_dict()  # looking on one process asks nobody
             depth = (found[..., 0, :] >= 0).sum() if name == "residual" else torch.tensor(0)
             agree([layer.state_dict(), depth], f"{name}, step {step}")
         layer.eval()
@@ -65,6 +67,17 @@ def train_layers(rank):
         if name == "ema":  # codes of both processes' tokens: one near 0, one near 10
             assert layer.codebook.mean(1).max() > 5.0, f"rank {rank} did not learn from the other"
         assert len(mine)
+
+
+def mean(rank):
+    value = torch.tensor([1.0 + 2 * rank], requires_grad=True)
+    found = vq.lookup_free_quantization.maybe_distributed_mean(value)
+    found.sum().backward()
+    assert (found.item(), value.grad.item()) == (2.0, 1.0)
+
+
+def test_the_mean_over_processes_has_a_gradient(pair):
+    pair.run(mean)
 
 
 def feed(rank):

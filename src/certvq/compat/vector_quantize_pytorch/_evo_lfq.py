@@ -113,13 +113,18 @@ class EvoLFQ(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: torch.Tensor, return_signs: bool = False) -> torch.Tensor:
-        """Return the bits of data, 0 and 1 or -1 and 1, of the vectors' shape."""
+        """Return the bits of data, 0 and 1 or -1 and 1, where the latents have their features."""
         with _eval_mode(self):
             latents = self.encoder(x)
             flat = latents.ndim == 2
-            quantized = self.lfq(latents[:, None] if flat else latents)[0]
-            positive = (quantized[:, 0] if flat else quantized) > 0
-            return positive.float() * 2.0 - 1.0 if return_signs else positive.float()
+            indices = self.lfq(latents[:, None] if flat else latents).indices
+            bits = self.lfq.quantizer.bits(indices[:, 0] if flat else indices).float()
+            if self.lfq.keep_num_codebooks_dim:
+                bits = bits.flatten(-2)
+            given = self.lfq.channel_first
+            first = latents.ndim >= 4 if given is None else given and not flat
+            bits = bits.movedim(-1, 1) if first else bits
+            return bits * 2.0 - 1.0 if return_signs else bits
 
     @torch.no_grad()
     def decode_bits(self, bits: torch.Tensor) -> torch.Tensor:

@@ -145,7 +145,7 @@ class FSQ(Loaded):
         """Return the indices of points of the grid.
 
         Args:
-            zhat: (..., len(levels)), points of the grid, up to rounding.
+            zhat: (..., len(levels)), points of the grid, rotated where the grid is, up to rounding.
 
         Raises:
             ShapeError: another number of features.
@@ -154,7 +154,11 @@ class FSQ(Loaded):
         if zhat.shape[-1] != self.codebook_dim:
             text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
             raise ShapeError(text)
-        rows = zhat.reshape(-1, self.codebook_dim).T.to(widest(zhat.device))
+        rows = zhat.reshape(-1, self.codebook_dim)
+        if self.orthogonal_rotation:
+            wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+            rows = multiply(wide, self.orthogonal_rot)
+        rows = rows.T.to(widest(zhat.device))
         counts = torch.tensor(self.quantizer.levels, device=zhat.device)[:, None]
         if self.preserve_symmetry:
             digits = ((rows + 1.0) * (counts - 1) / 2.0).round().long()

@@ -5,10 +5,10 @@ know of layers.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import distributed, nn
-from torch.distributed.nn import functional as _communication
+from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
@@ -125,12 +125,26 @@ def is_distributed() -> bool:
     return _EVERYBODY.together()
 
 
+class _Mean(torch.autograd.Function):
+    """The mean over all processes, of which every process has the derivative of all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, t: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return _EVERYBODY.add(t.clone()) / _EVERYBODY.size()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return _EVERYBODY.add(slopes[0].clone()) / _EVERYBODY.size()
+
+
 def maybe_distributed_mean(t: torch.Tensor) -> torch.Tensor:
     """Return the mean over all processes, differentiable; one process returns what it is given."""
     if not _EVERYBODY.together():
         return t
-    total: torch.Tensor = _communication.all_reduce(t.clone())
-    return total / distributed.get_world_size()
+    mean: torch.Tensor = _Mean.apply(t)
+    return mean
 
 
 def get_maybe_sync_seed(device: torch.device, max_size: int = 10_000) -> int:

@@ -186,7 +186,7 @@ class VectorQuantize(Forward, Attributes):
 
         They are those that the latest training batch has moved, as in the original; `forward` and
         decoding used the ones before until somebody reads this. What is set stays: averages go on
-        from it.
+        from it. With several processes it has to be set on each.
         """
         embed = self._codebook.embed
         return embed if self.separate_codebook_per_head else embed[0]
