@@ -214,6 +214,7 @@ class LatentQuantize(Loaded):
         values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
         loss = _error(values, rows, "mean")
         (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
+        _follow(optimizer, self.quantizer.values)
         self.quantizer.values.grad = gradient
         optimizer.step()
         optimizer.zero_grad()
@@ -226,6 +227,15 @@ class LatentQuantize(Loaded):
             state_dict[own] = torch.cat([state_dict.pop(name) for name in names])
         elif own not in state_dict and not self.optimize_values:
             state_dict[own] = self.quantizer.values
+
+
+def _follow(optimizer: Optimizer, values: torch.Tensor) -> None:
+    """Let an optimiser go on with a parameter that a loader has put in place of its own."""
+    group = optimizer.param_groups[0]
+    before = group["params"][0]
+    if before is not values:
+        group["params"] = [values]
+        optimizer.state[values] = optimizer.state.pop(before, {})
 
 
 def _error(left: torch.Tensor, right: torch.Tensor, reduce: str) -> torch.Tensor:
