@@ -5,6 +5,7 @@ import functools
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from certvq.compat.vector_quantize_pytorch import LatentQuantize
 from certvq.errors import CodeRangeError, OptionError, ShapeError
@@ -207,3 +208,17 @@ def test_the_inner_optimiser_follows_a_parameter_that_a_loader_replaces(seeded):
     assigned(latents)
     assert torch.equal(assigned.quantizer.values, plain.quantizer.values)
     assert not torch.equal(assigned.quantizer.values, make().quantizer.values)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_the_inner_optimiser_steps_once_under_gradient_checkpointing(reentrant, seeded):
+    def make():
+        sgd = functools.partial(torch.optim.SGD, lr=0.1)
+        return LatentQuantize([5, 4], dim=2, in_place_codebook_optimizer=sgd)
+
+    latents = torch.randn(2, 2, 50, generator=seeded()).requires_grad_()
+    plain, again = make(), make()
+    plain(latents)
+    checkpoint(again, latents, use_reentrant=reentrant)[0].sum().backward()
+    assert torch.equal(again.quantizer.values, plain.quantizer.values)
+    assert not torch.equal(again.quantizer.values, make().quantizer.values)

@@ -24,7 +24,7 @@ from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.eager import beyond_backward, transforming
+from certvq.nn._core.eager import beyond_backward, own_graph, recomputing, transforming
 
 
 class LatentQuantize(Loaded):
@@ -176,7 +176,7 @@ class LatentQuantize(Loaded):
         latents = through(self.project_in, tokens)
         rows = latents.reshape(-1, self.codebook_dim)
         learns = self.training and len(rows) > 0  # the mean over no latents is NaN
-        if learns and self.in_place_codebook_optimizer is not None:
+        if learns and self.in_place_codebook_optimizer is not None and not recomputing():
             self._learn(rows.detach(), self.in_place_codebook_optimizer)
         indices = self.quantizer.encode_tokens(rows.detach())
         values = self.quantizer.decode_tokens(indices)
@@ -211,8 +211,9 @@ class LatentQuantize(Loaded):
                 "for codes and derivatives, and train it outside of torch.func"
             )
             raise TransformError(text)
-        values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
-        loss = _error(values, rows, "mean")
+        with own_graph():
+            values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
+            loss = _error(values, rows, "mean")
         (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
         _follow(optimizer, self.quantizer.values)
         self.quantizer.values.grad = gradient

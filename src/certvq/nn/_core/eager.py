@@ -4,6 +4,9 @@ In: a tensor. Out: whether code that looks at its numbers may run now, and where
 know what it does.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch._C import (
     _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
@@ -141,6 +144,23 @@ def recomputing() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1  # noqa: SLF001 (no public name)
+
+
+def own_graph() -> AbstractContextManager[Any]:
+    """Return a context for a derivative that is taken within a forward pass.
+
+    What such a graph saves is no business of gradient checkpointing around the pass, which would
+    compute the whole pass again to find it.
+
+    Example:
+        >>> with own_graph():
+        ...     x = torch.tensor(3.0, requires_grad=True)
+        ...     torch.autograd.grad(x * x, x)
+        (tensor(6.),)
+    """
+    if torch.compiler.is_compiling():
+        return nullcontext()
+    return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
 
 
 def is_batched(tensor: torch.Tensor) -> bool:
