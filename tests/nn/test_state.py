@@ -11,20 +11,22 @@ import importlib.util
 import pickle
 from pathlib import Path
 
-import accelerate
 import huggingface_hub
-import lightning
 import pytest
 import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
-import transformers
 from torch import nn
 from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from certvq.compat import vector_quantize_pytorch as compat
 from certvq.nn import LFQ, EvoLFQ, HierarchicalVQ
+
+pytest.importorskip("vector_quantize_pytorch")
+accelerate = pytest.importorskip("accelerate")
+lightning = pytest.importorskip("lightning")
+transformers = pytest.importorskip("transformers")
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "state.md"

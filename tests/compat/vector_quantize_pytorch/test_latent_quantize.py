@@ -1,7 +1,11 @@
 """`LatentQuantize` beside the installed original, and where it differs on purpose."""
 
+import copy
+import functools
+
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from certvq.compat.vector_quantize_pytorch import LatentQuantize
 from certvq.errors import CodeRangeError, OptionError, ShapeError
@@ -186,3 +190,35 @@ def test_a_feature_of_one_level_is_learned(levels):
     ours.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=ULPS, atol=ULPS)
     assert torch.equal(ours(x)[1], theirs(x)[1])
+
+
+def test_the_inner_optimiser_follows_a_parameter_that_a_loader_replaces(seeded):
+    """As ``assign=True`` does, and whoever builds on the meta device."""
+
+    def make():
+        adam = functools.partial(torch.optim.Adam, lr=0.1)
+        return LatentQuantize([5, 4], dim=2, in_place_codebook_optimizer=adam)
+
+    latents = torch.randn(2, 2, 50, generator=seeded())
+    plain, assigned = make(), make()
+    plain(latents)
+    assigned(latents)
+    assigned.load_state_dict(copy.deepcopy(plain.state_dict()), assign=True)
+    plain(latents)
+    assigned(latents)
+    assert torch.equal(assigned.quantizer.values, plain.quantizer.values)
+    assert not torch.equal(assigned.quantizer.values, make().quantizer.values)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_the_inner_optimiser_steps_once_under_gradient_checkpointing(reentrant, seeded):
+    def make():
+        sgd = functools.partial(torch.optim.SGD, lr=0.1)
+        return LatentQuantize([5, 4], dim=2, in_place_codebook_optimizer=sgd)
+
+    latents = torch.randn(2, 2, 50, generator=seeded()).requires_grad_()
+    plain, again = make(), make()
+    plain(latents)
+    checkpoint(again, latents, use_reentrant=reentrant)[0].sum().backward()
+    assert torch.equal(again.quantizer.values, plain.quantizer.values)
+    assert not torch.equal(again.quantizer.values, make().quantizer.values)

@@ -25,7 +25,7 @@ from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.eager import beyond_backward, transforming
+from certvq.nn._core.eager import beyond_backward, own_graph, recomputing, transforming
 
 
 class _LevelsError(OptionError, RuntimeError):
@@ -182,7 +182,7 @@ class LatentQuantize(Loaded):
         latents = through(self.project_in, tokens)
         rows = latents.reshape(-1, self.codebook_dim)
         learns = self.training and len(rows) > 0  # the mean over no latents is NaN
-        if learns and self.in_place_codebook_optimizer is not None:
+        if learns and self.in_place_codebook_optimizer is not None and not recomputing():
             self._learn(rows.detach(), self.in_place_codebook_optimizer)
         indices = self.quantizer.encode_tokens(rows.detach())
         values = self.quantizer.decode_tokens(indices)
@@ -217,9 +217,11 @@ class LatentQuantize(Loaded):
                 "for codes and derivatives, and train it outside of torch.func"
             )
             raise TransformError(text)
-        values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
-        loss = _error(values, rows, "mean")
+        with own_graph():
+            values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows))
+            loss = _error(values, rows, "mean")
         (gradient,) = torch.autograd.grad(loss, self.quantizer.values)
+        _follow(optimizer, self.quantizer.values)
         self.quantizer.values.grad = gradient
         optimizer.step()
         optimizer.zero_grad()
@@ -232,6 +234,15 @@ class LatentQuantize(Loaded):
             state_dict[own] = torch.cat([state_dict.pop(name) for name in names])
         elif own not in state_dict and not self.optimize_values:
             state_dict[own] = self.quantizer.values
+
+
+def _follow(optimizer: Optimizer, values: torch.Tensor) -> None:
+    """Let an optimiser go on with a parameter that a loader has put in place of its own."""
+    group = optimizer.param_groups[0]
+    before = group["params"][0]
+    if before is not values:
+        group["params"] = [values]
+        optimizer.state[values] = optimizer.state.pop(before, {})
 
 
 def _error(left: torch.Tensor, right: torch.Tensor, reduce: str) -> torch.Tensor:

@@ -5,7 +5,8 @@ know what it does.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch._C import (
@@ -193,6 +194,23 @@ def recomputing() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1  # noqa: SLF001 (no public name)
+
+
+def own_graph() -> AbstractContextManager[Any]:
+    """Return a context for a derivative that is taken within a forward pass.
+
+    What such a graph saves is no business of gradient checkpointing around the pass, which would
+    compute the whole pass again to find it.
+
+    Example:
+        >>> with own_graph():
+        ...     x = torch.tensor(3.0, requires_grad=True)
+        ...     torch.autograd.grad(x * x, x)
+        (tensor(6.),)
+    """
+    if torch.compiler.is_compiling():
+        return nullcontext()
+    return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
 
 
 def is_batched(tensor: torch.Tensor) -> bool:

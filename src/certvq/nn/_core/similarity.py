@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.eager import beyond_backward
+from certvq.nn._core.eager import beyond_backward, own_graph
 
 CHUNK = 1 << 20
 """Entries of a chunk of similarities."""
@@ -165,7 +165,7 @@ class _ChunkedSum(torch.autograd.Function):
         total = right.new_zeros(())
         for part in chunks(len(latents), len(vectors)):
             left = latents[part].detach().to(wide).clone().requires_grad_(wanted)
-            with torch.set_grad_enabled(wanted):
+            with torch.set_grad_enabled(wanted), own_graph():
                 value = term(left, right, part)
             total += value.detach()
             if wanted:

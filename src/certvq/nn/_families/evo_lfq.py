@@ -167,7 +167,7 @@ class EvoLFQ(Drawing):
             )
             raise OptionError(text)
         if shape is not None:
-            device = next(self.buffers()).device
+            device = next((p.device for p in self.parameters()), self.quantizer.home)
             whole = (*shape, self.quantizer.dim)
             bits = self.evolution.start(whole, self.generator, device)
         if generations < 0:
