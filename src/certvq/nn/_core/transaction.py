@@ -4,7 +4,6 @@ In: a module that is about to learn. Out: the same module, with its old state if
 Must not know of any family.
 """
 
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -90,7 +89,7 @@ class _Kept:
         # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
         self.generators, default = _generators(parts, device)
         self._undo = [_generator(one) for one in (*self.generators, *default)]
-        self._undo += _figures(parts)
+        self._figures = [(part, part.latest) for part in parts if "latest" in part.__dict__]
         if not transforming():
             learning = [part for part in parts if hasattr(type(part), "remember")]
             self._undo += _tensors(parts)
@@ -99,6 +98,8 @@ class _Kept:
     def put_back(self) -> None:
         for undo in self._undo:
             undo()
+        for part, figures in self._figures:
+            cast("Any", part).latest = figures
 
 
 class _Running(threading.local):
@@ -112,23 +113,20 @@ class _Running(threading.local):
         self._steps: list[weakref.ref[_Kept]] = []
 
     def within(self, module: nn.Module) -> bool:
-        steps = [reference() for reference in self._steps]
-        return any(step is not None and id(module) in step.modules for step in steps)
+        for reference in self._steps:
+            step = reference()
+            if step is not None and id(module) in step.modules:
+                return True
+        return False
 
     def enter(self, step: _Kept) -> None:
-        self._steps = [one for one in self._steps if one() is not None] + [weakref.ref(step)]
+        self._steps = [*(one for one in self._steps if one() is not None), weakref.ref(step)]
 
     def leave(self, step: _Kept) -> None:
         self._steps = [one for one in self._steps if one() is not step]
 
 
 _running = _Running()
-
-
-def _figures(parts: list[nn.Module]) -> Iterator[_Undo]:
-    for part in parts:
-        if "latest" in vars(part):
-            yield functools.partial(setattr, part, "latest", part.latest)
 
 
 def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:

@@ -83,7 +83,7 @@ class LearnedCodebook(Quantizer):
         revive: Revive | None,
         layout: LayoutName,
         generator: torch.Generator | None,
-        process_group: Any,
+        process_group: Any = None,
     ) -> None:
         super().__init__(dim, layout=layout)
         self._ties = Ties(
