@@ -3,11 +3,13 @@
 /// In: arrays whose type, rank and device are part of the C++ signature, so that a wrong one is
 /// refused before a kernel runs. Out: arrays that Python owns. No arithmetic happens here.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <nanobind/nanobind.h>
@@ -43,11 +45,47 @@ Column<Entry> column(std::unique_ptr<Entry[]> data, std::size_t size) {
   return Column<Entry>(raw, {size}, owner);
 }
 
+/// Python up to 3.13 unwinds a daemon thread that asks for the lock while the interpreter ends, and no
+/// destructor may be unwound. There is nothing left to do for it but to wait for the end of the process,
+/// which is what Python does from 3.14 on.
+[[noreturn]] void sleep_for_ever() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+/// Gives up the interpreter's lock for a while.
+class WithoutLock {
+ public:
+  WithoutLock() : state_(PyEval_SaveThread()) {}
+  WithoutLock(const WithoutLock &) = delete;
+  WithoutLock &operator=(const WithoutLock &) = delete;
+  ~WithoutLock() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      sleep_for_ever();
+    }
+  }
+
+ private:
+  PyThreadState *state_;
+};
+
+bool interrupted() {
+  try {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    const bool raised = PyErr_CheckSignals() != 0;
+    PyGILState_Release(state);
+    return raised;
+  } catch (...) {
+    sleep_for_ever();
+  }
+}
+
 Column<double> squared_row_norms(Rows<double> rows) {
   const std::size_t count = rows.shape(0);
   std::unique_ptr<double[]> norms(new double[count]);
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     certvq::squared_row_norms({rows.data(), count, rows.shape(1), rows.stride(0), rows.stride(1)},
                               norms.get());
   }
@@ -71,13 +109,8 @@ std::unique_ptr<certvq::Packed> pack(const certvq::Matrix &codebook, const std::
                                 std::to_string(codebook.columns) + ")");
   }
   const certvq::Isa &chosen = certvq::choose_isa(isa.c_str());
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   return certvq::pack(codebook, chosen);
-}
-
-bool interrupted() {
-  nb::gil_scoped_acquire acquire;
-  return PyErr_CheckSignals() != 0;
 }
 
 void check(const certvq::Packed &packed, const certvq::Matrix &latents, int threads) {
@@ -100,7 +133,7 @@ nb::object assign(const certvq::Packed &packed, const certvq::Matrix &latents, i
   std::unique_ptr<double[]> sqdist(new double[rows]);
   certvq::Refusal refusal;
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     const certvq::Results results{codes.get(), decided_by.get(), sqdist.get()};
     refusal = certvq::assign(packed, latents, threads, results, interrupted);
   }
@@ -159,7 +192,7 @@ Column<double> rounded_sqdist(const AnyRows &latents, bool brain_latents, const 
   const auto rows = static_cast<std::size_t>(points.rows);
   std::unique_ptr<double[]> sqdist(new double[rows]);
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     certvq::rounded_sqdists(chosen, points, vectors, codes.data(), threads, sqdist.get(),
                             interrupted);
   }
@@ -175,7 +208,7 @@ nb::object stability(const certvq::Packed &packed, const certvq::Matrix &latents
   std::unique_ptr<double[]> radii(new double[rows]);
   certvq::Refusal refusal;
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     refusal = certvq::stability(packed, latents, codes.data(), threads, radii.get(), interrupted);
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
@@ -192,7 +225,7 @@ nb::object second(const certvq::Packed &packed, const AnyRows &latents, bool bra
   std::unique_ptr<std::int64_t[]> seconds(new std::int64_t[rows]);
   certvq::Refusal refusal;
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     refusal = certvq::second(packed, points, codes.data(), threads, seconds.get(), interrupted);
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
@@ -228,7 +261,7 @@ std::int64_t round_to_grid(const AnyRows &latents, const Contiguous &limits,
                           entries.data(), static_cast<std::int64_t>(bytes), levels};
   std::int64_t lowest = 0;
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     const certvq::Rounded results{vectors.data(), static_cast<std::int64_t *>(codes.data())};
     certvq::round_to_grid(axes, points, threads, results, lowest, interrupted);
   }
@@ -281,6 +314,7 @@ NB_MODULE(_kernel, module) {
   using certvq::Number;
   using certvq::Packed;
   module.doc() = "Compiled kernels of certvq.";
+  nb::set_leak_warnings(false);  // daemon threads keep what they have when the interpreter ends
   module.def("squared_row_norms", &squared_row_norms, "rows"_a.noconvert(),
              "Sum the squares of each row: float64 (N, D), any strides, to float64 (N,).");
   module.def("ieee754", &certvq::ieee754,

@@ -29,6 +29,24 @@ def test_row_norms_within_the_bound(rng, columns):
             assert abs(Fraction(norm) - true) <= Fraction(bounds.gamma(columns)) * true
 
 
+@pytest.mark.parametrize("call", ["certvq.assign(z, c)", "certvq.audit(z, c, codes)"])
+def test_the_end_of_the_interpreter_does_not_abort_in_a_daemon_thread(call):
+    """Up to Python 3.13 a thread that asks for the lock then is unwound, through no destructor."""
+    program = f"""
+import threading, time, numpy as np, certvq
+z, c = np.random.rand(30000, 16).astype("f4"), np.random.rand(2048, 16).astype("f4")
+codes = certvq.assign(z, c).codes
+def loop():
+    while True:
+        {call}
+threading.Thread(target=loop, daemon=True).start()
+time.sleep(0.2)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_row_norms_of_nothing():
     assert _native.squared_row_norms(np.empty((0, 3))).shape == (0,)
 

@@ -3,12 +3,14 @@
 /// In: arrays whose type, rank and device are part of the C++ signature. Out: arrays that Python
 /// owns. No arithmetic happens here.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <nanobind/nanobind.h>
@@ -56,9 +58,40 @@ auto column(const std::vector<std::int64_t> &values) {
   return column(std::move(data), values.size());
 }
 
+/// Python up to 3.13 unwinds a daemon thread that asks for the lock while the interpreter ends, and no
+/// destructor may be unwound. There is nothing left to do for it but to wait for the end of the process,
+/// which is what Python does from 3.14 on.
+[[noreturn]] void sleep_for_ever() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+/// Gives up the interpreter's lock for a while.
+class WithoutLock {
+ public:
+  WithoutLock() : state_(PyEval_SaveThread()) {}
+  WithoutLock(const WithoutLock &) = delete;
+  WithoutLock &operator=(const WithoutLock &) = delete;
+  ~WithoutLock() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      sleep_for_ever();
+    }
+  }
+
+ private:
+  PyThreadState *state_;
+};
+
 bool interrupted() {
-  nb::gil_scoped_acquire acquire;
-  return PyErr_CheckSignals() != 0;
+  try {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    const bool raised = PyErr_CheckSignals() != 0;
+    PyGILState_Release(state);
+    return raised;
+  } catch (...) {
+    sleep_for_ever();
+  }
 }
 
 nb::object rivals(const Rows &latents, bool brain_latents, const Rows &codebook,
@@ -83,7 +116,7 @@ nb::object rivals(const Rows &latents, bool brain_latents, const Rows &codebook,
   certvq_checker::Found found;
   bool decided;
   {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     decided = find_rivals(points, vectors, codes.data(), besides ? besides->data() : nullptr, threads,
                           chosen, widen, interrupted, found);
   }

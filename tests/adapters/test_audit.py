@@ -50,6 +50,7 @@ def test_counts_by_hand(model, layers):
             ties_broken_otherwise=1,
             largest_excess=0.0,
             unstable=1,
+            equal_vectors=1,
         ),
     )
     assert not report.ok

@@ -46,6 +46,24 @@ def test_text():
     assert len({len(line) for line in lines[:3]}) == 1
 
 
+def test_layers_without_tokens_are_folded():
+    """EnCodec at 6 kbps leaves 24 of its 32 codebooks alone."""
+    idle = [replace(LAYER, name=f"level.{i}", tokens=0) for i in range(8, 32)]
+    lines = str(ModuleAudit((LAYER, *idle), None)).splitlines()
+    assert lines[2:] == ["no tokens reached 24 layers: level.8 to level.31"]
+
+
+def test_code_vectors_that_are_no_codes_are_mentioned():
+    odd = replace(LAYER, equal_vectors=5, zero_vectors=1)
+    assert str(ModuleAudit((odd,), None)).splitlines()[2:] == [
+        "quantizer.0: 5 of 64 code vectors equal one of lower index",
+        (
+            "quantizer.0: 1 of 64 code vectors have length 0; a model that compares directions "
+            "may pass over them where they are nearest"
+        ),
+    ]
+
+
 def test_dict():
     found = ModuleAudit((LAYER,), 0.5, ("a",)).to_dict()
     assert found["perturbation"] == 0.5

@@ -59,6 +59,55 @@ def test_one_hot_quantizer_is_repaired(layers, offset, repaired):
     assert torch.equal(quantized, layer.embedding.weight[codes[:, 0]])
 
 
+class VectorQuantizer2(torch.nn.Module):
+    """As in VAR: scale by scale in ``forward``, which no method that encodes goes through."""
+
+    def __init__(self, n_e, e_dim):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(n_e, e_dim)
+
+    def forward(self, z):
+        return torch.stack([self._nearest_in_place(rest) for rest in (z, z / 2)])
+
+    def to_tokens(self, z):
+        return self._nearest_in_place(z)
+
+    def by_hand(self, z):
+        return (z[:, None] - self.embedding.weight).square().sum(-1).argmin(1)
+
+    def from_tokens(self, codes):
+        return self.embedding(codes)
+
+    @torch.no_grad()
+    def _nearest_in_place(self, z):
+        weight = self.embedding.weight.data
+        d = z.square().sum(1, keepdim=True) + weight.square().sum(1)
+        d.addmm_(z, weight.T, alpha=-2, beta=1)
+        return d.argmin(dim=1)
+
+
+def test_every_method_that_encodes_is_repaired(offset):
+    layer, z = VectorQuantizer2(64, 8), offset(256, 8)
+    layer.embedding.weight.data += 1000
+    right = certvq.assign(z, layer.embedding.weight).codes
+    wrong = int((layer.to_tokens(z) != right).sum())
+    audited = certvq.audit_module(layer, z, call=lambda model, batch: model.to_tokens(batch))
+    assert (audited.tokens, audited.wrong) == (256, wrong)
+    assert wrong > 0
+    before = set(vars(layer))
+    certvq.patch_module(layer)
+    copied = copy.deepcopy(layer)
+    for model in (layer, copied):
+        assert torch.equal(model.to_tokens(z), right)
+        assert torch.equal(model(z)[0], right)
+        assert torch.equal(model.from_tokens(right), layer.embedding(right))
+        with pytest.raises(certvq.errors.UnknownQuantizerError, match="expected in by_hand"):
+            model.by_hand(z)
+    certvq.unpatch_module(layer)
+    assert set(vars(layer)) == before
+    assert int((layer.to_tokens(z) != right).sum()) == wrong
+
+
 def test_descript_quantizer_is_repaired(layers, offset, repaired):
     layer, z = layers.VectorQuantize(16, 64, 8), torch.randn(2, 16, 100)
     layer.codebook.weight.data += 1000

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import certvq
 from certvq.adapters._find import adapter_of, find_layers
+from certvq.errors import UnknownQuantizerError
 
 
 @pytest.fixture
@@ -140,6 +141,39 @@ def test_mimi_keeps_no_codebook_of_the_audit(hf):
     model, codebooks = mimi(hf, 0.0)
     certvq.audit_module(model, torch.randn(1, 1, 800))
     assert all(each._embed is None for each in codebooks)
+
+
+def test_mimi_codebooks_that_are_loaded_later_are_searched(hf):
+    """It goes on with the ones of before, in other versions of its weights too."""
+    model, codebooks = mimi(hf, 0.0)
+    latents = torch.randn(1, 16, 50)
+    stale = model.quantizer.encode(latents)
+    state = {k: -v if "embed_sum" in k else v for k, v in model.state_dict().items()}
+    model.load_state_dict(state)
+    fresh = [each.embed_sum for each in codebooks][:1]
+    right = residual_codes(latents, fresh)
+    assert torch.equal(model.quantizer.encode(latents), stale)
+    with pytest.raises(UnknownQuantizerError, match="keeps code vectors of before.*_embed to None"):
+        certvq.audit_module(model, latents, call=lambda each, z: each.quantizer.encode(z))
+    certvq.patch_module(model)
+    assert torch.equal(model.quantizer.encode(latents)[:1], right)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict({k: -v if "embed_sum" in k else v for k, v in state.items()}, assign=True)
+    assert torch.equal(model.quantizer.encode(latents)[:1], stale[:1])
+
+
+def test_dac_with_a_code_vector_of_length_0(hf):
+    """The model passes over it where it is nearest; certified codes do not, and it is named."""
+    level = dac(hf, 0.0).quantizer.quantizers[0]
+    level.codebook = torch.nn.Embedding.from_pretrained(
+        torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    )
+    latents = torch.tensor([[[0.3], [-0.954]]])
+    report = certvq.audit_module(level, latents, call=lambda each, z: each.decode_latents(z))
+    assert (report.wrong, report.layers[0].zero_vectors) == (1, 1)
+    assert "1 of 4 code vectors have length 0" in str(report)
+    certvq.patch_module(level)
+    assert level.decode_latents(latents)[1].tolist() == [[1]]
 
 
 def test_dac_is_repaired(hf, repaired):

@@ -1,6 +1,9 @@
 """Blocks on threads: the same answer for any number of them, errors passed on, options checked."""
 
+import os
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -45,6 +48,49 @@ def test_an_error_in_a_block_is_passed_on(threads):
 
     with pytest.raises(ArithmeticError, match="block 20"):
         _threads.each_block(work, 100, 10, threads=threads)
+
+
+def test_no_block_is_begun_after_an_error():
+    """So that Ctrl-C does not wait for all of them."""
+    begun = []
+
+    def work(block):
+        begun.append(block)
+        if block.start == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        _threads.each_block(work, 1000, 1, threads=2)
+    assert len(begun) < 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_of_a_torch_program_does_not_ask_its_threads():
+    """Those of OpenMP are not in a child that was forked, which would wait for them for ever."""
+    program = """
+import os, time, torch, certvq
+torch.set_num_threads(2)
+for dtype in (torch.float32, torch.bfloat16):
+    z, c, codes = (torch.randn(40000, 2) + 1).to(dtype), torch.randn(20000, 2).to(dtype), None
+    pid = os.fork()
+    if pid == 0:
+        some = certvq.prepare(c[:16])
+        found = certvq.assign(z, some, backend="numpy", second=True, exact_sqdist=True)
+        certvq.rank(z, some, 2), certvq.certify(z, some, found.codes), certvq.prepare(c)
+        certvq.stability_radius(z, some, found.codes)
+        os._exit(0)
+    for _ in range(600):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(pid, 9)
+        raise SystemExit("the child hangs")
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_threads_check_their_float_environment():

@@ -6,6 +6,7 @@ compares. Must not import a third-party quantizer: classes are known by name and
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getattr_static, isfunction
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +23,8 @@ class Comparison:
         codebook: (H, K, D).
         own: whether each latent has code vectors of its own; then H is the number of latents, and
             N is 1.
+        unit: whether the model divided code vectors by their lengths; one of length 0 is left as it
+            is, and its scores are none of the others' kind.
         shift: what the model adds to each entry of a difference before it is squared.
     """
 
@@ -29,6 +32,7 @@ class Comparison:
     codebook: torch.Tensor
     own: bool = False
     shift: float = 0.0
+    unit: bool = False
 
     def fits(self, scores: torch.Tensor) -> bool:
         """Say whether `scores` (..., K) holds one number for each latent and code vector."""
@@ -78,6 +82,12 @@ def last_product(seen: Seen) -> Comparison | None:
     return seen.product
 
 
+def nothing_kept(module: nn.Module) -> bool:
+    """Say that code vectors are always those of the weights."""
+    del module
+    return False
+
+
 def never(seen: Seen) -> bool:
     """Say that codes are always chosen by distance."""
     del seen
@@ -102,6 +112,8 @@ class Adapter:
         samples: whether codes are drawn at random in this call.
         ranks: whether a topk of the scores chooses several codes for each latent (a beam); where
             not, it is none of ours.
+        stale: whether a module keeps code vectors that are no longer those of its weights.
+        kept: the attribute that holds them; None makes the module compute them anew.
     """
 
     library: str
@@ -114,6 +126,21 @@ class Adapter:
     outside: tuple[str, ...] = ()
     samples: Callable[[Seen], bool] = field(default=never)
     ranks: bool = False
+    stale: Callable[[nn.Module], bool] = field(default=nothing_kept)
+    kept: str = ""
+
+    def other_methods(self, module: nn.Module) -> list[str]:
+        """Name the methods of a copied layer within which it may search its codebook as well."""
+        if self.module_prefix or self.own_method:
+            return []
+        kinds = [kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch.")]
+        return [
+            name
+            for name in dict.fromkeys(name for kind in kinds for name in vars(kind))
+            if name not in (self.method, *self.outside)
+            and not hasattr(nn.Module, name)
+            and isfunction(getattr_static(type(module), name))
+        ]
 
     def known_class(self, module: nn.Module) -> type | None:
         """Return the class of `module`, or the ancestor of it, that this adapter knows."""

@@ -15,13 +15,16 @@ from certvq.adapters._adapter import Comparison
 ROWS = 4
 """How many rows of each codebook, or latents with codebooks of their own, are looked at."""
 
+CODES = 64
+"""How many scores of each of these rows."""
+
 
 def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
     """Say whether differences of scores are those of distances, in some rows.
 
     The scores may be squared distances, distances, or inner products with vectors of one length,
     and each row may lack a constant. Up to that they must agree with float64 to within
-    `tolerance`. Rows whose scores overflowed are left out.
+    `tolerance`. Rows whose scores overflowed are left out, and most codes of a large codebook.
 
     Args:
         comparison: latents (H, N, D) and code vectors (H, K, D), all finite.
@@ -44,28 +47,32 @@ def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
         )
         by_head = by_head[few]
     some = _spread(rows, scores.device)
+    codes = _spread(comparison.codebook.shape[1], scores.device, CODES)
     with torch.no_grad():
         latents = comparison.latents.detach()[:, some].double()
-        codebook = comparison.codebook.detach().double()
-        given = sign * by_head[:, some].double()
+        codebook = comparison.codebook.detach()[:, codes].double()
+        given = sign * by_head[:, some][..., codes].double()
         true = torch.stack(
             [
-                (codes - row).square().sum(-1)
-                for z, codes in zip(latents, codebook, strict=True)
+                (vectors - row).square().sum(-1)
+                for z, vectors in zip(latents, codebook, strict=True)
                 for row in z
             ]
         ).view_as(given)
         reach = latents.norm(dim=-1)[..., None] + codebook.norm(dim=-1).amax(-1)[:, None, None]
         bound = tolerance(comparison, scores) * reach.square() + 2e-8
         bound = bound + _shifted(comparison) * reach
-        finite = given.isfinite().all(-1, keepdim=True)
+        read = given.isfinite().all(-1, keepdim=True).expand_as(given)
+        if comparison.unit:
+            read = read & codebook.any(-1)[:, None]
+            true = true.where(read, torch.inf)
         readings = (given, given * given.abs(), 2 * given)
-        return any(_agree(reading, true, bound, finite) for reading in readings)
+        return any(_agree(reading, true, bound, read) for reading in readings)
 
 
-def _spread(count: int, device: torch.device) -> torch.Tensor:
+def _spread(count: int, device: torch.device, most: int = ROWS) -> torch.Tensor:
     """Return some places in ``range(count)``, the first and the last among them."""
-    return torch.linspace(0, count - 1, min(ROWS, count)).round().long().to(device)
+    return torch.linspace(0, count - 1, min(most, count)).round().long().to(device)
 
 
 def _shifted(comparison: Comparison) -> float:
@@ -78,11 +85,11 @@ def _shifted(comparison: Comparison) -> float:
 
 
 def _agree(
-    given: torch.Tensor, true: torch.Tensor, bound: torch.Tensor, finite: torch.Tensor
+    given: torch.Tensor, true: torch.Tensor, bound: torch.Tensor, read: torch.Tensor
 ) -> bool:
     best = true.argmin(-1, keepdim=True)
     slope = (given - given.gather(-1, best)) - (true - true.gather(-1, best))
-    return bool(((slope.abs() <= bound) | ~finite).all())
+    return bool(((slope.abs() <= bound) | ~read).all())
 
 
 def tolerance(comparison: Comparison, scores: torch.Tensor) -> float:

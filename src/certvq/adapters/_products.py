@@ -136,7 +136,10 @@ _READERS: dict[Callable[..., Any], Callable[..., "_Pair | Comparison | None"]] =
     torch.nn.functional.linear: _linear,
     torch.addmm: _added_product,
     torch.Tensor.addmm: _added_product,
+    torch.Tensor.addmm_: _added_product,
     torch.baddbmm: _added_product,
+    torch.Tensor.baddbmm: _added_product,
+    torch.Tensor.baddbmm_: _added_product,
     **dict.fromkeys(
         (
             torch.matmul,

@@ -26,6 +26,9 @@ class LayerAudit:
             token is wrong if one of its codes is farther than a code that it did not get, or the
             first is not nearest; its excess is by how much; and it is unstable if its nearest code
             is.
+        equal_vectors: how many code vectors equal one of lower index, so that they are no code.
+        zero_vectors: how many have length 0 where the model compares directions; it may pass over
+            them, or give them a score of another kind.
     """
 
     name: str
@@ -38,6 +41,8 @@ class LayerAudit:
     largest_excess: float
     unstable: int
     candidates: int = 1
+    equal_vectors: int = 0
+    zero_vectors: int = 0
 
     @property
     def share_wrong(self) -> float:
@@ -132,6 +137,7 @@ class ModuleAudit:
             f"{layer.dim:>5} {layer.share_wrong:>8.2%} {layer.ties_broken_otherwise:>6} "
             f"{layer.largest_excess:>9.2g} {layer.share_unstable:>8.2%}"
             for layer in self.layers
+            if layer.tokens
         ]
         unknown = ", ".join(map(shown, self.unknown))
         rest = [f"not audited, not known: {unknown}"] if unknown else []
@@ -140,11 +146,30 @@ class ModuleAudit:
             for layer in self.layers
             if layer.candidates > 1
         ]
+        rest += [line for layer in self.layers for line in _about_vectors(layer)]
+        idle = [shown(layer.name) for layer in self.layers if not layer.tokens]
+        if idle:
+            names = idle[0] if len(idle) == 1 else f"{idle[0]} to {idle[-1]}"
+            rest.append(f"no tokens reached {len(idle)} layers: {names}")
         rest += [
             f"not audited: {shown(each.name)} ({each.kind}): {each.reason}"
             for each in self.unaudited
         ]
         return "\n".join([head, *rows, *rest])
+
+
+def _about_vectors(layer: LayerAudit) -> list[str]:
+    """Name what is unusual about the code vectors of a layer."""
+    vectors, name = f"of {layer.codebook_size} code vectors", shown(layer.name)
+    lines: list[str] = []
+    if layer.equal_vectors:
+        lines.append(f"{name}: {layer.equal_vectors} {vectors} equal one of lower index")
+    if layer.zero_vectors:
+        lines.append(
+            f"{name}: {layer.zero_vectors} {vectors} have length 0; a model that compares "
+            "directions may pass over them where they are nearest"
+        )
+    return lines
 
 
 def shown(name: str) -> str:

@@ -32,7 +32,8 @@ def watching(layer: Layer, observe: Observer) -> Site:
 def watched(layer: Layer, observe: Observer) -> Iterator[None]:
     """Watch a layer as it is, patched or not, and take the watch off again."""
     own = vars(layer.module)
-    names = (layer.adapter.method, *layer.adapter.outside)
+    adapter = layer.adapter
+    names = (adapter.method, *adapter.outside, *adapter.other_methods(layer.module))
     before = {name: own[name] for name in names if name in own}
     install(watching(layer, observe))
     try:

@@ -8,8 +8,9 @@ the certified codes for an answer. Must not know any particular library.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from certvq.adapters._adapter import Adapter, Comparison, Seen
 from certvq.adapters._explain import explains
 from certvq.adapters._products import read_product
 from certvq.adapters._selection import Selection, other_choice, read_ranking, read_selection
-from certvq.assign import assign, rank
+from certvq.assign import Prepared, assign, prepare, rank
 from certvq.errors import NonFiniteError, UnknownQuantizerError
 
 Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], None]
@@ -27,6 +28,8 @@ Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], Non
 or, of a beam, (H, N, count), and the type of number of the layer's input."""
 
 _OUTSIDE: ContextVar[bool] = ContextVar("_OUTSIDE", default=False)
+_WATCHED: ContextVar[tuple[nn.Module, ...]] = ContextVar("_WATCHED", default=())
+"""Quantizers of which a method is watched just now."""
 
 
 @dataclass(eq=False)
@@ -42,6 +45,7 @@ class Site:
         inner: what was in the instance's way before, or None for the class's own method.
         certify: whether certified codes take the place of the model's.
         observe: what to call with each comparison and its codes.
+        other: a method besides that of the adapter, which may search the codebook or not.
     """
 
     name: str
@@ -50,6 +54,12 @@ class Site:
     inner: Callable[..., Any] | None = None
     certify: bool = True
     observe: Observer | None = None
+    other: str = ""
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.other or self.adapter.method
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():  # a compiled graph has no room for another's argmin
@@ -58,13 +68,36 @@ class Site:
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the method, and watch or replace its argmin."""
-        method = self.inner or getattr(type(self.module), self.adapter.method).__get__(self.module)
+        method = self.inner or getattr(type(self.module), self.method).__get__(self.module)
+        if self.adapter.stale(self.module):
+            self._renew()
+        if self.other and self.module in _WATCHED.get():  # what calls it sees what it does
+            return method(*args, **kwargs)
         watch = _Watch(self, args, kwargs)
-        with watch:
-            result = method(*args, **kwargs)
-        if not watch.found:
+        token = _WATCHED.set((*_WATCHED.get(), self.module))
+        try:
+            with watch:
+                result = method(*args, **kwargs)
+        finally:
+            _WATCHED.reset(token)
+        if not watch.found and not (self.other and watch.no_search()):
             raise UnknownQuantizerError(watch.nothing_found())
         return result
+
+    def _renew(self) -> None:
+        """Let the module compute its code vectors anew, or refuse to audit others.
+
+        Raises:
+            UnknownQuantizerError: its own argmin would be audited.
+        """
+        if not self.certify:
+            text = (
+                f"layer {self.name!r} must search the codebook of its weights, but it keeps code "
+                f"vectors of before these were loaded or changed, and would go on with them; set "
+                f"its {self.adapter.kept} to None, or take certvq.patch_module"
+            )
+            raise UnknownQuantizerError(text)
+        setattr(self.module, self.adapter.kept, None)
 
 
 @dataclass(eq=False)
@@ -83,8 +116,14 @@ class Outside:
 
 
 def install(site: Site) -> None:
-    """Put a site in the place of its method, on that instance only."""
-    site.module.__dict__[site.adapter.method] = site
+    """Put a site in the place of its method, on that instance only, and of others that search."""
+    own = site.module.__dict__
+    own[site.adapter.method] = site
+    for method in site.adapter.other_methods(site.module):
+        inner = own.get(method)
+        own[method] = replace(
+            site, inner=inner.inner if isinstance(inner, Site) else inner, other=method
+        )
     for method in site.adapter.outside:
         if hasattr(type(site.module), method):
             site.module.__dict__[method] = Outside(site.module, method)
@@ -92,10 +131,13 @@ def install(site: Site) -> None:
 
 def uninstall(site: Site) -> None:
     """Undo `install`."""
-    for name in (site.adapter.method, *site.adapter.outside):
-        site.module.__dict__.pop(name, None)
-    if site.inner is not None:
-        site.module.__dict__[site.adapter.method] = site.inner
+    own = site.module.__dict__
+    for name in site.adapter.outside:
+        own.pop(name, None)
+    for name, each in [(name, each) for name, each in own.items() if isinstance(each, Site)]:
+        del own[name]
+        if each.inner is not None:
+            own[name] = each.inner
 
 
 def site_of(module: nn.Module, adapter: Adapter) -> Site | None:
@@ -154,7 +196,7 @@ class _Watch(TorchFunctionMode):
             self.found += 1
             return original()
         if site.certify:
-            codes = certified_codes(comparison, site.name, count)
+            codes = self._certified(comparison, count)
             shape = (*selection.scores.shape[:-1], *several)
             result = selection.result_with(codes.reshape(shape))
         else:
@@ -166,6 +208,12 @@ class _Watch(TorchFunctionMode):
             raise UnknownQuantizerError(self._unexplained(comparison))
         self.found += 1
         return result
+
+    def _certified(self, comparison: Comparison, count: int | None) -> torch.Tensor:
+        site = self.site
+        keep = not (site.module.training or comparison.own)
+        kept = _PREPARED.setdefault(site.module, {}) if keep else None
+        return certified_codes(comparison, site.name, count, kept=kept, place=self.found)
 
     def _unexplained(self, comparison: Comparison) -> str:
         heads, rows, dim = comparison.latents.shape
@@ -187,24 +235,54 @@ class _Watch(TorchFunctionMode):
             )
         return (
             f"{self._who()}: an argmin or argmax over distances to the codebook was expected in "
-            f"{self.site.adapter.method}, got none{instead}; this version, subclass or option "
+            f"{self.site.method}, got none{instead}; this version, subclass or option "
             "chooses its codes otherwise: take certvq.unpatch_module, or certvq.assign by hand"
         )
+
+    def no_search(self) -> bool:
+        """Say whether nothing was chosen from as many scores as a codebook of the module has."""
+        tables = (*self.site.module.parameters(), *self.site.module.buffers())
+        sizes = {int(each.shape[0]) for each in tables if each.ndim == 2}
+        return not self.other and (self.unread is None or self.unread[-1] not in sizes)
 
     def _who(self) -> str:
         kind = type(self.site.module)
         return f"layer {self.site.name!r} ({kind.__module__}.{kind.__qualname__})"
 
 
-def certified_codes(comparison: Comparison, name: str, count: int | None = None) -> torch.Tensor:
+Kept: TypeAlias = dict[tuple[int, int], Prepared]
+"""Codebooks of a layer in eval mode, by the place of the argmin in a call and the head."""
+
+_PREPARED: WeakKeyDictionary[nn.Module, Kept] = WeakKeyDictionary()
+
+
+def certified_codes(
+    comparison: Comparison,
+    name: str,
+    count: int | None = None,
+    *,
+    kept: Kept | None = None,
+    place: int = 0,
+) -> torch.Tensor:
     """Return the certified codes (H, N) of a comparison, or the `count` nearest (H, N, count).
+
+    Args:
+        comparison: what is compared.
+        name: of the layer.
+        count: how many codes of each latent.
+        kept: codebooks of former calls, which are used where no number of them has changed.
+        place: of the argmin in its call.
 
     Raises:
         NonFiniteError: NaN or infinity; names the layer, the row and the column.
     """
     pairs = zip(comparison.latents.detach(), comparison.codebook.detach(), strict=True)
+    found: list[torch.Tensor] = []
     try:
-        found = [assign(z, c).codes if count is None else rank(z, c, count).codes for z, c in pairs]
+        for head, (z, c) in enumerate(pairs):
+            book = c if kept is None else _prepared(c, kept, (place, head))
+            result = assign(z, book) if count is None else rank(z, book, count)
+            found.append(result.codes)
         if not found:  # no latents, each with code vectors of its own
             several = () if count is None else (count,)
             return torch.empty(0, 1, *several, dtype=torch.int64, device=comparison.latents.device)
@@ -212,3 +290,15 @@ def certified_codes(comparison: Comparison, name: str, count: int | None = None)
     except NonFiniteError as error:
         text = f"layer {name!r}: {error}"
         raise NonFiniteError(text) from None
+
+
+def _prepared(codebook: torch.Tensor, kept: Kept, place: tuple[int, int]) -> Prepared:
+    before = kept.get(place)
+    if before is None or not _same(before.source, codebook):
+        before = kept[place] = prepare(codebook)
+    return before
+
+
+def _same(before: torch.Tensor, now: torch.Tensor) -> bool:
+    alike = (before.shape, before.dtype, before.device) == (now.shape, now.dtype, now.device)
+    return alike and torch.equal(before, now)

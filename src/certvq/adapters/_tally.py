@@ -12,7 +12,7 @@ import torch
 
 from certvq.adapters._adapter import Comparison
 from certvq.adapters._report import LayerAudit
-from certvq.assign import audit, rank, stability_radius
+from certvq.assign import audit, prepare, rank, stability_radius
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError
 from certvq.spec._rounded import to_float
@@ -64,6 +64,8 @@ class LayerTally:
             place = _Place(ordinal, 0 if comparison.own else head, candidates)
             tally = self._tallies.setdefault(place, _Tally(candidates))
             try:
+                if not (tally.tokens or comparison.own):
+                    tally.look_at(codebook.detach(), unit=comparison.unit)
                 tally.add(latents.detach(), codebook.detach(), chosen, self._reach(latents, held))
             except NonFiniteError as error:
                 token = f", token {head}" if comparison.own else ""
@@ -93,6 +95,12 @@ class _Tally:
         self.tokens = self.wrong = self.ties = self.unstable = 0
         self.largest = Fraction(0)
         self.shape = (0, 0)
+        self.equal = self.zero = 0
+
+    def look_at(self, codebook: torch.Tensor, *, unit: bool) -> None:
+        """Count code vectors (K, D) that equal earlier ones, and of unit ones those of length 0."""
+        self.equal = len(codebook) - len(prepare(codebook).lowest)
+        self.zero = int((~codebook.any(dim=1)).sum()) if unit else 0
 
     def add(
         self,
@@ -160,4 +168,6 @@ class _Tally:
             largest_excess=to_float(self.largest),
             unstable=self.unstable,
             candidates=self.candidates,
+            equal_vectors=self.equal,
+            zero_vectors=self.zero,
         )

@@ -3,8 +3,12 @@
 In: nothing. Out: `ADAPTERS`. Must not import transformers.
 """
 
+from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from certvq.adapters._adapter import Adapter, Comparison, Seen
@@ -21,7 +25,29 @@ def normalised(seen: Seen) -> Comparison | None:
     """``decode_latents(hidden_states)`` of DAC: (B, D, T), divided by their norms; and the rows."""
     latents = seen.first.permute(0, 2, 1).reshape(-1, seen.first.shape[1])
     module: Any = seen.module
-    return as_heads(normalize(latents), normalize(module.codebook.weight))
+    found = as_heads(normalize(latents), normalize(module.codebook.weight))
+    return None if found is None else replace(found, unit=True)
+
+
+_CHECKED: WeakKeyDictionary[nn.Module, tuple[object, ...]] = WeakKeyDictionary()
+"""What each Mimi codebook held when it was last found to keep the vectors of its weights."""
+
+
+def keeps_others(module: nn.Module) -> bool:
+    """Say whether Mimi's codebook keeps another ``embed`` than that of ``embed_sum``."""
+    own: Any = module
+    embed = vars(module).get("_embed")
+    if embed is None:
+        return False
+    held = (own.embed_sum, own.cluster_usage, embed)
+    state = tuple((id(each), each._version) for each in held)  # noqa: SLF001 (torch has no other)
+    if _CHECKED.get(module) == state:
+        return False
+    fresh = own.embed_sum / own.cluster_usage.clamp(min=own.epsilon)[:, None]
+    if torch.equal(fresh, embed):
+        _CHECKED[module] = state
+        return False
+    return True
 
 
 _MODELS = "transformers.models."
@@ -39,7 +65,14 @@ ADAPTERS = (
         capture=embedded,
         own_method=True,
     ),
-    Adapter("transformers", ("MimiEuclideanCodebook",), "quantize", _MODELS),
+    Adapter(
+        "transformers",
+        ("MimiEuclideanCodebook",),
+        "quantize",
+        _MODELS,
+        stale=keeps_others,
+        kept="_embed",
+    ),
     Adapter(
         "transformers",
         ("DacVectorQuantize",),

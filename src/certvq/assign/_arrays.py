@@ -83,7 +83,11 @@ def largest_magnitude(host: np.ndarray) -> float:
 def own_copy(array: Array) -> Array:
     """Copy an array within its library, on its device, detached from any graph."""
     if is_torch(array):
-        return array.detach().clone()
+        import torch
+
+        if array.device.type != "cpu":
+            return array.detach().clone()
+        return torch.from_numpy(np.array(shared(plain(array)))).view(array.dtype)
     if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
         return np.array(array)
     return array.__array_namespace__().asarray(array, copy=True)
@@ -112,10 +116,32 @@ def plain(tensor: Array) -> Array:
     return tensor.detach().resolve_conj().resolve_neg()
 
 
-def rows_of(array: Array, rows: np.ndarray) -> Array:
-    """Return some rows of an array of any library, perhaps on the host."""
+def shared(tensor: Array) -> np.ndarray:
+    """Share the memory of a plain tensor on the CPU; bfloat16, which NumPy lacks, as uint16.
+
+    NumPy copies and computes from then on: torch's threads hang in a child that was forked.
+    """
+    import torch
+
+    tensor = _lasting(tensor)
+    return (
+        tensor.view(torch.int16).numpy().view(np.uint16)
+        if tensor.dtype == torch.bfloat16
+        else tensor.numpy()
+    )
+
+
+def _widened(host: np.ndarray) -> np.ndarray:
+    """Read the bits of bfloat16 as float32; other types do not come as uint16."""
+    return (host.astype(np.uint32) << 16).view(np.float32) if host.dtype == np.uint16 else host
+
+
+def rows_of(array: Array, rows: np.ndarray) -> np.ndarray:
+    """Read some rows of an array of any library, as `to_host` does."""
+    if is_torch(array) and array.device.type == "cpu":
+        return _widened(shared(plain(array))[rows])
     direct = is_torch(array) or isinstance(array, np.ndarray)
-    return array[rows] if direct else to_host(array)[rows]
+    return to_host(array[rows]) if direct else to_host(array)[rows]
 
 
 def to_host(array: Array) -> np.ndarray:
@@ -130,10 +156,7 @@ def to_host(array: Array) -> np.ndarray:
         A native-endian array; a view wherever the memory can be shared for good.
     """
     if is_torch(array):
-        tensor = plain(array)
-        if dtype_name(array) == "bfloat16":
-            tensor = tensor.float()
-        return lasting(tensor.cpu()).numpy()
+        return _widened(shared(plain(array).cpu()))
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         array = _from_dlpack(array)
     host = np.asarray(array)
@@ -142,7 +165,7 @@ def to_host(array: Array) -> np.ndarray:
     return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
 
 
-def lasting(tensor: Array) -> Array:
+def _lasting(tensor: Array) -> Array:
     """Return a torch tensor on the CPU whose memory NumPy may share.
 
     That forbids torch to free the memory at will, as FSDP does with gathered parameters; where FSDP

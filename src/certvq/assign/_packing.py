@@ -8,7 +8,7 @@ import numpy as np
 
 from certvq import _native
 from certvq._types import Array
-from certvq.assign._arrays import dtype_name, is_torch, lasting, plain, to_host
+from certvq.assign._arrays import dtype_name, is_torch, plain, shared, to_host
 from certvq.errors import OptionError, ShapeError
 
 
@@ -24,9 +24,7 @@ def to_bits(array: Array) -> tuple[np.ndarray, str]:
     """
     number = dtype_name(array)
     if number == "bfloat16" and is_torch(array):
-        import torch
-
-        host = lasting(plain(array).cpu()).view(torch.int16).numpy().view(np.uint16)
+        host = shared(plain(array).cpu())
     elif number == "bfloat16" and isinstance(array, np.ndarray):
         host = array.view(np.uint16)
     else:

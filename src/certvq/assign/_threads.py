@@ -69,7 +69,8 @@ def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: 
         threads: how many at most.
 
     Raises:
-        FloatEnvironmentError: a thread is not in IEEE 754 mode; besides, whatever `work` raises.
+        FloatEnvironmentError: a thread is not in IEEE 754 mode; besides, whatever `work` raises, or
+            a signal handler: no block is begun after it, and those that run are not waited for.
     """
     blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     if threads == 1 or len(blocks) < 2 or _blas_controller() is None:
@@ -82,14 +83,29 @@ def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: 
         require_ieee754()
         work(block)
 
-    with _single_threaded_blas(), ThreadPoolExecutor(min(threads, len(blocks))) as pool:
-        for done in [pool.submit(checked, block) for block in blocks]:
-            done.result()
+    with _single_threaded_blas():
+        pool = ThreadPoolExecutor(min(threads, len(blocks)))
+        try:
+            for done in [pool.submit(checked, block) for block in blocks]:
+                done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _limits = threading.Lock()
 _users: list[Any] = []
 """One limiter for all calls that run at the same time: the last to leave restores the BLAS."""
+
+
+def _begin_anew() -> None:
+    """Forget, in a child that was forked, the threads that held the lock: they are not in it."""
+    global _limits  # noqa: PLW0603 (a lock that nobody would release)
+    _limits = threading.Lock()
+    _users.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from certvq._native import ieee754
 from certvq._types import Array
-from certvq.assign._arrays import dtype_name, is_torch
+from certvq.assign._arrays import dtype_name, is_torch, to_host
 from certvq.errors import DTypeError, FloatEnvironmentError, NonFiniteError, ShapeError
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
@@ -63,6 +63,8 @@ def require_finite(array: Array, name: str) -> None:
     Raises:
         NonFiniteError: naming the first bad row and column and how many entries are bad.
     """
+    if is_torch(array) and array.device.type == "cpu":
+        array = to_host(array)  # torch's threads hang in a child that was forked
     if is_torch(array):
         import torch
 
