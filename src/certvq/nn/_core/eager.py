@@ -6,6 +6,7 @@ know what it does.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch._C import (
@@ -76,12 +77,13 @@ def recorded() -> bool:
 def unrecorded() -> Iterator[None]:
     """Keep tracers from recording what the body does with real tensors: results are constants."""
     state = torch._C._get_tracing_state()  # noqa: SLF001 (no public name)
-    torch._C._set_tracing_state(None)  # noqa: SLF001
+    pause: Any = getattr(torch._C, "_set_tracing_state")  # noqa: B009, SLF001 (no stub)
+    pause(None)
     try:
         with _disable_current_modes():
             yield
     finally:
-        torch._C._set_tracing_state(state)  # noqa: SLF001
+        pause(state)
 
 
 def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
