@@ -29,7 +29,7 @@ PAGE = Path(__file__).parent / "compile.md"
 START, END = "<!-- exports: start -->\n", "<!-- exports: end -->\n"
 ROUTES = ("torch.compile", "torch.export", "ONNX, dynamo", "ONNX, TorchScript", "torch.jit.trace")
 HALVES = ("encode", "decode")
-VQ = {"dim": 4, "codebook_size": 6}
+VQ: dict[str, Any] = {"dim": 4, "codebook_size": 6}
 LAYERS: dict[str, Callable[[], Any]] = {
     "VectorQuantize": lambda: nn.VectorQuantize(4, 6),
     "VectorQuantize, cosine": lambda: nn.VectorQuantize(4, 6, metric="cosine"),
@@ -42,7 +42,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
         4, 6, num_quantizers=2, neural=nn.Neural(depth=1, hidden=5)
     ),
     "GroupedResidualVQ": lambda: nn.GroupedResidualVQ(4, 6, groups=2, num_quantizers=2),
-    "HierarchicalVQ": lambda: nn.HierarchicalVQ(4, 6, (1, 5)),
+    "HierarchicalVQ": lambda: nn.HierarchicalVQ(4, 6, (1, 5), layout="b n d"),
     "SimVQ": lambda: nn.SimVQ(4, 6),
     "ResidualSimVQ": lambda: nn.ResidualSimVQ(4, 6, num_quantizers=2),
     "RandomProjectionQuantizer": lambda: nn.RandomProjectionQuantizer(4, 6, 3),
@@ -88,13 +88,15 @@ class Half(torch.nn.Module):
 
     def __init__(self, layer: torch.nn.Module, half: str) -> None:
         super().__init__()
-        self.layer, self.half = layer, half
+        self.layer, self.which = layer, half
+        self.sizes = [1, 5] if isinstance(layer, vq.HierarchicalVQ) else None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return all tensors that the half gives."""
         layer: Any = self.layer
-        if self.half == "decode":
-            return (getattr(layer, decoder_of(layer))(x),)
+        if self.which == "decode":
+            given: Any = x if self.sizes is None else x.split(self.sizes, dim=1)
+            return (getattr(layer, decoder_of(layer))(given),)
         found = layer(x)
         found = found if isinstance(found, tuple) else (found,)
         own = (layer.encode(x),) if isinstance(layer, nn.BaseQuantizer) else ()
@@ -146,8 +148,8 @@ def cell(name: str, half: str, route: str) -> str:
 
 
 def codes_of(found: Any) -> torch.Tensor:
-    """Return the codes among what a forward pass returned."""
-    return found[1]
+    """Return the codes among what a forward pass returned; those of all scales in one tensor."""
+    return torch.cat(found[1], dim=1) if isinstance(found[1], tuple) else found[1]
 
 
 def named(error: BaseException | None) -> bool:
@@ -157,6 +159,11 @@ def named(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def free_axis(first: torch.Tensor, other: torch.Tensor) -> int:
+    """Return the axis of the batch: the first one, or the second one behind one for groups."""
+    return next(axis for axis, size in enumerate(first.shape) if size != other.shape[axis])
 
 
 Outcome = tuple[list[Any], str]
@@ -180,7 +187,7 @@ def compiled(module: Half, first: torch.Tensor, other: torch.Tensor) -> Outcome:
 
 def exported(module: Half, first: torch.Tensor, other: torch.Tensor) -> Outcome:
     """Export with a free batch axis."""
-    axes = ({0: torch.export.Dim("batch", min=2)},)
+    axes = ({free_axis(first, other): torch.export.Dim("batch", min=2)},)
     program = torch.export.export(module, (first,), dynamic_shapes=axes)
     found = program.module()(other)
     return [each.detach().numpy() for each in found], "yes"
@@ -189,7 +196,7 @@ def exported(module: Half, first: torch.Tensor, other: torch.Tensor) -> Outcome:
 def traced(module: Half, first: torch.Tensor, other: torch.Tensor) -> Outcome:
     """Trace, save, load and run."""
     file = io.BytesIO()
-    graph = torch.jit.trace(module, (first,), check_trace=False)
+    graph: Any = torch.jit.trace(module, (first,), check_trace=False)
     torch.jit.save(graph, file)
     file.seek(0)
     found = torch.jit.load(file)(other)
@@ -201,10 +208,11 @@ def to_onnx(module: Half, first: torch.Tensor, other: torch.Tensor, *, dynamo: b
     """Export to ONNX and run with ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layer.onnx"
+        free = free_axis(first, other)
         if dynamo:
-            axes: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch", min=2)},)}
+            axes: dict[str, Any] = {"dynamic_shapes": ({free: torch.export.Dim("batch", min=2)},)}
         else:
-            axes = {"input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
+            axes = {"input_names": ["x"], "dynamic_axes": {"x": {free: "batch"}}}
         torch.onnx.export(module, (first,), str(path), dynamo=dynamo, verbose=False, **axes)
         domains = {node.domain for node in onnx.load(path).graph.node}
         session = onnx_session(path)

@@ -73,7 +73,7 @@ def test_layers_that_learn_nothing_are_traced_in_train_mode():
     ("layer", "example", "words"),
     [
         (VectorQuantize(2, 3), LATENTS, "got VectorQuantize in train mode"),
-        (vq.VectorQuantize(2, 3), LATENTS, "got Layer at '_codebook' in train mode"),
+        (vq.VectorQuantize(2, 3), LATENTS, "got Layer at 'layers.0' in train mode"),
         (vq.ResidualVQ(dim=2, codebook_size=3, num_quantizers=2), LATENTS, "in train mode"),
         (ResidualVQ(2, 3, num_quantizers=2, beam=Beam(2)).eval(), LATENTS, "with a Beam"),
     ],

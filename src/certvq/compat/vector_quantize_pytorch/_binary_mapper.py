@@ -16,6 +16,7 @@ from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.dense import require_dense
+from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import require_floats
 from certvq.nn._families.binary_mapper import (
     BinaryMapper as Mapper,
@@ -139,10 +140,7 @@ class BinaryMapper(Loaded):
             text = f"logits must have {self.bits} entries in the last axis, got shape {shape}"
             raise ShapeError(text)
         require(temperature=temperature)
-        rows = logits.reshape(-1, self.bits)
-        error = self.quantizer.token_error(rows.detach())
-        if error is not None:
-            raise error
+        rows = require_finite_latents(logits.reshape(-1, self.bits))
         if deterministic is None:
             deterministic = self.deterministic_on_eval and not self.training
         if deterministic:

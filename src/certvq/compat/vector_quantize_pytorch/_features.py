@@ -40,7 +40,7 @@ def as_tokens(x: torch.Tensor, *, channel_first: bool) -> tuple[torch.Tensor, tu
         ShapeError: fewer than two axes.
     """
     require_latents(x)
-    last = x.movedim(1, -1) if channel_first else x
+    last = x.movedim(1, x.ndim - 1) if channel_first else x
     return last.reshape(1, -1, last.shape[-1]), tuple(last.shape[:-1])
 
 

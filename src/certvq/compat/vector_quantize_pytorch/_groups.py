@@ -72,7 +72,8 @@ class Groups(Loaded):
         """
         pairs = zip(self.parts, self.each_group(indices), strict=True)
         pieces = [part.get_output_from_indices(own) for part, own in pairs]
-        return torch.cat(pieces, dim=-1).movedim(-1, self.split_dim)
+        whole = torch.cat(pieces, dim=-1)
+        return whole.movedim(whole.ndim - 1, self.split_dim)
 
     def pieces(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Cut latents into the slices of the groups.

@@ -179,7 +179,7 @@ class HierarchicalVQ(Loaded):
             text = "indices are decoded by get_output_from_indices, not by forward"
             raise OptionError(text)
         maps, mask = self._read(x, mask, lens)
-        tokens = maps.detach().movedim(1, -1)
+        tokens = maps.detach().movedim(1, maps.ndim - 1)
         tokens = tokens.reshape(-1, self.dim) if mask is None else tokens[mask]
         if self.training:
             raise_together(self, self._error(tokens), x.device)
@@ -192,7 +192,8 @@ class HierarchicalVQ(Loaded):
             if mask is not None:
                 total = total.masked_fill(~mask[:, None], 0.0)
             total = total.to(x.dtype)
-            result = (total if self.channel_first else total.movedim(1, -1), tuple(codes), loss)
+            out = total if self.channel_first else total.movedim(1, total.ndim - 1)
+            result = (out, tuple(codes), loss)
             return (*result, cutoff) if return_cutoff else result
 
         return all_or_nothing(self, tokens, step)
@@ -235,14 +236,14 @@ class HierarchicalVQ(Loaded):
             maps = self._spread(vectors, level, full)
             total = maps if total is None else total + maps
         total = cast("torch.Tensor", total)
-        return total if self.channel_first else total.movedim(1, -1)
+        return total if self.channel_first else total.movedim(1, total.ndim - 1)
 
     def _read(
         self, x: torch.Tensor, mask: torch.Tensor | None, lens: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the latents as (b, c, ...), zero where there is none, and the mask."""
         require_latents(x)
-        maps = x if self.channel_first else x.movedim(-1, 1)
+        maps = x if self.channel_first else x.movedim(x.ndim - 1, 1)
         shape = sizes(maps)
         if len(shape) != self.spatial_dims + 2 or shape[1] != self.dim or 0 in shape[2:]:
             text = (
@@ -305,7 +306,7 @@ class HierarchicalVQ(Loaded):
     def _cells(
         self, maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        rows = _scales.average(maps, mask, scale).movedim(1, -1).reshape(-1, self.dim)
+        rows = _scales.average(maps, mask, scale).movedim(1, maps.ndim - 1).reshape(-1, self.dim)
         present = _scales.present(mask, scale)
         if present is None:
             return rows, None

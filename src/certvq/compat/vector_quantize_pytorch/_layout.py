@@ -51,7 +51,7 @@ class Grid:
                 f"{tuple(latents.shape)}; see channel_last and accept_image_fmap"
             )
             raise ShapeError(text)
-        return latents.movedim(self.axis, -1).reshape(-1, dim)
+        return latents.movedim(self.axis, latents.ndim - 1).reshape(-1, dim)
 
     def restore(self, rows: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Undo `tokens` for rows (N, d), or (N, k, d), whose axis of size k stays behind."""

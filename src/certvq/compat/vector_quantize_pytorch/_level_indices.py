@@ -8,7 +8,7 @@ import torch
 
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.eager import beneath
+from certvq.nn._core.eager import beneath, holds_numbers, sizes
 
 
 def vectors_of(
@@ -29,7 +29,7 @@ def vectors_of(
         DTypeError: indices that are not integers.
         CodeRangeError: an index outside ``range(K)`` that is not -1, or one that follows -1.
     """
-    if not indices.ndim or not 1 <= indices.shape[-1] <= levels:
+    if not indices.ndim or not 1 <= sizes(indices)[-1] <= levels:
         text = (
             f"indices must have 1 to {levels} levels on their last axis, got shape "
             f"{tuple(indices.shape)}"
@@ -37,8 +37,11 @@ def vectors_of(
         raise ShapeError(text)
     wide = require_codes(indices, indices.ndim)
     dropped = wide == -1
-    if bool(beneath(dropped[..., :-1] & ~dropped[..., 1:]).any()):
+    last = torch.ones_like(dropped[..., :1])
+    gaps = dropped & ~torch.cat([dropped[..., 1:], last], dim=-1)
+    if holds_numbers(gaps) and bool(beneath(gaps).any()):
         text = "indices must not follow -1, which says that a level and all after it were left out"
         raise CodeRangeError(text)
-    whole = require_range(wide.masked_fill(dropped, 0), codebook_size)
+    # Compilers and exporters find gaps here.
+    whole = require_range(wide.masked_fill(dropped & ~gaps, 0), codebook_size)
     return list(zip(whole.unbind(-1), dropped.unbind(-1), strict=True))

@@ -29,6 +29,7 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.eager import recorded
 from certvq.nn._core.mask import kept_rows
 from certvq.nn._families.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._families.rotated import Rotated, multiply
@@ -272,7 +273,7 @@ class LFQ(Renamed):
 
     def _require_losses(self, rows: torch.Tensor, kept: torch.Tensor | None) -> None:
         """Refuse latents of which a loss in train mode could overflow; see `certvq.nn.LFQ`."""
-        if not self.training:
+        if not self.training or recorded():  # `encode_tokens` looks for NaN either way
             return
         if kept is not None:
             rows = rows.unflatten(0, (-1, self.num_codebooks))[kept].flatten(0, 1)

@@ -160,7 +160,7 @@ class ResidualForward(Loaded):
     ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, ...]]:
         """Return all tokens (N, dim), the rows that a mask keeps, and the shape of the codes."""
         require_latents(x)
-        last = x.movedim(1, -1) if self.channel_first and x.ndim > 2 else x
+        last = x.movedim(1, x.ndim - 1) if self.channel_first and x.ndim > 2 else x
         if last.shape[-1] != self.dim:
             text = f"x must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)

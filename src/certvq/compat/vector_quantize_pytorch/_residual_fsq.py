@@ -177,7 +177,7 @@ class ResidualFSQ(ScalarLevels, Constants):
         """
         require_latents(x)
         first = self.is_channel_first
-        tokens = x.movedim(1, -1) if first else x
+        tokens = x.movedim(1, x.ndim - 1) if first else x
         if tokens.shape[-1] != self.dim:
             text = f"latents must have dim={self.dim} features, got shape {tuple(x.shape)}"
             raise ShapeError(text)
@@ -203,7 +203,11 @@ class ResidualFSQ(ScalarLevels, Constants):
         out = mapped_back(self.project_out, self.rounded(total), kind)
         out = out.reshape(*grid, out.shape[-1])
         codes = torch.stack(indices, dim=-1).reshape(*grid, self.num_quantizers)
-        result = (out.movedim(-1, 1), codes.movedim(-1, 1)) if first else (out, codes)
+        result = (
+            (out.movedim(out.ndim - 1, 1), codes.movedim(codes.ndim - 1, 1))
+            if first
+            else (out, codes)
+        )
         return (*result, self.level_codes(codes)) if return_all_codes else result
 
     def _fsq(self, level: int) -> FSQ:

@@ -77,12 +77,13 @@ def recorded() -> bool:
 def unrecorded() -> Iterator[None]:
     """Keep tracers from recording what the body does with real tensors: results are constants."""
     state = torch._C._get_tracing_state()  # noqa: SLF001 (no public name)
-    torch._C._set_tracing_state(None)  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue] (no stub)
+    pause: Any = getattr(torch._C, "_set_tracing_state")  # noqa: B009, SLF001 (no stub)
+    pause(None)
     try:
         with _disable_current_modes():
             yield
     finally:
-        torch._C._set_tracing_state(state)  # noqa: SLF001
+        pause(state)
 
 
 def sizes(tensor: torch.Tensor) -> tuple[int, ...]:

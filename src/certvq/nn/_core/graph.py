@@ -86,8 +86,11 @@ class _Search(torch.autograd.Function):
 
     @staticmethod
     def symbolic(graph: Any, latents: Any, codebook: Any) -> Any:
-        """Return the operator."""
-        return graph.op(_NAME, latents, codebook, outputs=3)
+        """Return the operator, with the types of its results."""
+        found = graph.op(_NAME, latents, codebook, outputs=3)
+        for value, number in zip(found, (torch.int64, torch.uint8, torch.float64), strict=True):
+            value.setType(latents.type().with_dtype(number).with_sizes([None]))
+        return found
 
 
 def nearest_in_graph(latents: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

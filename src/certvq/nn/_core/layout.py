@@ -76,7 +76,7 @@ class Layout:
             )
             raise ShapeError(text)
         require_floats(latents)
-        return latents.movedim(self.feature_axis, -1).reshape(-1, dim)
+        return latents.movedim(self.feature_axis, latents.ndim - 1).reshape(-1, dim)
 
     def grid(self, latents: torch.Tensor) -> tuple[int, ...]:
         """Return the shape of the codes: the latents' shape without the feature axis."""

@@ -137,7 +137,7 @@ torch.library.define(
 )
 
 
-@torch.library.impl("certvq::draw", "CompositeExplicitAutograd")
+@torch.library.impl("certvq::draw", "default")
 def _(
     kind: str,
     shape: list[int],

@@ -345,7 +345,7 @@ class HierarchicalVQ(BaseQuantizer):
         return maps, kept
 
     def _tokens(self, maps: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-        rows = maps.movedim(1, -1).reshape(-1, self.dim)
+        rows = maps.movedim(1, maps.ndim - 1).reshape(-1, self.dim)
         return rows if kept is None else rows[kept]
 
     def _error(self, tokens: torch.Tensor) -> NonFiniteError | None:

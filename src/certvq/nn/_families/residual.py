@@ -220,7 +220,7 @@ class Residual(Quantizer):
         Up to 2^40 the sums of squares of 2^40 numbers are finite in float32. Compiled programs do
         not look.
         """
-        if torch.compiler.is_compiling() or not self.training or depth < 2:
+        if not holds_numbers(latents) or not self.training or depth < 2:
             return False
         largest = largest_of([latents])
         far = largest + sum(self._reaches(largest, self.quantizers[:depth])) <= _SAFE

@@ -109,7 +109,8 @@ def count_below(latents: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     most = limits.shape[1]
     if exporting():
         return _count_by_halves(latents, limits)
-    if most * latents.numel() <= _SMALL:
+    following = torch.compiler.is_compiling()  # where the size may be a symbol
+    if (most <= _FEW) if following else (most * latents.numel() <= _SMALL):
         return (latents.unsqueeze(1) > limits.unsqueeze(2)).sum(1, dtype=torch.int16)
     if most > _FEW:
         return torch.searchsorted(limits, latents, out_int32=True)
