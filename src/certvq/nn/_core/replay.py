@@ -67,7 +67,7 @@ def begin(
 
         def end() -> None:
             _running.tape = outer
-            if now or tape.learned:
+            if now or any(tape.learned):
                 tape.key = tape.key or _key(tokens)
                 _tapes.setdefault(module, deque(maxlen=_STEPS)).append(tape)
     else:
