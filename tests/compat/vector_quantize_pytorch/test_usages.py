@@ -67,12 +67,6 @@ def stale_codes_expire(vq):
 
 
 @usage
-def the_rotation_trick_can_be_chosen(vq):
-    for rotates in (True, False):
-        assert vq.VectorQuantize(dim=8, codebook_size=8, rotation_trick=rotates)
-
-
-@usage
 def directional_reparametrisation(vq):
     layer = vq.VectorQuantize(
         dim=8,
@@ -329,10 +323,6 @@ def rounding_to_a_grid(vq):
         quantized, indices = layer(x)
         assert quantized.shape == x.shape
         assert torch.equal(quantized, layer.indices_to_codes(indices))
-
-
-@usage
-def rounding_without_indices(vq):
     assert vq.FSQ([8, 5, 5, 5], return_indices=False)(torch.randn(1, 64, 4))[1] is None
 
 
