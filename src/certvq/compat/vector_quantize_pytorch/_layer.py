@@ -131,15 +131,18 @@ class Layer(VectorQuantize):
         self._adopt()
         if self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
+            if moved is not None:
+                self.codebook.copy_(self.left)
             self.write()
             if moved is not None:
-                self._store(self.codebook + moved)
+                self.codebook += moved
+                self._note()
 
     @torch.no_grad()
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.codebook.detach(), self.update.eps))
+            self._store_means(self.update.eps)
             self._leave()
 
     def _leave(self) -> None:

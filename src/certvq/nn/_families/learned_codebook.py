@@ -154,8 +154,9 @@ class LearnedCodebook(Quantizer):
         if self.frozen:
             return
         latents = self._points(tokens)
-        # States that hold a codebook alone, and were saved so, have no statistics.
-        begins = not bool(self.started & (self.statistics.weight > 0.0))
+        begins = not bool(self.started)
+        if self.written.counts is None:  # a loaded state may hold no more than a codebook
+            begins = begins or not bool(self.statistics.weight)
         due = begins or self._is_due()
         if begins:
             self._begin(latents)
@@ -213,7 +214,7 @@ class LearnedCodebook(Quantizer):
                     )
                 )
         if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.codebook, self.update.eps))
+            self._store_means(self.update.eps)
 
     def _points(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what codes are found for: the tokens, or their directions; with the graph."""
@@ -311,12 +312,13 @@ class LearnedCodebook(Quantizer):
         if self.metric == "cosine":
             self.codebook.copy_(unit_rows(self.codebook.detach()))
 
-    def _store(self, vectors: torch.Tensor) -> None:
-        if self.metric == "cosine":  # scaling twice may round once more
-            moved = (vectors != self.codebook).any(dim=1, keepdim=True)
-            vectors = torch.where(moved, unit_rows(vectors).to(vectors.dtype), vectors)
-        self.codebook.copy_(vectors)
-        self._note()
+    def _store_means(self, eps: float) -> None:
+        rows, vectors = self.statistics.means(eps)
+        if self.metric == "cosine":
+            vectors = unit_rows(vectors)
+        vectors = vectors.to(self.codebook.dtype)
+        self.codebook.index_copy_(0, rows, vectors)
+        self.written.note_rows(rows, vectors, self.codebook, self.statistics.counts)
 
     def _decay(self) -> float:
         return self.update.decay if isinstance(self.update, EMA) else _USAGE_DECAY
