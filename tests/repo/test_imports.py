@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
-    {"errors", "_types", "_atomic", "_version"},
+    {"errors", "_types", "_atomic", "_float64", "_version"},
     {"_lean"},
     {"spec"},
     {"_checker"},
@@ -36,6 +36,7 @@ SPECIAL = {
     "check": {"errors", "spec", "_checker"},
     "bounds": set(),
     "_types": set(),
+    "_float64": set(),
     "errors": set(),
     "_native": {"_types"},
     "_triton": {"bounds", "errors", "_types"},
