@@ -10,7 +10,18 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "certvq"
 
 LAYERS = [
-    {"errors", "_types", "_atomic", "_json", "_leftovers", "_limits", "_lock", "_npy", "_version"},
+    {
+        "errors",
+        "_types",
+        "_atomic",
+        "_float64",
+        "_json",
+        "_leftovers",
+        "_limits",
+        "_lock",
+        "_npy",
+        "_version",
+    },
     {"_lean"},
     {"spec"},
     {"_checker"},
@@ -42,6 +53,7 @@ SPECIAL = {
     "_lock": {"_leftovers", "errors"},
     "_npy": set(),
     "_types": set(),
+    "_float64": set(),
     "errors": set(),
     "_native": {"_types"},
     "_triton": {"bounds", "errors", "_types"},

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from certvq.nn import EMA, Affine, Gradient, KMeans, Online, Revive, Uniform
+from certvq.nn._core.transaction import all_or_nothing
 from certvq.nn._families.learned_codebook import LearnedCodebook
 from certvq.nn._families.search import search
 
@@ -139,3 +140,36 @@ def test_statistics_are_kept_where_the_codebook_is_stored(seeded):
     assert not torch.allclose(stored, TOKENS)
     torch.testing.assert_close(layer.statistics.pending_sums[0], stored[:2].sum(0))
     torch.testing.assert_close(layer.code_vectors(), layer.affine(layer.codebook))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_codes_that_nobody_chooses_stay_to_the_bit(metric, seeded):
+    layer = learner(seeded, metric=metric, update=EMA(0.8))
+    layer.learn_now(TOKENS)
+    first = layer.codebook.clone()
+    for _ in range(100):
+        layer.observe_now(layer._points(TOKENS), CODES)
+        layer.learn_now(TOKENS)
+    assert torch.equal(layer.codebook[1], first[1])
+    assert not torch.equal(layer.codebook[0], first[0])
+
+
+def test_a_step_that_fails_later_leaves_no_trace_of_what_it_wrote(seeded):
+    """What was put back is not taken for a codebook that somebody set."""
+    layer, twin = learner(seeded), learner(seeded)
+    for each in (layer, twin):
+        for _ in range(2):
+            each.learn_now(TOKENS)
+            each.observe_now(TOKENS, CODES)
+
+    def interrupted():
+        layer.learn_now(TOKENS)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), all_or_nothing(layer, TOKENS):
+        interrupted()
+    for each in (layer, twin):
+        for _ in range(2):
+            each.learn_now(TOKENS)
+            each.observe_now(TOKENS, CODES)
+    assert torch.equal(layer.codebook, twin.codebook)

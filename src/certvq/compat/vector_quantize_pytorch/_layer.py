@@ -140,9 +140,13 @@ class Layer(Readable):
         self._adopt()
         if self.statistics.average(self.update.decay) and self.writes and not self.by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
+            if moved is not None:
+                self.codebook.copy_(self.left)
             self.write()
             if moved is not None:
-                self._store(self.codebook + moved)
+                self.codebook += moved
+                self._lasts()
+                self._note()
 
     def write(self) -> None:
         """Make code vectors of the averages; see `Readable`."""

@@ -55,7 +55,7 @@ class Readable(VectorQuantize):
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.codebook.detach(), self.update.eps))
+            self._store_means(self.update.eps)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         self.settle_for_readers()

@@ -80,12 +80,29 @@ class Written(nn.Module):
         super().__init__()
         self.codebook: torch.Tensor | None = None
         self.counts: torch.Tensor | None = None
+        self._changes = 0
 
     def note(self, codebook: torch.Tensor, counts: torch.Tensor | None) -> None:
         """Remember a codebook (K, D) and its counts (K,); without counts none are compared."""
         known = holds_numbers(codebook)
         self.codebook = codebook.detach().clone() if known else None
         self.counts = counts.clone() if known and counts is not None else None
+
+    def note_rows(
+        self,
+        rows: torch.Tensor,
+        vectors: torch.Tensor,
+        codebook: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> None:
+        """Do the same where only some rows (M,) of the codebook have become other vectors."""
+        own = self.codebook
+        if own is None or own.device != codebook.device or own.dtype != codebook.dtype:
+            self.note(codebook, counts)
+            return
+        own.index_copy_(0, rows, vectors)
+        self.counts = counts.clone()
+        self._changes += 1
 
     def forget(self) -> None:
         """Take any codebook for the layer's own until the next `note`."""
@@ -102,9 +119,11 @@ class Written(nn.Module):
 
     def remember(self) -> Callable[[], None]:
         """Return what puts the note back; see `all_or_nothing`."""
-        note = self.codebook, self.counts
+        note, changes = (self.codebook, self.counts), self._changes
 
         def restore() -> None:
             self.codebook, self.counts = note
+            if self._changes != changes:  # to the very tensor
+                self.forget()
 
         return restore

@@ -183,29 +183,28 @@ class RunningStatistics(WideBuffers):
             self.pending_sums.zero_()
         return decay < 1.0
 
-    def means(self, codebook: torch.Tensor, eps: float) -> torch.Tensor:
-        """Return the code vectors that the averages imply, for codes that got tokens.
+    def means(self, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the code vectors that the averages imply, of codes that got tokens.
 
-        The others stay where they are, to the bit: counts and sums of theirs shrink by the same
-        factor, so that their mean is the same, while smoothed counts do not shrink below `eps`.
+        The others stay where they are: counts and sums of theirs shrink by the same factor, so that
+        their mean is the same, while smoothed counts do not shrink below `eps`.
 
         Args:
-            codebook: (K, width), as it is.
             eps: Laplace smoothing of the counts, in tokens.
 
         Returns:
-            (K, width) of the codebook's type of number.
+            The codes, int64 (M,), and their vectors (M, width), float64 where there is one.
         """
-        weight, counts = widened(self.weight), widened(self.counts)
-        counts = counts / weight
-        total = counts.sum()
-        smoothed = (counts + eps) / (total + len(counts) * eps) * total
-        means = brought(widened(self.sums) / weight / smoothed[:, None], codebook.device)
-        chosen = self.counts > 0.0
-        if self.chosen is not None:
-            chosen = chosen & self.chosen.to(chosen.device)
+        chosen = self.counts > 0.0 if self.chosen is None else self.chosen.to(self.counts.device)
         self.chosen = None
-        return torch.where(chosen[:, None], means.to(codebook.dtype), codebook)
+        rows = torch.nonzero(chosen).squeeze(1)
+        counts, extra = widened(self.counts), widened(self.weight) * eps
+        total = counts.sum()
+        smoothed = (counts + extra) * (total / (total + len(counts) * extra))
+        sums = self.sums
+        if len(rows) < len(sums):
+            sums, smoothed = sums[rows], smoothed[beside(rows)]
+        return rows, brought(widened(sums) / smoothed[:, None], rows.device)
 
     def replace(self, rows: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor) -> None:
         """Forget the past of some codes.

@@ -30,11 +30,12 @@ def _cast(numbers: torch.Tensor) -> torch.Tensor:
 
 def beside(numbers: torch.Tensor) -> torch.Tensor:
     """Return a tensor, such as one of codes, where `widened` puts others of its device."""
-    return numbers.to(float64_home(numbers.device))
+    home = numbers.device
+    return numbers if has_float64(home) else numbers.to(float64_home(home))
 
 
 def brought(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Move what was computed to a device, as float32 where that has no float64."""
-    if numbers.dtype == torch.float64:
-        numbers = numbers.to(widest(device))
-    return numbers.to(device)
+    if not has_float64(device) and numbers.dtype == torch.float64:
+        numbers = numbers.float()
+    return numbers if numbers.device == device else numbers.to(device)

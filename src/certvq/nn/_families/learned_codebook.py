@@ -110,7 +110,7 @@ class LearnedCodebook(Quantizer):
         self.register_buffer("started", torch.zeros(()))  # a float, for averages of models
         width = 0 if isinstance(update, Gradient) else dim
         self.statistics = RunningStatistics(codebook_size, width)
-        waiting = torch.zeros((), dtype=torch.int64)
+        waiting = torch.zeros(())
         self.register_buffer("waiting", waiting if self._every() > 1 else None)
         self.written = Written()
         self.written.note(self.codebook, self.statistics.counts)
@@ -205,8 +205,9 @@ class LearnedCodebook(Quantizer):
         drawn = _random.draws()
         latents = self._points(tokens)
         self._agree()
-        # States that hold a codebook alone, and were saved so, have no statistics.
-        begins = not (bool(self.started) and bool(self.statistics.weight > 0.0))
+        begins = not bool(self.started)
+        if self.written.counts is None:  # a loaded state may hold no more than a codebook
+            begins = begins or not bool(self.statistics.weight)
         due = begins or self._is_due()
         if self.revive is not None or (begins and isinstance(self.start, KMeans)):
             require_lasting(self.codebook, self.peers.owner)
@@ -266,7 +267,7 @@ class LearnedCodebook(Quantizer):
                     )
                 )
         if self.statistics.average(self._decay()) and isinstance(self.update, EMA):
-            self._store(self.statistics.means(self.codebook, self.update.eps))
+            self._store_means(self.update.eps)
 
     def _points(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what codes are found for: the tokens, or their directions; with the graph."""
@@ -383,13 +384,14 @@ class LearnedCodebook(Quantizer):
             self.codebook.copy_(unit_rows(self.codebook.detach()))
         self._lasts()
 
-    def _store(self, vectors: torch.Tensor) -> None:
-        if self.metric == "cosine":  # scaling twice may round once more
-            moved = (vectors != self.codebook).any(dim=1, keepdim=True)
-            vectors = torch.where(moved, unit_rows(vectors).to(vectors.dtype), vectors)
-        self.codebook.copy_(vectors)
+    def _store_means(self, eps: float) -> None:
+        rows, vectors = self.statistics.means(eps)
+        if self.metric == "cosine":
+            vectors = unit_rows(vectors)
+        vectors = vectors.to(self.codebook.dtype)
+        self.codebook.index_copy_(0, rows, vectors)
         self._lasts()
-        self._note()
+        self.written.note_rows(rows, vectors, self.codebook, self.statistics.counts)
 
     def _lasts(self) -> None:
         """Let what was written to the codebook outlive the forward pass, where it is in shards."""
