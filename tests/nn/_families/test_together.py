@@ -38,6 +38,26 @@ def test_two_processes_keep_one_state_and_one_depth(pair):
     pair.run(train_composites)
 
 
+def forward_unshared(rank):
+    """The first process trains layers alone, however their codebooks are nested."""
+    options = {"process_group": False, "dropout": LevelDropout()}
+    layers = [
+        ResidualVQ(4, 8, num_quantizers=3, **options),
+        ResidualVQ(4, 8, num_quantizers=3, shared=True, **options),
+        ResidualVQ(4, 8, num_quantizers=2, neural=Neural(depth=1), **options),
+        GroupedResidualVQ(4, 8, groups=2, num_quantizers=3, **options),
+        HierarchicalVQ(4, 8, [1, 3, 6], layout="b n d", **options),
+    ]
+    for layer in layers:
+        for _ in range(3 - rank):
+            layer(torch.randn(3, 6, 4) * 1e15)  # so far out that levels have to be asked
+    distributed.barrier()
+
+
+def test_process_group_false_reaches_all_codebooks(pair):
+    pair.run(forward_unshared)
+
+
 def train_again_in_backward(rank):
     """Whether what is computed again in a backward pass changes what is learned."""
 
