@@ -9,7 +9,7 @@ the certified codes for an answer. Must not know any particular library.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -80,6 +80,8 @@ class Site:
                 result = method(*args, **kwargs)
         finally:
             _WATCHED.reset(token)
+        if self.adapter.index is not None:
+            _VALUES[self.module] = (result, watch.chosen)
         if not watch.found and not (self.other and watch.no_search()):
             raise UnknownQuantizerError(watch.nothing_found())
         return result
@@ -115,10 +117,36 @@ class Outside:
             _OUTSIDE.reset(token)
 
 
+@dataclass(eq=False)
+class Indices:
+    """A method that makes an index of values, which is that of the places of the argmins."""
+
+    site: Site
+
+    def __call__(self, values: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the index, and let it be audited in the place of the argmins."""
+        site, index = self.site, self.site.adapter.index
+        assert index is not None
+        result = getattr(type(site.module), index.method)(site.module, values, *args, **kwargs)
+        known, chosen = _VALUES.pop(site.module, (None, []))
+        if known is not values:
+            return result
+        if site.certify:
+            places = [each.codes.reshape(result.shape) for each in chosen]
+            result = index.join(site.module, torch.stack(places, dim=-1)).to(result.dtype)
+        if site.observe is not None:
+            codes = index.split(site.module, result).long()
+            for place, each in enumerate(chosen):
+                site.observe(place, each.comparison, codes[..., place].reshape(1, -1), each.held)
+        return result
+
+
 def install(site: Site) -> None:
     """Put a site in the place of its method, on that instance only, and of others that search."""
     own = site.module.__dict__
     own[site.adapter.method] = site
+    if site.adapter.index is not None:
+        own[site.adapter.index.method] = Indices(site)
     for method in site.adapter.other_methods(site.module):
         inner = own.get(method)
         own[method] = replace(
@@ -132,7 +160,7 @@ def install(site: Site) -> None:
 def uninstall(site: Site) -> None:
     """Undo `install`."""
     own = site.module.__dict__
-    for name in site.adapter.outside:
+    for name in site.adapter.helpers():
         own.pop(name, None)
     for name, each in [(name, each) for name, each in own.items() if isinstance(each, Site)]:
         del own[name]
@@ -146,6 +174,18 @@ def site_of(module: nn.Module, adapter: Adapter) -> Site | None:
     return found if isinstance(found, Site) else None
 
 
+class _Chosen(NamedTuple):
+    """What one argmin of a call compared, its codes, and the type of the layer's input."""
+
+    comparison: Comparison
+    codes: torch.Tensor
+    held: torch.dtype
+
+
+_VALUES: WeakKeyDictionary[nn.Module, tuple[Any, list[_Chosen]]] = WeakKeyDictionary()
+"""What the method returned last, until an index is made of it."""
+
+
 class _Watch(TorchFunctionMode):
     """Sees each torch function that a method calls; answers the argmin over distances."""
 
@@ -156,6 +196,7 @@ class _Watch(TorchFunctionMode):
         self.found = 0
         self.other = ""
         self.unread: tuple[int, ...] | None = None
+        self.chosen: list[_Chosen] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -202,8 +243,11 @@ class _Watch(TorchFunctionMode):
         else:
             result = original()
             codes = selection.codes_in(result).reshape(*comparison.latents.shape[:2], *several)
-        if site.observe is not None:
-            site.observe(self.found, comparison, codes, self._seen().held(comparison))
+        held = self._seen().held(comparison)
+        if site.adapter.index is not None:
+            self.chosen.append(_Chosen(comparison, codes, held))
+        elif site.observe is not None:
+            site.observe(self.found, comparison, codes, held)
         if not explains(comparison, selection.scores, selection.sign):
             raise UnknownQuantizerError(self._unexplained(comparison))
         self.found += 1
