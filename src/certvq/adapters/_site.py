@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -21,6 +22,7 @@ from certvq.adapters._explain import explains
 from certvq.adapters._products import read_product
 from certvq.adapters._selection import Selection, other_choice, read_ranking, read_selection
 from certvq.assign import Prepared, assign, prepare, rank
+from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, UnknownQuantizerError
 
 Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], None]
@@ -248,16 +250,55 @@ class _Watch(TorchFunctionMode):
             self.chosen.append(_Chosen(comparison, codes, held))
         elif site.observe is not None:
             site.observe(self.found, comparison, codes, held)
-        if not explains(comparison, selection.scores, selection.sign):
+        if not self._is_explained(selection, comparison):
             raise UnknownQuantizerError(self._unexplained(comparison))
         self.found += 1
         return result
 
     def _certified(self, comparison: Comparison, count: int | None) -> torch.Tensor:
-        site = self.site
-        keep = not (site.module.training or comparison.own)
-        kept = _PREPARED.setdefault(site.module, {}) if keep else None
-        return certified_codes(comparison, site.name, count, kept=kept, place=self.found)
+        kept = self._kept(comparison)
+        return certified_codes(comparison, self.site.name, count, kept=kept, place=self.found)
+
+    def _kept(self, comparison: Comparison) -> "Kept | None":
+        module = self.site.module
+        keep = self.site.certify and not (module.training or comparison.own)
+        return _PREPARED.setdefault(module, {}) if keep else None
+
+    def _is_explained(self, selection: Selection, comparison: Comparison) -> bool:
+        """Look at the scores, but for those of kept codebooks in a call like a former one."""
+        kept = self._kept(comparison)
+        if kept is None:
+            return explains(comparison, selection.scores, selection.sign)
+        books = [kept[self.found, head] for head in range(len(comparison.codebook))]
+        before = _EXPLAINED.setdefault(self.site.module, {})
+        way = (
+            self.site.method,
+            self.found,
+            selection.sign,
+            selection.scores.dtype,
+            self._options(),
+        )
+        if before.get(way) == books:  # the very objects
+            return True
+        found = explains(comparison, selection.scores, selection.sign)
+        if found:
+            if len(before) >= _MOST_WAYS:
+                before.clear()
+            before[way] = books
+        return found
+
+    def _options(self) -> str:
+        """Describe the arguments of the call but for the numbers of tensors."""
+        named = {**dict(enumerate(self.args)), **self.kwargs}
+        shown = {
+            name: each.dtype if isinstance(each, torch.Tensor) else each
+            for name, each in named.items()
+        }
+        return f"{shown} {torch.is_autocast_enabled(self._device())}"
+
+    def _device(self) -> str:
+        tensors = (each for each in self.args if isinstance(each, torch.Tensor))
+        return next((each.device.type for each in tensors), "cpu")
 
     def _unexplained(self, comparison: Comparison) -> str:
         heads, rows, dim = comparison.latents.shape
@@ -298,6 +339,11 @@ Kept: TypeAlias = dict[tuple[int, int], Prepared]
 """Codebooks of a layer in eval mode, by the place of the argmin in a call and the head."""
 
 _PREPARED: WeakKeyDictionary[nn.Module, Kept] = WeakKeyDictionary()
+_EXPLAINED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], list[Prepared]]] = (
+    WeakKeyDictionary()
+)
+"""Codebooks whose distances the scores of a layer were, by what the call was like."""
+_MOST_WAYS = 64
 
 
 def certified_codes(
@@ -345,4 +391,6 @@ def _prepared(codebook: torch.Tensor, kept: Kept, place: tuple[int, int]) -> Pre
 
 def _same(before: torch.Tensor, now: torch.Tensor) -> bool:
     alike = (before.shape, before.dtype, before.device) == (now.shape, now.dtype, now.device)
+    if alike and now.device.type == "cpu":
+        return np.array_equal(to_host(before), to_host(now))
     return alike and torch.equal(before, now)
