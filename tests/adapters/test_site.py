@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import certvq
+from certvq.adapters import _site
 from certvq.adapters._adapter import Adapter, Comparison
 from certvq.adapters._site import Site, certified_codes, install, site_of, uninstall
 from certvq.errors import NonFiniteError, UnknownQuantizerError
@@ -93,3 +94,22 @@ def test_nan_names_the_layer():
         NonFiniteError, match=r"layer 'x': latents must be finite, got nan at row 0"
     ):
         certified_codes(Comparison(torch.full((1, 1, 2), torch.nan), torch.ones(1, 3, 2)), "x")
+
+
+def test_a_codebook_is_packed_and_explained_once_while_it_stays(layers, monkeypatch):
+    layer, z = layers.VectorQuantizer(64, 8, l2_norm=False).eval(), torch.randn(2, 8, 5, 5)
+    seen, explains = [], _site.explains
+    monkeypatch.setattr(_site, "explains", lambda *given: seen.append(1) or explains(*given))
+    prepared, prepare = [], _site.prepare
+    monkeypatch.setattr(_site, "prepare", lambda book: prepared.append(1) or prepare(book))
+    certvq.patch_module(layer)
+    for calls in range(3):
+        layer(z + calls)
+    assert (len(seen), len(prepared)) == (1, 1)
+    layer.embedding.weight.data.mul_(-2)  # which no version counter shows
+    codes = layer(z)[2][2]
+    latents = z.permute(0, 2, 3, 1).reshape(-1, 8)
+    assert torch.equal(codes, certvq.assign(latents, layer.embedding.weight).codes)
+    assert (len(seen), len(prepared)) == (2, 2)
+    layer.double()(z.double())
+    assert (len(seen), len(prepared)) == (3, 3)

@@ -95,6 +95,27 @@ def test_latent_quantize_is_repaired(vq, repaired):
     assert [each.tokens for each in before.layers] == [150, 150]
 
 
+@pytest.mark.parametrize("levels", [[15], [5, 15]])
+def test_the_returned_index_of_latent_quantize_is_audited(vq, levels):
+    """It rounds the value down and gives the index of the one below, 6 of 15 twice."""
+    quantizer = vq.LatentQuantize(levels=levels, dim=len(levels)).eval()
+    most = torch.arange(max(levels))
+    places = torch.stack([most % level for level in levels])
+    z = torch.stack([v[p] for v, p in zip(quantizer.values_per_latent, places, strict=True)])[None]
+    right = (places * quantizer._basis[:, None]).sum(0)
+    wrong = (quantizer(z)[1][0] != right).sum()
+    assert wrong > 0
+    report = certvq.audit_module(quantizer, z)
+    assert report.wrong >= wrong
+    assert report.layers[0].tokens == len(most)
+    before = set(vars(quantizer))
+    assert certvq.patch_module(quantizer) == [""]
+    assert torch.equal(quantizer(z)[1][0].long(), right)
+    assert certvq.audit_module(quantizer, z).ok
+    certvq.unpatch_module(quantizer)
+    assert set(vars(quantizer)) == before
+
+
 def test_masked_and_single_tokens_are_read(vq):
     quantizer, x = vq.VectorQuantize(16, 64), torch.randn(2, 9, 16)
     mask = torch.arange(9) < torch.tensor([[4], [9]])

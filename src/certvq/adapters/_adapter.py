@@ -95,6 +95,21 @@ def never(seen: Seen) -> bool:
 
 
 @dataclass(frozen=True)
+class Index:
+    """How a layer turns the values of its features into the index that it returns.
+
+    Attributes:
+        method: which does it, with what the adapter's method returned.
+        join: makes an index (...,) of the places (..., D) of the values.
+        split: the inverse.
+    """
+
+    method: str
+    join: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    split: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
 class Adapter:
     """How one kind of quantizer finds its codes.
 
@@ -113,6 +128,7 @@ class Adapter:
         ranks: whether a topk of the scores chooses several codes for each latent (a beam); where
             not, it is none of ours.
         stale: whether a module keeps code vectors that are no longer those of its weights.
+        index: how codes of several argmins, one for each feature, become one index.
         kept: the attribute that holds them; None makes the module compute them anew.
     """
 
@@ -128,6 +144,11 @@ class Adapter:
     ranks: bool = False
     stale: Callable[[nn.Module], bool] = field(default=nothing_kept)
     kept: str = ""
+    index: Index | None = None
+
+    def helpers(self) -> tuple[str, ...]:
+        """Name the methods besides its own that a site takes the place of."""
+        return self.outside if self.index is None else (*self.outside, self.index.method)
 
     def other_methods(self, module: nn.Module) -> list[str]:
         """Name the methods of a copied layer within which it may search its codebook as well."""

@@ -52,13 +52,7 @@ def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
         latents = comparison.latents.detach()[:, some].double()
         codebook = comparison.codebook.detach()[:, codes].double()
         given = sign * by_head[:, some][..., codes].double()
-        true = torch.stack(
-            [
-                (vectors - row).square().sum(-1)
-                for z, vectors in zip(latents, codebook, strict=True)
-                for row in z
-            ]
-        ).view_as(given)
+        true = (codebook[:, None] - latents[:, :, None]).square().sum(-1)
         reach = latents.norm(dim=-1)[..., None] + codebook.norm(dim=-1).amax(-1)[:, None, None]
         bound = tolerance(comparison, scores) * reach.square() + 2e-8
         bound = bound + _shifted(comparison) * reach

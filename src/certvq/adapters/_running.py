@@ -33,7 +33,7 @@ def watched(layer: Layer, observe: Observer) -> Iterator[None]:
     """Watch a layer as it is, patched or not, and take the watch off again."""
     own = vars(layer.module)
     adapter = layer.adapter
-    names = (adapter.method, *adapter.outside, *adapter.other_methods(layer.module))
+    names = (adapter.method, *adapter.helpers(), *adapter.other_methods(layer.module))
     before = {name: own[name] for name in names if name in own}
     install(watching(layer, observe))
     try:

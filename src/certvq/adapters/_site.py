@@ -9,9 +9,10 @@ the certified codes for an answer. Must not know any particular library.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -21,6 +22,7 @@ from certvq.adapters._explain import explains
 from certvq.adapters._products import read_product
 from certvq.adapters._selection import Selection, other_choice, read_ranking, read_selection
 from certvq.assign import Prepared, assign, prepare, rank
+from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, UnknownQuantizerError
 
 Observer: TypeAlias = Callable[[int, Comparison, torch.Tensor, torch.dtype], None]
@@ -80,6 +82,8 @@ class Site:
                 result = method(*args, **kwargs)
         finally:
             _WATCHED.reset(token)
+        if self.adapter.index is not None:
+            _VALUES[self.module] = (result, watch.chosen)
         if not watch.found and not (self.other and watch.no_search()):
             raise UnknownQuantizerError(watch.nothing_found())
         return result
@@ -115,10 +119,36 @@ class Outside:
             _OUTSIDE.reset(token)
 
 
+@dataclass(eq=False)
+class Indices:
+    """A method that makes an index of values, which is that of the places of the argmins."""
+
+    site: Site
+
+    def __call__(self, values: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the index, and let it be audited in the place of the argmins."""
+        site, index = self.site, self.site.adapter.index
+        assert index is not None
+        result = getattr(type(site.module), index.method)(site.module, values, *args, **kwargs)
+        known, chosen = _VALUES.pop(site.module, (None, []))
+        if known is not values:
+            return result
+        if site.certify:
+            places = [each.codes.reshape(result.shape) for each in chosen]
+            result = index.join(site.module, torch.stack(places, dim=-1)).to(result.dtype)
+        if site.observe is not None:
+            codes = index.split(site.module, result).long()
+            for place, each in enumerate(chosen):
+                site.observe(place, each.comparison, codes[..., place].reshape(1, -1), each.held)
+        return result
+
+
 def install(site: Site) -> None:
     """Put a site in the place of its method, on that instance only, and of others that search."""
     own = site.module.__dict__
     own[site.adapter.method] = site
+    if site.adapter.index is not None:
+        own[site.adapter.index.method] = Indices(site)
     for method in site.adapter.other_methods(site.module):
         inner = own.get(method)
         own[method] = replace(
@@ -132,7 +162,7 @@ def install(site: Site) -> None:
 def uninstall(site: Site) -> None:
     """Undo `install`."""
     own = site.module.__dict__
-    for name in site.adapter.outside:
+    for name in site.adapter.helpers():
         own.pop(name, None)
     for name, each in [(name, each) for name, each in own.items() if isinstance(each, Site)]:
         del own[name]
@@ -146,6 +176,18 @@ def site_of(module: nn.Module, adapter: Adapter) -> Site | None:
     return found if isinstance(found, Site) else None
 
 
+class _Chosen(NamedTuple):
+    """What one argmin of a call compared, its codes, and the type of the layer's input."""
+
+    comparison: Comparison
+    codes: torch.Tensor
+    held: torch.dtype
+
+
+_VALUES: WeakKeyDictionary[nn.Module, tuple[Any, list[_Chosen]]] = WeakKeyDictionary()
+"""What the method returned last, until an index is made of it."""
+
+
 class _Watch(TorchFunctionMode):
     """Sees each torch function that a method calls; answers the argmin over distances."""
 
@@ -156,6 +198,7 @@ class _Watch(TorchFunctionMode):
         self.found = 0
         self.other = ""
         self.unread: tuple[int, ...] | None = None
+        self.chosen: list[_Chosen] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -202,18 +245,60 @@ class _Watch(TorchFunctionMode):
         else:
             result = original()
             codes = selection.codes_in(result).reshape(*comparison.latents.shape[:2], *several)
-        if site.observe is not None:
-            site.observe(self.found, comparison, codes, self._seen().held(comparison))
-        if not explains(comparison, selection.scores, selection.sign):
+        held = self._seen().held(comparison)
+        if site.adapter.index is not None:
+            self.chosen.append(_Chosen(comparison, codes, held))
+        elif site.observe is not None:
+            site.observe(self.found, comparison, codes, held)
+        if not self._is_explained(selection, comparison):
             raise UnknownQuantizerError(self._unexplained(comparison))
         self.found += 1
         return result
 
     def _certified(self, comparison: Comparison, count: int | None) -> torch.Tensor:
-        site = self.site
-        keep = not (site.module.training or comparison.own)
-        kept = _PREPARED.setdefault(site.module, {}) if keep else None
-        return certified_codes(comparison, site.name, count, kept=kept, place=self.found)
+        kept = self._kept(comparison)
+        return certified_codes(comparison, self.site.name, count, kept=kept, place=self.found)
+
+    def _kept(self, comparison: Comparison) -> "Kept | None":
+        module = self.site.module
+        keep = self.site.certify and not (module.training or comparison.own)
+        return _PREPARED.setdefault(module, {}) if keep else None
+
+    def _is_explained(self, selection: Selection, comparison: Comparison) -> bool:
+        """Look at the scores, but for those of kept codebooks in a call like a former one."""
+        kept = self._kept(comparison)
+        if kept is None:
+            return explains(comparison, selection.scores, selection.sign)
+        books = [kept[self.found, head] for head in range(len(comparison.codebook))]
+        before = _EXPLAINED.setdefault(self.site.module, {})
+        way = (
+            self.site.method,
+            self.found,
+            selection.sign,
+            selection.scores.dtype,
+            self._options(),
+        )
+        if before.get(way) == books:  # the very objects
+            return True
+        found = explains(comparison, selection.scores, selection.sign)
+        if found:
+            if len(before) >= _MOST_WAYS:
+                before.clear()
+            before[way] = books
+        return found
+
+    def _options(self) -> str:
+        """Describe the arguments of the call but for the numbers of tensors."""
+        named = {**dict(enumerate(self.args)), **self.kwargs}
+        shown = {
+            name: each.dtype if isinstance(each, torch.Tensor) else each
+            for name, each in named.items()
+        }
+        return f"{shown} {torch.is_autocast_enabled(self._device())}"
+
+    def _device(self) -> str:
+        tensors = (each for each in self.args if isinstance(each, torch.Tensor))
+        return next((each.device.type for each in tensors), "cpu")
 
     def _unexplained(self, comparison: Comparison) -> str:
         heads, rows, dim = comparison.latents.shape
@@ -254,6 +339,11 @@ Kept: TypeAlias = dict[tuple[int, int], Prepared]
 """Codebooks of a layer in eval mode, by the place of the argmin in a call and the head."""
 
 _PREPARED: WeakKeyDictionary[nn.Module, Kept] = WeakKeyDictionary()
+_EXPLAINED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], list[Prepared]]] = (
+    WeakKeyDictionary()
+)
+"""Codebooks whose distances the scores of a layer were, by what the call was like."""
+_MOST_WAYS = 64
 
 
 def certified_codes(
@@ -301,4 +391,6 @@ def _prepared(codebook: torch.Tensor, kept: Kept, place: tuple[int, int]) -> Pre
 
 def _same(before: torch.Tensor, now: torch.Tensor) -> bool:
     alike = (before.shape, before.dtype, before.device) == (now.shape, now.dtype, now.device)
+    if alike and now.device.type == "cpu":
+        return np.array_equal(to_host(before), to_host(now))
     return alike and torch.equal(before, now)

@@ -5,7 +5,10 @@ In: nothing. Out: `ADAPTERS`. Must not import vector_quantize_pytorch.
 
 from typing import Any
 
-from certvq.adapters._adapter import Adapter, Comparison, Seen
+import torch
+from torch import nn
+
+from certvq.adapters._adapter import Adapter, Comparison, Index, Seen
 from certvq.adapters._products import as_heads
 
 
@@ -16,6 +19,17 @@ def _values(seen: Seen) -> Comparison | None:
         return None
     values = module.values_per_latent[seen.ordinal]
     return as_heads(seen.first[..., seen.ordinal].reshape(-1, 1), values.reshape(-1, 1))
+
+
+def _join(module: nn.Module, places: torch.Tensor) -> torch.Tensor:
+    """Return ``codes_to_indices`` of the values at these places."""
+    layer: Any = module
+    return (places * layer._basis).sum(-1)  # noqa: SLF001 (the layer has no other)
+
+
+def _split(module: nn.Module, indices: torch.Tensor) -> torch.Tensor:
+    layer: Any = module
+    return indices[..., None] // layer._basis % layer._levels  # noqa: SLF001
 
 
 def _samples(seen: Seen) -> bool:
@@ -47,5 +61,6 @@ ADAPTERS = (
         _PACKAGE,
         capture=_values,
         own_method=True,
+        index=Index("codes_to_indices", _join, _split),
     ),
 )
