@@ -97,7 +97,7 @@ def _parsed(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
 
 
 def _fill(stream: BinaryIO, array: NDArray[Any]) -> None:
-    view = memoryview(array.view(np.uint8)) if array.size else memoryview(b"")
+    view = array.view(np.uint8).data if array.size else memoryview(b"")
     while view:
         read = stream.readinto(view)  # pyright: ignore[reportAttributeAccessIssue]
         if not read:

@@ -1,5 +1,6 @@
 """The command line as a function, and the folders that it is tried on."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,12 @@ class Outcome:
 
 
 @pytest.fixture
-def certvq_command() -> Callable[..., Outcome]:
-    """Run a command in this process; what is no expected failure is raised."""
+def certvq_command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run a command in this process; what is no expected failure is raised.
+
+    It shows no progress, however busy the machine is.
+    """
+    monkeypatch.setattr("certvq.cli._output._PATIENCE", math.inf)
 
     def run(*arguments: object) -> Outcome:
         texts = [str(argument) for argument in arguments]

@@ -75,7 +75,7 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is(
 def test_where_there_is_no_terminal_long_work_is_told_in_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 1.0, 3.0, 4.0, 14.0, 14.5, 15.0])
+    clock = iter([1.0, 3.0, 4.0, 14.0, 14.5, 15.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     with progress_bars() as progress:
         for done, total in ((1, 9), (2, 9), (3, 9), (4, 9), (9, 9)):
@@ -85,5 +85,4 @@ def test_where_there_is_no_terminal_long_work_is_told_in_lines(
         "certvq: reading 2/9",
         "certvq: reading 4/9",
         "certvq: reading 9/9",
-        "certvq: training 7",
     ]

@@ -311,3 +311,19 @@ def test_a_changed_setting_is_found_and_one_of_an_earlier_version_is_read(folder
     del record["sha256"]
     path.write_text(json.dumps(record))
     assert VQVAE.from_pretrained(folder).config.decay == 0.5
+
+
+def test_a_mistyped_folder_asks_nobody_and_the_hub_is_asked_aloud(
+    monkeypatch, tmp_path, folder, caplog
+):
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or str(folder)
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    fails("runs/demoo", FileFormatError, "runs/demoo: is no folder, runs holds demo; give one that")
+    assert asked == []
+    VQVAE.from_pretrained("someone/model")
+    assert asked == ["someone/model"]
+    assert "someone/model is no folder here; asking the Hugging Face hub" in caplog.text

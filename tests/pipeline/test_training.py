@@ -1,12 +1,15 @@
 """A training job: what it asks of its folder, what it leaves, how it goes on."""
 
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from certvq._lock import folder_lock
 from certvq.errors import DataError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig, model_digest
 from certvq.pipeline import train_config, train_run
@@ -182,4 +185,15 @@ def test_resuming_nothing_leaves_nothing(
 ) -> None:
     with pytest.raises(FileFormatError, match="there is no checkpoint to resume from"):
         train_run(tmp_path / "run", tiny_config, data=pictures, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_trainer_is_told_who_the_first_is(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    """A thread stands for another process: it has no part in the first one's lock."""
+    with folder_lock(tmp_path / "run"), ThreadPoolExecutor(1) as pool:
+        job = pool.submit(train_run, tmp_path / "run", tiny_config, data=pictures)
+        with pytest.raises(OptionError, match=rf"is in use by process {os.getpid()} on "):
+            job.result(timeout=60)
     assert not (tmp_path / "run").exists()

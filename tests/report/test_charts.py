@@ -141,3 +141,11 @@ def test_long_names_are_cut(run):
 def test_colours_are_left_to_the_theme(run):
     for chart in (*loss_charts(run), codec_bars(run, run.photos)):
         assert "#" not in chart.figure
+
+
+def test_a_key_that_looks_like_markup_is_text(run):
+    photos = [
+        replace(photo, figures=replace(photo.figures, key="<b>&a</b>")) for photo in run.photos
+    ]
+    [axis] = [json.loads(codec_bars(run, photos).figure)["layout"]["yaxis"]]
+    assert axis["ticktext"][0] == "&lt;b&gt;&amp;a&lt;/b&gt;"

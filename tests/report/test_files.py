@@ -188,3 +188,12 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
                 for _ in range(200):
                     member.write(bytes(1 << 20))
     _refused(read_arrays, path, "unpacks to 401 MiB, from a file of ")
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, '{"psnr": ' + "9" * 400 + "}"])
+def test_json_that_nobody_would_write_is_refused_in_a_line(tmp_path, text):
+    for reader, ending in ((read_json, ""), (read_json_lines, "\n")):
+        (tmp_path / "a").write_text(text + ending)
+        with pytest.raises(FileFormatError, match=r"a: (line 1 is )?no JSON \(") as caught:
+            reader(tmp_path / "a")
+        assert len(str(caught.value)) < 300

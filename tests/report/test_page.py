@@ -269,3 +269,15 @@ def test_what_the_page_is_without_is_listed(run_dir):
     (run_dir / "train.json").unlink()
     shutil.rmtree(run_dir / "heldout")
     assert missing_parts(run_dir) == ("heldout/", "train.json")
+
+
+def test_a_run_that_was_only_trained_has_a_page_of_its_own(run_dir, outline):
+    """As `certvq train` leaves it; what it lacks is named, and how to get it."""
+    for name in ("summary.json", "tokens.parquet"):
+        (run_dir / name).unlink()
+    shutil.rmtree(run_dir / "heldout")
+    text = outline(write_report(run_dir)).text
+    for part in ("A training run", "How it was learned", "certvq demo --out", "Configuration"):
+        assert part in text
+    assert "certified" not in text
+    assert missing_parts(run_dir) == ("summary.json", "tokens.parquet", "heldout/")

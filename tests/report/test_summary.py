@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from certvq.errors import FileFormatError
+from certvq.report._files import read_json
 from certvq.report._summary import parse_summary
 
 _PATH = Path("run/summary.json")
@@ -80,3 +81,10 @@ def test_rows_must_add_up(fields):
 def test_tokens_must_add_up(fields):
     text = "the tokens of images add up to 277, but codes_total is 469"
     _refused(fields | {"images": fields["images"][:2]}, text)
+
+
+def test_infinity_is_read_as_it_is_written_now_and_was_before(change_summary, run_dir):
+    change_summary(psnr_heldout="Infinity", psnr_kmeans=float("inf"))
+    path = run_dir / "summary.json"
+    found = parse_summary(read_json(path), path)
+    assert found.psnr_heldout == found.psnr_kmeans == float("inf")

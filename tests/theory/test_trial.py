@@ -1,9 +1,11 @@
 """What is not proved is said so, with the countermodel or the open query."""
 
+import stat
+
 import pytest
 
 from certvq.errors import OptionError, ProofError, SolverDisagreementError, SolverUnavailableError
-from certvq.theory import _solvers
+from certvq.theory import _solvers, _trial
 from certvq.theory._operators import REAL
 from certvq.theory._solvers import ask, require_solvers
 from certvq.theory._terms import real, variables
@@ -79,3 +81,14 @@ def test_solvers_that_are_unknown_are_refused(names, text):
 
 def test_an_installed_solver_has_a_version():
     assert _solvers.version_of("z3")[0].isdigit()
+
+
+def test_open_queries_lie_in_a_private_folder_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "certvq-open-queries").symlink_to("/nowhere")  # somebody else was there first
+    _trial._private_folder.cache_clear()
+    folder = _trial._private_folder()
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert _trial._private_folder() == folder
+    _trial._private_folder.cache_clear()

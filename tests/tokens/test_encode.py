@@ -7,8 +7,8 @@ import torch
 import certvq
 from certvq.data import from_arrays
 from certvq.errors import DataError, NonFiniteError
-from certvq.models import codebook_digest, model_digest
-from certvq.tokens import _encode, encode_photographs, read_tokens, write_tokens
+from certvq.models import VQVAE, codebook_digest, model_digest
+from certvq.tokens import _encode, decode_tokens, encode_photographs, read_tokens, write_tokens
 
 
 @pytest.fixture
@@ -172,3 +172,16 @@ def test_a_decoder_that_diverged_names_the_photograph_once(model, photographs):
     with pytest.raises(NonFiniteError) as caught:
         encode_photographs(model, photographs)
     assert str(caught.value).count("photograph 'a'") == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_models_of_every_precision_encode_and_come_back(model, photographs, tmp_path, dtype):
+    model.to(dtype).save_pretrained(tmp_path / "m")
+    read = VQVAE.from_pretrained(tmp_path / "m")
+    encoded = encode_photographs(read, photographs)
+    assert encoded.audit.ok
+    for one in encoded.photographs:
+        found = certvq.assign(one.latents, read.quantizer.codebook.detach(), backend="reference")
+        assert np.array_equal(one.record.codes, found.codes)
+    decoded = decode_tokens(encoded.token_file, read)
+    assert all(np.array_equal(decoded[key], one) for key, one in encoded.reconstructions.items())

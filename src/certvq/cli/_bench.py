@@ -75,7 +75,7 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
     from certvq.bench import bench_assign as run
     from certvq.cli._output import progress_bars, show_bench
 
-    _claim((out / "assign.json" if out else None, markdown), model)
+    _claim((_in_folder(out, "assign.json"), markdown), model)
     if update is not None:
         require_block(update)
     config = BenchConfig(
@@ -138,7 +138,7 @@ def bench_growth(  # noqa: PLR0913 (a command's options are its arguments)
     from certvq.bench import bench_growth as run
     from certvq.cli._output import progress_bars, show_growth
 
-    _claim((out / "growth.json" if out else None, svg), None)
+    _claim((_in_folder(out, "growth.json"), svg), None)
     given = {"rows": rows, "codebook_sizes": codebook_size, "dims": dim}
     chosen = {name: tuple(values) for name, values in given.items() if values}
     config = GrowthConfig(**chosen, rounds=rounds, threads=threads, backend=backend)
@@ -155,6 +155,12 @@ def _claim(outputs: Sequence[Path | None], model: Path | None) -> None:
     for path in outputs:
         if path is not None:
             claim_file(path, inputs=() if model is None else (model,))
+
+
+def _in_folder(out: Path | None, name: str) -> Path | None:
+    return (
+        None if out is None or out.is_file() else out / name
+    )  # a file is refused by the measuring
 
 
 def _write(path: Path, text: str) -> None:

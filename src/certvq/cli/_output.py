@@ -36,8 +36,8 @@ def progress_bars() -> AbstractContextManager[Report]:
 
     Yields:
         A `certvq._types.Progress`. It writes to standard error: one bar for each stage on a
-        terminal; elsewhere, from two seconds on, a line for each stage, every ten seconds, and when
-        it ends.
+        terminal; elsewhere a line for each stage of over two seconds, every ten seconds and when it
+        ends.
     """
     console = Console(stderr=True)
     return _bars(console) if console.is_terminal else _lines()
@@ -65,13 +65,14 @@ def _bars(console: Console) -> Iterator[Report]:
 
 @contextmanager
 def _lines() -> Iterator[Report]:
-    begin = time.monotonic()
+    begun: dict[str, float] = {}
     said: dict[str, float] = {}
 
     def report(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        due = now - said.get(stage, -_PERIOD) >= _PERIOD or (done == total and stage in said)
-        if due and now - begin >= _PATIENCE:
+        waited = now - begun.setdefault(stage, now) >= _PATIENCE
+        ends = done == total and stage in said
+        if ends or (waited and now - said.get(stage, now - _PERIOD) >= _PERIOD):
             said[stage] = now
             of = f"/{total}" if total else ""
             print(f"certvq: {stage} {done}{of}", file=sys.stderr, flush=True)  # noqa: T201
