@@ -38,6 +38,7 @@ def blocks(language):
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's compiler, of its own
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # exporters
 @pytest.mark.parametrize(("page", "code"), list(blocks("python")))
 def test_python_of_a_page_runs(page, code, tmp_path, monkeypatch):
     """The blocks of a page run one after another, prompts and their output included."""
