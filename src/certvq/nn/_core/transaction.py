@@ -20,6 +20,9 @@ _Result = TypeVar("_Result")
 
 _LISTS = (nn.ParameterList, nn.ParameterDict)
 
+_FIGURES = ("latest", "_codes")
+"""What a quantizer keeps of its latest forward pass, and no tensor of its state."""
+
 
 def all_or_nothing(
     module: nn.Module,
@@ -89,7 +92,10 @@ class _Kept:
         # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
         self.generators, default = _generators(parts, device)
         self._undo = [_generator(one) for one in (*self.generators, *default)]
-        self._figures = [(part, part.latest) for part in parts if "latest" in part.__dict__]
+        self._figures = [
+            (part, {name: vars(part)[name] for name in _FIGURES if name in vars(part)})
+            for part in parts
+        ]
         if not transforming():
             learning = [part for part in parts if hasattr(type(part), "remember")]
             self._undo += _tensors(parts)
@@ -99,7 +105,7 @@ class _Kept:
         for undo in self._undo:
             undo()
         for part, figures in self._figures:
-            cast("Any", part).latest = figures
+            vars(part).update(figures)
 
 
 class _Running(threading.local):
