@@ -97,6 +97,5 @@ def train_parallel(rank, path):
     return unlike
 
 
-@pytest.mark.slow
 def test_fsdp2_learns_what_ddp_does(pair):
     assert pair.run(train_parallel, CONTRACT, limit=300.0) == [[], []]
