@@ -100,9 +100,9 @@ class Written(nn.Module):
         if own is None or own.device != codebook.device or own.dtype != codebook.dtype:
             self.note(codebook, counts)
             return
+        self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes
         own.index_copy_(0, rows, vectors)
         self.counts = counts.clone()
-        self._changes += 1
 
     def forget(self) -> None:
         """Take any codebook for the layer's own until the next `note`."""

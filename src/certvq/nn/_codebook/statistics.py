@@ -5,6 +5,7 @@ imply. The statistics of a batch wait until the next training batch arrives, so 
 that a forward pass used is still there when it returns. Must not search for codes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -113,6 +114,15 @@ class RunningStatistics(WideBuffers):
             if isinstance(value, torch.Tensor) and not value.numel():
                 del state_dict[prefix + name]
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts back what is no buffer; see `all_or_nothing`."""
+        held, chosen = self.held, self.chosen
+
+        def restore() -> None:
+            self.held, self.chosen = held, chosen
+
+        return restore
 
     def begin(self, codebook: torch.Tensor, counts: torch.Tensor, decay: float) -> None:
         """Start as though one batch had been averaged whose means are the codebook.

@@ -67,12 +67,12 @@ def all_or_nothing(
         end = _replay.begin(module, tokens, kept.generators)
         result = step()
         end()
+        return result  # noqa: TRY300 (Ctrl-C may come here, too)
     except BaseException:
         _running.leave(kept)
         kept.put_back()
         end()
         raise
-    return result
 
 
 def _nothing() -> None:
