@@ -16,7 +16,7 @@ from certvq.models import VQVAE, VQVAEOutput
 from certvq.train._checkpoint import TrainState
 from certvq.train._config import TrainConfig
 from certvq.train._images import lay_out, to_images
-from certvq.train._metrics import Figures, perplexity, usage
+from certvq.train._metrics import Figures
 
 
 class Stepper:
@@ -79,9 +79,8 @@ def _require_finite(name: str, value: torch.Tensor | None) -> None:
 def _figures(
     model: VQVAE, output: VQVAEOutput, loss: float, variance: float, step: int, seconds: float
 ) -> Figures:
-    codes = output.codes.reshape(-1).cpu().numpy()
-    counts = np.bincount(codes, minlength=model.config.codebook_size)
-    decided = model.quantizer.metrics()
+    rows = output.codes.numel()
+    found = model.quantizer.metrics()
     mse = output.reconstruction_loss.item()
     return Figures(
         split="train",
@@ -92,9 +91,9 @@ def _figures(
         codebook_loss=output.codebook_loss.item(),
         commitment_loss=output.commitment_loss.item(),
         loss=loss,
-        perplexity=perplexity(counts),
-        usage=usage(counts),
-        filter_share=decided["filter_rows"] / codes.size,
-        refined_share=decided["refined_rows"] / codes.size,
-        exact_share=decided["exact_rows"] / codes.size,
+        perplexity=found["perplexity"],
+        usage=found["codebook_usage"],
+        filter_share=found["filter_rows"] / rows,
+        refined_share=found["refined_rows"] / rows,
+        exact_share=found["exact_rows"] / rows,
     )
