@@ -2,11 +2,11 @@
 
 In: codes, latents and a codebook, from anywhere. Out: every row where a code is not the lowest
 nearest one, decided by exact arithmetic. It knows nothing of the kernels: it discards a rival only
-by a margin that covers every rounding, and decides all others over the integers, of 64 bits where
-these are exact and otherwise with `certvq.spec.squared_l2`. Of certvq it may import the
-specification, the names of errors and `certvq._checker`, a compiled filter of its own in float32,
-which leaves the few pairs that float32 cannot decide. Without that it computes each distance of
-each pair directly in float64.
+by a margin that covers every rounding, and decides all others over the integers: in digits of
+64-bit ones where these hold the numbers, and otherwise with `certvq.spec.squared_l2`. Of certvq it
+may import the specification, the names of errors and `certvq._checker`: a compiled filter of its
+own in float32, which leaves the few pairs that float32 cannot decide. Without that it computes
+each distance of each pair directly in float64.
 
 The margin of float64: ``t = sum_d fl(fl(z - c)^2)`` has only nonnegative terms, each with at most
 D + 2 roundings of relative size ``2**-53``, so ``t`` differs from the true distance by at most the
