@@ -4,12 +4,12 @@ In: codes, latents and a codebook, from anywhere. Out: every row where a code is
 nearest one, decided by exact arithmetic. It knows nothing of the kernels: it discards a rival only
 by a margin that covers every rounding, and decides all others over the integers: in digits of
 64-bit ones where these hold the numbers, and otherwise with `certvq.spec.squared_l2`. Of certvq it
-may import the specification, the names of errors and `certvq._checker`, a compiled filter of its
-own in float32, which leaves the few pairs that float32 cannot decide. Without that it computes each
-distance of each pair directly in float64.
+may import the specification, the names of errors and `certvq._checker`: a compiled filter of its
+own in float32, which leaves the few pairs that float32 cannot decide. Without that it computes
+each distance of each pair directly in float64.
 
-The margin of float64: ``t = sum_d fl(fl(z - c)^2)`` has only nonnegative terms, each with at most D
-+ 2 roundings of relative size ``2**-53``, so ``t`` differs from the true distance by at most the
+The margin of float64: ``t = sum_d fl(fl(z - c)^2)`` has only nonnegative terms, each with at most
+D + 2 roundings of relative size ``2**-53``, so ``t`` differs from the true distance by at most the
 share ``(D + 2) 2**-53 / (1 - (D + 2) 2**-53)``, and by D times ``2**-1075`` where products
 underflow (theorem ``dot_rounding_error_le``). `_margin` is taken four times as large. The radius of
 float32 is derived in ``native/checker/rivals.cpp`` from the same theorem.
@@ -542,8 +542,6 @@ def _floats(array: Any) -> Matrix:
     brain = name == "bfloat16"
     if hasattr(array, "detach"):
         tensor = _plain(array)
-        if "torch.distributed.fsdp" in sys.modules:  # which may have to free the memory
-            tensor = tensor.clone()
         host: NDArray[Any] = _checker.bits(tensor) if brain else tensor.numpy()
     else:
         host = _checker.bits(array) if brain else np.asarray(array)
@@ -565,8 +563,12 @@ def _require_numbers(array: Any) -> None:
 
 
 def _plain(tensor: Any) -> Any:
-    """Return a tensor on the host, whose memory holds its numbers."""
-    return tensor.detach().cpu().resolve_conj().resolve_neg()
+    """Return a tensor on the host, whose memory holds its numbers.
+
+    Where FSDP is at work it is a copy: FSDP may have to free the memory, which NumPy would hold.
+    """
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return plain.clone() if "torch.distributed.fsdp" in sys.modules else plain
 
 
 def _host(array: Any) -> NDArray[Any]:

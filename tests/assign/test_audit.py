@@ -19,6 +19,7 @@ from certvq.errors import (
     ShapeError,
 )
 
+CHECK = certvq.certify.__globals__["check"]  # doctests import certvq.check once more
 LATENTS, CODEBOOK = np.array([[0.25], [0.5], [0.875]]), np.array([[0.0], [1.0]])
 
 
@@ -72,7 +73,7 @@ def test_many_violations_take_few_bytes(rng, monkeypatch, dtype):
     """And no loop over rows: integers of Python's own are left to wide numbers."""
     latents, codebook = (rng.standard_normal((n, 8)).astype(dtype) for n in (3000, 64))
     right = certvq.assign(latents, codebook).codes
-    monkeypatch.setattr(certvq.check, "_decide", None)
+    monkeypatch.setattr(CHECK, "_decide", None)
     found = certvq.audit(latents, codebook, (right + 1) % 64).violations
     assert np.array_equal(found.nearest, right)
     assert found.largest() == max(each.excess for each in found)
@@ -84,9 +85,9 @@ def test_many_violations_take_few_bytes(rng, monkeypatch, dtype):
 def test_the_first_violation_is_enough_to_refuse(rng, monkeypatch):
     latents, codebook = rng.standard_normal((500, 4)), rng.standard_normal((64, 4))
     codes = (certvq.assign(latents, codebook).codes + 1) % 64
-    parts, decided = [], certvq.check._decided
-    monkeypatch.setattr(certvq.check, "_BLOCK", 50)
-    monkeypatch.setattr(certvq.check, "_decided", lambda *a: parts.append(1) or decided(*a))
+    parts, decided = [], CHECK._decided
+    monkeypatch.setattr(CHECK, "_BLOCK", 50)
+    monkeypatch.setattr(CHECK, "_decided", lambda *a: parts.append(1) or decided(*a))
     with pytest.raises(CertificateError, match="row 0: code"):
         certvq.certify(latents, codebook, codes)
     assert len(parts) == 1
