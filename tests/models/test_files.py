@@ -144,7 +144,7 @@ def test_wrong_keys(folder):
         folder,
         FileFormatError,
         "must have the keys",
-        "['architecture', 'certvq_version', 'model_sha256']",
+        "['architecture', 'certvq_version', 'model_sha256', 'sha256']",
     )
 
 
