@@ -16,9 +16,7 @@ def test_a_changed_setting_is_found_and_one_of_an_earlier_version_is_read(tmp_pa
     assert read_config(path) == TrainConfig(seed=3)
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "learning_rate": 0.5}))
-    with pytest.raises(
-        FileFormatError, match=r"train\.json: .* changed after it was"
-    ):
+    with pytest.raises(FileFormatError, match=r"train\.json: .* changed after it was"):
         read_config(path)
     del content["sha256"]
     path.write_text(json.dumps(content))
