@@ -56,14 +56,20 @@ class Ties:
         self.peers = Peers(require_group(group), self.peers.owner)
         self.agreed = False
 
-    def notice(self, codebook: Any) -> None:
-        """Look at what becomes the codebook: FSDP2 sets the shard and the whole in turn."""
+    def notice(self, codebook: Any) -> bool:
+        """Look at what becomes the codebook: FSDP2 sets the shard and the whole in turn.
+
+        Returns:
+            Whether it has come in shards for the first time.
+        """
         tensors = sys.modules.get("torch.distributed.tensor")
         if tensors is None or not isinstance(codebook, tensors.DTensor):
-            return
+            return False
+        first = self.shard is None
         # After a forward pass the whole may stay in larger shards, on a mesh of their own.
-        if self.shard is None or self.shard.device_mesh == codebook.device_mesh:
+        if first or self.shard.device_mesh == codebook.device_mesh:
             self.shard = codebook
+        return first
 
     def in_shards(self, codebook: torch.Tensor) -> bool:
         """Say whether a codebook is in shards, as FSDP2 leaves it between forward passes."""

@@ -121,8 +121,8 @@ class LearnedCodebook(Quantizer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Notice who holds the codebook; FSDP2 sets it anew around each forward pass."""
-        if name == "codebook":
-            self._ties.notice(value)
+        if name == "codebook" and self._ties.notice(value) and not self._is_given():
+            self.written.forget()  # the whole will be put together from the shards of all
         super().__setattr__(name, value)
 
     @property
