@@ -568,7 +568,12 @@ def _plain(tensor: Any) -> Any:
     Where FSDP is at work it is a copy: FSDP may have to free the memory, which NumPy would hold.
     """
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
-    return plain.clone() if "torch.distributed.fsdp" in sys.modules else plain
+    shards = "torch.distributed.fsdp" in sys.modules
+    return plain.clone() if shards and _together() else plain
+
+
+def _together() -> bool:
+    return bool(sys.modules["torch"].distributed.is_initialized())
 
 
 def _host(array: Any) -> NDArray[Any]:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from certvq._lean import _run
+from certvq._lean import _run, _setup
 from certvq.errors import LeanError, LeanUnavailableError
 
 
@@ -26,7 +26,7 @@ def empty(tmp_path, monkeypatch):
 
 
 def put_npm_lean(root):
-    folder = root / "cache" / "lean" / "4.28.0-npm-2"
+    folder = root / "cache" / "lean" / _setup.FOLDER
     (folder / "library").mkdir(parents=True)
     for part in ("node", "lean.js", "lean.wasm", "library/Init.olean"):
         (folder / part).write_text("")

@@ -97,7 +97,8 @@ class Written(nn.Module):
     ) -> None:
         """Do the same where only some rows (M,) of the codebook have become other vectors."""
         own = self.codebook
-        if own is None or own.device != codebook.device or own.dtype != codebook.dtype:
+        same = own is not None and (own.device, own.dtype) == (codebook.device, codebook.dtype)
+        if own is None or not same or own.is_inference():
             self.note(codebook, counts)
             return
         self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes

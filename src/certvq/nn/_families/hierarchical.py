@@ -19,7 +19,7 @@ from certvq.nn._core.codes import Sizes, require_codes, require_range
 from certvq.nn._core.device import require_same_device
 from certvq.nn._core.distributed import peers_of, raise_together
 from certvq.nn._core.eager import beneath, holds_numbers, sizes, transforming
-from certvq.nn._core.figures import lasting
+from certvq.nn._core.figures import lasting, lasting_codes
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import LayoutName
 from certvq.nn._core.losses import mean_square, saturated
@@ -229,7 +229,7 @@ class HierarchicalVQ(BaseQuantizer):
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
         grid = (len(maps), *maps.shape[2:])
         result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
-        self.latest = lasting(figures)
+        self.latest, self._codes = lasting(figures), lasting_codes(codes)
         return result
 
     @torch.no_grad()
