@@ -166,8 +166,8 @@ def test_a_step_that_fails_later_leaves_no_trace_of_what_it_wrote(seeded):
         layer.learn_now(TOKENS)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), all_or_nothing(layer, TOKENS):
-        interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        all_or_nothing(layer, TOKENS, interrupted)
     for each in (layer, twin):
         for _ in range(2):
             each.learn_now(TOKENS)

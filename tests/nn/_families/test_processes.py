@@ -23,6 +23,7 @@ from certvq.nn import (
     Uniform,
     VectorQuantize,
 )
+from certvq.nn._core.drawing import without_generators
 
 SGD = functools.partial(torch.optim.SGD, lr=0.5, momentum=0.5)
 ADAM = functools.partial(torch.optim.Adam, lr=0.05)
@@ -64,7 +65,8 @@ def batch(step, half):
 
 
 def flat(layer):
-    leaves = tree_leaves(layer.state_dict())  # those of inner optimisers, too
+    state = without_generators(layer.state_dict())
+    leaves = tree_leaves(state)  # those of inner optimisers, too
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     return torch.cat([tensor.detach().double().flatten() for tensor in tensors])
 
