@@ -253,3 +253,10 @@ def test_two_processes_agree_on_it(tmp_path):
     finally:
         for process in processes:
             process.kill()
+
+
+def test_a_given_codebook_may_be_on_meta_where_loaders_build():
+    with torch.device("meta"):
+        layer = VectorQuantize(2, 4, start=Given(torch.zeros(4, 2)), metric="cosine")
+    layer.load_state_dict(VectorQuantize(2, 4, metric="cosine").state_dict(), assign=True)
+    assert not layer.codebook.is_meta
