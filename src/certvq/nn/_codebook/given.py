@@ -83,12 +83,16 @@ class Written(nn.Module):
         self.counts: torch.Tensor | None = None
         self._changes = 0
 
+    @torch.inference_mode(False)  # what is made within could not be written to later
+    @torch.no_grad()
     def note(self, codebook: torch.Tensor, counts: torch.Tensor | None) -> None:
         """Remember a codebook (K, D) and its counts (K,); without counts none are compared."""
         known = holds_numbers(codebook)
         self.codebook = codebook.detach().clone() if known else None
         self.counts = counts.clone() if known and counts is not None else None
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def note_rows(
         self,
         rows: torch.Tensor,
