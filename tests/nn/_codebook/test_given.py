@@ -253,3 +253,22 @@ def test_two_processes_agree_on_it(tmp_path):
     finally:
         for process in processes:
             process.kill()
+
+
+def test_a_given_codebook_may_be_on_meta_where_loaders_build():
+    with torch.device("meta"):
+        layer = VectorQuantize(2, 4, start=Given(torch.zeros(4, 2)), metric="cosine")
+    layer.load_state_dict(VectorQuantize(2, 4, metric="cosine").state_dict(), assign=True)
+    assert not layer.codebook.is_meta
+
+
+@pytest.mark.parametrize("update", [EMA(), EMA(affine=Affine()), Gradient()], ids=str)
+def test_training_goes_on_after_inference_mode(update, seeded):
+    layer, other = (
+        VectorQuantize(2, 4, update=update, start=Given(torch.eye(4, 2))) for _ in range(2)
+    )
+    for step in range(4):
+        with torch.inference_mode(step < 2):
+            layer(torch.randn(1, 9, 2, generator=seeded(step)))
+        other(torch.randn(1, 9, 2, generator=seeded(step)))
+    assert torch.equal(layer.codebook, other.codebook)

@@ -70,6 +70,15 @@ def test_so_do_those_of_an_option_also_after_loading(seeded):
         EMA(every=0)
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+def test_a_run_may_go_on_with_another_number(before, after, seeded):
+    saved, resumed = (layer_of(EMA(0.5, every=every)) for every in (before, after))
+    saved(batches(seeded)[0])
+    resumed.load_state_dict(saved.state_dict())
+    assert resumed.waiting is None or float(resumed.waiting) == 1.0
+    assert torch.equal(resumed.statistics.pending_counts, saved.statistics.pending_counts)
+
+
 def test_no_code_is_revived_within(seeded):
     layer = VectorQuantize(2, 4, start=Given(BOOK), revive=Revive(0.9), generator=seeded())
     parts = batches(seeded)

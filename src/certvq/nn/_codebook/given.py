@@ -54,7 +54,7 @@ class Given:
         return f"Given({tuple(self.codebook.shape)})"
 
     def require(self, codebook_size: int, dim: int) -> torch.Tensor:
-        """Return the code vectors, on the CPU and of torch's default type of number.
+        """Return the code vectors, on the CPU or on meta, of torch's default type of number.
 
         Raises:
             OptionError: they are not (codebook_size, dim).
@@ -65,7 +65,8 @@ class Given:
                 f"{tuple(self.codebook.shape)}"
             )
             raise OptionError(text)
-        return self.codebook.to("cpu", torch.get_default_dtype())
+        home = "meta" if self.codebook.is_meta else "cpu"  # loaders build on meta
+        return self.codebook.to(home, torch.get_default_dtype())
 
 
 class Written(nn.Module):
@@ -82,12 +83,16 @@ class Written(nn.Module):
         self.counts: torch.Tensor | None = None
         self._changes = 0
 
+    @torch.inference_mode(False)  # what is made within could not be written to later
+    @torch.no_grad()
     def note(self, codebook: torch.Tensor, counts: torch.Tensor | None) -> None:
         """Remember a codebook (K, D) and its counts (K,); without counts none are compared."""
         known = holds_numbers(codebook)
         self.codebook = codebook.detach().clone() if known else None
         self.counts = counts.clone() if known and counts is not None else None
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def note_rows(
         self,
         rows: torch.Tensor,

@@ -418,6 +418,10 @@ class LearnedCodebook(Quantizer):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        if self.waiting is None:  # whoever resumes may add up other numbers of batches
+            state_dict.pop(prefix + "waiting", None)
+        elif prefix + "started" in state_dict:
+            state_dict.setdefault(prefix + "waiting", state_dict[prefix + "started"])
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         if prefix + "started" not in state_dict:
             return  # a codebook alone was given by hand

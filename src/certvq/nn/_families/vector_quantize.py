@@ -66,7 +66,7 @@ class VectorQuantize(RankedCodebook):
         update: how the codebook learns, `EMA`, `Gradient` or `Online`, each also through an
             `Affine` map. None is ``EMA()``, of decay
             0.8, and with ``metric="cosine"`` it is ``EMA(decay=0.95)``.
-        start: where it starts, `KMeans` of the first training batch or `Uniform`.
+        start: where it starts: `KMeans` of the first training batch, `Uniform` or `Given`.
         revive: when codes are replaced, or None for never.
         estimator: how the gradient reaches the latents in train mode.
         regularizers: further terms of the loss of train mode, each with its own weight.
