@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from certvq.adapters._selection import other_choice, read_ranking, read_selection
+from certvq.adapters._selection import (
+    chosen_along,
+    other_choice,
+    read_ranking,
+    read_selection,
+)
 
 S = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
 CODES = torch.tensor([2, 0])
@@ -70,6 +75,7 @@ def test_named_arguments_are_read(names):
 def test_other_ways_to_choose_are_seen():
     assert other_choice(torch.topk, (S, 1)) is S
     assert other_choice(torch.Tensor.sort, (S,)) is S
+    assert other_choice(torch.Tensor.numpy, (S,)) is S
     assert other_choice(torch.argmin, (S, 1)) is None
     assert other_choice(torch.sort, (S.long(),)) is None
 
@@ -107,3 +113,25 @@ def test_named_arguments_of_a_ranking_are_read():
     selection = read_ranking(torch.topk, (), {"input": S, "k": 1, "dim": 1})
     assert selection.scores is S
     assert (selection.count, selection.sign) == (1, -1)
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs", "shape"),
+    [
+        (torch.argmin, (S, 0), {}, (3, 2)),
+        (torch.Tensor.min, (S,), {"dim": -1}, (2, 3)),
+        (torch.argsort, (S,), {}, (2, 3)),
+        (torch.topk, (S, 1, 0), {}, (3, 2)),
+        (torch.kthvalue, (S, 1), {}, (2, 3)),
+        (torch.argmin, (S,), {}, None),
+        (torch.topk, (S[0], 1), {}, None),
+        (torch.max, (S, S), {}, None),
+        (torch.sum, (S, 1), {}, None),
+    ],
+)
+def test_the_axis_of_a_choice_comes_last(func, args, kwargs, shape):
+    assert chosen_along(func, args, kwargs) == shape
+
+
+def test_one_row_of_scores_needs_no_axis():
+    assert read_selection(torch.Tensor.argmin, (S[0],), {}).codes_in(S[0].argmin()) == 1

@@ -72,9 +72,6 @@ class VectorQuantizer2(torch.nn.Module):
     def to_tokens(self, z):
         return self._nearest_in_place(z)
 
-    def by_hand(self, z):
-        return (z[:, None] - self.embedding.weight).square().sum(-1).argmin(1)
-
     def from_tokens(self, codes):
         return self.embedding(codes)
 
@@ -101,11 +98,70 @@ def test_every_method_that_encodes_is_repaired(offset):
         assert torch.equal(model.to_tokens(z), right)
         assert torch.equal(model(z)[0], right)
         assert torch.equal(model.from_tokens(right), layer.embedding(right))
-        with pytest.raises(certvq.errors.UnknownQuantizerError, match="expected in by_hand"):
-            model.by_hand(z)
     certvq.unpatch_module(layer)
     assert set(vars(layer)) == before
     assert int((layer.to_tokens(z) != right).sum()) == wrong
+
+
+def distances(z, codebook):
+    return (z[:, None] - codebook).square().sum(-1)
+
+
+def nearest(z, codebook):
+    return distances(z, codebook).argmin(1)
+
+
+def with_method(method):
+    kind = type("VectorQuantizer2", (VectorQuantizer2,), {"also": method})
+    return kind(64, 8)
+
+
+@pytest.mark.parametrize(
+    ("method", "way"),
+    [
+        (lambda self, z: nearest(z, self.embedding.weight), "an argmin of distances without"),
+        (lambda self, z: torch.cdist(z, self.embedding.weight).argsort(1)[:, 0], "argsort"),
+        (torch.no_grad()(lambda self, z: (z @ self.embedding.weight.T).topk(1)[1]), "topk"),
+    ],
+)
+def test_a_search_that_cannot_be_answered_is_refused_before_anything_is_patched(method, way):
+    model = torch.nn.Sequential(VectorQuantizer2(64, 8), with_method(method))
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match=f"'1' .*but also does by {way}"):
+        certvq.patch_module(model)
+    assert "forward" not in vars(model[0])
+    certvq.audit_module(model[1], torch.randn(5, 8))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, z: torch.cdist(self.embedding.weight, z).argmin(0),
+        lambda self, z: torch.cdist(z, self.embedding.weight).detach().numpy().argmin(1),
+        lambda self, z: self.metric(z, self.embedding.weight).argmin(1),
+    ],
+)
+def test_what_its_code_does_not_show_is_refused_when_it_is_called(method, offset):
+    layer = with_method(method)
+    layer.metric = distances
+    certvq.patch_module(layer)
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match="expected in also, got none"):
+        layer.also(offset(100, 8))
+
+
+def test_methods_that_choose_no_codes_are_patched_and_run():
+    """The scarcest codes, the code of one latent, the greatest feature: no search goes wrong."""
+
+    def also(self, z):
+        self.embedding.weight.data[self.used.topk(2).indices] = z[:2]
+        one = torch.cdist(z[:1], self.embedding.weight)[0].argmin()
+        return one, (z**2).max(dim=1).values
+
+    layer, z = with_method(also), torch.randn(6, 8)
+    layer.used = torch.zeros(64)
+    certvq.patch_module(layer)
+    one, most = layer.also(z)
+    assert one == certvq.assign(z[:1], layer.embedding.weight).codes[0]
+    assert torch.equal(most, z.square().amax(1))
 
 
 def test_descript_quantizer_is_repaired(layers, offset, repaired):
@@ -234,7 +290,8 @@ def test_codes_that_are_chosen_otherwise_are_refused(layers, choose):
             return distances.sort(-1).indices[:, 0]
 
     layer = VectorQuantizer(64, 8)
-    certvq.patch_module(layer)
     text = rf"expected in forward, got none \(codes were chosen by {choose}\)"
     with pytest.raises(certvq.errors.UnknownQuantizerError, match=text):
-        layer(torch.randn(50, 8))
+        certvq.audit_module(layer, torch.randn(50, 8))
+    with pytest.raises(certvq.errors.UnknownQuantizerError, match="forward does by sort"):
+        certvq.patch_module(layer)

@@ -79,6 +79,7 @@ for dtype in (torch.float32, torch.bfloat16):
         found = certvq.assign(z, some, backend="numpy", second=True, exact_sqdist=True)
         certvq.rank(z, some, 2), certvq.certify(z, some, found.codes), certvq.prepare(c)
         certvq.stability_radius(z, some, found.codes)
+        certvq.assign(z[:4096], c[:4096], backend="torch", second=True)
         os._exit(0)
     for _ in range(600):
         if os.waitpid(pid, os.WNOHANG)[0]:
@@ -91,6 +92,45 @@ for dtype in (torch.float32, torch.bfloat16):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_waits_for_products_and_leaves_no_lock_behind():
+    """OpenBLAS hangs within fork, or in the child; so did a codebook that was being folded."""
+    program = """
+import os, threading, time, warnings, numpy as np, certvq
+from certvq.assign import _prepare, _threads
+warnings.simplefilter("ignore")  # threads and fork
+begun, over, fold, codebook = threading.Event(), [], _prepare._fold_duplicates, np.eye(3)
+def multiply():
+    with _threads.no_fork():
+        begun.set(), time.sleep(0.3), over.append(True)
+def stay(exact):
+    begun.set(), time.sleep(600)
+def forked(work):
+    begun.clear()
+    threading.Thread(target=work, daemon=True).start()
+    begun.wait()
+    pid = os.fork()
+    if pid == 0:
+        _prepare._fold_duplicates = fold
+        codes = certvq.rank(codebook, codebook, 1).codes[:, 0]
+        os._exit(0 if over and (codes == range(3)).all() else 1)
+    for _ in range(400):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.05)
+    os.kill(pid, 9)
+    return "the child hangs"
+first = forked(multiply)
+_prepare._fold_duplicates = stay
+print(first, forked(lambda: certvq.prepare(codebook).distinct), flush=True)
+os._exit(0)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=120, text=True)
+    assert (done.stdout, done.stderr) == ("0 0\n", "")
 
 
 def test_threads_check_their_float_environment():

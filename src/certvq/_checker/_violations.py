@@ -6,7 +6,6 @@ In: arrays. Out: `Violation`, and many of them as `Violations`. Must not import 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from itertools import chain
 from typing import Any, Final, overload
 
@@ -98,7 +97,7 @@ class Violations(Sequence[Violation]):
     def __repr__(self) -> str:
         return f"Violations({len(self)} of them)"
 
-    @cached_property
+    @property
     def ties(self) -> NDArray[np.bool_]:
         """Where the distance is right and only the tie was broken otherwise, (V,)."""
         large = np.isin(self.rows, [row for row, excess in self.large.items() if excess])

@@ -7,9 +7,11 @@ parameters or buffers, nor change anything but the argmin.
 from torch import nn
 
 from certvq.adapters._arguments import require_module
-from certvq.adapters._find import adapter_of, find_layers, known_layers
+from certvq.adapters._find import Layer, adapter_of, find_layers, known_layers
+from certvq.adapters._methods import unanswerable
 from certvq.adapters._own import outermost
 from certvq.adapters._site import Site, install, site_of, uninstall
+from certvq.errors import UnknownQuantizerError
 
 
 def patch_module(module: nn.Module) -> list[str]:
@@ -35,7 +37,9 @@ def patch_module(module: nn.Module) -> list[str]:
     Raises:
         OptionError: no torch module.
         UnknownQuantizerError: no quantizer is found, or one overrides the method that holds the
-            argmin; and later, in a call of the module, where no argmin over distances passes by.
+            argmin, or the code of a method shows that it chooses codes in another way: nothing is
+            patched then. And later, in a call of the module, where no argmin over distances passes
+            by, or scores are none of distances.
         NonFiniteError: in a call of the module, for NaN or infinity; names the layer.
 
     Guarantee: codes are those of `certvq.assign` for the latents and code vectors that the layer
@@ -64,10 +68,26 @@ def patch_module(module: nn.Module) -> list[str]:
     require_module(module)
     layers = known_layers(module) if outermost(module) else find_layers(module)
     for layer in layers:
+        _require_answerable(layer)
+    for layer in layers:
         if site_of(layer.module, layer.adapter) is None:
             inner = layer.module.__dict__.get(layer.adapter.method)
             install(Site(layer.name, layer.module, layer.adapter, inner=inner))
     return [layer.name for layer in layers]
+
+
+def _require_answerable(layer: Layer) -> None:
+    found = unanswerable(layer.adapter, layer.module)
+    if found is None:
+        return
+    method, way = found
+    text = (
+        f"layer {layer.name!r} ({type(layer.module).__qualname__}) must choose its codes by an "
+        f"argmin after a product of latents and code vectors, but {method} does by {way}, and its "
+        "codes would stay as they are; nothing was patched: write it with torch.cdist and argmin, "
+        "or take certvq.assign by hand"
+    )
+    raise UnknownQuantizerError(text)
 
 
 def unpatch_module(module: nn.Module) -> list[str]:

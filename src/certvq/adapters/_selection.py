@@ -17,7 +17,15 @@ _INDEX = {
 }
 _PAIR = {torch.min: 1, torch.Tensor.min: 1, torch.max: -1, torch.Tensor.max: -1}
 _TOPK = (torch.topk, torch.Tensor.topk)
-_OTHERS = (torch.topk, torch.Tensor.topk, torch.sort, torch.Tensor.sort, torch.multinomial)
+_SORTS = (
+    *_TOPK,
+    *(torch.sort, torch.Tensor.sort, torch.argsort, torch.Tensor.argsort),
+    *(torch.kthvalue, torch.Tensor.kthvalue),
+)
+_AWAY = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
+"""What is chosen after these, nobody sees."""
+
+_OTHERS = (*_SORTS, *_AWAY, torch.msort, torch.Tensor.msort, torch.multinomial)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +74,11 @@ def read_selection(
     scores: Any = args[0] if args else kwargs.get("input")
     dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
     keepdim = kwargs.get("keepdim", kwargs.get("keepdims", args[2] if len(args) > 2 else False))
-    if not is_scores(scores) or not isinstance(dim, int) or "out" in kwargs:
+    if not is_scores(scores) or "out" in kwargs:
         return None
-    if dim not in (-1, scores.ndim - 1):
+    if dim is None and scores.ndim == 1 and func in _INDEX:
+        dim = -1
+    if not isinstance(dim, int) or dim not in (-1, scores.ndim - 1):
         return None
     return Selection(scores, sign, gives_values=func in _PAIR, keepdim=bool(keepdim))
 
@@ -96,6 +106,26 @@ def read_ranking(
 def other_choice(func: Callable[..., Any], args: tuple[Any, ...]) -> torch.Tensor | None:
     """Return the scores from which a call chooses otherwise than by one argmin."""
     return args[0] if func in _OTHERS and args and is_scores(args[0]) else None
+
+
+def chosen_along(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[int, ...] | None:
+    """Return the shape of a matrix, or more, of scores from which a call chooses, that axis last.
+
+    None if it chooses nothing, or by another axis than one.
+    """
+    sorts = func in _SORTS
+    if not (sorts or func in _INDEX or func in _PAIR):
+        return None
+    scores: Any = args[0] if args else kwargs.get("input")
+    place = 2 if func in _TOPK or getattr(func, "__name__", "") == "kthvalue" else 1
+    dim = args[place] if len(args) > place else kwargs.get("dim", -1 if sorts else None)
+    if not is_scores(scores) or scores.ndim < 2 or type(dim) is not int:
+        return None
+    shape = list(scores.shape)
+    chosen = shape.pop(dim)
+    return (*shape, chosen)
 
 
 def is_scores(value: Any) -> bool:

@@ -9,6 +9,7 @@ the certified codes for an answer. Must not know any particular library.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,13 @@ from torch.overrides import TorchFunctionMode
 from certvq.adapters._adapter import Adapter, Comparison, Seen
 from certvq.adapters._explain import explains
 from certvq.adapters._products import read_product
-from certvq.adapters._selection import Selection, other_choice, read_ranking, read_selection
+from certvq.adapters._selection import (
+    Selection,
+    chosen_along,
+    other_choice,
+    read_ranking,
+    read_selection,
+)
 from certvq.assign import Prepared, assign, prepare, rank
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, UnknownQuantizerError
@@ -213,8 +220,7 @@ class _Watch(TorchFunctionMode):
         comparison = None if selection is None else self._compared(selection.scores)
         if selection is not None and comparison is not None:
             return self._choose(selection, comparison, lambda: func(*args, **named))
-        if selection is not None:
-            self.unread = tuple(selection.scores.shape)
+        self.unread = chosen_along(func, args, named) or self.unread
         scores = other_choice(func, args)
         if scores is not None and self._compared(scores) is not None:
             self.other = func.__name__
@@ -325,9 +331,12 @@ class _Watch(TorchFunctionMode):
         )
 
     def no_search(self) -> bool:
-        """Say whether nothing was chosen from as many scores as a codebook of the module has."""
-        tables = (*self.site.module.parameters(), *self.site.module.buffers())
-        sizes = {int(each.shape[0]) for each in tables if each.ndim == 2}
+        """Say whether nothing was chosen from as many scores as the codebook has vectors."""
+        module = self.site.module
+        tables = [attrgetter(name)(module) for name in self.site.adapter.has]
+        sizes = {len(each) for each in tables if isinstance(each, torch.Tensor)}
+        if getattr(module, "padding_idx", None) is not None:  # a row that is no code vector
+            sizes |= {size - 1 for size in sizes}
         return not self.other and (self.unread is None or self.unread[-1] not in sizes)
 
     def _who(self) -> str:

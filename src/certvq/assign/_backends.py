@@ -22,6 +22,7 @@ from certvq.assign._filter_numpy import numpy_filter
 from certvq.assign._native import native_codes
 from certvq.assign._prepare import Prepared
 from certvq.assign._reference import reference_codes
+from certvq.assign._threads import torch_was_forked
 from certvq.assign._validate import require_codes, require_finite
 from certvq.errors import (
     BackendError,
@@ -64,8 +65,11 @@ def _torch(latents: Array, prepared: Prepared) -> Decided:
     from certvq.assign._filter_torch import torch_filter
 
     tensor = latents if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
+    home = torch.device(float64_home(tensor.device))
+    if home.type == "cpu" and torch_was_forked():
+        return _numpy(tensor, prepared)
     exponent = prepared.exponent_for(largest_magnitude(to_host(tensor)))
-    filter_ = torch_filter(prepared, exponent, torch.device(float64_home(tensor.device)))
+    filter_ = torch_filter(prepared, exponent, home)
     return _engine.run(tensor, prepared, filter_, exponent)
 
 

@@ -12,6 +12,7 @@ from certvq._types import Float64Array, Int64Array
 from certvq.assign._exact import Pairs
 from certvq.assign._filter import Filtered
 from certvq.assign._prepare import Prepared
+from certvq.assign._threads import no_fork
 
 _BLOCK_SCORES = 1 << 20
 """Scores of a block: 8 MiB, measured best of 2**18 .. 2**22 at K = 8192 (docs/performance.md)."""
@@ -66,7 +67,8 @@ class NumpyFilter:
     def scores(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
         """Compute the scores (B, U) of a block and the radius (B,) of each row."""
         augmented, radius = self.augment(latents)
-        return augmented @ self.augmented, radius
+        with no_fork():
+            return augmented @ self.augmented, radius
 
     def run(self, latents: np.ndarray, besides: Int64Array | None = None) -> Filtered:
         """Decide the rows of a block that lead by more than twice the radius."""

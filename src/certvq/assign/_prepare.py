@@ -6,7 +6,6 @@ numbers on the host, with whatever the backends derive from them. Must not impor
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -54,17 +53,17 @@ class Prepared:
     def __reduce__(self) -> tuple[type, tuple[Array]]:
         return Prepared, (self.source,)  # what is derived from it is made anew
 
-    @cached_property
+    @property
     def distinct(self) -> Float64Array:
         """float64 (U, D), read-only: U <= K distinct code vectors in the order of `lowest`."""
-        return _read_only(self._exact[self.lowest])
+        return self.derive("distinct", 0, lambda: _read_only(self._exact[self.lowest]))
 
-    @cached_property
+    @property
     def lowest(self) -> Int64Array:
         """int64 (U,), increasing: the lowest index of each distinct vector in the codebook."""
         return self._folded[0]
 
-    @cached_property
+    @property
     def group(self) -> Int64Array:
         """int64 (K,): for each code vector its row in `distinct`."""
         return self._folded[1]
@@ -73,14 +72,13 @@ class Prepared:
     def _exact(self) -> Float64Array:
         return to_host(self.source).astype(np.float64) + 0.0
 
-    @cached_property
+    @property
     def _folded(self) -> tuple[Int64Array, Int64Array]:
-        lowest, group = _fold_duplicates(self._exact)
-        return _read_only(lowest), _read_only(group)
+        return self.derive("folded", 0, lambda: _fold_duplicates(self._exact))
 
-    @cached_property
+    @property
     def _largest(self) -> float:
-        return float(np.abs(self.distinct).max())
+        return self.derive("largest", 0, lambda: float(np.abs(self.distinct).max()))
 
     def packed(self) -> _native.Packed:
         """Return the codebook as the compiled kernel wants it; it may be unusable."""
@@ -111,7 +109,11 @@ class Prepared:
             return self.derive("scaled", exponent, lambda: np.ldexp(self.distinct, -exponent))
 
     def derive(self, kind: str, exponent: int, build: Callable[[], _Derived]) -> _Derived:
-        """Return what `build` makes, kept for later calls under `kind` and `exponent`."""
+        """Return what `build` makes, kept for later calls under `kind` and `exponent`.
+
+        No lock is held, as that of `functools.cached_property` is before Python 3.12: a child that
+        was forked meanwhile would wait for it for ever.
+        """
         key = (kind, exponent)
         if key not in self._derived:
             self._derived[key] = build()
@@ -173,4 +175,4 @@ def _fold_duplicates(exact: Float64Array) -> tuple[Int64Array, Int64Array]:
         if place == len(lowest):
             lowest.append(index)
         group[index] = place
-    return np.array(lowest, dtype=np.int64), group
+    return _read_only(np.array(lowest, dtype=np.int64)), _read_only(group)

@@ -23,7 +23,7 @@ from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
 from certvq.assign._reference import reference_second
 from certvq.assign._sqdist import rounded_sqdist
-from certvq.assign._threads import thread_count
+from certvq.assign._threads import thread_count, torch_was_forked
 from certvq.errors import OptionError
 
 FindSecond: TypeAlias = Callable[[Array, Prepared, Int64Array], Int64Array]
@@ -74,8 +74,11 @@ def _torch(latents: Array, prepared: Prepared, codes: Int64Array) -> Int64Array:
     from certvq.assign._filter_torch import torch_filter
 
     tensor = latents if is_torch(latents) else torch.from_numpy(own_copy(to_host(latents)))
+    home = torch.device(float64_home(tensor.device))
+    if home.type == "cpu" and torch_was_forked():
+        return _numpy(tensor, prepared, codes)
     exponent = prepared.exponent_for(largest_magnitude(to_host(tensor)))
-    filter_ = torch_filter(prepared, exponent, torch.device(float64_home(tensor.device)))
+    filter_ = torch_filter(prepared, exponent, home)
     return _by_filter(tensor, prepared, codes, filter_, exponent)
 
 

@@ -96,16 +96,72 @@ _limits = threading.Lock()
 _users: list[Any] = []
 """One limiter for all calls that run at the same time: the last to leave restores the BLAS."""
 
+_LONGEST_WAIT = 5.0
+"""Seconds that a fork waits for products; a block's takes far less."""
+
+_gate = threading.Condition()
+_multiplying: set[int] = set()
+"""Threads that are within a product."""
+_forks = 0
+"""How many threads are about to fork."""
+_torch_of_parent = False
+
+
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Let no thread fork while a matrix product runs.
+
+    OpenBLAS stops its threads before a fork, and waits for ever if they are at work, or leaves the
+    child a lock that nobody releases.
+    """
+    thread = threading.get_ident()
+    with _gate:
+        _gate.wait_for(lambda: not _forks, _LONGEST_WAIT)
+        _multiplying.add(thread)
+    try:
+        yield
+    finally:
+        with _gate:
+            _multiplying.discard(thread)
+            _gate.notify_all()
+
+
+def torch_was_forked() -> bool:
+    """Say whether this process was forked from one that had loaded torch.
+
+    torch's threads are not in it; whoever asks them on a CPU waits for ever.
+    """
+    return _torch_of_parent
+
+
+def _before_fork() -> None:
+    global _forks  # noqa: PLW0603 (of the process)
+    own = threading.get_ident()  # a signal's handler may fork within a product
+    with _gate:
+        _forks += 1
+        _gate.wait_for(lambda: not _multiplying - {own}, _LONGEST_WAIT)
+
+
+def _after_fork() -> None:
+    global _forks  # noqa: PLW0603
+    with _gate:
+        _forks -= 1
+        _gate.notify_all()
+
 
 def _begin_anew() -> None:
-    """Forget, in a child that was forked, the threads that held the lock: they are not in it."""
-    global _limits  # noqa: PLW0603 (a lock that nobody would release)
-    _limits = threading.Lock()
+    """Forget, in a child that was forked, the threads that held locks: they are not in it."""
+    global _limits, _gate, _forks, _torch_of_parent  # noqa: PLW0603 (nobody would release them)
+    _limits, _gate, _forks = threading.Lock(), threading.Condition(), 0
     _users.clear()
+    _multiplying.clear()
+    _torch_of_parent = "torch" in sys.modules
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin_anew
+    )
 
 
 @contextmanager
