@@ -21,6 +21,7 @@ from certvq.nn import VectorQuantize
 from certvq.train import CheckpointInfo, RunFiles, TrainConfig, fit, read_checkpoint_info
 from certvq.train import _fit as fit_module
 from certvq.train._checkpoint import TrainState
+from certvq.train._config_file import read_config
 from certvq.train._metrics import pixel_variance
 from certvq.train._schedule import learning_rate
 
@@ -53,7 +54,7 @@ def test_a_run_leaves_its_files_behind(
     config = tiny_config()
     model = _run(config, photographs, tmp_path / "run")
     files = RunFiles(tmp_path / "run")
-    assert TrainConfig.from_json(json.loads(files.config.read_text())) == config
+    assert read_config(files.config) == config
     info = read_checkpoint_info(files.checkpoint)
     assert (info.config, info.step) == (config, 6)
     assert not model.training
