@@ -209,3 +209,20 @@ def test_an_audit_of_arrays_needs_numpy_and_the_command_line_alone(tmp_path: Pat
         found = run("i.npy", stdout=full)
     assert found.returncode == 2
     assert found.stderr == "certvq: error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("assign absent absent --out codes 2>/dev/full", 2),
+        ("assign absent absent --out codes 2>&-", 2),
+        ("info --json >&-", 0),
+    ],
+)
+def test_an_output_that_takes_nothing_leaves_the_status(
+    tmp_path: Path, line: str, status: int
+) -> None:
+    """Status 1, which Python gives, would mean a wrong code."""
+    command = ["sh", "-c", f'"$0" -m certvq {line}', sys.executable]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (found.returncode, found.stdout, found.stderr) == (status, "", "")

@@ -112,7 +112,7 @@ def test_nothing_is_left_behind_when_writing_fails(model, folder, monkeypatch):
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file(folder, name):
     (folder / name).unlink()
-    fails(folder, FileFormatError, str(folder / name), "cannot be read (No such file")
+    fails(folder, FileFormatError, f"{folder / name}: cannot be read (No such file")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])

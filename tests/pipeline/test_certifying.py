@@ -1,5 +1,6 @@
 """Certifying codes in files; what the command shows of it is tested with the command."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,21 @@ def test_a_folder_is_no_file_to_write(
 ) -> None:
     with pytest.raises(OptionError, match=r"is a folder; name a file"):
         certify_file(*paths, **{option: tmp_path})
+
+
+def test_each_file_is_read_once_so_that_a_pipe_will_do(
+    paths: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    pipes: list[Path] = []
+    for path in paths:
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "wb") as file:
+            file.write(path.read_bytes())
+        pipes.append(Path(f"/dev/fd/{reader}"))
+    out, lean = tmp_path / "new.npy", tmp_path / "new.lean"
+    latents, codebook, codes = pipes
+    assert certify_file(latents, codebook, codes, on_violation="repair", out=out, lean=lean).ok
+    for pipe in pipes:
+        os.close(int(pipe.name))
+    assert np.load(out).tolist() == [0, 1, 0]
+    assert lean.is_file()

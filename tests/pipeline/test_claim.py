@@ -36,7 +36,7 @@ def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path, name: s
             claim(tmp_path / name)
 
 
-@pytest.mark.parametrize("by", ["name", "link", "hard link"])
+@pytest.mark.parametrize("by", ["name", "link", "hard link", "an absent folder"])
 def test_an_input_is_never_an_output(tmp_path: Path, by: str) -> None:
     given, out = tmp_path / "data" / "below" / "a.png", tmp_path / "out"
     given.parent.mkdir(parents=True)
@@ -45,6 +45,8 @@ def test_an_input_is_never_an_output(tmp_path: Path, by: str) -> None:
     (tmp_path / "data" / "tokens").write_bytes(b"PAR1")
     if by == "name":
         out = given
+    elif by == "an absent folder":
+        out = tmp_path / "absent" / ".." / "data" / "below" / "a.png"
     elif by == "link":
         out.symlink_to(given)
     else:

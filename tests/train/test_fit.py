@@ -483,3 +483,14 @@ def test_a_smaller_budget_for_a_finished_run_changes_no_file(
     _run(tiny_config(steps=2, learning_rate=0.5), photographs, tmp_path, resume=True)
     after = files.config.read_bytes(), files.metrics.read_bytes(), files.checkpoint.read_bytes()
     assert after == before
+
+
+def test_a_smaller_budget_for_a_run_that_was_cut_off_measures_it(
+    tiny_config: Make, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptionError):
+        _run(tiny_config(), photographs, tmp_path, progress=_stop_at(5))
+    step = read_checkpoint_info(RunFiles(tmp_path).checkpoint).step
+    _run(tiny_config(steps=1), photographs, tmp_path, resume=True)
+    assert (_lines(tmp_path)[-1]["split"], _lines(tmp_path)[-1]["step"]) == ("validation", step)
+    assert sum(line["split"] == "train" for line in _lines(tmp_path)) == step

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from typer import Abort, Exit
 from typer.core import TyperGroup
@@ -64,7 +64,8 @@ class ErrorGroup(TyperGroup):
             try:
                 return super().invoke(ctx)
             finally:
-                sys.stdout.flush()  # here it can still be said that the disk is full
+                if sys.stdout is not None:  # it is where the caller closed it
+                    sys.stdout.flush()  # here it can still be said that the disk is full
 
 
 @contextmanager
@@ -127,8 +128,24 @@ def _of_the_system(error: OSError, about: str) -> str:
 
 
 def _drop_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let nothing more be written to an output that takes nothing; Python would end with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not _takes(stream):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _takes(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _say(text: str) -> None:
-    print(f"certvq: {shortened(text)}", file=sys.stderr)  # noqa: T201 (standard error is the place)
+    if sys.stderr is None:  # it is where the caller closed it
+        return
+    try:
+        print(f"certvq: {shortened(text)}", file=sys.stderr)  # noqa: T201 (it is the place)
+    except OSError:  # nobody can be told, but the status stays
+        _drop_output()

@@ -158,8 +158,9 @@ def _require_replaceable(directory: Path) -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    data = _read_bytes(path)
     try:
-        record = loads(_read_bytes(path))
+        record = loads(data)
     except ValueError as error:
         text = f"{path}: is not JSON ({_one_line(error)}); save the model again"
         raise FileFormatError(text) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certvq
-from certvq._types import Progress, no_progress
+from certvq._types import Array, Progress, no_progress
 from certvq.assign._validate import require_codes, require_latents
 from certvq.check import Violation
 from certvq.pipeline._blocks import blocks
@@ -89,10 +89,43 @@ def audit_arrays(
         ShapeError, DTypeError, NonFiniteError, CodeRangeError: as `certvq.audit`, with the files.
         OSError: a file cannot be read.
     """
-    rows, vectors, given = load_array(latents), load_codebook(codebook), load_array(codes)
+    return audit_loaded(load_arrays(latents, codebook, codes), progress=progress)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Latents, a codebook and codes, and the files that they came from, in this order.
+
+    A file is read once: a pipe gives its content once, and a file may change meanwhile.
+    """
+
+    latents: Array
+    codebook: Array
+    codes: Array
+    paths: tuple[Path, Path, Path]
+
+
+def load_arrays(latents: Path, codebook: Path, codes: Path) -> Arrays:
+    """Read what `audit_arrays` audits.
+
+    Raises:
+        FileFormatError: a file is corrupt; it is named.
+        OSError: a file cannot be read.
+    """
+    found = load_array(latents), load_codebook(codebook), load_array(codes)
+    return Arrays(*found, (latents, codebook, codes))
+
+
+def audit_loaded(arrays: Arrays, *, progress: Progress = no_progress) -> AuditResult:
+    """Audit codes as `audit_arrays` does, once they are read.
+
+    Raises:
+        ShapeError, DTypeError, NonFiniteError, CodeRangeError: as `certvq.audit`, with the files.
+    """
+    rows, given = arrays.latents, arrays.codes
     violations: list[LocatedViolation] = []
-    with naming(latents, codebook, codes):
-        prepared = certvq.prepare(vectors)
+    with naming(*arrays.paths):
+        prepared = certvq.prepare(arrays.codebook)
         require_latents(rows, prepared.dim)  # before the blocks, for their rows have other numbers
         require_codes(given, len(rows), prepared.codebook_size)
         for block in blocks(len(rows), "auditing", progress):

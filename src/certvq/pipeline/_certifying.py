@@ -14,9 +14,8 @@ from certvq._atomic import atomic_path
 from certvq._types import Array, Progress, no_progress
 from certvq.assign._arrays import to_host
 from certvq.errors import OptionError
-from certvq.pipeline._auditing import AuditResult, audit_arrays
+from certvq.pipeline._auditing import AuditResult, audit_loaded, load_arrays
 from certvq.pipeline._claim import claim_file
-from certvq.pipeline._npy import load_array, load_codebook
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,18 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
         from certvq._lean import find_lean
 
         find_lean()
-    audit = audit_arrays(latents, codebook, codes, progress=progress)
+    arrays = load_arrays(latents, codebook, codes)
+    audit = audit_loaded(arrays, progress=progress)
     repaired = on_violation == "repair" and not audit.ok
     if audit.ok or repaired:
-        right = np.asarray(load_array(codes)).astype(np.int64)
+        right = np.asarray(arrays.codes).astype(np.int64)
         for entry in audit.violations:
             right[entry.violation.row] = entry.violation.nearest
         if out is not None:
             with atomic_path(out) as partial, partial.open("wb") as file:
                 np.save(file, right)
         if lean is not None:
-            _write_certificate(lean, load_array(latents), load_codebook(codebook), right)
+            _write_certificate(lean, arrays.latents, arrays.codebook, right)
             lean_errors = _lean_errors(lean) if check else None
     written = lean if audit.ok or repaired else None
     return CertifyResult(audit, repaired, written, lean_errors)

@@ -81,7 +81,7 @@ def try_writing(path: Path, out: Path) -> None:
 
 def _require_no_input(out: Path, inputs: Sequence[Path], magic: bytes) -> None:
     try:
-        target = out.stat()
+        target = Path(os.path.realpath(out)).stat()  # also where a folder before `..` is absent
     except OSError:
         return
     for given in inputs:

@@ -27,7 +27,13 @@ from certvq.train._config import TrainConfig
 from certvq.train._config_file import write_config
 from certvq.train._images import lay_out
 from certvq.train._interrupt import interrupts_held
-from certvq.train._metrics import Figures, MetricsLog, metrics_log, pixel_variance
+from certvq.train._metrics import (
+    Figures,
+    MetricsLog,
+    ends_in_midst,
+    metrics_log,
+    pixel_variance,
+)
 from certvq.train._photographs import photographs_digest, require_photographs
 from certvq.train._run_files import RunFiles
 from certvq.train._schedule import learning_rate, spent_share
@@ -97,6 +103,9 @@ def _fit(
         write_config(files.config, config)
         with metrics_log(files, after=loop.step) as log:
             loop.run(stepper, state, train, validation, log)
+    elif ends_in_midst(files, loop.step):  # cut off, and the budget is smaller now
+        with metrics_log(files, after=loop.step) as log:
+            loop.measure(state, validation, log)
     lay_out(state.model, torch.contiguous_format)
     state.model.cpu().eval()
     state.model.save_pretrained(files.model)
@@ -151,7 +160,7 @@ class _Loop:
     ) -> None:
         config = self._config
         if last or self.step % config.validate_every == 0:
-            log.write(self._validate(state.model, validation))
+            self.measure(state, validation, log)
         if last or self.step % config.checkpoint_every == 0:
             self._save(state, log, seconds=self._seconds())
 
@@ -181,8 +190,9 @@ class _Loop:
             f"training diverged at step {self.step + 1} (learning rate {rate:.3g}): {error}; {kept}"
         )
 
-    def _validate(self, model: VQVAE, validation: Sequence[Photograph]) -> Figures:
-        return validate(model, validation, step=self.step, seconds=self._seconds())
+    def measure(self, state: TrainState, validation: Sequence[Photograph], log: MetricsLog) -> None:
+        seconds = self._seconds()
+        log.write(validate(state.model, validation, step=self.step, seconds=seconds))
 
     def _save(self, state: TrainState, log: MetricsLog, *, seconds: float) -> None:
         log.flush()

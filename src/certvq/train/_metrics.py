@@ -117,6 +117,21 @@ class MetricsLog:
             self._events.flush()
 
 
+def ends_in_midst(files: RunFiles, step: int) -> bool:
+    """Say whether a log ends with a step of training, or with figures of another step than `step`.
+
+    What is damaged does not: whoever reads the figures names it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        last = loads(files.metrics.read_bytes().splitlines()[-1])
+        return (last["split"], last["step"]) != ("validation", step)
+    except (ValueError, IndexError, KeyError, TypeError):
+        return False
+
+
 @contextmanager
 def metrics_log(files: RunFiles, *, after: int = 0) -> Iterator[MetricsLog]:
     """Open the log of a run, and close it.
