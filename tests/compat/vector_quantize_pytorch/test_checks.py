@@ -25,6 +25,7 @@ from certvq.compat.vector_quantize_pytorch._checks import (
     require,
 )
 from certvq.errors import OptionError
+from certvq.export import onnx_session
 
 from ._classes import BUILT, keywords
 
@@ -253,3 +254,23 @@ def test_defaults_of_none_and_own_checks():
     with pytest.raises(OptionError, match="heads must be at least 1, got 0"):
         require(dim=3, heads=0)
     assert KIND_OF.keys() <= CHECKS.keys()
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter about itself
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ours.VectorQuantize(4, 8),
+        ours.ResidualVQ(dim=4, codebook_size=8, num_quantizers=2),
+        ours.LFQ(dim=4, codebook_size=16),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_defaults_that_an_exporter_makes_tensors_of_are_taken(layer, tmp_path):
+    """The tracing exporter of torch does so with the arguments of the outermost module."""
+    x = torch.randn(2, 5, 4)
+    path = tmp_path / "layer.onnx"
+    torch.onnx.export(layer.eval(), (x,), str(path), dynamo=False, verbose=False)
+    session = onnx_session(path)
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert (found[1] == layer(x)[1].numpy()).all()

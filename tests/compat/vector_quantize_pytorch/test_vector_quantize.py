@@ -541,13 +541,15 @@ def test_codes_are_certified_where_the_originals_are_wrong():
     assert float((theirs(x)[1] != codes).float().mean()) > 0.1
 
 
-def test_shapes_that_would_be_broadcast_are_named():
+def test_weights_and_shapes_that_would_spoil_the_codebook_are_named():
     layer = VectorQuantize(6, 11)
     before = layer.codebook.clone()
     with pytest.raises(ShapeError, match=r"codebook must have shape \(11, 6\), got \(1, 6\)"):
         layer.codebook = torch.zeros(1, 6)
     with pytest.raises(ShapeError, match=r"ema_update_weight must be .*\(11,\).*got \(1,\)"):
         layer(draw((2, 3, 6), 1), ema_update_weight=torch.ones(1))
+    with pytest.raises(NonFiniteError, match="ema_update_weight must be finite"):
+        layer(draw((2, 3, 6), 1), ema_update_weight=lambda _, counts: counts / 0)
     layer.eval()
     assert torch.equal(layer.codebook, before)
     with pytest.raises(TypeError, match="unexpected keyword argument 'codebook'"):

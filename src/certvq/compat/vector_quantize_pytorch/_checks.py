@@ -199,10 +199,15 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 def require(**values: object) -> None:
     """Require values that keywords may have; None is allowed for each.
 
+    The exporter of torch that traces hands over the defaults of a forward pass as tensors.
+
     Raises:
         OptionError: the first wrong one, by its name.
     """
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
     for name, value in values.items():
+        if tracing and isinstance(value, torch.Tensor) and not value.ndim:
+            value = value.item()  # noqa: PLW2901 (what the tensor stands for)
         if value is not None:
             _require(name, value, CHECKS[name])
 

@@ -186,7 +186,11 @@ class Forward(Losses):
                 f"return one of these, got {got}"
             )
             raise ShapeError(text)
-        return weight.detach().reshape(-1, size)
+        shares = weight.detach().reshape(-1, size)
+        error = finite_error(shares, "ema_update_weight")
+        if error is not None:
+            raise error
+        return shares
 
     def _gradients(self, x: torch.Tensor, temperature: float) -> Gradients:
         return Gradients(

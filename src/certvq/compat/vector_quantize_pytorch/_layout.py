@@ -56,7 +56,7 @@ class Grid:
     def restore(self, rows: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Undo `tokens` for rows (N, d), or (N, k, d), whose axis of size k stays behind."""
         whole = rows.reshape(*shape, *rows.shape[1:])
-        return whole if self.axis == len(shape) else whole.movedim(len(shape), self.axis)
+        return whole if self.axis == len(shape) else whole.movedim(whole.ndim - 1, self.axis)
 
 
 def find_grid(switches: Switches, rank: int) -> Grid:

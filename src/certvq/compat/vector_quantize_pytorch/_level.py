@@ -22,6 +22,7 @@ class Level(Readable):
     def __init__(self, dim: int, codebook_size: int, **options: Any) -> None:
         super().__init__(dim, codebook_size, **options)
         self.statistics.begin(self.codebook.detach(), torch.ones(codebook_size), 0.0)
+        self._note()
 
     @property
     def _codebook(self) -> CodebookView:

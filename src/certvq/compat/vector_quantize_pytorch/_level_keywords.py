@@ -113,7 +113,7 @@ class LevelKeywords(Options):
     def update(self) -> EMA | Gradient | Online:
         """Return how the codebook learns: by the loss with an orthogonal term, too."""
         if self.in_place_codebook_optimizer is None and self.by_gradient:
-            return Gradient(weight=self.native_commitment)
+            return Gradient(weight=self.native_commitment, affine=self.affine())
         return super().update()
 
     def build(self, dim: int, codebook_size: int) -> Level:

@@ -64,11 +64,15 @@ class Options:
         other = self.directional_reparam or self.straight_through
         return not other if self.rotation_trick is None else self.rotation_trick
 
+    def affine(self) -> Affine | None:
+        """Return how code vectors follow the latents, if they do."""
+        if not self.affine_param:
+            return None
+        return Affine(self.affine_param_batch_decay, self.affine_param_codebook_decay)
+
     def update(self) -> EMA | Gradient | Online:
         """Return how the codebook learns."""
-        affine = None
-        if self.affine_param:
-            affine = Affine(self.affine_param_batch_decay, self.affine_param_codebook_decay)
+        affine = self.affine()
         if self.in_place_codebook_optimizer is not None:
             return Online(self.in_place_codebook_optimizer, immediate=True, affine=affine)
         if self.learns:

@@ -84,7 +84,13 @@ def counted(
         raise OptionError(text)
     if lens is not None:
         mask = mask_of_lengths(lens, grid)
-    if mask is not None and (len(grid) != 2 or tuple(mask.shape) != grid):
+    if isinstance(mask, torch.Tensor) and len(grid) != 2:
+        text = (
+            f"a mask goes with sequences of latents (b, n, d), got indices of shape {grid}; give "
+            "images and volumes as sequences of their places"
+        )
+        raise ShapeError(text)
+    if isinstance(mask, torch.Tensor) and tuple(mask.shape) != grid:
         text = f"mask must have the shape (b, n) of the latents, {grid}, got {tuple(mask.shape)}"
         raise ShapeError(text)
     return kept_rows(mask, grid, device)

@@ -227,7 +227,7 @@ class HierarchicalVQ(BaseQuantizer):
         places = torch.arange(tokens.shape[0], device=tokens.device)
         vectors = estimator.estimate(tokens, self._tokens(total, kept), places, self.generator)
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
-        grid = (len(maps), *maps.shape[2:])
+        grid = (maps.shape[0], *maps.shape[2:])
         result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
         self.latest, self._codes = lasting(figures), lasting_codes(codes)
         return result
