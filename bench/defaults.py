@@ -5,7 +5,7 @@ table in a page. An autoencoder around each quantizer is trained with the origin
 certvq's under each of the settings: the same networks, initialised alike, and the same batches in
 the same order; only the quantizer differs. One run is measured at each of the lengths on its way.
 
-    python bench/defaults.py --settings all --seeds 2 --out /tmp/scan.json
+    python bench/defaults.py --settings all --seeds 2 --out scan.json
     python bench/defaults.py --update docs/quality.md    # write the table
 
 Cells that the JSON already holds are not trained again.
