@@ -6,6 +6,7 @@ In: tokens. Out: the same, or a named error. Must not know of quantizers.
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 
 from certvq.assign._validate import require_finite, require_ieee754
@@ -37,8 +38,8 @@ def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError
         numbers = all_rows(numbers)
     if not numbers.numel() or math.isfinite(largest(numbers)):
         return None
-    try:
-        require_finite(numbers, name)
+    try:  # NumPy cannot share the memory of tensors within transformations
+        require_finite(np.array(numbers.tolist()) if transforming() else numbers, name)
     except NonFiniteError as error:
         return error
     return None
