@@ -9,6 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The sanitizers of the native tests; a report ends the run.
 SANITIZE     := address;undefined;float-cast-overflow
+WORKERS      ?= auto
 FUZZ_SECONDS ?= 30
 FUZZ_SEED    ?= 0
 NATIVE       := build/native
@@ -21,8 +22,8 @@ help:            ## list the targets
 demo: $(VENV)/.demo  ## train, tokenize, audit and decode photographs; write the page
 	$(BIN)/certvq demo --out runs/demo
 
-test: $(VENV)/.dev  ## run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## run all tests, on WORKERS processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 native-test:     ## test the kernels without Python: with sanitizers, and for ARM under qemu
 	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)'
