@@ -76,7 +76,8 @@ def fit(
         KeyboardInterrupt: interrupted; the last whole step is in the checkpoint.
 
     Guarantee: tested, not proved: with a budget of steps alone, on one machine and one number of
-        threads, a resumed run ends with the very parameters of an uninterrupted one.
+        threads, a resumed run ends with the very parameters of an uninterrupted one (with
+        ``bf16-mixed`` in processes that have done nothing else).
     """
     require_photographs(config, train, validation)
     with folder_lock(run_dir):
