@@ -107,7 +107,7 @@ $(VENV)/.site: $(VENV)/.dev
 	touch $@
 
 site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is none)
 	$(BIN)/python -m certvq.theory._lean_check
