@@ -33,7 +33,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "exa
 import train_a_quantizer as example
 
 import certvq.nn as vq
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from quality import spread, worse
 
 LENGTHS: Final = (50, 200, 1000)

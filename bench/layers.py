@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import vector_quantize_pytorch as original
 
 import certvq.nn as vq
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.bench._markdown import update_block
 from certvq.bench._memory import high_water, reset_high_water
 from pairs import MODEST, Pair, Sizes, pairs

@@ -31,7 +31,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "exa
 
 import train_a_quantizer as example
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.bench._markdown import update_block
 from pairs import SMALL, Pair, pairs
 

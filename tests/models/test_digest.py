@@ -8,7 +8,7 @@ import torch
 
 from certvq.models import codebook_digest, model_digest
 from certvq.models._digest import state_digest
-from certvq.nn._core.drawing import without_generators
+from certvq.nn._torch.generators import without_generators
 
 
 def test_the_definition():

@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from certvq._json import sealed
+from certvq._files.json import sealed
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig, codebook_digest, model_digest
 from certvq.models import _files as files
 from certvq.models._digest import state_digest
-from certvq.nn._core.drawing import without_generators
+from certvq.nn._torch.generators import without_generators
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ from certvq.nn import (
     SimVQ,
     VectorQuantize,
 )
-from certvq.nn._core.drawing import without_generators
-from certvq.nn._families import bit_entropy
+from certvq.nn._scalar import bit_entropy
+from certvq.nn._torch.generators import without_generators
 
 ORDER = 1e-11
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWa
 
 def collect():
     """Read the cases of all families; see test_contract.py."""
-    for path in sorted((Path(__file__).parent / "_families").glob("_cases_*.py")):
+    for path in sorted(Path(__file__).parent.glob("_cases_*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

@@ -44,7 +44,7 @@ CLASSES = load(TESTS / "compat" / "vector_quantize_pytorch" / "_classes.py")
 
 def families(seed):
     """Make every layer of certvq.nn, each with a generator of its own, and the latents' shape."""
-    for path in sorted((TESTS / "nn" / "_families").glob("_cases_*.py")):
+    for path in sorted((TESTS / "nn").glob("_cases_*.py")):
         for name, make, *_ in load(path).CASES:
             generator = torch.Generator().manual_seed(seed)
             yield f"nn {name}", make(layout="b n d", generator=generator)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from certvq._lock import folder_lock
+from certvq._files.lock import folder_lock
 from certvq.errors import DataError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig, model_digest
 from certvq.pipeline import train_config, train_run

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from certvq._json import sealed
+from certvq._files.json import sealed
 from certvq.errors import FileFormatError
 from certvq.models import VQVAE
 from certvq.train import CheckpointInfo, TrainConfig, read_checkpoint_info

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from certvq._atomic import atomic_directory
+from certvq._files.atomic import atomic_directory
 from certvq.errors import LeanUnavailableError
 
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 import certvq
-from certvq._atomic import atomic_path
-from certvq._json import dumps
+from certvq._files.atomic import atomic_path
+from certvq._files.json import dumps
 from certvq._types import Progress, no_progress
 from certvq.bench import _measure, _report
 from certvq.bench._cells import Cell

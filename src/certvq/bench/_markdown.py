@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.bench._contenders import CERTVQ
 from certvq.errors import FileFormatError
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import certvq
-from certvq._atomic import atomic_path
-from certvq._json import dumps
+from certvq._files.atomic import atomic_path
+from certvq._files.json import dumps
 from certvq._types import Int64Array, Progress, no_progress
 from certvq.bench import _report
 from certvq.bench._cells import CELLS, Cell

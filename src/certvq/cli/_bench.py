@@ -164,7 +164,7 @@ def _in_folder(out: Path | None, name: str) -> Path | None:
 
 
 def _write(path: Path, text: str) -> None:
-    from certvq._atomic import atomic_path
+    from certvq._files.atomic import atomic_path
 
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -121,7 +121,7 @@ def _exists(name: str) -> bool:
 def _of_the_system(error: OSError, about: str) -> str:
     if error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    if error.errno in _FULL:  # files have names (certvq._atomic), a stream has none
+    if error.errno in _FULL:  # files have names (certvq._files.atomic), a stream has none
         _drop_output()
         return f"standard output: {error.strerror}"
     return f"{about}{error}"

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from certvq._json import dumps
+from certvq._files.json import dumps
 
 Report = Callable[[str, int, int], None]
 """A `certvq._types.Progress`: a stage, how much of it is done, and of how much."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certvq._json import dumps
+from certvq._files.json import dumps
 from certvq.cli._options import Json
 
 

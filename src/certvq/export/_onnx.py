@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.assign._onnx import ASSIGN, DOMAIN
 from certvq.errors import BackendUnavailableError, OptionError
 from certvq.export._graphs import DecodeGraph, EncodeGraph

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from certvq._types import Array
-from certvq.nn._core.drawing import without_generators
+from certvq.nn._torch.generators import without_generators
 
 
 def codebook_digest(codebook: Array) -> str:

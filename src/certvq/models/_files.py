@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from certvq._atomic import atomic_directory
-from certvq._json import SEAL, dumps, is_whole, loads, sealed
+from certvq._files.atomic import atomic_directory
+from certvq._files.json import SEAL, dumps, is_whole, loads, sealed
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models._config import VQVAEConfig

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import certvq
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq._types import Progress, no_progress
 from certvq.assign._validate import require_latents
 from certvq.pipeline._blocks import blocks

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq._types import Array, Progress, no_progress
 from certvq.assign._arrays import to_host
 from certvq.errors import OptionError

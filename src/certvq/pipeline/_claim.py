@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from certvq._atomic import is_empty
-from certvq._leftovers import sweep
+from certvq._files.atomic import is_empty
+from certvq._files.leftovers import sweep
 from certvq.errors import OptionError
 
 

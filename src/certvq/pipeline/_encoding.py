@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certvq._atomic import atomic_directory
+from certvq._files.atomic import atomic_directory
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped
 from certvq.models import VQVAE

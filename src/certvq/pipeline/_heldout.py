@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from certvq._atomic import atomic_directory
+from certvq._files.atomic import atomic_directory
 from certvq._types import Progress, UInt8Array, no_progress
 from certvq.data import Photograph, Skipped
 from certvq.models import VQVAE

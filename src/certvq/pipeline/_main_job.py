@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from certvq._lock import folder_lock
+from certvq._files.lock import folder_lock
 from certvq._types import Progress, UInt8Array, no_progress
 from certvq._version import __version__
 from certvq.data import Skipped

@@ -7,7 +7,7 @@ interpret them.
 import os
 from pathlib import Path
 
-from certvq._npy import NO_NPY, read_npy, read_npy_of_pipe
+from certvq._files.npy import NO_NPY, read_npy, read_npy_of_pipe
 from certvq._types import Array
 from certvq.errors import FileFormatError
 

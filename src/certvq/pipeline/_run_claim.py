@@ -7,7 +7,7 @@ run has not written.
 import shutil
 from pathlib import Path
 
-from certvq._atomic import is_empty
+from certvq._files.atomic import is_empty
 from certvq.errors import OptionError
 from certvq.pipeline._claim import claim_folder, try_writing
 from certvq.train import RunFiles

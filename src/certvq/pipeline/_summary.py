@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from certvq._atomic import atomic_path
-from certvq._json import dumps
+from certvq._files.atomic import atomic_path
+from certvq._files.json import dumps
 
 
 @dataclass(frozen=True)

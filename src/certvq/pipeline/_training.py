@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from certvq._json import loads
-from certvq._lock import folder_lock
+from certvq._files.json import loads
+from certvq._files.lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped, Split
 from certvq.errors import FileFormatError, OptionError

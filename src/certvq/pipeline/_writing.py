@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq._types import UInt8Array
 from certvq.data._walk import OUTPUT_MARK
 

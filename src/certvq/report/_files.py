@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from certvq._json import loads
-from certvq._limits import require_room
-from certvq._npy import MAGIC, read_npy
+from certvq._files.json import loads
+from certvq._files.limits import require_room
+from certvq._files.npy import MAGIC, read_npy
 from certvq._types import UInt8Array
 from certvq.data import read_image
 from certvq.errors import DataError, FileFormatError

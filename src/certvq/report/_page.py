@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq._types import Progress, no_progress
 from certvq._version import __version__
 from certvq.report import _view, _words

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certvq._json import SEAL
+from certvq._files.json import SEAL
 from certvq._types import Float64Array, Int64Array
 from certvq.errors import DigestMismatchError, FileFormatError
 from certvq.models import codebook_digest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certvq._json import NON_FINITE
+from certvq._files.json import NON_FINITE
 from certvq.errors import FileFormatError
 
 

@@ -9,7 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.errors import ProofError, SolverDisagreementError
 from certvq.theory._solvers import Answer, require_solvers
 

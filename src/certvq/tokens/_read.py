@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from certvq._json import loads
-from certvq._limits import require_room
+from certvq._files.json import loads
+from certvq._files.limits import require_room
 from certvq.errors import CertVQError, FileFormatError
 from certvq.tokens._digest import content_digest
 from certvq.tokens._record import TokenFile, TokenHeader, TokenRecord, require_consistent

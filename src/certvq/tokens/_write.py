@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from certvq._atomic import atomic_path
+from certvq._files.atomic import atomic_path
 from certvq.tokens._digest import content_digest
 from certvq.tokens._record import TokenHeader, TokenRecord, require_consistent
 

@@ -14,12 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from certvq._atomic import atomic_path
-from certvq._json import dumps, is_whole, loads, sealed
+from certvq._files.atomic import atomic_path
+from certvq._files.json import dumps, is_whole, loads, sealed
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
 from certvq.models._tensors import save_tensors
-from certvq.nn._core.drawing import without_generators
+from certvq.nn._torch.generators import without_generators
 from certvq.train._config import TrainConfig
 
 _FORMAT = 2

@@ -7,8 +7,8 @@ import the loop.
 from pathlib import Path
 from typing import Any
 
-from certvq._atomic import atomic_path
-from certvq._json import SEAL, dumps, is_whole, loads, sealed
+from certvq._files.atomic import atomic_path
+from certvq._files.json import SEAL, dumps, is_whole, loads, sealed
 from certvq.errors import FileFormatError, OptionError
 from certvq.train._config import TrainConfig
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from certvq._lock import folder_lock
+from certvq._files.lock import folder_lock
 from certvq._types import Progress, no_progress
 from certvq.data import Photograph, crops
 from certvq.errors import FileFormatError, NonFiniteError

@@ -16,8 +16,8 @@ from typing import Any, TextIO
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from certvq._atomic import atomic_path, naming_file
-from certvq._json import dumps, loads
+from certvq._files.atomic import atomic_path, naming_file
+from certvq._files.json import dumps, loads
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
 from certvq.nn._core.usage import perplexity, usage

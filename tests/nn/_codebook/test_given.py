@@ -25,7 +25,7 @@ from certvq.nn import (
     ResidualVQ,
     VectorQuantize,
 )
-from certvq.nn._families.learned_codebook import LearnedCodebook
+from certvq.nn._vector.learned_codebook import LearnedCodebook
 
 SGD = functools.partial(torch.optim.SGD, lr=0.0)
 FAMILIES = {

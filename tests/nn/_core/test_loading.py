@@ -10,7 +10,7 @@ from torch import nn
 from certvq.errors import NonFiniteError
 from certvq.nn import HierarchicalVQ, Online, VectorQuantize
 from certvq.nn._core.loading import CheckedState, require_finite_state
-from certvq.nn._core.packed import pack, unpack
+from certvq.nn._torch.packed import pack, unpack
 
 
 def test_the_first_bad_place_is_named():

@@ -18,10 +18,10 @@ from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.dense import require_dense
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.layout import require_floats
-from certvq.nn._families.binary_mapper import (
+from certvq.nn._scalar.binary_mapper import (
     BinaryMapper as Mapper,
 )
-from certvq.nn._families.binary_mapper import (
+from certvq.nn._scalar.binary_mapper import (
     bits_to_codes,
     code_log_probability,
     codes_to_bits,

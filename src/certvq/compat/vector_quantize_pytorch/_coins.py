@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from certvq.errors import TransformError
-from certvq.nn._core.eager import is_batched, transforming
+from certvq.nn._torch.modes import is_batched, transforming
 
 
 def coins(probabilities: torch.Tensor) -> torch.Tensor:

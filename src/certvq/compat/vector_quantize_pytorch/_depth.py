@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.distributed import Peers
+from certvq.nn._torch.distributed import Peers
 
 _SEEDS = 10_000
 

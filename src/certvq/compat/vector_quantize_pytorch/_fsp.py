@@ -18,8 +18,8 @@ from certvq.compat.vector_quantize_pytorch._loaded import Loaded
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, outward, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.eager import sizes
-from certvq.nn._families.radix import join_digits, split_codes
+from certvq.nn._scalar.radix import join_digits, split_codes
+from certvq.nn._torch.modes import sizes
 
 _PRESETS: dict[str, families.Moments | None] = {
     "none": None,

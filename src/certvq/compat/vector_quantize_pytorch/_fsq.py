@@ -28,10 +28,10 @@ from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.finite import all_rows, require_finite_latents
-from certvq.nn._core.float64 import widest
 from certvq.nn._estimators.through_bound import through_bound
-from certvq.nn._families.radix import join_digits, split_codes
-from certvq.nn._families.rotated import Rotated, multiply
+from certvq.nn._levels.rotated import Rotated, multiply
+from certvq.nn._scalar.radix import join_digits, split_codes
+from certvq.nn._torch.float64 import widest
 
 _DTYPES = (torch.float32, torch.float64)
 

@@ -14,11 +14,11 @@ from certvq.compat.vector_quantize_pytorch._depth import draw_seed
 from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import ShapeError
 from certvq.nn import Reparam, RotationTrick, exchange
-from certvq.nn._core.distributed import Peers
 from certvq.nn._estimators.each_level import partly_detached
-from certvq.nn._families.activations import find_activation
-from certvq.nn._families.binary_mapper import fair_coin_divergence
 from certvq.nn._regularizers.orthogonal import orthogonality
+from certvq.nn._scalar.activations import find_activation
+from certvq.nn._scalar.binary_mapper import fair_coin_divergence
+from certvq.nn._torch.distributed import Peers
 
 _EVERYBODY = Peers(None, "a function of certvq.compat.vector_quantize_pytorch")
 

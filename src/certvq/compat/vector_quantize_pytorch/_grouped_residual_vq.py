@@ -15,8 +15,8 @@ from certvq.compat.vector_quantize_pytorch._given_indices import Given
 from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.distributed import peers_of
-from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._torch.distributed import peers_of
+from certvq.nn._torch.transaction import all_or_nothing
 
 
 class GroupedResidualVQ(Groups):

@@ -25,7 +25,7 @@ from certvq.errors import OptionError, ShapeError, TransformError
 from certvq.nn import LatentQuantize as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.eager import beyond_backward, own_graph, recomputing, transforming
+from certvq.nn._torch.modes import beyond_backward, own_graph, recomputing, transforming
 
 
 class _LevelsError(OptionError, RuntimeError):

@@ -18,12 +18,12 @@ from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._readable import Readable
 from certvq.errors import TransformError
 from certvq.nn import EMA, Gumbel, KMeans, Online
+from certvq.nn._core import search as _search
 from certvq.nn._core import similarity as _similarity
-from certvq.nn._core.apart import apart
-from certvq.nn._core.eager import beneath, transforming
-from certvq.nn._core.float64 import widened
-from certvq.nn._core.operators import assign_operator
-from certvq.nn._families import search as _search
+from certvq.nn._torch.float64 import widened
+from certvq.nn._torch.functorch import apart
+from certvq.nn._torch.modes import beneath, transforming
+from certvq.nn._torch.operators import assign_operator
 
 Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
 """How much codes move: a number, (K,), (h, K), or what makes that of a batch's sums and counts."""

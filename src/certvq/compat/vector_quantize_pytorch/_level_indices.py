@@ -8,7 +8,7 @@ import torch
 
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.eager import beneath, holds_numbers, sizes
+from certvq.nn._torch.modes import beneath, holds_numbers, sizes
 
 
 def vectors_of(

@@ -15,12 +15,12 @@ from certvq.compat.vector_quantize_pytorch._maps import wide_type
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.errors import TransformError
 from certvq.nn import PADDING
-from certvq.nn._core import random as _random
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.eager import beneath, is_batched, transforming
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.similarity import cross_entropy, negative_entropy
 from certvq.nn._regularizers.orthogonal import orthogonality
+from certvq.nn._torch import random as _random
+from certvq.nn._torch.modes import beneath, is_batched, transforming
 
 LossBreakdown = namedtuple(  # noqa: PYI024 (the original's tuple, name by name)
     "LossBreakdown", ["commitment", "codebook_diversity", "orthogonal_reg", "inplace_optimize"]

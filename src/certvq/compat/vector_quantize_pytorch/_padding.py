@@ -9,8 +9,8 @@ import math
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError, TransformError
-from certvq.nn._core.eager import beneath, is_batched, transforming
 from certvq.nn._core.mask import kept_rows
+from certvq.nn._torch.modes import beneath, is_batched, transforming
 
 
 def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:

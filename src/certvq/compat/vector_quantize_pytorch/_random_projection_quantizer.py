@@ -16,7 +16,7 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
 from certvq.nn._core.codes import require_codes
 from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._families.random_projection import cross_entropy_each, search_each, unit
+from certvq.nn._vector.random_projection import cross_entropy_each, search_each, unit
 
 _WITHOUT_EFFECT = frozenset(
     {

@@ -11,8 +11,8 @@ import torch
 from certvq.errors import DTypeError, ShapeError
 from certvq.nn import EMA, VectorQuantize
 from certvq.nn._core.dense import require_dense
-from certvq.nn._core.eager import holds_numbers, recomputing, transforming
 from certvq.nn._core.finite import finite_error
+from certvq.nn._torch.modes import holds_numbers, recomputing, transforming
 
 
 class Readable(VectorQuantize):

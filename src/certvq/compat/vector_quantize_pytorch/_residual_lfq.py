@@ -22,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._padding import spread_mask
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.mask import kept_rows
-from certvq.nn._families.grouped_residual import slice_width
+from certvq.nn._levels.grouped_residual import slice_width
 
 
 class ResidualLFQ(ScalarLevels):

@@ -27,7 +27,7 @@ from certvq.compat.vector_quantize_pytorch._residual_parts import (
 )
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import EachLevel, Residual
-from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._torch.transaction import all_or_nothing
 
 
 class ResidualVQ(ResidualForward):

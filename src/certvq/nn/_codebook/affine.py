@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.distributed import ALONE, Peers
-from certvq.nn._core.float64 import widest
 from certvq.nn._core.options import checked
-from certvq.nn._core.wide import WideBuffers
+from certvq.nn._torch.distributed import ALONE, Peers
+from certvq.nn._torch.float64 import widest
+from certvq.nn._torch.full_precision import WideBuffers
 
 _LEAST_VARIANCE = 1e-5
 """Variances below count as this."""

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError, ShapeError
-from certvq.nn._core.eager import holds_numbers
 from certvq.nn._core.layout import require_floats
 from certvq.nn._core.options import checked
+from certvq.nn._torch.modes import holds_numbers
 
 
 @checked

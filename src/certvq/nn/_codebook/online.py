@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 
 from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import totals_by_code
-from certvq.nn._core.distributed import Peers
-from certvq.nn._core.float64 import brought, widened
 from certvq.nn._core.options import checked
-from certvq.nn._core.packed import pack, unpack
+from certvq.nn._torch.distributed import Peers
+from certvq.nn._torch.float64 import brought, widened
+from certvq.nn._torch.packed import pack, unpack
 
 _COPIES, _ROOM = 4, 1 << 14
 """What the state of usual optimisers takes at most: copies of the codebook, and bytes beside."""

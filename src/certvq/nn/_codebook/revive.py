@@ -12,8 +12,8 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.statistics import RunningStatistics
-from certvq.nn._core import random as _random
 from certvq.nn._core.options import checked
+from certvq.nn._torch import random as _random
 
 _REVIVED_SHARE = 0.5
 """Running count of a revived code, in units of the mean count."""

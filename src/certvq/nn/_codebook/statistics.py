@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.distributed import ALONE, Peers
-from certvq.nn._core.eager import recomputing
-from certvq.nn._core.float64 import beside, brought, widened
-from certvq.nn._core.wide import WideBuffers
+from certvq.nn._torch.distributed import ALONE, Peers
+from certvq.nn._torch.float64 import beside, brought, widened
+from certvq.nn._torch.full_precision import WideBuffers
+from certvq.nn._torch.modes import recomputing
 
 _CHUNK = 1 << 18
 """Numbers that are widened at a time."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from certvq.errors import DistributedError
-from certvq.nn._core.distributed import Peers, require_group
+from certvq.nn._torch.distributed import Peers, require_group
 
 
 class Ties:

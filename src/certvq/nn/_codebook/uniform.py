@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core import random as _random
 from certvq.nn._core.options import checked
+from certvq.nn._torch import random as _random
 
 
 @checked

@@ -8,8 +8,8 @@ import math
 import torch
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.eager import transforming
 from certvq.nn._core.finite import all_rows, finite_error, largest
+from certvq.nn._torch.modes import transforming
 
 
 def check_batch(

@@ -10,9 +10,9 @@ import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
 from certvq.nn._core.dense import require_dense
-from certvq.nn._core.eager import beneath, exporting, sizes, transforming
-from certvq.nn._core.graph import required
 from certvq.nn._core.mask import PADDING
+from certvq.nn._torch.modes import beneath, exporting, sizes, transforming
+from certvq.nn._torch.tracing import required
 
 Sizes: TypeAlias = "int | tuple[Sizes, ...]"
 """K of every place of a code: one for all, or one for each place of the last axes."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from certvq.nn._core.eager import holds_numbers
+from certvq.nn._torch.modes import holds_numbers
 
 _COPIES = 64
 """Rows that are treated as one: broadcasting along four numbers takes five times as long."""

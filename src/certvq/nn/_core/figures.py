@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.eager import beneath, is_batched, recorded, transforming
+from certvq.nn._torch.modes import beneath, is_batched, recorded, transforming
 
 
 class Passing(dict[str, torch.Tensor]):

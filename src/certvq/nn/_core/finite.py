@@ -11,9 +11,9 @@ import torch
 
 from certvq.assign._validate import require_finite, require_ieee754
 from certvq.errors import NonFiniteError
-from certvq.nn._core.eager import beneath, exporting, holds_numbers, transforming
-from certvq.nn._core.float64 import widest
-from certvq.nn._core.graph import required
+from certvq.nn._torch.float64 import widest
+from certvq.nn._torch.modes import beneath, exporting, holds_numbers, transforming
+from certvq.nn._torch.tracing import required
 
 
 def finite_error(numbers: torch.Tensor, name: str = "latents") -> NonFiniteError | None:

@@ -11,7 +11,7 @@ import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
-from certvq.nn._core.eager import sizes
+from certvq.nn._torch.modes import sizes
 
 LayoutName: TypeAlias = Literal[
     "n d", "b n d", "b d n", "b c h w", "b h w c", "b c t h w", "b t h w c"

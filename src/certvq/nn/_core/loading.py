@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.eager import holds_numbers
-from certvq.nn._core.packed import is_packed, unpack
+from certvq.nn._torch.modes import holds_numbers
+from certvq.nn._torch.packed import is_packed, unpack
 
 _EXTRA = "_extra_state"
 

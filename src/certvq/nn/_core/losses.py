@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.eager import transforming
-from certvq.nn._core.functions import applied
+from certvq.nn._torch.autograd import applied
+from certvq.nn._torch.modes import transforming
 
 
 def saturated(loss: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from certvq.errors import DTypeError, ShapeError, TransformError
 from certvq.nn._core.dense import require_dense
-from certvq.nn._core.eager import beneath, is_batched, transforming
+from certvq.nn._torch.modes import beneath, is_batched, transforming
 
 PADDING = -1
 """The code of a place that holds no latent; no quantizer has a code vector for it."""

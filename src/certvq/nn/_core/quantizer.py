@@ -14,18 +14,18 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
-from certvq.nn._core.constants import Constants
-from certvq.nn._core.device import require_same_device
-from certvq.nn._core.drawing import Drawing
 from certvq.nn._core.figures import as_floats, lasting, lasting_codes
 from certvq.nn._core.layout import LayoutName, find_layout
 from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
 from certvq.nn._core.mask import PADDING, among_padding, kept_rows
-from certvq.nn._core.opaque import refuse, register
 from certvq.nn._core.options import checked
-from certvq.nn._core.transaction import all_or_nothing
+from certvq.nn._core.uncompiled import refuse, register
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
+from certvq.nn._torch.constants import Constants
+from certvq.nn._torch.device import require_same_device
+from certvq.nn._torch.generators import Drawing
+from certvq.nn._torch.transaction import all_or_nothing
 
 _Layer = TypeVar("_Layer", bound="BaseQuantizer")
 
@@ -344,7 +344,7 @@ class Quantizer(BaseQuantizer):
             NonFiniteError: NaN or infinity in the latents or the codebook, here or on another
                 process; in train mode also latents so large that sums over the batch could
                 overflow. No state has changed then, nor after any other exception: see
-                `certvq.nn._core.transaction.all_or_nothing`.
+                `certvq.nn._torch.transaction.all_or_nothing`.
             TransformError: under `torch.func`, a layer that learns is in train mode, or the mask
                 differs between samples of `vmap`.
         """

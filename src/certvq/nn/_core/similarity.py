@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.eager import beyond_backward, own_graph
+from certvq.nn._torch.modes import beyond_backward, own_graph
 
 CHUNK = 1 << 20
 """Entries of a chunk of similarities."""

@@ -5,7 +5,7 @@ In: vectors. Out: the same directions, as rounded. Must not know of codebooks.
 
 import torch
 
-from certvq.nn._core.eager import holds_numbers, transforming
+from certvq.nn._torch.modes import holds_numbers, transforming
 
 SHORTEST = 1e-6
 """Vectors shorter than this are divided by it instead of their length; zero stays zero."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.functions import applied
 from certvq.nn._core.options import checked
+from certvq.nn._torch.autograd import applied
 
 
 @checked

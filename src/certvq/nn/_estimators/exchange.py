@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.functions import applied
+from certvq.nn._torch.autograd import applied
 
 
 class _Exchange(torch.autograd.Function):

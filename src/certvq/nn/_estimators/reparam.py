@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional
 
 from certvq.errors import OptionError
-from certvq.nn._core import random as _random
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._torch import random as _random
 
 _SHORTEST = 1e-6
 """Directions shorter than this are divided by it instead of their length."""

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.eager import transforming
-from certvq.nn._core.functions import applied
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._torch.autograd import applied
+from certvq.nn._torch.modes import transforming
 
 _OPPOSITE = 1e-6
 """Squared length of the sum of two unit vectors below which they count as opposite."""

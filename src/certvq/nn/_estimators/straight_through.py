@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._core.functions import applied
 from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._torch.autograd import applied
 
 
 class _StraightThrough(torch.autograd.Function):

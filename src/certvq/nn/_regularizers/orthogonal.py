@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 
 from certvq.errors import OptionError, TransformError
-from certvq.nn._core import random as _random
-from certvq.nn._core.eager import is_batched, transforming
 from certvq.nn._core.options import checked
 from certvq.nn._core.unit import unit_rows
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
+from certvq.nn._torch import random as _random
+from certvq.nn._torch.modes import is_batched, transforming
 
 
 @checked

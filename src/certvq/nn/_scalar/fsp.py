@@ -1,0 +1,238 @@
+"""Finite scalar perturbation: each feature is brought into [0, 1] and binned, or shaken.
+
+In: latents of any layout. Out: the midpoints of bins, the bins' numbers as one code, and a loss
+that spreads the features. Must not search: a bin is found by exact arithmetic. Must not know of
+codebooks; none is ever built.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from certvq.errors import NonFiniteError, OptionError
+from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.options import checked
+from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._estimators.exchange import exchange
+from certvq.nn._scalar.activations import find_activation
+from certvq.nn._scalar.moments import Moments
+from certvq.nn._scalar.radix import join_digits, require_levels, split_codes
+from certvq.nn._torch import random as _random
+from certvq.nn._torch.float64 import beside, brought, widened
+
+_MOST_LEVELS = 1 << 20
+_SPREAD = math.sqrt(12.0)
+"""One over the standard deviation of uniform numbers of [0, 1]."""
+
+_TANH_MOMENTS = Moments.spread(math.pi**2 / 12)
+
+
+@checked
+class FSP(Quantizer):
+    """Bring each feature into [0, 1] and replace it by the midpoint of its bin.
+
+    Mathematics: ``a = F(z)`` with the cumulative distribution function F of the activation; feature
+    k has the midpoints ``m_l = (l + 1/2) / L_k``, ``l < L_k``, and gets the lowest l that minimises
+    ``|a_k - m_l|``; the code is the number with the digits l, the first one being worth 1.
+    `quantized` is ``(m_l - 1/2) sqrt(12)``, or with `invert` ``F^-1(m_l)``.
+
+    In train mode each entry is quantized with probability `quantize_rate`; else it goes on as
+    ``a + e``, ``e`` uniform of (-1/(2 L_k), 1/(2 L_k)), or as ``a`` where ``a + e`` leaves (0, 1).
+    So in train mode `quantized` is not ``decode(codes)``, by design, unless `quantize_rate` is 1;
+    the codes are those of the unshaken latents.
+
+    The gradient is that of ``(a - 1/2) sqrt(12)``, or with `invert` goes to the latents unchanged.
+
+    Args:
+        levels: L_1 to L_D, each from 2 to 2^20, with a product of at most 2^63.
+        activation: ``"tanh"``, ``"sigmoid"``, ``"normal"``, ``"laplace"`` or ``"cauchy"``.
+        quantize_rate: from 0 to 1.
+        invert: whether vectors are brought back by the inverse of the activation.
+        moments: the loss on the latents; None for none.
+        layout: names of the axes of latents, one of `LayoutName`.
+        generator: source of the noise; None is torch's default generator. Its state is part of the
+            state dict.
+
+    Raises:
+        OptionError: an option out of its range.
+
+    Guarantee: the midpoints, as the rational numbers above, are over the real numbers the nearest
+    point of their grid to ``a`` as computed (``grid_round_isNearestCode``). ``a`` is computed in
+    float32, or in float64 for float64 latents or a float64 module, with autocast off. Codes are
+    exact integers. In eval mode ``quantized == decode(codes)`` bit for bit.
+    Ties: on the border of two bins the lower one, so the lowest index.
+    Cost: O(N D) and O(sum L_k).
+
+    Example:
+        >>> layer = FSP([3, 5]).eval()
+        >>> quantized, codes, loss = layer(torch.tensor([[[0.0, 2.0], [-3.0, -3.0]]]))
+        >>> codes, quantized[0, 0]
+        (tensor([[13,  0]]), tensor([0.0000, 1.3856]))
+
+    References:
+        Finite Scalar Perturbation, 2026, arXiv 2602.17133.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        *,
+        activation: str = "tanh",
+        quantize_rate: float = 0.0,
+        invert: bool = False,
+        moments: Moments | None = _TANH_MOMENTS,
+        layout: LayoutName = "b n d",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        sizes = tuple(levels)
+        _require_options(sizes, quantize_rate)
+        # The functions are looked up at each use: as attributes they could not be pickled.
+        find_activation(activation)
+        super().__init__(len(sizes), layout=layout)
+        self.levels = sizes
+        self.activation = activation
+        self.quantize_rate = quantize_rate
+        self.invert = invert
+        self.moments = moments
+        self.draw_from(generator)
+
+    @property
+    def codebook_size(self) -> int:
+        """The product of the levels."""
+        return math.prod(self.levels)
+
+    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+        """Bin the entries, or in train mode shake some of them; see `Quantizer`."""
+        if not self.training:
+            tokens = require_finite_latents(tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            shares = self._shares(tokens)
+            bins = self._bins(shares.detach())
+            vectors = self._midpoints(bins)
+            figures = {}
+            if self.training and self.quantize_rate < 1.0:
+                vectors, figures["inside"] = self._shaken(shares.detach(), vectors)
+            surrogate = tokens if self.invert else (shares - 0.5) * _SPREAD
+            vectors = exchange(surrogate, vectors)
+            zero = tokens.new_zeros((), dtype=shares.dtype)
+            loss = zero if self.moments is None else self.moments(tokens)
+        codes = join_digits(bins.T, self.levels)
+        return Found(vectors, codes, loss, {"moments_loss": loss.detach(), **figures})
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Bin the entries; see `Quantizer`."""
+        tokens = require_finite_latents(tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            bins = self._bins(self._shares(tokens.detach()))
+        return join_digits(bins.T, self.levels)
+
+    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the midpoints' vectors; see `Quantizer`."""
+        return self._midpoints(split_codes(codes, self.levels).T)
+
+    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+        """Look for NaN and infinity; see `Quantizer`."""
+        return finite_error(tokens)
+
+    def extra_repr(self) -> str:
+        """Return the options for `repr`."""
+        return (
+            f"levels={list(self.levels)}, activation={self.activation!r}, "
+            f"quantize_rate={self.quantize_rate}, invert={self.invert}, moments={self.moments}, "
+            f"layout={self._layout.name!r}"
+        )
+
+    def _shares(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Bring latents into [0, 1], in float32 or wider."""
+        wide = torch.promote_types(tokens.dtype, self.kind)
+        kind = torch.promote_types(wide, torch.float32)
+        return find_activation(self.activation).forward(tokens.to(kind))
+
+    def _bins(self, shares: torch.Tensor) -> torch.Tensor:
+        """Return the lowest l whose midpoint is nearest, int64 (N, D).
+
+        That is the least l with ``a L <= l + 1``: ``ceil(a L) - 1``, at least 0. In float64 the
+        product is exact for float32, as 24 and 20 bits fit into 53.
+        """
+        sizes = self._sizes(shares)
+        if shares.dtype == torch.float64:
+            whole = _exact_ceil(shares, sizes)
+        else:
+            whole = widened(shares).mul_(beside(sizes)).ceil_()
+        return whole.sub_(1.0).clamp_min_(0.0).long().to(shares.device)
+
+    def _midpoints(self, bins: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of bins, (N, D): ``(2 l + 1 - L) sqrt(12) / 2 L``, rounded.
+
+        Inverses are computed once for each bin and not for each token: functions other than sums
+        and products may round in another way at another place of a tensor.
+        """
+        kind, device = self.kind, bins.device
+        sizes = self._sizes(bins)
+        if not self.invert:
+            scale = _SPREAD / 2 / widened(sizes)
+            wide = widened(bins).mul_(2.0).add_(1 - beside(sizes)).mul_(scale)
+            return brought(wide.to(kind), device)
+        inverse = find_activation(self.activation).inverse
+        rows = [
+            inverse(widened(torch.arange(1, 2 * size, 2, device=device)) / (2 * size))
+            for size in self.levels
+        ]
+        offsets = [sum(self.levels[:k]) for k in range(self.dim)]
+        return brought(torch.cat(rows).to(kind), device)[
+            bins + torch.tensor(offsets, device=device)
+        ]
+
+    def _shaken(
+        self, shares: torch.Tensor, midpoints: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Replace most midpoints by shaken entries; also say which share stayed inside (0, 1).
+
+        One uniform number decides for each entry: below the rate it is quantized, and above it
+        what is left of the number is the noise.
+        """
+        count, rate = shares.numel(), self.quantize_rate
+        level = _random.uniform(count, self.generator, shares.device).reshape(shares.shape)
+        quantized = level < rate
+        noise = level.sub_((1.0 + rate) / 2.0).mul_(
+            1.0 / (1.0 - rate) / self._sizes(shares).to(level.dtype)
+        )
+        moved = shares + noise.to(shares.dtype)
+        inside = (moved > 0.0) & (moved < 1.0)
+        moved = torch.where(inside, moved, shares)
+        if self.invert:
+            least = torch.finfo(shares.dtype).eps
+            vectors = find_activation(self.activation).inverse(moved.clamp(least, 1.0 - least))
+        else:
+            vectors = moved.sub_(0.5).mul_(_SPREAD)
+        shaken = torch.where(quantized, midpoints, vectors.to(midpoints.dtype))
+        return shaken, (inside & ~quantized).sum() / (~quantized).sum().clamp_min(1)
+
+    def _sizes(self, like: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(self.levels, device=like.device)
+
+
+def _exact_ceil(shares: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """Return the least integers that are at least ``a L``, for float64 a of [0, 1] and L <= 2^20.
+
+    Split into the upper 32 and the lower 21 bits, a has two exact products with L; the rounding
+    error of their sum decides where the rounded sum is an integer.
+    """
+    scaled = shares * (2.0**21 + 1.0)
+    upper = scaled - (scaled - shares)
+    high, low = upper * sizes, (shares - upper) * sizes
+    product = high + low
+    beyond = low - (product - high) > 0.0
+    return product.ceil() + ((product == product.floor()) & beyond).double()
+
+
+def _require_options(levels: tuple[int, ...], quantize_rate: float) -> None:
+    require_levels(levels, least=2)
+    if max(levels) > _MOST_LEVELS:
+        text = f"levels must be at most {_MOST_LEVELS} each, got {max(levels)}"
+        raise OptionError(text)
+    if not 0.0 <= quantize_rate <= 1.0:
+        text = f"quantize_rate must lie in [0, 1], got {quantize_rate}"
+        raise OptionError(text)
