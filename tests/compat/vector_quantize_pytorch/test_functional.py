@@ -319,7 +319,7 @@ def test_networks_that_adapt_codebooks_can_be_frozen():
     found = func.vmap(one, in_dims=(0, None, None))(state, x, True)
     expected = layer(x, freeze_codebook=True)[0]
     torch.testing.assert_close(found[1], expected, atol=1e-5, rtol=0)
-    with pytest.raises(TransformError, match=r"got Level at .* in train mode"):
+    with pytest.raises(TransformError, match=r"got Layer at .* in train mode"):
         func.vmap(one, in_dims=(0, None, None))(state, x, False)
 
 

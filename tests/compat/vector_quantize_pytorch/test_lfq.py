@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.compat.vector_quantize_pytorch import LFQ, ResidualLFQ
-from certvq.compat.vector_quantize_pytorch._lfq import LossBreakdown, Return
+from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LossBreakdown, Return
 from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch")

@@ -9,7 +9,7 @@ import torch
 
 from certvq.compat import vector_quantize_pytorch as compat
 from certvq.compat.vector_quantize_pytorch import ResidualVQ
-from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
+from certvq.compat.vector_quantize_pytorch.residual_vq import codebook_of
 from certvq.errors import CodeRangeError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 original = pytest.importorskip("vector_quantize_pytorch", reason="the bench extra")
@@ -41,9 +41,8 @@ def run(module, x, **options):
     torch.manual_seed(5)
     result = module(leaf, **options)
     weight = latents(*result[0].shape, seed=7)
-    mask = options.get("mask")
     loss = (result[0] * weight).sum() + result[2].sum()
-    if module.training or mask is not None:
+    if module.training and loss.requires_grad:
         loss.backward()
     return [part.detach() for part in result], leaf.grad
 
@@ -303,6 +302,7 @@ def test_training_code_may_call_backward_with_a_frozen_encoder(name):
 def test_frozen_batches_teach_nothing(snapshot, unchanged):
     _, ours = pair(**keywords_of("plain"))
     ours(latents(2, 40, 4))
+    assert ours.codebooks.isfinite().all()  # which takes in what waits
     before = snapshot(ours)
     ours(latents(2, 40, 4, seed=2), freeze_codebook=True)
     assert unchanged(ours, before)
@@ -412,9 +412,7 @@ def test_copies_and_own_state(snapshot, unchanged):
         ({"quantize_dropout_cutoff_index": 3}, r"lie in range\(3\), got 3"),
         ({"quantize_dropout_multiple_of": 0}, "at least 1, got 0"),
         ({"mlp_kwargs": {"l2": 1}, "implicit_neural_codebook": True}, r"got \['l2'\]"),
-        ({"vq_bridge": torch.nn.Identity()}, "vq_bridge is not supported.*docs/migration.md"),
-        ({"sync_update_v": 0.5}, "sync_update_v is not supported"),
-        ({"manual_ema_update": True}, "manual_ema_update is not supported"),
+        ({"sync_update_v": 0.5}, "sync_update_v > 0 needs learnable_codebook=True"),
         (
             {"learnable_codebook": True, "ema_update": True},
             "learnable_codebook=True needs ema_update=False",

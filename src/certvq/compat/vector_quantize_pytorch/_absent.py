@@ -1,42 +1,85 @@
 """Names of the original's modules that certvq does not have.
 
-In: the names, and why. Out: what a module does when somebody asks for one of them. Must not import
-any class.
+In: a module with the path of one of the original's. Out: what it does when somebody asks for such a
+name. Must not import any class.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn
 
-HELPER = "a helper of its own, which nothing here uses; write it where you need it"
+_HELPER: Final = "a helper of its own, which nothing here uses; write it where you need it"
 """Why most of them are absent."""
 
+_HELPERS: Final = {
+    "binary_mapper": "default exists pack_with_inverse",
+    "evo_lookup_free_quantization": "default exists",
+    "finite_scalar_perturbation": "default",
+    "finite_scalar_quantization": "default exists identity maybe pack_one unpack_one",
+    "hierarchical_vq": "to_level_shape",
+    "latent_quantization": "pack_one unpack_one",
+    "lookup_free_quantization": "default entropy exists identity l2norm log pack_one unpack_one",
+    "random_projection_quantizer": "exists",
+    "residual_fsq": "default exists first",
+    "residual_lfq": "default exists",
+    "residual_sim_vq": "default exists first",
+    "residual_vq": "batch_select cast_tuple default exists first pack_one pad_at_dim unique",
+    "sim_vq": "default exists identity pack_one",
+    "vector_quantize_pytorch": (
+        "Sequential accum_grad_ all_gather_sizes all_gather_variably_sized append_dims_to "
+        "at_most_one_of batched_bincount batched_sample_vectors cdist default "
+        "efficient_rotation_trick_transform ema_inplace entropy exists gumbel_noise identity "
+        "is_empty laplace_smoothing log noop pack_one pad_shape safe_div sample_multinomial "
+        "sample_vectors sample_vectors_distributed uniform_init"
+    ),
+}
 
-def absent(
-    module: str, helpers: str = "", reasons: Mapping[str, str] | None = None
-) -> Callable[[str], NoReturn]:
+_ACTIVATIONS: Final = ("tanh", "sigmoid", "normal", "laplace", "cauchy")
+
+_REASONS: Final = {
+    "finite_scalar_perturbation": {
+        "batch_stats": "use norm_info of what FSP returns",
+        "VectorNorm": "use certvq.nn.Moments",
+        **{f"{each}_act": f"use the first of build_cdf_act({each!r})" for each in _ACTIVATIONS},
+        **{
+            f"{each}_inv_act": f"use the second of build_cdf_act({each!r})"
+            for each in _ACTIVATIONS
+        },
+    },
+    "hierarchical_vq": {"_Phi": "the convolutions of scales are in refinement"},
+    "residual_vq": {
+        "MLP": "the networks of implicit_neural_codebook are those of certvq.nn.Neural, in mlps"
+    },
+    "utils": {
+        "QUANTIZE_KLASSES": "Sequential takes every quantizer of this package and of certvq.nn"
+    },
+    "vector_quantize_pytorch": {
+        "Codebook": "codebooks are layers of certvq.nn, which VectorQuantize shows as _codebook",
+        "gumbel_sample": "codes are drawn by certvq.nn.Gumbel, without a table of one-hot vectors",
+        "kmeans": "codebooks are started by certvq.nn.KMeans, with certified codes",
+    },
+}
+
+
+def absent(module: str) -> Callable[[str], NoReturn]:
     """Make the ``__getattr__`` of a module with the path of one of the original's.
 
-    Args:
-        module: its name.
-        helpers: names that are absent for the reason `HELPER`, with spaces between them.
-        reasons: other names, with what to use instead.
-
     Returns:
-        A function that raises ImportError for these names, whose text ``from ... import`` shows,
-        and AttributeError for others.
+        A function that raises ImportError for names that are known to be absent, whose text
+        ``from ... import`` shows, and AttributeError for others.
 
     Example:
-        >>> absent("vector_quantize_pytorch.sim_vq", "exists")("exists")
+        >>> absent("vector_quantize_pytorch.sim_vq")("exists")
         Traceback (most recent call last):
         ImportError: certvq has no exists of vector_quantize_pytorch.sim_vq: a helper of its own, \
 which nothing here uses; write it where you need it; see docs/migration.md
     """
-    known = dict.fromkeys(helpers.split(), HELPER) | dict(reasons or {})
+    short = module.rpartition(".")[2]
+    known = dict.fromkeys(_HELPERS.get(short, "").split(), _HELPER) | _REASONS.get(short, {})
 
     def look(name: str) -> NoReturn:
         if name in known:
-            short = ".".join(module.split(".")[-2:])
-            text = f"certvq has no {name} of {short}: {known[name]}; see docs/migration.md"
+            path = ".".join(module.split(".")[-2:])
+            text = f"certvq has no {name} of {path}: {known[name]}; see docs/migration.md"
             raise ImportError(text, name=module)
         text = f"module {module!r} has no attribute {name!r}"
         raise AttributeError(text)

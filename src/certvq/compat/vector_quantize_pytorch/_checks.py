@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._module import keep_codes
 from certvq.errors import OptionError
 from certvq.nn._torch.device import require_same_device
 
@@ -240,6 +241,8 @@ def checked(**own: Check) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
             layer = args[0]
             if isinstance(layer, nn.Module):
                 layer.register_forward_pre_hook(_require_same_device)
+                if not getattr(layer, "learns", False):
+                    layer.register_forward_hook(keep_codes)
 
         return look
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._depth import draw_seed
-from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
+from certvq.compat.vector_quantize_pytorch._levels import draw_seed
+from certvq.compat.vector_quantize_pytorch._tensors import mask_of_lengths
 from certvq.errors import ShapeError
 from certvq.nn import Reparam, RotationTrick, exchange
 from certvq.nn._estimators.each_level import partly_detached
