@@ -5,8 +5,8 @@ import torch
 
 from certvq.compat import vector_quantize_pytorch as vq
 from certvq.compat.vector_quantize_pytorch._layer import Layer
-from certvq.nn._core import similarity
 from certvq.nn._codebook.online import InnerOptimizer
+from certvq.nn._core import similarity
 
 from ._classes import ADAM, LEARNS, SEPARATE
 

@@ -201,9 +201,6 @@ def require(**values: object) -> None:
     """Require values that keywords may have; None is allowed for each.
 
     The exporter of torch that traces hands over the defaults of a forward pass as tensors.
-
-    Raises:
-        OptionError: the first wrong one, by its name.
     """
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
     for name, value in values.items():

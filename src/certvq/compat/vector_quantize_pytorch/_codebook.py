@@ -103,11 +103,6 @@ def code_vectors_given(given: object, like: torch.Tensor, name: str) -> torch.Te
 
     Returns:
         The same numbers, of the type and on the device of `like`.
-
-    Raises:
-        DTypeError: no dense tensor of floats.
-        ShapeError: another shape.
-        NonFiniteError: NaN or infinity, also one that the type of number makes.
     """
     require_dense(given, name)
     assert isinstance(given, torch.Tensor)
@@ -140,10 +135,6 @@ def layer_state(
         What a `certvq.nn.VectorQuantize` with `EMA` calls these tensors: the averages as they are,
         not to be divided by ``1 - decay^t``, and nothing that waits. Affine moments only where the
         original had seen a batch.
-
-    Raises:
-        FileFormatError: one of these tensors is missing, or has no axis for the head; the text
-            names it.
 
     Example:
         >>> old = {"_codebook.embed": torch.zeros(1, 3, 2), "_codebook.initted": torch.tensor(True)}
@@ -193,9 +184,6 @@ def take_layer_state(state: dict[str, Any], old: str, layers: Mapping[str, Any])
         old: where the original keeps the layer, up to the dot before ``_codebook``.
         layers: what shall load each of its codebooks, by where certvq keeps it, up to the dot. One
             that sums no tokens gets no sums, and what the original does not have stays as it is.
-
-    Raises:
-        FileFormatError: a part of the original's state is missing.
     """
     if f"{old}_codebook.embed" not in state:
         return

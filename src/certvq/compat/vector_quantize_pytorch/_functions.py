@@ -30,9 +30,6 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 def build_cdf_act(act_name: str) -> tuple[Map, Map]:
     """Return an activation of `FSP` onto [0, 1], and its inverse.
 
-    Raises:
-        OptionError: no such activation; the text lists those there are.
-
     Example:
         >>> onto, back = build_cdf_act("tanh")
         >>> bool(torch.isclose(back(onto(torch.tensor(0.5))), torch.tensor(0.5)))
@@ -107,11 +104,7 @@ def l2norm(t: torch.Tensor, dim: int = -1, eps: float = 1e-6) -> torch.Tensor:
 
 
 def lens_to_mask(lens: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Return the mask (b, max_length) of sequences of the lengths (b,).
-
-    Raises:
-        ShapeError, DTypeError: lengths that are out of range, or no integers.
-    """
+    """Return the mask (b, max_length) of sequences of the lengths (b,)."""
     return mask_of_lengths(lens, (len(lens), max_length))
 
 

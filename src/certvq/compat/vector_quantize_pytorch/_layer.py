@@ -476,9 +476,7 @@ class Layer(VectorQuantize):
         return orthogonality(vectors) if len(vectors) else vectors.sum()
 
 
-def asked(
-    layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Result]
-) -> _Result:
+def asked(layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Result]) -> _Result:
     """Run a step with what it asks of each layer."""
     before = [layer.call for layer in layers]
     try:

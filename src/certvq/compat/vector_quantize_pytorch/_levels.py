@@ -21,10 +21,11 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     projections,
 )
 from certvq.errors import CodeRangeError, OptionError, ShapeError
-from certvq.nn import PADDING
+from certvq.nn import PADDING, Found
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.usage import Place, split_places
 from certvq.nn._levels.grouped_residual import slice_width
+from certvq.nn._levels.residual import add_up
 from certvq.nn._torch.distributed import Peers, peers_of
 from certvq.nn._torch.modes import beneath, holds_numbers, sizes
 
@@ -119,10 +120,6 @@ class Levels(Translated):
             indices: (b, ..., q) as `forward` returns them, or a list of (b, ...) for each level,
                 with q at most `num_quantizers`; levels that are left out, and -1, have the vector
                 zero.
-
-        Raises:
-            ShapeError: more levels than there are.
-            CodeRangeError: an index out of range.
         """
         return self.level_codes(self.levels_last(indices))
 
@@ -162,14 +159,22 @@ class Levels(Translated):
         codes = require_range(codes.masked_fill(hidden, 0), self.codebook_sizes)
         each: list[torch.Tensor] = []
         total: torch.Tensor | None = None
-        for level, (own, gone) in enumerate(
-            zip(codes.unbind(-1), dropped.unbind(-1), strict=True)
-        ):
+        for level, (own, gone) in enumerate(zip(codes.unbind(-1), dropped.unbind(-1), strict=True)):
             vectors = self.level_vectors(level, own.reshape(-1), total)
             total = vectors if total is None else total + vectors
             vectors = vectors.masked_fill(gone.reshape(-1, 1), 0.0)
             each.append(vectors.reshape(*own.shape, vectors.shape[-1]))
         return torch.stack(each)
+
+    def joined(
+        self, founds: Sequence[Found], shape: tuple[int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the sum of the vectors, codes (*shape, q) and losses (q,) of what levels found."""
+        missing = (0, self.num_quantizers - len(founds))
+        codes = torch.stack([found.codes for found in founds], dim=-1)
+        codes = nn.functional.pad(codes, missing, value=PADDING)
+        losses = nn.functional.pad(torch.stack([found.loss for found in founds]), missing)
+        return add_up(founds), codes.reshape(*shape, self.num_quantizers), losses
 
     def draw_depth(
         self,
@@ -249,10 +254,6 @@ class Groups(Translated):
 
         Args:
             indices: (g, b, ..., q), or a list of (g, b, ...) for each level.
-
-        Raises:
-            ShapeError: another number of groups, or more levels than there are.
-            CodeRangeError: an index out of range.
         """
         pairs = zip(self.parts, self.each_group(indices), strict=True)
         return torch.stack([part.get_codes_from_indices(own) for part, own in pairs])
@@ -264,11 +265,7 @@ class Groups(Translated):
         return whole.movedim(whole.ndim - 1, self.split_dim)
 
     def each_group(self, indices: Given) -> tuple[Given, ...]:
-        """Return the indices of each group; a list means levels.
-
-        Raises:
-            ShapeError: another number of groups.
-        """
+        """Return the indices of each group; a list means levels."""
         whole = of_levels(indices)
         if not whole.ndim or len(whole) != self.groups:
             text = f"indices must be of {self.groups} groups, got shape {tuple(whole.shape)}"
@@ -321,5 +318,3 @@ class Groups(Translated):
             for group, part in enumerate(self.parts)
             for name, place in part._places(codes[group]).items()  # noqa: SLF001 (its own kind)
         }
-
-

@@ -36,6 +36,12 @@ _WHERE = {
 class Translated(nn.Module):
     """A class of the original, translated.
 
+    Keywords, arguments and results are those of vector-quantize-pytorch 1.32. Methods raise
+    `ShapeError` for tensors of another shape, `DTypeError` for what is no dense tensor of the right
+    numbers, `CodeRangeError` for an index that has no code vector, `NonFiniteError` for NaN and
+    infinity, `OptionError` for arguments that are out of range or contradict each other, and
+    `TransformError` under `torch.func` where the module would change; nothing has changed then.
+
     Attributes:
         fixed: attributes that say what the module was built with. Others do the work, so that to
             set one of these would change nothing, and is refused.
@@ -68,7 +74,7 @@ class Translated(nn.Module):
         """Leave the latest codes behind: a copy has made none."""
         return {**self.__dict__, "_codes": None}
 
-    def freeze(self, frozen: bool = True) -> "Translated":  # noqa: FBT001, FBT002 (as in certvq.nn)
+    def freeze(self, frozen: bool = True) -> "Translated":
         """Keep the module as it is in train mode, too; see `certvq.nn.BaseQuantizer.freeze`."""
         return BaseQuantizer.freeze(cast("Any", self), frozen)
 
@@ -164,12 +170,7 @@ class Codebooks(Translated):
         return codes.reshape(*shape, *extra)
 
     def read_indices(self, indices: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
-        """Read indices as codes (N codebooks,); return the shape of the tokens, too.
-
-        Raises:
-            ShapeError: another number of codebooks.
-            CodeRangeError: an index outside ``range(codebook_size)``.
-        """
+        """Read indices as codes (N codebooks,); return the shape of the tokens, too."""
         count = self.num_codebooks if self.keep_num_codebooks_dim else None
         shape = grid_of_indices(indices, count)
         return require_range(indices, self.codebook_size).reshape(-1), shape

@@ -50,7 +50,9 @@ _CONTRADICTIONS: Final[dict[str, Callable[["Options"], bool]]] = {
     "in_place_codebook_optimizer needs learnable_codebook=True and ema_update=False": (
         lambda o: o.in_place_codebook_optimizer is not None and not o.learns
     ),
-    "sync_update_v > 0 needs learnable_codebook=True": lambda o: o.sync_update_v > 0 and not o.learns,
+    "sync_update_v > 0 needs learnable_codebook=True": lambda o: (
+        o.sync_update_v > 0 and not o.learns
+    ),
 }
 """What is refused, and when."""
 
@@ -118,11 +120,7 @@ class Options:
 
     @classmethod
     def read(cls, keywords: Mapping[str, Any], *, dim: int) -> "Options":
-        """Read keywords for code vectors of `dim` features.
-
-        Raises:
-            TypeError: an unknown one, as of any function.
-        """
+        """Read keywords for code vectors of `dim` features."""
         unknown = sorted(keywords.keys() - NAMES)
         if unknown:
             alike = [get_close_matches(name, NAMES, 1) for name in unknown]
@@ -130,7 +128,7 @@ class Options:
             hint = f"; did you mean {meant}?" if meant else ""
             text = f"unexpected keyword arguments {unknown}{hint}"
             raise TypeError(text)
-        return cls(**dict(keywords) | rotation_of(dim, keywords.get("rotation_trick")))
+        return cls.among(dict(keywords) | rotation_of(dim, keywords.get("rotation_trick")))
 
     @property
     def averages(self) -> bool:
@@ -198,6 +196,6 @@ NAMES: Final = frozenset(field.name for field in fields(Options))
 """The keywords."""
 
 
-def rotation_of(dim: int, given: bool | None) -> dict[str, bool | None]:  # noqa: FBT001 (a keyword)
+def rotation_of(dim: int, given: bool | None) -> dict[str, bool | None]:
     """Return `rotation_trick` for code vectors of so many features: one cannot be rotated."""
     return {"rotation_trick": False if dim == 1 and given is None else given}

@@ -41,11 +41,7 @@ class Grid:
         return (*latents.shape[: self.axis], *latents.shape[self.axis + 1 :])
 
     def tokens(self, latents: torch.Tensor, dim: int) -> torch.Tensor:
-        """Read latents as (N, dim).
-
-        Raises:
-            ShapeError: a feature axis of another size.
-        """
+        """Read latents as (N, dim)."""
         if latents.shape[self.axis] != dim:
             text = (
                 f"latents must have dim={dim} features, got shape {tuple(latents.shape)} with "
@@ -67,10 +63,6 @@ def grid_of_latents(x: torch.Tensor, *, first: bool | None) -> Grid:
     Args:
         x: latents.
         first: which of the two; None is first with four axes and more.
-
-    Raises:
-        DTypeError: no dense tensor of floats.
-        ShapeError: fewer than two axes.
     """
     require_dense(x, "latents")
     require_floats(x)
@@ -83,12 +75,7 @@ def grid_of_latents(x: torch.Tensor, *, first: bool | None) -> Grid:
 def rows_of(
     x: torch.Tensor, dim: int, *, first: bool | None
 ) -> tuple[torch.Tensor, tuple[int, ...], Grid]:
-    """Read latents as rows (N, dim); return the shape of the codes and the way back, too.
-
-    Raises:
-        DTypeError: no dense tensor of floats.
-        ShapeError: fewer than two axes, or a feature axis of another size.
-    """
+    """Read latents as rows (N, dim); return the shape of the codes and the way back, too."""
     grid = grid_of_latents(x, first=first)
     return grid.tokens(x, dim), grid.of(x), grid
 
@@ -100,11 +87,7 @@ def restored(rows: torch.Tensor, shape: tuple[int, ...], *, first: bool | None) 
 
 
 def require_one_layout(*, accept_image_fmap: bool, accept_3d_fmap: bool) -> None:
-    """Refuse images and volumes at once.
-
-    Raises:
-        OptionError: both are asked for.
-    """
+    """Refuse images and volumes at once."""
     if accept_image_fmap and accept_3d_fmap:
         text = (
             "at most one of accept_image_fmap and accept_3d_fmap may be True, got both; latents "
@@ -152,11 +135,7 @@ class Heads:
         return list(codes.unbind(dim=1)) if self.separate else [codes.reshape(-1)]
 
     def rows(self, indices: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
-        """Return indices (N, h), and the shape without the axis of the heads.
-
-        Raises:
-            ShapeError: another number of heads.
-        """
+        """Return indices (N, h), and the shape without the axis of the heads."""
         grid = tuple(indices.shape if self.count == 1 else indices.shape[:-1])
         if self.count > 1 and indices.shape[-1] != self.count:
             text = (
@@ -172,10 +151,6 @@ class Heads:
 
 def of_levels(indices: Given) -> torch.Tensor:
     """Put the levels of a list on the last axis; a tensor is returned as it is.
-
-    Raises:
-        DTypeError: no tensors of integers.
-        ShapeError: no level, or levels of unlike shapes.
 
     Example:
         >>> of_levels([torch.tensor([[4, 1]]), torch.tensor([[0, 2]])]).tolist()
@@ -206,10 +181,6 @@ def as_returned(
             takes them for images.
         grid: (b, ...), shape of the latents without their features.
         last: what each latent has: an axis for heads or levels, or nothing.
-
-    Raises:
-        DTypeError: no dense tensor of integers.
-        ShapeError: another shape, also one of as many numbers.
     """
     require_integers(indices)
     flat = (*grid[:1], math.prod(grid[1:]))
@@ -223,11 +194,7 @@ def as_returned(
 
 
 def keep_codebooks(keep: bool | None, num_codebooks: int) -> bool:
-    """Say whether indices have an axis for the codebooks.
-
-    Raises:
-        OptionError: several codebooks without an axis.
-    """
+    """Say whether indices have an axis for the codebooks."""
     if keep is None:
         return num_codebooks > 1
     if num_codebooks > 1 and not keep:
@@ -237,12 +204,7 @@ def keep_codebooks(keep: bool | None, num_codebooks: int) -> bool:
 
 
 def grid_of_indices(indices: torch.Tensor, codebooks: int | None) -> tuple[int, ...]:
-    """Return the shape of indices without the axis of the codebooks; None is no such axis.
-
-    Raises:
-        DTypeError: no dense tensor of integers.
-        ShapeError: another number of codebooks.
-    """
+    """Return the shape of indices without the axis of the codebooks; None is no such axis."""
     require_integers(indices)
     shape = tuple(indices.shape)
     if codebooks is None:
@@ -259,11 +221,7 @@ def narrow(codes: torch.Tensor, codebook_size: int) -> torch.Tensor:
 
 
 def all_indices(codebook_size: int, device: torch.device) -> torch.Tensor:
-    """Return ``range(codebook_size)`` for those who want a whole codebook in memory.
-
-    Raises:
-        OptionError: more than 2^24 codes.
-    """
+    """Return ``range(codebook_size)`` for those who want a whole codebook in memory."""
     if codebook_size > _LISTED_CODES:
         text = (
             f"a codebook is listed up to 2^24 codes, got {codebook_size}; use indices_to_codes for "
@@ -277,13 +235,7 @@ def all_indices(codebook_size: int, device: torch.device) -> torch.Tensor:
 
 
 def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
-    """Return the mask (b, n) of sequences of the lengths (b,).
-
-    Raises:
-        ShapeError: latents of other axes, another number of lengths, or one that is out of range.
-        DTypeError: lengths that are not integers.
-        TransformError: lengths of their own for each sample of `torch.func.vmap`.
-    """
+    """Return the mask (b, n) of sequences of the lengths (b,)."""
     if len(grid) != 2 or tuple(lens.shape) != grid[:1]:
         text = (
             "lens must be one length for each sequence of latents (b, n, d), got shape "
@@ -332,12 +284,7 @@ def counted(
     grid: tuple[int, ...],
     device: torch.device,
 ) -> torch.Tensor | None:
-    """Return the rows that a mask, or lengths, keep, on the device of the latents; None for all.
-
-    Raises:
-        OptionError: both are given.
-        ShapeError, DTypeError: as `kept_rows` and `mask_of_lengths`; masks go with (b, n, d) only.
-    """
+    """Return the rows that a mask, or lengths, keep, on the device of the latents; None for all."""
     if mask is not None and lens is not None:
         text = "mask and lens say the same thing; give one of them"
         raise OptionError(text)

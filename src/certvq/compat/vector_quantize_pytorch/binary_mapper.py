@@ -4,17 +4,15 @@ In: logits with any leading axes. Out: one-hot vectors and the auxiliary loss. M
 anything but torch's default generator, as the original.
 """
 
-from typing import Any
-
 import torch
 from torch.nn import functional
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._functions import NAT, binary_entropy
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
-from certvq.errors import OptionError, ShapeError, TransformError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.dense import require_dense
 from certvq.nn._core.finite import require_finite_latents
@@ -29,11 +27,9 @@ from certvq.nn._scalar.binary_mapper import (
     fair_coin_divergence,
     one_hot,
 )
-from certvq.nn._torch.modes import is_batched, transforming
+from certvq.nn._torch.coins import coins
 
-__all__ = ["NAT", "BinaryMapper", "binary_entropy"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class BinaryMapper(Translated):
@@ -95,13 +91,7 @@ class BinaryMapper(Translated):
         one_hot: torch.Tensor | None = None,
         sum_bits: bool = True,
     ) -> torch.Tensor:
-        """Return the log-probability of codes, given as numbers or as one-hot vectors.
-
-        Raises:
-            OptionError: neither or both are given.
-            DTypeError, CodeRangeError: indices that are not integers, or out of range.
-            ShapeError: indices or one-hot vectors that do not go with the logits.
-        """
+        """Return the log-probability of codes, given as numbers or as one-hot vectors."""
         if (indices is None) == (one_hot is None):
             text = "log_prob needs either indices or one_hot, got " + (
                 "neither" if indices is None else "both"
@@ -130,13 +120,7 @@ class BinaryMapper(Translated):
         return_indices: bool = False,
         reduce_aux_kl_loss: bool = True,
     ) -> tuple[torch.Tensor, ...]:
-        """Return one-hot vectors (..., 2^bits), the codes (...) if wanted, and the loss.
-
-        Raises:
-            ShapeError: another number of logits.
-            NonFiniteError: NaN or infinity.
-            TransformError: bits are drawn under `torch.func.vmap` without `randomness`.
-        """
+        """Return one-hot vectors (..., 2^bits), the codes (...) if wanted, and the loss."""
         require_dense(logits, "logits")
         require_floats(logits)
         if logits.shape[-1:] != (self.bits,):
@@ -165,85 +149,3 @@ class BinaryMapper(Translated):
         if return_indices:
             return vectors, codes.reshape(logits.shape[:-1]), loss
         return vectors, loss
-
-
-def coins(probabilities: torch.Tensor) -> torch.Tensor:
-    """Draw one coin for each probability, by `torch.bernoulli`.
-
-    Under `torch.func.vmap` with ``randomness="same"``, for which torch has no rule, each sample
-    gets the coins that it gets alone from the same state of the generator.
-
-    Args:
-        probabilities: any shape and float type; no derivative goes through.
-
-    Returns:
-        0 and 1, of their shape and type.
-
-    Raises:
-        TransformError: `vmap` without `randomness`.
-
-    Example:
-        >>> torch.func.vmap(coins, randomness="same")(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
-        tensor([[0., 1.],
-                [1., 0.]])
-    """
-    if transforming() and is_batched(probabilities):
-        drawn: torch.Tensor = _Coins.apply(probabilities.detach())
-        return drawn
-    return probabilities.bernoulli()
-
-
-class _Coins(torch.autograd.Function):
-    @staticmethod
-    def forward(probabilities: torch.Tensor) -> torch.Tensor:
-        return probabilities.bernoulli()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        del inputs
-        ctx.mark_non_differentiable(output)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
-        """Say that there is none; torch asks for this method."""
-        del ctx, cotangents
-        return None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: torch.Tensor) -> Any:
-        """Say that there is none."""
-        del ctx, tangents
-        return None
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], *given: torch.Tensor
-    ) -> tuple[torch.Tensor, int]:
-        """Draw for all samples at once, or for each from the same state."""
-        (probabilities,), (dim,) = given, in_dims
-        if info.randomness == "error":
-            text = (
-                "drawing bits under torch.func.vmap needs to know whether all samples have the "
-                'same random numbers, got randomness="error"; give vmap randomness="same" or '
-                '"different", or draw none with deterministic=True'
-            )
-            raise TransformError(text)
-        assert dim is not None
-        if info.randomness == "different":
-            return coins(probabilities.movedim(dim, 0)), 0
-        source = _source(probabilities.device)
-        state = source.get_state()
-        drawn = []
-        for sample in probabilities.unbind(dim):
-            source.set_state(state)
-            drawn.append(coins(sample))
-        return torch.stack(drawn), 0
-
-
-def _source(device: torch.device) -> torch.Generator:
-    """Return torch's default generator of a device."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[
-            torch.cuda.current_device() if device.index is None else device.index
-        ]
-    return torch.default_generator

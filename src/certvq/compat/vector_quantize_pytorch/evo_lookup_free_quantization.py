@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LFQ
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.usage import Place
 
-__all__ = ["LFQ", "EvoLFQ", "Result", "Return"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class Return(NamedTuple):
@@ -124,11 +122,7 @@ class EvoLFQ(Translated):
 
     @torch.no_grad()
     def decode_bits(self, bits: torch.Tensor) -> torch.Tensor:
-        """Return the data of bits (..., d), 0 and 1 or -1 and 1.
-
-        Raises:
-            ShapeError: another number of bits than the quantizer has.
-        """
+        """Return the data of bits (..., d), 0 and 1 or -1 and 1."""
         books, width = self.lfq.num_codebooks, self.lfq.codebook_dim
         if bits.shape[-1] != books * width:
             text = f"bits must have {books * width} entries in the last axis, got {bits.shape[-1]}"
@@ -234,11 +228,7 @@ class EvoLFQ(Translated):
         return_best_decoded: bool = False,
         **step_kwargs: Any,
     ) -> Iterator[Result]:
-        """Yield one `Result` for each generation.
-
-        Raises:
-            OptionError: neither `pop_bits` nor `shape` is given.
-        """
+        """Yield one `Result` for each generation."""
         require(pop_size=pop_size, generations=generations)
         if pop_bits is None:
             if shape is None:

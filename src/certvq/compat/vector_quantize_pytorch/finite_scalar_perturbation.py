@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from certvq import nn as families
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked, require
-from certvq.compat.vector_quantize_pytorch._functions import build_cdf_act
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     mapped_back,
     narrow,
@@ -29,9 +28,7 @@ from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._scalar.radix import join_digits, split_codes
 from certvq.nn._torch.modes import sizes
 
-__all__ = ["FSP", "build_cdf_act"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 _PRESETS: dict[str, families.Moments | None] = {
     "none": None,
@@ -94,12 +91,7 @@ class FSP(Translated):
         )
 
     def level_indices_to_indices(self, level_indices: torch.Tensor) -> torch.Tensor:
-        """Return the indices (...) of bins (..., codebook_dim).
-
-        Raises:
-            ShapeError: another number of features.
-            CodeRangeError: a bin that there is not.
-        """
+        """Return the indices (...) of bins (..., codebook_dim)."""
         if level_indices.shape[-1] != self.codebook_dim:
             text = (
                 f"level_indices must have {self.codebook_dim} features, got shape "
@@ -120,12 +112,7 @@ class FSP(Translated):
         return (self.indices_to_level_indices(indices).float() + 0.5) / sizes
 
     def indices_to_codes(self, indices: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-        """Return the vectors of indices (b, ...).
-
-        Raises:
-            OptionError: `eps` would move a midpoint.
-            CodeRangeError: an index outside ``range(codebook_size)``.
-        """
+        """Return the vectors of indices (b, ...)."""
         self._require_eps(eps)
         vectors = outward(self.project_out, self.quantizer.decode(indices.reshape(1, -1))[0])
         return restored(vectors, tuple(indices.shape), first=self.channel_first)
@@ -133,12 +120,7 @@ class FSP(Translated):
     def forward(
         self, z: torch.Tensor, eps: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Return vectors as z, indices (b, ...), the loss and a dictionary of figures.
-
-        Raises:
-            ShapeError: another feature size.
-            OptionError: `eps` would move a midpoint.
-        """
+        """Return vectors as z, indices (b, ...), the loss and a dictionary of figures."""
         self._require_eps(eps)
         tokens, shape, grid = rows_of(z, self.dim, first=self.channel_first)
         tokens = through(self.project_in, tokens)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
-from certvq.compat.vector_quantize_pytorch._functions import floor_ste, round_ste
 from certvq.compat.vector_quantize_pytorch._module import Codebooks
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     all_indices,
     grid_of_latents,
@@ -32,9 +31,7 @@ from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.radix import join_digits, split_codes
 from certvq.nn._torch.float64 import widest
 
-__all__ = ["FSQ", "floor_ste", "round_ste"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class FSQ(Codebooks):
@@ -122,9 +119,6 @@ class FSQ(Codebooks):
 
         Args:
             z: (..., len(levels)).
-
-        Raises:
-            NonFiniteError: NaN or infinity.
         """
         tokens = z.reshape(-1, self.codebook_dim)
         return self._found(tokens)[0].reshape(z.shape)
@@ -134,10 +128,6 @@ class FSQ(Codebooks):
 
         Args:
             zhat: (..., len(levels)), points of the grid, rotated where the grid is, up to rounding.
-
-        Raises:
-            ShapeError: another number of features.
-            CodeRangeError: a point outside the grid.
         """
         if zhat.shape[-1] != self.codebook_dim:
             text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
@@ -165,11 +155,7 @@ class FSQ(Codebooks):
         return narrow(codes, self.codebook_size).reshape(zhat.shape[:-1])
 
     def indices_to_level_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the place of each feature's level, (..., len(levels)).
-
-        Raises:
-            CodeRangeError: an index outside ``range(codebook_size)``.
-        """
+        """Return the place of each feature's level, (..., len(levels))."""
         kind = torch.promote_types(indices.dtype, torch.int32)
         return self.quantizer.level_indices(indices).to(kind)
 
@@ -178,10 +164,6 @@ class FSQ(Codebooks):
 
         Args:
             indices: (b, ...), with an axis for the codebooks where they have one.
-
-        Raises:
-            ShapeError: another number of codebooks.
-            CodeRangeError: an index outside ``range(codebook_size)``.
         """
         wide, shape = self.read_indices(indices)
         digits = split_codes(wide, self.quantizer.levels)
@@ -198,10 +180,6 @@ class FSQ(Codebooks):
 
         Returns:
             Vectors as z, and indices (b, ...) or None.
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
         """
         grid = grid_of_latents(z, first=self.channel_first or None)
         latents = through(self.project_in, grid.tokens(z, self.dim))

@@ -11,19 +11,18 @@ from typing import Any, Final, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._codebook import take_layer_state
-from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked, with_gradient
+from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked
 from certvq.compat.vector_quantize_pytorch._levels import draw_seed
 from certvq.compat.vector_quantize_pytorch._module import Translated
-from certvq.compat.vector_quantize_pytorch._options import Options, rotation_of
+from certvq.compat.vector_quantize_pytorch._names import names_of
+from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import (
     grid_of_latents,
     mask_of_lengths,
     require_one_layout,
 )
-from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import VectorQuantize
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_integers, require_range
@@ -37,9 +36,7 @@ from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import sizes
 from certvq.nn._torch.transaction import all_or_nothing
 
-__all__ = ["HierarchicalVQ", "VectorQuantize"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "decay": 0.99,
@@ -180,10 +177,6 @@ class HierarchicalVQ(Translated):
             lens: (b,), how many places hold latents, for one axis.
             sample_codebook_temp: of codes that are drawn, in place of the constructor's.
             return_cutoff: whether the last scale that is used is returned, None for all.
-
-        Raises:
-            ShapeError, DTypeError, NonFiniteError, TransformError: as for
-                `certvq.nn.HierarchicalVQ`.
         """
         require(sample_codebook_temp=sample_codebook_temp)
         if indices is not None:
@@ -231,10 +224,6 @@ class HierarchicalVQ(Translated):
         Args:
             indices: one tensor (b, ...) for each scale; -1 is a cell without a latent.
             full_shape: size of the whole grid; None is that of the finest scale.
-
-        Raises:
-            ShapeError: another number of scales, or other shapes.
-            CodeRangeError: an index out of range that is not -1.
         """
         for each in indices:
             require_integers(each)

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, WEIGHT, checked, integer, optional
 from certvq.compat.vector_quantize_pytorch._module import Codebooks
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     all_indices,
     keep_codebooks,
@@ -30,7 +30,7 @@ from certvq.nn import LatentQuantize as _Mapped
 from certvq.nn import exchange
 from certvq.nn._torch.modes import beyond_backward, own_graph, recomputing, transforming
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class _LevelsError(OptionError, RuntimeError):
@@ -123,9 +123,6 @@ class LatentQuantize(Codebooks):
 
         Args:
             z: (..., codebook_dim).
-
-        Raises:
-            NonFiniteError: NaN or infinity.
         """
         rows = z.reshape(-1, self.codebook_dim)
         values = self.quantizer.decode_tokens(self.quantizer.encode_tokens(rows.detach()))
@@ -136,9 +133,6 @@ class LatentQuantize(Codebooks):
 
         Args:
             zhat: (..., codebook_dim).
-
-        Raises:
-            ShapeError: another number of features.
         """
         if zhat.shape[-1] != self.codebook_dim:
             text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
@@ -152,10 +146,6 @@ class LatentQuantize(Codebooks):
         Args:
             indices: (b, ...), with an axis for the codebooks where they have one.
             project_out: whether codes pass the last map.
-
-        Raises:
-            ShapeError: another number of codebooks.
-            CodeRangeError: an index outside ``range(codebook_size)``.
         """
         wide, shape = self.read_indices(indices)
         codes = self.quantizer.decode_tokens(wide).reshape(-1, self.effective_codebook_dim)
@@ -163,19 +153,13 @@ class LatentQuantize(Codebooks):
         return restored(out, shape, first=True)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return vectors as z (b, d, ...), indices (b, ...) and the weighted loss.
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
-            TransformError: the optimiser would step under `torch.func`.
-        """
+        """Return vectors as z (b, d, ...), indices (b, ...) and the weighted loss."""
         tokens, shape, grid = rows_of(z, self.dim, first=True)
         rows = through(self.project_in, tokens).reshape(-1, self.codebook_dim)
         learns = self.training and len(rows) > 0  # the mean over no latents is NaN
         inner = self.in_place_codebook_optimizer
-        moves = inner is not None and self.quantizer.values.requires_grad  # not where it is frozen
-        if learns and moves and not recomputing():
+        frozen = not self.quantizer.values.requires_grad
+        if learns and inner is not None and not (frozen or recomputing()):
             self._learn(rows.detach(), inner)
         indices = self.quantizer.encode_tokens(rows.detach())
         values = self.quantizer.decode_tokens(indices)

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
-from certvq.compat.vector_quantize_pytorch._functions import is_distributed, maybe_distributed_mean
 from certvq.compat.vector_quantize_pytorch._module import Codebooks
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     all_indices,
     keep_codebooks,
@@ -34,16 +33,7 @@ from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._torch.modes import recorded
 
-__all__ = [
-    "LFQ",
-    "CosineSimLinear",
-    "LossBreakdown",
-    "Return",
-    "is_distributed",
-    "maybe_distributed_mean",
-]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 _GROUP_BITS = 16
 
@@ -187,10 +177,6 @@ class LFQ(Codebooks):
         Args:
             indices: (b, ...), with an axis for the codebooks where they have one.
             project_out: whether codes pass the last map.
-
-        Raises:
-            ShapeError: another number of codebooks.
-            CodeRangeError: an index outside ``range(codebook_size)``.
         """
         wide, shape = self.read_indices(indices)
         codes = self.corners(wide).reshape(-1, self.codebook_dim * self.num_codebooks)
@@ -216,12 +202,6 @@ class LFQ(Codebooks):
             return_loss_breakdown: whether the terms of the loss are returned as well.
             mask: bool (b, ...), True for the tokens that losses are about; others are quantized
                 like them. (b,) is one for all tokens of a sample, and images take (b, places) too.
-
-        Raises:
-            ShapeError: another size of the feature axis, or of the mask.
-            DTypeError: a mask that is not bool.
-            NonFiniteError: NaN or infinity; in train mode also latents so large that a loss could
-                overflow.
         """
         tokens, shape, grid = rows_of(x, self.dim, first=self.channel_first)
         kept = kept_rows(spread_mask(mask, shape), shape, x.device)

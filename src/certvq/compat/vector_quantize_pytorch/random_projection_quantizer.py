@@ -8,20 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import rows_of, through
-from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import VectorQuantize
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
 from certvq.nn._core.codes import require_codes
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._vector.random_projection import cross_entropy_each, search_each, unit
 
-__all__ = ["RandomProjectionQuantizer", "VectorQuantize"]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 _WITHOUT_EFFECT = frozenset(
     {
@@ -120,14 +117,7 @@ class RandomProjectionQuantizer(Translated):
             self.project_in = nn.Linear(width, num_codebooks * width)
 
     def forward(self, x: torch.Tensor, indices: torch.Tensor | None = None) -> torch.Tensor:
-        """Return indices (b, n) or (b, n, num_codebooks); or the cross entropy of given ones.
-
-        Raises:
-            ShapeError: another number of features, or of indices.
-            DTypeError: no dense tensor of floats.
-            NonFiniteError: NaN or infinity.
-            CodeRangeError: an index outside ``range(codebook_size)`` that is not -1.
-        """
+        """Return indices (b, n) or (b, n, num_codebooks); or the cross entropy of given ones."""
         rows, grid, _ = rows_of(x, self.dim, first=False)
         grid = grid if self.num_codebooks == 1 else (*grid, self.num_codebooks)
         directions = self._directions(rows)

@@ -10,33 +10,19 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
-from certvq.compat.vector_quantize_pytorch._functions import (
-    get_maybe_sync_seed,
-    is_distributed,
-    round_up_multiple,
-)
 from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import Given, mapped_back, rows_of, through
 from certvq.compat.vector_quantize_pytorch.finite_scalar_quantization import FSQ
 from certvq.errors import OptionError
-from certvq.nn import PADDING, Found
+from certvq.nn import Found
 from certvq.nn._core.finite import require_finite_latents
 from certvq.nn._core.usage import Place
-from certvq.nn._levels.residual import add_up, descend
+from certvq.nn._levels.residual import descend
 from certvq.nn._torch.constants import Constants
 
-__all__ = [
-    "FSQ",
-    "GroupedResidualFSQ",
-    "ResidualFSQ",
-    "get_maybe_sync_seed",
-    "is_distributed",
-    "round_up_multiple",
-]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class ResidualFSQ(Levels, Constants):
@@ -160,10 +146,6 @@ class ResidualFSQ(Levels, Constants):
         Returns:
             Vectors as x, indices (b, ..., q) with -1 for levels left out, (b, q, ...) with
             `is_channel_first`, and if asked for, the levels' vectors (q, b, ..., d).
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
         """
         tokens, shape, grid = rows_of(x, self.dim, first=self.is_channel_first)
         rows = through(self.project_in, tokens)
@@ -179,12 +161,9 @@ class ResidualFSQ(Levels, Constants):
             vectors, codes = self.layers[level](residual / scales[level])
             return Found(vectors * scales[level], codes, residual.new_zeros(()), {})
 
-        founds = descend(rows, depth, step)
+        total, codes, _ = self.joined(descend(rows, depth, step), shape)
         kind = torch.promote_types(x.dtype, self.kind)
-        out = mapped_back(self.project_out, self.rounded(add_up(founds)), kind)
-        codes = torch.stack([found.codes for found in founds], dim=-1)
-        codes = nn.functional.pad(codes, (0, self.num_quantizers - depth), value=PADDING)
-        codes = codes.reshape(*shape, self.num_quantizers)
+        out = mapped_back(self.project_out, self.rounded(total), kind)
         shown = codes.movedim(codes.ndim - 1, 1) if self.is_channel_first else codes
         result = (grid.restore(out, shape), shown)
         return (*result, self.level_codes(codes).to(self.kind)) if return_all_codes else result
@@ -225,12 +204,7 @@ class GroupedResidualFSQ(Groups):
         return kwargs
 
     def forward(self, x: torch.Tensor, return_all_codes: bool = False) -> tuple[Any, ...]:
-        """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes.
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
-        """
+        """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes."""
 
         def join(vectors: torch.Tensor, codes: Any, *every: Any) -> tuple[Any, ...]:
             return vectors, torch.stack(codes), *every

@@ -9,14 +9,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
-from certvq.compat.vector_quantize_pytorch._functions import (
-    get_maybe_sync_seed,
-    is_distributed,
-    round_up_multiple,
-)
 from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Given,
     mapped_back,
@@ -26,20 +21,11 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 )
 from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LFQ
 from certvq.errors import OptionError
-from certvq.nn import PADDING, Found
+from certvq.nn import Found
 from certvq.nn._core.mask import kept_rows
-from certvq.nn._levels.residual import add_up, descend
+from certvq.nn._levels.residual import descend
 
-__all__ = [
-    "LFQ",
-    "GroupedResidualLFQ",
-    "ResidualLFQ",
-    "get_maybe_sync_seed",
-    "is_distributed",
-    "round_up_multiple",
-]
-
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class ResidualLFQ(Levels):
@@ -136,10 +122,6 @@ class ResidualLFQ(Levels):
         Returns:
             Vectors as x, indices (b, ..., q) with -1 for levels left out, losses (q,), and if asked
             for, the levels' vectors (q, b, ..., d).
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
         """
         tokens, shape, grid = rows_of(x, self.dim, first=self.channel_first)
         mask = spread_mask(mask, shape)
@@ -152,15 +134,11 @@ class ResidualLFQ(Levels):
 
         def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
             del total
-            return Found(*self.layers[level](residual, mask=among), {})
+            vectors, codes, loss = self.layers[level](residual, mask=among)
+            return Found(vectors, codes, loss, {})
 
-        founds = descend(rows, depth, step)
-        missing = (0, self.num_quantizers - depth)
-        codes = torch.stack([found.codes for found in founds], dim=-1)
-        codes = nn.functional.pad(codes, missing, value=PADDING)
-        codes = codes.reshape(*shape, self.num_quantizers)
-        losses = nn.functional.pad(torch.stack([found.loss for found in founds]), missing)
-        out = mapped_back(self.project_out, self.rounded(add_up(founds)), x.dtype)
+        total, codes, losses = self.joined(descend(rows, depth, step), shape)
+        out = mapped_back(self.project_out, self.rounded(total), x.dtype)
         result = (grid.restore(out, shape), codes, losses)
         return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
 
@@ -183,12 +161,7 @@ class GroupedResidualLFQ(Groups):
         mask: torch.Tensor | None = None,
         return_all_codes: bool = False,
     ) -> tuple[Any, ...]:
-        """Return vectors as x, indices (g, b, n, q), losses (g, q), and each group's codes.
-
-        Raises:
-            ShapeError: another size of the feature axis.
-            NonFiniteError: NaN or infinity.
-        """
+        """Return vectors as x, indices (g, b, n, q), losses (g, q), and each group's codes."""
 
         def join(vectors: torch.Tensor, codes: Any, losses: Any, *every: Any) -> tuple[Any, ...]:
             return vectors, torch.stack(codes), torch.stack(losses), *every

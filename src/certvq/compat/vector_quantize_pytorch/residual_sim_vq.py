@@ -9,21 +9,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked
-from certvq.compat.vector_quantize_pytorch._functions import (
-    get_maybe_sync_seed as get_maybe_sync_seed,
-)
-from certvq.compat.vector_quantize_pytorch._functions import is_distributed as is_distributed
-from certvq.compat.vector_quantize_pytorch._functions import round_up_multiple as round_up_multiple
 from certvq.compat.vector_quantize_pytorch._levels import Levels
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import Given, grid_of_latents, of_levels
-from certvq.compat.vector_quantize_pytorch.sim_vq import SimVQ as SimVQ
+from certvq.compat.vector_quantize_pytorch.sim_vq import SimVQ
 from certvq.errors import OptionError
-from certvq.nn import PADDING, Found
-from certvq.nn._levels.residual import add_up, descend
+from certvq.nn import Found
+from certvq.nn._levels.residual import descend
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class ResidualSimVQ(Levels):
@@ -110,12 +105,9 @@ class ResidualSimVQ(Levels):
 
         def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
             del total
-            return Found(*self.layers[level](residual), {})
+            vectors, codes, loss = self.layers[level](residual)
+            return Found(vectors, codes, loss, {})
 
         founds = descend(x, depth, step)
-        missing = (0, self.num_quantizers - depth)
-        codes = torch.stack([found.codes for found in founds], dim=-1)
-        codes = nn.functional.pad(codes, missing, value=PADDING)
-        losses = nn.functional.pad(torch.stack([found.loss for found in founds]), missing)
-        result = (add_up(founds), codes, losses)
-        return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
+        result = self.joined(founds, tuple(founds[0].codes.shape))
+        return (*result, self.get_codes_from_indices(result[1])) if return_all_codes else result

@@ -11,21 +11,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._codebook import (
     CodebookView,
     code_vectors_given,
     take_layer_state,
 )
-from certvq.compat.vector_quantize_pytorch._functions import frac_gradient as frac_gradient
-from certvq.compat.vector_quantize_pytorch._functions import (
-    get_maybe_sync_seed as get_maybe_sync_seed,
-)
-from certvq.compat.vector_quantize_pytorch._functions import is_distributed as is_distributed
-from certvq.compat.vector_quantize_pytorch._functions import round_up_multiple as round_up_multiple
 from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked, with_gradient
 from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Given,
@@ -36,9 +30,6 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     require_one_layout,
     through,
     wide_type,
-)
-from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import (
-    VectorQuantize as VectorQuantize,
 )
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import (
@@ -62,7 +53,7 @@ from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import exporting
 from certvq.nn._torch.transaction import all_or_nothing
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class _Unrouted(Estimator):
@@ -219,12 +210,7 @@ class ResidualVQ(Levels):
         self.give(self.readable(vectors))
 
     def readable(self, vectors: object) -> list[torch.Tensor]:
-        """Read code vectors for each level, without a change.
-
-        Raises:
-            DTypeError, ShapeError, NonFiniteError: they cannot be code vectors of the levels.
-            OptionError: other ones for levels that share one codebook.
-        """
+        """Read code vectors for each level, without a change."""
         given = list(vectors) if isinstance(vectors, torch.Tensor | list | tuple) else []
         if len(given) != self.num_quantizers:
             text = (
@@ -265,7 +251,9 @@ class ResidualVQ(Levels):
     def mlps(self) -> tuple[nn.Module | None, ...]:
         """The networks of all levels but the first; None where there is none."""
         levels = self.residual.quantizers[1:]
-        return tuple(level.transform if isinstance(level, NeuralLevel) else None for level in levels)
+        return tuple(
+            level.transform if isinstance(level, NeuralLevel) else None for level in levels
+        )
 
     def train(self, mode: bool = True) -> "ResidualVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
@@ -302,13 +290,6 @@ class ResidualVQ(Levels):
             freeze_codebook: whether nothing is learned from this batch.
             beam_size: in place of the constructor's.
             rand_quantize_dropout_fixed_seed: of the random depth.
-
-        Raises:
-            ShapeError, DTypeError, NonFiniteError: as `certvq.nn.Residual`; nothing has changed.
-            CodeRangeError: `indices` out of range, -1 among them.
-            OptionError: an argument out of its range.
-            TransformError: under `torch.func`, where this forward would change the layer, or with a
-                mask of its own for each sample of `vmap`.
         """
         require(
             sample_codebook_temp=sample_codebook_temp,
@@ -469,7 +450,9 @@ class ResidualVQ(Levels):
         return with_gradient(whole) if self.training else whole
 
     def _entropy(self, founds: list[Found]) -> torch.Tensor:
-        return torch.stack([found.loss / found.figures["given"].clamp(min=1) for found in founds]).sum()
+        return torch.stack(
+            [found.loss / found.figures["given"].clamp(min=1) for found in founds]
+        ).sum()
 
 
 def codebook_of(level: Quantizer) -> Layer:
@@ -556,10 +539,6 @@ class GroupedResidualVQ(Groups):
             sample_codebook_temp: of codes that are drawn.
             freeze_codebook: whether nothing is learned from this batch.
             mask: bool (b, ...), True where there is a latent.
-
-        Raises:
-            ShapeError, DTypeError, NonFiniteError, TransformError: as `ResidualVQ`; nothing has
-                changed.
         """
         each = () if indices is None else [{"indices": own} for own in self.each_group(indices)]
 

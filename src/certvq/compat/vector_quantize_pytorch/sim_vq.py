@@ -9,16 +9,15 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._codebook import code_vectors_given
-from certvq.compat.vector_quantize_pytorch._functions import rotate_to as rotate_to
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import restored, rows_of
 from certvq.nn import RotationTrick, StraightThrough
 from certvq.nn import SimVQ as _Mapped
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class SimVQ(Translated):
@@ -92,11 +91,7 @@ class SimVQ(Translated):
         return self.quantizer.transform
 
     def indices_to_codes(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the vectors of indices (b, ...).
-
-        Raises:
-            CodeRangeError: an index outside ``range(codebook_size)``.
-        """
+        """Return the vectors of indices (b, ...)."""
         vectors = self.quantizer.decode(indices.reshape(1, -1))[0]
         return restored(vectors, tuple(indices.shape), first=self.channel_first)
 

@@ -9,37 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._module import Translated
-from certvq.compat.vector_quantize_pytorch.finite_scalar_perturbation import FSP as FSP
-from certvq.compat.vector_quantize_pytorch.finite_scalar_quantization import FSQ as FSQ
-from certvq.compat.vector_quantize_pytorch.hierarchical_vq import HierarchicalVQ as HierarchicalVQ
-from certvq.compat.vector_quantize_pytorch.latent_quantization import (
-    LatentQuantize as LatentQuantize,
-)
-from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LFQ as LFQ
-from certvq.compat.vector_quantize_pytorch.random_projection_quantizer import (
-    RandomProjectionQuantizer as RandomProjectionQuantizer,
-)
-from certvq.compat.vector_quantize_pytorch.residual_fsq import (
-    GroupedResidualFSQ as GroupedResidualFSQ,
-)
-from certvq.compat.vector_quantize_pytorch.residual_fsq import ResidualFSQ as ResidualFSQ
-from certvq.compat.vector_quantize_pytorch.residual_lfq import (
-    GroupedResidualLFQ as GroupedResidualLFQ,
-)
-from certvq.compat.vector_quantize_pytorch.residual_lfq import ResidualLFQ as ResidualLFQ
-from certvq.compat.vector_quantize_pytorch.residual_sim_vq import ResidualSimVQ as ResidualSimVQ
-from certvq.compat.vector_quantize_pytorch.residual_vq import GroupedResidualVQ as GroupedResidualVQ
-from certvq.compat.vector_quantize_pytorch.residual_vq import ResidualVQ as ResidualVQ
-from certvq.compat.vector_quantize_pytorch.sim_vq import SimVQ as SimVQ
-from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import (
-    VectorQuantize as VectorQuantize,
-)
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.errors import OptionError
 from certvq.nn import BaseQuantizer
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 
 class Sequential(nn.Module):

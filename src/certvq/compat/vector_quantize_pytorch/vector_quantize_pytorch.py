@@ -16,24 +16,12 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._codebook import (
     CodebookView,
     code_vectors_given,
     take_layer_state,
 )
-from certvq.compat.vector_quantize_pytorch._functions import (
-    directional_reparam as directional_reparam,
-)
-from certvq.compat.vector_quantize_pytorch._functions import is_distributed as is_distributed
-from certvq.compat.vector_quantize_pytorch._functions import l2norm as l2norm
-from certvq.compat.vector_quantize_pytorch._functions import lens_to_mask as lens_to_mask
-from certvq.compat.vector_quantize_pytorch._functions import (
-    orthogonal_loss_fn as orthogonal_loss_fn,
-)
-from certvq.compat.vector_quantize_pytorch._functions import rotate_to as rotate_to
-from certvq.compat.vector_quantize_pytorch._functions import straight_through as straight_through
 from certvq.compat.vector_quantize_pytorch._layer import (
     Call,
     Layer,
@@ -42,6 +30,7 @@ from certvq.compat.vector_quantize_pytorch._layer import (
     with_gradient,
 )
 from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._options import NAMES, Options, rotation_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Grid,
@@ -66,7 +55,7 @@ from certvq.nn._torch.distributed import OF_ANOTHER, raise_together
 from certvq.nn._torch.modes import exporting, holds_numbers, is_differentiated, transforming
 from certvq.nn._torch.transaction import all_or_nothing
 
-__getattr__ = absent(__name__)
+__getattr__ = names_of(__name__)
 
 LossBreakdown = namedtuple(  # noqa: PYI024 (the original's tuple, name by name)
     "LossBreakdown", ["commitment", "codebook_diversity", "orthogonal_reg", "inplace_optimize"]
@@ -296,15 +285,7 @@ class VectorQuantize(Translated):
         accum_ema_update: bool = False,
         ema_update: bool | None = None,
     ) -> Any:
-        """Quantize as the original's `forward` does; see docs/migration.md for what differs.
-
-        Raises:
-            ShapeError: wrong latents or mask.
-            OptionError: arguments that contradict each other, or are out of range.
-            NonFiniteError: NaN or infinity; no state has changed then.
-            TransformError: under `torch.func`, where this forward would change the layer, or with a
-                mask of its own for each sample of `vmap`.
-        """
+        """Quantize as the original's `forward` does; see docs/migration.md for what differs."""
         require(
             topk=topk,
             sample_codebook_temp=sample_codebook_temp,
@@ -370,24 +351,16 @@ class VectorQuantize(Translated):
             inner = terms["orthogonal_reg"] * 0.0
             if self.training and not frozen and steps:
                 inner = torch.stack(steps).mean()
-            return quantized, codes, loss, LossBreakdown(*terms.values(), inner)
+            return quantized, codes, loss, LossBreakdown(*[*terms.values(), inner])
 
         return self._whole(inside, lambda: asked(layers, calls, step))
 
     def get_codes_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return code vectors, before `project_out`, in the layout of the latents.
-
-        Raises:
-            CodeRangeError: an index outside ``range(K)``, -1 among them.
-        """
+        """Return code vectors, before `project_out`, in the layout of the latents."""
         return self._decoded(indices, nn.Identity())
 
     def get_output_from_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return what `forward` returned for indices.
-
-        Raises:
-            CodeRangeError: an index outside ``range(K)``, -1 among them.
-        """
+        """Return what `forward` returned for indices."""
         return self._decoded(indices, self.project_out)
 
     def maybe_split_heads_from_input(self, x: torch.Tensor) -> torch.Tensor:
@@ -413,13 +386,7 @@ class VectorQuantize(Translated):
     def update_indices(
         self, x: torch.Tensor, indices: torch.Tensor, mask: torch.Tensor | None = None
     ) -> None:
-        """Learn at once from latents whose codes are given; -1 is left out.
-
-        Raises:
-            ShapeError, DTypeError: latents, indices or a mask that do not fit together.
-            CodeRangeError: an index outside ``range(K)`` that is not -1.
-            NonFiniteError: NaN or infinity.
-        """
+        """Learn at once from latents whose codes are given; -1 is left out."""
         grid = self._layout(x)
         rows = grid.tokens(x, self.dim)
         codes = self._wanted(indices, grid.of(x))
@@ -460,12 +427,7 @@ class VectorQuantize(Translated):
         return not self.separate_codebook_per_head
 
     def _layout(self, x: torch.Tensor) -> Grid:
-        """Say where the feature axis of latents is.
-
-        Raises:
-            ShapeError: a number of axes that the layer does not take; 2 is one token for each
-                sample.
-        """
+        """Say where the feature axis of latents is."""
         wanted = 4 if self.accept_image_fmap else 5 if self.accept_3d_fmap else 3
         grid = grid_of_latents(x, first=wanted > 3 or not self.channel_last)
         if x.ndim not in (2, wanted):
@@ -611,4 +573,3 @@ class VectorQuantize(Translated):
                 step(layer)
 
         all_or_nothing(self, self._each()[0].codebook, steps, learns=True)
-

@@ -5,7 +5,7 @@ import torch
 from torch import func
 
 from certvq.compat.vector_quantize_pytorch import BinaryMapper
-from certvq.compat.vector_quantize_pytorch.binary_mapper import coins
+from certvq.nn._torch.coins import coins
 from certvq.errors import TransformError
 
 ODDS = torch.rand(3, 4, 50, generator=torch.Generator().manual_seed(0))

@@ -1,11 +1,38 @@
-"""Names of the original's modules that certvq does not have.
+"""Names of the original's modules that are elsewhere here, or that certvq does not have.
 
 In: a module with the path of one of the original's. Out: what it does when somebody asks for such a
-name. Must not import any class.
+name. Must not import any class before somebody asks for it.
 """
 
+import importlib
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final
+
+_DEPTH: Final = "get_maybe_sync_seed is_distributed round_up_multiple"
+
+_ELSEWHERE: Final = {
+    "evo_lookup_free_quantization": "LFQ",
+    "finite_scalar_perturbation": "build_cdf_act",
+    "finite_scalar_quantization": "floor_ste round_ste",
+    "hierarchical_vq": "VectorQuantize",
+    "lookup_free_quantization": "is_distributed maybe_distributed_mean",
+    "random_projection_quantizer": "VectorQuantize",
+    "residual_fsq": f"FSQ {_DEPTH}",
+    "residual_lfq": f"LFQ {_DEPTH}",
+    "residual_sim_vq": f"SimVQ {_DEPTH}",
+    "residual_vq": f"VectorQuantize frac_gradient {_DEPTH}",
+    "sim_vq": "rotate_to",
+    "utils": (
+        "FSP FSQ GroupedResidualFSQ GroupedResidualLFQ GroupedResidualVQ HierarchicalVQ LFQ "
+        "LatentQuantize RandomProjectionQuantizer ResidualFSQ ResidualLFQ ResidualSimVQ ResidualVQ "
+        "SimVQ VectorQuantize"
+    ),
+    "vector_quantize_pytorch": (
+        "directional_reparam is_distributed l2norm lens_to_mask orthogonal_loss_fn rotate_to "
+        "straight_through"
+    ),
+}
+"""Names that are those of this package, or of `_functions`."""
 
 _HELPER: Final = "a helper of its own, which nothing here uses; write it where you need it"
 """Why most of them are absent."""
@@ -41,8 +68,7 @@ _REASONS: Final = {
         "VectorNorm": "use certvq.nn.Moments",
         **{f"{each}_act": f"use the first of build_cdf_act({each!r})" for each in _ACTIVATIONS},
         **{
-            f"{each}_inv_act": f"use the second of build_cdf_act({each!r})"
-            for each in _ACTIVATIONS
+            f"{each}_inv_act": f"use the second of build_cdf_act({each!r})" for each in _ACTIVATIONS
         },
     },
     "hierarchical_vq": {"_Phi": "the convolutions of scales are in refinement"},
@@ -60,23 +86,28 @@ _REASONS: Final = {
 }
 
 
-def absent(module: str) -> Callable[[str], NoReturn]:
+def names_of(module: str) -> Callable[[str], Any]:
     """Make the ``__getattr__`` of a module with the path of one of the original's.
 
     Returns:
-        A function that raises ImportError for names that are known to be absent, whose text
-        ``from ... import`` shows, and AttributeError for others.
+        A function that returns what is elsewhere, and raises ImportError for names that are known
+        to be absent, whose text ``from ... import`` shows, and AttributeError for others.
 
     Example:
-        >>> absent("vector_quantize_pytorch.sim_vq")("exists")
+        >>> names_of("vector_quantize_pytorch.sim_vq")("exists")
         Traceback (most recent call last):
         ImportError: certvq has no exists of vector_quantize_pytorch.sim_vq: a helper of its own, \
 which nothing here uses; write it where you need it; see docs/migration.md
     """
     short = module.rpartition(".")[2]
+    elsewhere = _ELSEWHERE.get(short, "").split()
     known = dict.fromkeys(_HELPERS.get(short, "").split(), _HELPER) | _REASONS.get(short, {})
 
-    def look(name: str) -> NoReturn:
+    def look(name: str) -> Any:
+        if name in elsewhere:
+            package = importlib.import_module(_PACKAGE)
+            functions = importlib.import_module(f"{_PACKAGE}._functions")
+            return vars(package).get(name) or vars(functions)[name]
         if name in known:
             path = ".".join(module.split(".")[-2:])
             text = f"certvq has no {name} of {path}: {known[name]}; see docs/migration.md"
@@ -85,3 +116,6 @@ which nothing here uses; write it where you need it; see docs/migration.md
         raise AttributeError(text)
 
     return look
+
+
+_PACKAGE: Final = __name__.rpartition(".")[0]
