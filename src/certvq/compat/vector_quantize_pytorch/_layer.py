@@ -7,7 +7,7 @@ layouts.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -39,6 +39,9 @@ Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
 """How much codes move: a number, (K,), (h, K), or what makes that of a batch's sums and counts."""
 
 _Result = TypeVar("_Result")
+
+TERMS: Final[list[str]] = ["commitment", "codebook_diversity", "orthogonal_reg"]
+"""The terms of the loss."""
 
 _BLOCK = 1 << 20
 """Numbers of code vectors of tokens' own that are compared at a time."""
@@ -373,9 +376,9 @@ class Layer(VectorQuantize):
             codes = torch.cat([nearest_of_own(*part) for part in parts])
             places = torch.arange(codes.shape[0], device=codes.device)
             return _Hit(points, book, codes, books[places, codes])
-        if codes is not None:
-            pass
-        elif self.training and options.stochastic_sample_codes and temperature > 0.0:
+        if codes is not None:  # what a search over several levels has chosen
+            return _Hit(points, book, codes, functional.embedding(codes, book))
+        if self.training and options.stochastic_sample_codes and temperature > 0.0:
             codes = self._draw(points.detach(), book.detach(), temperature)
         elif call.count is not None:
             codes = self.rank_tokens(tokens, call.count).codes
@@ -424,7 +427,7 @@ class Layer(VectorQuantize):
     def _terms(self, hit: _Hit) -> dict[str, torch.Tensor]:
         options, several = self.options, hit.codes.ndim == 2
         zero = hit.points.new_zeros((), dtype=wide_type(hit.points))
-        terms = dict.fromkeys(("commitment", "codebook_diversity", "orthogonal_reg"), zero)
+        terms: dict[str, torch.Tensor] = dict.fromkeys(TERMS, zero)
         commits = self.commits
         learns = self.training and options.learns and not self.call.frozen
         vectors = hit.vectors if learns else hit.vectors.detach()

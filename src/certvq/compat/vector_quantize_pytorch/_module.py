@@ -74,11 +74,11 @@ class Translated(nn.Module):
         """Leave the latest codes behind: a copy has made none."""
         return {**self.__dict__, "_codes": None}
 
-    def freeze(self, frozen: bool = True) -> "Translated":
+    def freeze(self, frozen: bool = True) -> Any:
         """Keep the module as it is in train mode, too; see `certvq.nn.BaseQuantizer.freeze`."""
         return BaseQuantizer.freeze(cast("Any", self), frozen)
 
-    def unfreeze(self) -> "Translated":
+    def unfreeze(self) -> Any:
         """Let the module learn again."""
         return self.freeze(frozen=False)
 
