@@ -1,6 +1,7 @@
 """The original's ResidualVQ beside ours: same weights, same codes, outputs, losses, gradients."""
 
 import copy
+import functools
 import io
 import pickle
 
@@ -80,6 +81,11 @@ CASES = {
     "affine": {"affine_param": True},
     "affine-learnable": {"affine_param": True, "learnable_codebook": True, "ema_update": False},
     "unrouted": {"route_gradients_to_input": False},
+    "straight-through": {"straight_through": True, "rotation_trick": False},
+    "synchronous": {"learnable_codebook": True, "ema_update": False, "sync_update_v": 0.5},
+    "orthogonal": {"orthogonal_reg_weight": 1.0, "ema_update": False},
+    "bridge": {"vq_bridge": torch.nn.Linear(4, 4)},
+    "by hand": {"manual_ema_update": True},
 }
 
 
@@ -114,7 +120,8 @@ def test_train_mode_equals_the_original(case):
     """
     theirs, ours = pair(**keywords_of(case))
     beam = case.startswith("beam")
-    for step in range(1 if beam or case in ("learnable", "neural") else 4):
+    by_gradient = {"learnable", "neural", "synchronous", "orthogonal", "bridge"}
+    for step in range(1 if beam or case in by_gradient else 4):
         x = latents(2, 40, 4, seed=step)
         (quantized, codes, losses), slope = run(theirs, x)
         (our_quantized, our_codes, our_losses), our_slope = run(ours, x)
@@ -131,6 +138,41 @@ def test_train_mode_equals_the_original(case):
     pairs = list(zip(ours.codebooks, theirs.codebooks, strict=True))
     for left, right in pairs[:1] if beam else pairs:
         torch.testing.assert_close(left, right, **NEAR)
+
+
+def test_averages_are_taken_in_by_hand():
+    theirs, ours = pair(**keywords_of("by hand"))
+    x, before = latents(2, 40, 4), ours.codebooks.clone()
+    theirs(x)
+    ours(x)
+    assert torch.equal(ours.codebooks, before)
+    for layers in (theirs.layers, ours.layers):
+        for layer in layers:
+            layer._codebook.update_ema()
+    assert not torch.equal(ours.codebooks, before)
+    torch.testing.assert_close(ours.codebooks, theirs.codebooks, **NEAR)
+
+
+def test_inner_steps_are_taken_by_hand():
+    keywords = {"learnable_codebook": True, "ema_update": False}
+    inner = functools.partial(torch.optim.SGD, lr=0.5)
+    keywords |= {"in_place_codebook_optimizer": inner, "manual_in_place_optimizer_update": True}
+    _, ours = pair(**keywords_of("plain") | keywords)
+    before = ours.codebooks.clone()
+    ours(latents(2, 40, 4))
+    assert torch.equal(ours.codebooks, before)
+    for layer in ours.layers:
+        layer.update_in_place_optimizer()
+    assert all(not torch.equal(*books) for books in zip(ours.codebooks, before, strict=True))
+
+
+def test_bridges_are_one_module_and_learn():
+    _, ours = pair(**keywords_of("bridge"))
+    assert sum(name.startswith("vq_bridge.") for name, _ in ours.named_parameters()) == 2
+    quantized, indices, losses = ours(latents(2, 40, 4))
+    losses.sum().backward()
+    assert ours.vq_bridge.weight.grad.any()
+    assert torch.equal(ours.get_output_from_indices(indices), quantized)
 
 
 @pytest.mark.parametrize("case", ["learnable", "neural"])

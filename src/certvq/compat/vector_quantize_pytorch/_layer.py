@@ -17,14 +17,13 @@ from certvq.compat.vector_quantize_pytorch._codebook import CodebookView
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import TransformError
-from certvq.nn import EMA, PADDING, Found, Gumbel, KMeans, Online, VectorQuantize
+from certvq.nn import EMA, PADDING, Found, Gumbel, KMeans, Online, Orthogonal, VectorQuantize
 from certvq.nn._core import search as _search
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.uncompiled import observe
-from certvq.nn._regularizers.orthogonal import orthogonality
-from certvq.nn._torch import random as _random
+from certvq.nn._regularizers.regularizer import Batch
 from certvq.nn._torch.modes import (
     beneath,
     holds_numbers,
@@ -378,14 +377,15 @@ class Layer(VectorQuantize):
             return _Hit(points, book, codes, books[places, codes])
         if codes is not None:  # what a search over several levels has chosen
             return _Hit(points, book, codes, functional.embedding(codes, book))
+        chosen: torch.Tensor
         if self.training and options.stochastic_sample_codes and temperature > 0.0:
-            codes = self._draw(points.detach(), book.detach(), temperature)
+            chosen = self._draw(points.detach(), book.detach(), temperature)
         elif call.count is not None:
-            codes = self.rank_tokens(tokens, call.count).codes
+            chosen = self.rank_tokens(tokens, call.count).codes
         else:
             found = _search.search(points.detach(), book)
-            codes, sqdist = found.codes, found.sqdist
-        return _Hit(points, book, codes, functional.embedding(codes, book), sqdist)
+            chosen, sqdist = found.codes, found.sqdist
+        return _Hit(points, book, chosen, functional.embedding(chosen, book), sqdist)
 
     def _draw(self, points: torch.Tensor, book: torch.Tensor, temperature: float) -> torch.Tensor:
         count = self.call.count
@@ -450,7 +450,12 @@ class Layer(VectorQuantize):
                 points, hit.book, options.codebook_diversity_temperature, self.metric
             )
         if self.training and options.orthogonal_reg_weight > 0.0:
-            terms["orthogonal_reg"] = self._orthogonal(hit.codes)
+            active = options.orthogonal_reg_active_codes_only
+            term = Orthogonal(1.0, options.orthogonal_reg_max_codes, active)
+            vectors = self.codebook.clone()  # which later batches move before the backward pass
+            seen = Batch(hit.points, vectors, hit.codes, self.metric, None)
+            if len(hit.codes) or not active:
+                terms["orthogonal_reg"] = term.penalty(seen)
         return terms
 
     def _cross_entropy(self, hit: _Hit, wanted: torch.Tensor) -> tuple[torch.Tensor, int]:
@@ -461,22 +466,6 @@ class Layer(VectorQuantize):
         require_range(codes, self.codebook_size)
         mean = _similarity.cross_entropy(points, hit.book, codes, self.metric)
         return mean * len(codes), len(codes)
-
-    def _orthogonal(self, codes: torch.Tensor) -> torch.Tensor:
-        vectors = self.codebook.clone()  # which later batches move before the backward pass
-        if self.options.orthogonal_reg_active_codes_only:
-            if transforming() and is_batched(codes):
-                text = (
-                    "orthogonal_reg_active_codes_only looks at as many code vectors as a batch "
-                    "uses, got codes of their own for each sample of torch.func.vmap; call .eval() "
-                    "on the layer, or give the samples one after the other"
-                )
-                raise TransformError(text)
-            vectors = vectors[torch.unique(codes)]
-        most = self.options.orthogonal_reg_max_codes
-        if most is not None and len(vectors) > most:
-            vectors = vectors[_random.permutation(len(vectors), None, vectors.device)[:most]]
-        return orthogonality(vectors) if len(vectors) else vectors.sum()
 
 
 def asked(layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Result]) -> _Result:

@@ -50,19 +50,16 @@ class Levels(Translated):
         dropout: whether train mode uses a random number of the first levels.
         cutoff: place of the last level that is always used.
         multiple_of: numbers of levels are multiples of this, or all.
-
-    Raises:
-        OptionError: an option out of its range.
     """
 
     fixed = frozenset(
-        {
+        [
             "has_projections",
             "num_quantizers",
             "quantize_dropout",
             "quantize_dropout_cutoff_index",
             "quantize_dropout_multiple_of",
-        }
+        ]
     )
     code_axes = ("level",)
 
@@ -207,12 +204,9 @@ class Groups(Translated):
         groups: how many slices.
         accept_image_fmap: whether features are on axis 1.
         kwargs: of every group's quantizer.
-
-    Raises:
-        OptionError: an option out of its range.
     """
 
-    fixed = frozenset({"accept_image_fmap"})
+    fixed = frozenset(["accept_image_fmap"])
     learns = True
 
     part: ClassVar[Any]

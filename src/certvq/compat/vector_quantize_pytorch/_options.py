@@ -63,9 +63,6 @@ class Options:
 
     `sync_kmeans` and `sync_affine_param` change nothing: where processes share the codebook, they
     share its start and its moments. Some are for the classes that hold codebooks.
-
-    Raises:
-        OptionError: keywords that contradict each other.
     """
 
     separate_codebook_per_head: bool = False

@@ -40,9 +40,6 @@ class BinaryMapper(Translated):
         kl_loss_threshold: divergence from fair coins that costs nothing, in nats.
         deterministic_on_eval: whether eval mode takes the likelier bits rather than draw.
 
-    Raises:
-        OptionError: an option out of its range.
-
     Guarantee: deterministic codes are the nearest corners, as of `certvq.nn.BinaryMapper`; drawn
     ones are those of the original with the same state of torch's default generator.
 

@@ -44,9 +44,6 @@ class EvoLFQ(Translated):
     Keywords are the original's; `dim`, `codebook_size`, `num_codebooks` and `lfq_kwargs` build an
     `LFQ` where none is given.
 
-    Raises:
-        OptionError: an option out of its range, or nothing to build a quantizer from.
-
     Guarantee: bits are signs of the latents, as of `LFQ`. From the same state of torch's default
     generator the populations are those of the original.
     """

@@ -46,13 +46,10 @@ class FSP(Translated):
     Keywords are the original's. `vector_norm` is ``"none"``, ``"var"``, ``"kurt"``,
     ``"var_tanh"``, ``"var_sigmoid"`` or ``"var_laplace"``.
 
-    Raises:
-        OptionError: an option out of its range, or unknown.
-
     Guarantee: that of `certvq.nn.FSP`, for the latents as projected.
     """
 
-    fixed = frozenset({"act_name", "quantize_rate", "need_inv_act", "has_projections"})
+    fixed = frozenset(["act_name", "quantize_rate", "need_inv_act", "has_projections"])
 
     @checked(channel_first=FLAG)
     def __init__(

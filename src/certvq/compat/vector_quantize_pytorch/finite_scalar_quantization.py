@@ -40,15 +40,12 @@ class FSQ(Codebooks):
     Keywords are the original's. `scale`, `allowed_dtypes` and `force_quantization_f32` have no
     effect: indices are those of the latents as they are, of any float type.
 
-    Raises:
-        OptionError: an option out of its range, or options that contradict one another.
-
     Guarantee: that of `certvq.nn.FSQ` for the latents after the map and the rotation, as computed.
     Indices are exact, int32 up to 2^31 codes and int64 up to 2^63.
     """
 
     fixed = frozenset(
-        {
+        [
             "has_projections",
             "scale",
             "allowed_dtypes",
@@ -56,7 +53,7 @@ class FSQ(Codebooks):
             "noise_dropout",
             "bound_hard_clamp",
             "preserve_symmetry",
-        }
+        ]
     )
 
     orthogonal_rot: torch.Tensor

@@ -62,13 +62,10 @@ class HierarchicalVQ(Translated):
 
     Keywords are the original's; `keywords` are some of `VectorQuantize`, with its defaults here.
 
-    Raises:
-        OptionError: an option out of its range.
-
     Guarantee: each code is the nearest one to the average as computed.
     """
 
-    fixed = frozenset({"scales", "shared_codebook"})
+    fixed = frozenset(["scales", "shared_codebook"])
     learns = True
 
     @checked(codebook_size=SIZES, channel_first=FLAG)

@@ -44,15 +44,12 @@ class LatentQuantize(Codebooks):
     which steps within `forward` before the values are looked up; the loss then teaches the encoder
     alone.
 
-    Raises:
-        OptionError: an option out of its range, or options that contradict one another.
-
     Guarantee: that of `certvq.nn.LatentQuantize` for the latents after the map, as computed.
     Indices are exact, int32 up to 2^31 codes and int64 up to 2^63, and decode to the values that
     they were found with.
     """
 
-    fixed = frozenset({"has_projections"})
+    fixed = frozenset(["has_projections"])
 
     @checked(
         levels=SIZES,

@@ -80,14 +80,11 @@ class LFQ(Codebooks):
     Keywords are the original's. `codebook_size` is a power of two, up to 2^63, None for
     ``2 ** dim``; `force_quantization_f32` has no effect, as codes are exact either way.
 
-    Raises:
-        OptionError: an option out of its range, or options that contradict one another.
-
     Guarantee: that of `certvq.nn.LFQ` for the latents after the map and the rotation, as computed.
     The entropy of a batch is exact up to 2^20 codes, and the sum over groups of 16 bits beyond.
     """
 
-    fixed = frozenset({"has_projections", "spherical", "force_quantization_f32", "codebook_scale"})
+    fixed = frozenset(["has_projections", "spherical", "force_quantization_f32", "codebook_scale"])
 
     renames: ClassVar[dict[str, str | None]] = {"mask": None}
     orthogonal_rot: torch.Tensor

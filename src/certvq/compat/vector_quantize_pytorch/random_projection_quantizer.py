@@ -60,9 +60,6 @@ class RandomProjectionQuantizer(Translated):
         kwargs: of the original's `VectorQuantize`, those that act in train mode only; they have no
             effect there either.
 
-    Raises:
-        OptionError: an option out of its range, or another keyword.
-
     With several codebooks the original projects a second time, with a bias, so that a codebook's
     vectors have ``num_codebooks * codebook_dim`` entries; so does this.
 

@@ -30,9 +30,6 @@ class ResidualFSQ(Levels, Constants):
 
     Keywords are the original's; `options` are those of every level's `FSQ`.
 
-    Raises:
-        OptionError: an option out of its range, or options that contradict one another.
-
     Guarantee: each level's index is the nearest point of its grid to the level's bounded residual,
     with the guarantee of `certvq.nn.FSQ` for the quotient as computed. In eval mode, and in train
     mode without noise, ``get_output_from_indices`` gives what `forward` gave, bit for bit where

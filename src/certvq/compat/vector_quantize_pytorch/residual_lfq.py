@@ -34,9 +34,6 @@ class ResidualLFQ(Levels):
     Keywords are the original's; `options` are those of every level's `LFQ`.
     `soft_clamp_input_value` is that of the first level, halved from level to level.
 
-    Raises:
-        OptionError: an option out of its range, or options that contradict one another.
-
     Guarantee: each level's index is nearest to its residual as computed, with the guarantee of
     `certvq.nn.LFQ`. ``get_output_from_indices`` gives what `forward` gave, bit for bit where there
     is no map.

@@ -27,9 +27,6 @@ class ResidualSimVQ(Levels):
     Keywords are the original's; `sim_vq_kwargs` are those of every level. More than one head is
     refused, as by the original.
 
-    Raises:
-        OptionError: an option out of its range.
-
     Guarantee: each level's code is the nearest one to the residual as computed.
     """
 

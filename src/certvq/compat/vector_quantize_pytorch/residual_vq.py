@@ -106,9 +106,6 @@ class ResidualVQ(Levels):
     Attributes:
         residual: the `certvq.nn.Residual` that does the work.
 
-    Raises:
-        OptionError: options that contradict one another, or that certvq does not have.
-
     Guarantee: that of `certvq.nn.Residual`.
     """
 

@@ -26,13 +26,10 @@ class SimVQ(Translated):
     Keywords are the original's: `input_to_quantize_commit_loss_weight` weighs the commitment term
     within the loss, `commitment_weight` the whole.
 
-    Raises:
-        OptionError: an option out of its range, or a map with dropout or batch statistics.
-
     Guarantee: that of `certvq.nn.SimVQ`.
     """
 
-    fixed = frozenset({"codebook_size", "rotation_trick", "input_to_quantize_commit_loss_weight"})
+    fixed = frozenset(["codebook_size", "rotation_trick", "input_to_quantize_commit_loss_weight"])
     renames = {  # noqa: RUF012 (typed in the base)
         "frozen_codebook": "quantizer.frozen",
         "code_transform.": "quantizer.transform.",

@@ -22,9 +22,6 @@ class Sequential(nn.Module):
 
     Args:
         *fns: the modules; the quantizer is one of this package, or of `certvq.nn`.
-
-    Raises:
-        OptionError: no quantizer, or more than one.
     """
 
     def __init__(self, *fns: nn.Module) -> None:

@@ -102,9 +102,6 @@ class VectorQuantize(Translated):
         codebook_size: number of codes.
         codebook_dim, ..., route_gradients_to_input: as in the original.
 
-    Raises:
-        OptionError: keywords that contradict each other, or are out of range.
-
     Guarantee: that of `certvq.assign` for every code that is not drawn at random, between the
         latents behind the projection, as computed, and the code vectors in use.
     Ties: the lowest index.
