@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from certvq.compat.vector_quantize_pytorch._codebook import CodebookView
+from certvq.compat.vector_quantize_pytorch._codebook import CodebookView, code_vectors_given
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import TransformError
@@ -32,6 +32,7 @@ from certvq.nn._torch.modes import (
     recomputing,
     transforming,
 )
+from certvq.nn._torch.transaction import all_or_nothing
 from certvq.nn._vector.neural_codebook import nearest_of_own
 
 Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
@@ -121,6 +122,14 @@ class Layer(VectorQuantize):
             if isinstance(self.update, EMA):
                 self.register_buffer("left", codebook.clone())
         self._note()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Copy code vectors that a user assigns, as `VectorQuantize.codebook` does."""
+        own = vars(self).get("_buffers", {}).get(name) if name == "codebook" else None
+        if own is not None and type(value) is torch.Tensor:
+            self.give(code_vectors_given(value, own, name))
+        else:
+            super().__setattr__(name, value)
 
     @property
     def _codebook(self) -> CodebookView:
@@ -466,6 +475,16 @@ class Layer(VectorQuantize):
         require_range(codes, self.codebook_size)
         mean = _similarity.cross_entropy(points, hit.book, codes, self.metric)
         return mean * len(codes), len(codes)
+
+
+def settle_all(module: nn.Module, layers: Sequence[Layer]) -> None:
+    """Let layers of a module take in what waits, all of them or none."""
+
+    def step() -> None:
+        for layer in layers:
+            layer.settle()
+
+    all_or_nothing(module, layers[0].codebook, step, learns=True)
 
 
 def asked(layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Result]) -> _Result:

@@ -102,10 +102,7 @@ class Translated(nn.Module):
             prefix: where the module stands in it.
         """
         for old, new in self.renames.items():
-            for name in [name for name in state_dict if name.startswith(prefix + old)]:
-                value = state_dict.pop(name)
-                if new is not None:
-                    state_dict[prefix + new + name.removeprefix(prefix + old)] = value
+            rename(state_dict, prefix + old, None if new is None else prefix + new)
 
     def _whole(self, tokens: torch.Tensor, step: Callable[[], Any]) -> Any:
         """Do all of a forward pass or nothing, and keep its codes; see `all_or_nothing`."""
@@ -182,6 +179,14 @@ class Codebooks(Translated):
 
     def _shares(self) -> bool:
         return True
+
+
+def rename(state: dict[str, Any], old: str, new: str | None) -> None:
+    """Let names that begin with `old` begin with `new`; None throws them away."""
+    for name in [name for name in state if name.startswith(old)]:
+        value = state.pop(name)
+        if new is not None:
+            state[new + name.removeprefix(old)] = value
 
 
 def keep_codes(module: nn.Module, given: tuple[object, ...], result: Any) -> None:

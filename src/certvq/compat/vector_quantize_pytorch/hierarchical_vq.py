@@ -13,7 +13,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._codebook import take_layer_state
-from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked
+from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked, settle_all
 from certvq.compat.vector_quantize_pytorch._levels import draw_seed
 from certvq.compat.vector_quantize_pytorch._module import Translated
 from certvq.compat.vector_quantize_pytorch._names import names_of
@@ -34,7 +34,6 @@ from certvq.nn._levels.pyramid import Pyramid, tokens_of
 from certvq.nn._levels.refine import Refine, Refinement
 from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import sizes
-from certvq.nn._torch.transaction import all_or_nothing
 
 __getattr__ = names_of(__name__)
 
@@ -148,12 +147,7 @@ class HierarchicalVQ(Translated):
     def train(self, mode: bool = True) -> "HierarchicalVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
-
-            def step() -> None:
-                for level in self.levels:
-                    level.settle()
-
-            all_or_nothing(self, self.levels[0].codebook, step, learns=True)
+            settle_all(self, self.levels)
         return super().train(mode)
 
     def forward(

@@ -33,7 +33,7 @@ class ResidualFSQ(Levels, Constants):
     Guarantee: each level's index is the nearest point of its grid to the level's bounded residual,
     with the guarantee of `certvq.nn.FSQ` for the quotient as computed. In eval mode, and in train
     mode without noise, ``get_output_from_indices`` gives what `forward` gave, bit for bit where
-    there is no map.
+    there is no map and latents are no wider than the layer's type of number.
     """
 
     fixed = Levels.fixed | {"levels"}

@@ -17,8 +17,15 @@ from certvq.compat.vector_quantize_pytorch._codebook import (
     code_vectors_given,
     take_layer_state,
 )
-from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked, with_gradient
+from certvq.compat.vector_quantize_pytorch._layer import (
+    Call,
+    Layer,
+    asked,
+    settle_all,
+    with_gradient,
+)
 from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._module import rename
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import (
@@ -51,7 +58,6 @@ from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._levels.residual import add_up, after
 from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import exporting
-from certvq.nn._torch.transaction import all_or_nothing
 
 __getattr__ = names_of(__name__)
 
@@ -255,13 +261,7 @@ class ResidualVQ(Levels):
     def train(self, mode: bool = True) -> "ResidualVQ":
         """Set the mode; on the way to eval mode, take in what the latest batch taught."""
         if self.training and not mode:
-            books = self._books()
-
-            def step() -> None:
-                for book in books:
-                    book.settle()
-
-            all_or_nothing(self, books[0].codebook, step, learns=True)
+            settle_all(self, self._books())
         return super().train(mode)
 
     def forward(
@@ -360,13 +360,10 @@ class ResidualVQ(Levels):
             inner = "base." if neural else ""
             new = f"{prefix}residual.parts.{place}.{inner}"
             take_layer_state(state_dict, f"{prefix}layers.{level}.", {new: codebook_of(part)})
-            for old, to in (
-                (f"mlps.{level - 1}.", f"residual.parts.{level}.transform."),
-                (f"layers.{level}._codebook.vq_bridge.", "vq_bridge."),
-            ):
-                for name in [name for name in state_dict if name.startswith(prefix + old)]:
-                    renamed = prefix + to + name.removeprefix(prefix + old)
-                    state_dict[renamed] = state_dict.pop(name)
+            network = f"{prefix}residual.parts.{level}.transform."
+            rename(state_dict, f"{prefix}mlps.{level - 1}.", network)
+            bridge = f"{prefix}layers.{level}._codebook.vq_bridge."
+            rename(state_dict, bridge, f"{prefix}vq_bridge.")
 
     def _books(self) -> list[Layer]:
         return [codebook_of(level) for level in self.residual.quantizers]

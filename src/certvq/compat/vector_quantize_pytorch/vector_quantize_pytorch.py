@@ -29,7 +29,7 @@ from certvq.compat.vector_quantize_pytorch._layer import (
     asked,
     with_gradient,
 )
-from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._module import Translated, rename
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._options import NAMES, Options, rotation_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
@@ -403,9 +403,7 @@ class VectorQuantize(Translated):
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Replace the original's names by ours; see `Translated`."""
-        bridge = f"{prefix}_codebook.vq_bridge."
-        for name in [name for name in state_dict if name.startswith(bridge)]:
-            state_dict[f"{prefix}vq_bridge.{name.removeprefix(bridge)}"] = state_dict.pop(name)
+        rename(state_dict, f"{prefix}_codebook.vq_bridge.", f"{prefix}vq_bridge.")
         places = [f"{prefix}layers.{place}." for place in range(len(self.layers))]
         take_layer_state(state_dict, prefix, dict(zip(places, self._each(), strict=True)))
 
