@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 30
 FUZZ_SEED    ?= 0
 NATIVE       := build/native
 
-.PHONY: demo test native-test native-test-arm fuzz check lint types format bench site gpu-test gpu-bench lean clean help
+.PHONY: demo test native-test native-test-arm fuzz check lint types format bench site wheel gpu-test gpu-bench lean clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -108,6 +108,15 @@ $(VENV)/.site: $(VENV)/.dev
 
 site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+wheel: $(VENV)/.dev  ## build an sdist and a wheel from it into dist/, try the wheel in a new environment
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install dist/*.whl
+	build/wheel/bin/python tests/repo/wheel_smoke.py
+	$(BIN)/python -m mypy --strict --python-executable build/wheel/bin/python tests/repo/user_scripts/arrays.py
+	$(BIN)/pyright --pythonpath build/wheel/bin/python tests/repo/user_scripts/arrays.py
 
 lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is none)
 	$(BIN)/python -m certvq.theory._lean_check
