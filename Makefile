@@ -107,7 +107,7 @@ $(VENV)/.site: $(VENV)/.dev
 	touch $@
 
 site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 wheel: $(VENV)/.dev  ## build an sdist and a wheel from it into dist/, try the wheel in a new environment
 	rm -rf dist build/wheel
