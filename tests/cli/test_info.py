@@ -1,4 +1,7 @@
-"""`certvq info`, `--version` and completion."""
+"""`certvq info`, `--version` and completion.
+
+Also of `certvq._info`.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""A token file is read as it was written, or refused with its name, what was found and the fix."""
+"""A token file is read as it was written, or refused with its name, what was found and the fix.
+
+Also of `certvq.tokens._sizes` and `certvq._files.limits`.
+"""
 
 import json
 import re
