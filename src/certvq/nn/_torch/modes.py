@@ -54,6 +54,20 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
     )
 
 
+def unwatched(*tensors: torch.Tensor) -> bool:
+    """Say whether a function may be called where compilers and modes of torch see an operator.
+
+    To call an operator that Python implements takes longer than to search for 256 tokens.
+
+    Example:
+        >>> def known(part):
+        ...     return part * 0 + unwatched(part)
+        >>> known(torch.zeros(2)), torch.func.vmap(known)(torch.zeros(2))
+        (tensor([1., 1.]), tensor([0., 0.]))
+    """
+    return all(map(has_memory, tensors)) and not torch._C._len_torch_dispatch_stack()  # noqa: SLF001 (no public name)
+
+
 def exporting() -> bool:
     """Say whether `torch.jit.trace` or `torch.onnx.export` records a graph of standard operators.
 
