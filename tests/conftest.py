@@ -1,10 +1,10 @@
 """Fixtures shared by all tests, tiers of tests, and tests of many rows.
 
 **Tiers.** A test is quick unless a mark of `TIERS` says otherwise, and `python -m pytest` runs the
-quick ones; `--tier all` runs all, and so does naming files, `-m` or `-k`. Two marks set themselves:
-`isa` where a parameter names an instruction set that is not the best one, `peer` where a file
-imports another library as `original`. In CI a quick test that takes longer than `QUICK_SECONDS`
-fails, and so does one of a mark that is not registered.
+quick ones; `--tier all` runs all, and so does naming files, `-m` or `-k`. Three marks set
+themselves: `isa` where a parameter names an instruction set that is not the best one, `peer` where
+a file imports another library as `original`, `slow` where a test uses the two processes of `pair`.
+In CI a quick test that takes longer than `QUICK_SECONDS` fails.
 
 **Rows.** `@pytest.mark.rows` has the arguments of `parametrize`, but makes one test of them, which
 says the row that failed. It is for rows that take no time and check one table.
@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(config, items):
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if any(isinstance(value, str) and value in slower for value in given):
             item.add_marker("isa")
+        if "pair" in item.fixturenames:
+            item.add_marker("slow")  # two processes that import torch
         if inspect.ismodule(getattr(getattr(item, "module", None), "original", None)):
             item.add_marker("peer")
     if config.option.tier == "quick":
