@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import runpy
 import textwrap
 from pathlib import Path
 
@@ -145,3 +146,11 @@ def test_every_module_is_tested_by_name():
         if not (by_name or spared or relative.name in {"__init__", "__main__"}):
             missing.append(str(relative))
     assert sorted(missing) == []
+
+
+def test_every_mutant_fits_the_source():
+    """That each dies is seen by `make mutants`."""
+    script = runpy.run_path(str(TESTS / "mutants.py"))
+    mutants = script["table"]()
+    assert len(mutants) >= 60
+    assert list(script["problems"](mutants)) == []
