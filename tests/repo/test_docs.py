@@ -133,6 +133,13 @@ def test_links_of_the_pages_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_architecture_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    source = ROOT / "src" / "certvq"
+    packages = [*source.glob("*/__init__.py"), *(source / "nn").glob("*/__init__.py")]
+    assert [p.parent.name for p in packages if not re.search(rf"\b{p.parent.name}\b", text)] == []
+
+
 PLACES = [ROOT, ROOT / "src", ROOT / "src/certvq", ROOT / "src/certvq/nn"]
 """What a path in the text of a page is relative to."""
 
