@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from certvq._types import Int64Array
+from certvq._types import Int64, Int64Array
 from certvq.data import require_key
 from certvq.errors import CodeRangeError, DataError, DTypeError, OptionError, ShapeError
 
@@ -42,7 +42,7 @@ class TokenRecord:
     key: str
     shape: tuple[int, int]
     size: tuple[int, int]
-    codes: Int64Array
+    codes: Int64[Int64Array, " N"]
 
     def __post_init__(self) -> None:
         require_key(self.key)
