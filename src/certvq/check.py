@@ -158,6 +158,14 @@ def all_violations(
 ) -> Violations:
     """Return the same as `find_violations`, all at once and compactly.
 
+    Args:
+        latents: (N, D) finite floats.
+        codebook: (K, D) finite floats.
+        codes: (N,) integers in ``range(K)``.
+
+    Returns:
+        A `Violations`.
+
     Raises:
         ShapeError, CodeRangeError, NonFiniteError, FloatEnvironmentError: as `verify`.
 

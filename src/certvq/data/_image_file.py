@@ -93,6 +93,13 @@ def with_channels(
 
     Grey is the luma of ITU-R BT.601, as Pillow computes it; colour of grey is three equal channels.
 
+    Args:
+        pixels: uint8 (H, W, 1 or 3).
+        channels: 1 or 3.
+
+    Returns:
+        uint8 (H, W, channels); the very array where it has them already.
+
     Example:
         >>> with_channels(np.full((1, 1, 1), 7, np.uint8), 3).tolist()
         [[[7, 7, 7]]]

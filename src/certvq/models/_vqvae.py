@@ -200,6 +200,9 @@ class VQVAE(nn.Module):
             height: in pixels, at least the stride.
             width: likewise.
 
+        Returns:
+            ``ceil(height / stride), ceil(width / stride)``.
+
         Raises:
             ShapeError: smaller than the stride.
         """
