@@ -167,7 +167,7 @@ def vectors(layer, x):
 
 def cost(layer, x):
     numbers = [each for each in call(layer, x) if each.is_floating_point()]
-    return sum([each.sum() for each in numbers], vectors(layer, x).square().sum())
+    return sum((each.sum() for each in numbers), vectors(layer, x).square().sum())
 
 
 def gradients(value, inputs):
