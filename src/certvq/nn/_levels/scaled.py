@@ -11,7 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.features import by_feature
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._levels.wrapper import Wrapper
