@@ -33,6 +33,7 @@ from certvq.nn._torch.modes import (
     widest,
 )
 from certvq.nn._torch.tracing import required
+from certvq.nn._torch.transaction import parts_of
 
 
 def require_dense(given: object, name: str) -> None:
@@ -433,7 +434,7 @@ and Linear on meta; give the layer numbers with .to_empty and load_state_dict
 
 
 def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
-    for part in module.modules():
+    for part in parts_of(module):
         for tensors in (part._parameters, part._buffers):  # noqa: SLF001 (cheap to look at)
             for tensor in tensors.values():
                 if tensor is not None:

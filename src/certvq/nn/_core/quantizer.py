@@ -232,6 +232,13 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
             figures |= usage_figures(tallies, shared=self.shares_codebook)
         return figures
 
+    def _remember(self, figures: dict[str, torch.Tensor], codes: torch.Tensor | None) -> None:
+        """Keep what `metrics` reports of a forward pass."""
+        if torch.compiler.is_compiling():
+            self.latest, self._codes = figures, codes
+        else:  # `__setattr__` of modules takes as long as an operation on a few hundred tokens
+            vars(self).update(latest=figures, _codes=codes)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the latest codes behind: a copy has made none, and a file need not hold them."""
         return {**self.__dict__, "_codes": None}
@@ -359,6 +366,11 @@ class Quantizer(BaseQuantizer):
         return codes
 
     @property
+    def steady(self) -> bool:
+        """Whether a training step draws nothing and changes nothing but figures."""
+        return False
+
+    @property
     def code_axes(self) -> tuple[str, ...]:
         """What a place of each axis of `code_shape` is called in `metrics`."""
         return ("place",) * len(self.code_shape)
@@ -422,7 +434,7 @@ class Quantizer(BaseQuantizer):
                 codes,
                 found.loss if self.training else saturated(found.loss),
             )
-            self.latest, self._codes = lasting(found.figures), lasting_codes(codes)
+            self._remember(lasting(found.figures), lasting_codes(codes))
             return result
 
         return all_or_nothing(self, tokens, step)

@@ -231,7 +231,7 @@ class HierarchicalVQ(BaseQuantizer):
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
         grid = (maps.shape[0], *maps.shape[2:])
         result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
-        self.latest, self._codes = lasting(figures), lasting_codes(codes)
+        self._remember(lasting(figures), lasting_codes(codes))
         return result
 
     @torch.no_grad()

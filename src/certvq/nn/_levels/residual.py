@@ -198,6 +198,13 @@ class Residual(Quantizer):
             founds.append(found)
         return founds
 
+    @property
+    def steady(self) -> bool:
+        """Whether no depth is drawn, nor anything by the estimator, and all levels are steady."""
+        plain = isinstance(self.estimator, StraightThrough | EachLevel)
+        levels = all(part.steady for part in cast("tuple[Quantizer, ...]", tuple(self.parts)))
+        return plain and self.dropout is None and levels
+
     def reach(self, largest: float) -> float:
         """Add up the levels' bounds; see `Quantizer`."""
         return sum(self._reaches(largest, self.quantizers))

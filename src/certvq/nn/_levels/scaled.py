@@ -85,6 +85,11 @@ class Scaled(Wrapper):
         scale = self.constant("scale", vectors.device)
         return by_feature(torch.mul, vectors, scale).to(vectors.dtype)
 
+    @property
+    def steady(self) -> bool:
+        """Whether the part is; see `Quantizer`."""
+        return self.part.steady
+
     def reach(self, largest: float) -> float:
         """Scale the part's bound; see `Quantizer`."""
         least, most = (float(end) for end in self.scale.aminmax())

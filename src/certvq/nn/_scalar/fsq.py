@@ -156,6 +156,11 @@ class FSQ(Quantizer):
         """Look for NaN and infinity; see `Quantizer`."""
         return finite_error(tokens)
 
+    @property
+    def steady(self) -> bool:
+        """Whether there is no noise to draw; see `Quantizer`."""
+        return self.noise is None
+
     def reach(self, largest: float) -> float:
         """Return 1, also where latents overflowed; see `Quantizer`."""
         del largest

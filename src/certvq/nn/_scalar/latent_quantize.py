@@ -132,6 +132,11 @@ class LatentQuantize(Quantizer):
         wide = torch.promote_types(self.values.dtype, torch.float32)
         return check_batch(tokens, self.values.detach().unsqueeze(1), wide)
 
+    @property
+    def steady(self) -> bool:
+        """True, as an optimiser moves the values; see `Quantizer`."""
+        return True
+
     def level_indices(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the place of each feature's value.
 

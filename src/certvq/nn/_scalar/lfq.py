@@ -157,6 +157,11 @@ class LFQ(Quantizer):
         wide = torch.promote_types(tokens.dtype, torch.float32)
         return check_batch(tokens, tokens.new_zeros((1, 1), dtype=wide), wide)
 
+    @property
+    def steady(self) -> bool:
+        """True; see `Quantizer`."""
+        return True
+
     def reach(self, largest: float) -> float:
         """Return `scale`, where the losses are far from overflow; see `Quantizer`."""
         return self.scale if largest <= _SAFE else math.inf

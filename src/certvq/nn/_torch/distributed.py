@@ -16,6 +16,7 @@ from torch import distributed, nn
 
 from certvq.errors import DistributedError, NonFiniteError, OptionError
 from certvq.nn._torch.modes import recomputing
+from certvq.nn._torch.transaction import parts_of
 
 OF_ANOTHER = (
     "latents must be finite in every process, but those of another process are not; its own error "
@@ -161,7 +162,7 @@ def peers_of(module: nn.Module) -> list[Peers]:
 
 
 def _peers(module: nn.Module) -> Iterator[Peers]:
-    for part in module.modules():
+    for part in parts_of(module):
         if hasattr(type(part), "communicates"):
             sharing = cast("Sharing", part)
             if sharing.communicates:
