@@ -41,7 +41,7 @@ SPECIAL = {
     "_types": set(),
     "_float64": set(),
     "errors": set(),
-    "_native": {"_types"},
+    "_native": {"_types", "errors"},
     "_triton": {"bounds", "errors", "_types"},
     "_lean": {"errors", "_files"},
     "data": {"errors", "_files", "_types"},

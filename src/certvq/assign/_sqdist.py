@@ -8,12 +8,12 @@ import filters.
 import numpy as np
 
 from certvq import _native
+from certvq._native import thread_count
 from certvq._types import Array, Float, Float64, Float64Array, Int64, Int64Array
 from certvq.assign._arrays import to_host
 from certvq.assign._exact import exact_sqdist
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
-from certvq.assign._threads import thread_count
 
 _BLOCK = 1 << 18
 SMALLEST_PRODUCT = 2.0**-900

@@ -18,8 +18,8 @@ from certvq.models._encoder import Encoder
 from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, write_model
 from certvq.models._images import pad_to_stride, require_images, require_size
 from certvq.nn import EMA, Gradient, VectorQuantize
+from certvq.nn._core.latents import require_same_device
 from certvq.nn._core.losses import mean_square
-from certvq.nn._torch.device import require_same_device
 from certvq.nn._torch.generators import without_generators
 
 

@@ -6,8 +6,7 @@ In: such a tensor. Out: one sample of tokens, and the way back. Must not know of
 import torch
 
 from certvq.errors import ShapeError
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.layout import require_floats
+from certvq.nn._core.latents import require_dense, require_floats
 
 
 def require_latents(x: object) -> None:

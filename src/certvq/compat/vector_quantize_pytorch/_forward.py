@@ -24,7 +24,7 @@ from certvq.compat.vector_quantize_pytorch._padding import among, counted
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Gumbel
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.latents import finite_error, require_finite_latents
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._torch.distributed import raise_together
 from certvq.nn._torch.modes import exporting, holds_numbers, is_differentiated, transforming

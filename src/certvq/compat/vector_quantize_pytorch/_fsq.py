@@ -27,11 +27,11 @@ from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import all_rows, require_finite_latents
+from certvq.nn._core.latents import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.radix import join_digits, split_codes
-from certvq.nn._torch.float64 import widest
+from certvq.nn._torch.modes import widest
 
 _DTYPES = (torch.float32, torch.float64)
 

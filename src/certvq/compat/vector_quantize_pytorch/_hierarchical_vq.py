@@ -24,7 +24,7 @@ from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING, Quantizer
 from certvq.nn._core.codes import require_integers, require_range
-from certvq.nn._core.mask import among_padding, kept_rows
+from certvq.nn._core.latents import among_padding, kept_rows
 from certvq.nn._levels import scales as _scales
 from certvq.nn._levels.refine import Refine, Refinement
 from certvq.nn._torch.distributed import peers_of, raise_together

@@ -20,10 +20,9 @@ from certvq.errors import TransformError
 from certvq.nn import EMA, Gumbel, KMeans, Online
 from certvq.nn._core import search as _search
 from certvq.nn._core import similarity as _similarity
-from certvq.nn._torch.float64 import widened
+from certvq.nn._core.search import assign_operator
 from certvq.nn._torch.functorch import apart
-from certvq.nn._torch.modes import beneath, transforming
-from certvq.nn._torch.operators import assign_operator
+from certvq.nn._torch.modes import beneath, transforming, widened
 
 Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
 """How much codes move: a number, (K,), (h, K), or what makes that of a batch's sums and counts."""

@@ -10,8 +10,7 @@ from typing import Protocol
 import torch
 
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.layout import require_floats
+from certvq.nn._core.latents import require_dense, require_floats
 
 
 class Switches(Protocol):

@@ -26,8 +26,7 @@ from certvq.nn import (
     StraightThrough,
     VectorQuantize,
 )
-from certvq.nn._core.similarity import cross_entropy, negative_entropy
-from certvq.nn._core.unit import unit_rows
+from certvq.nn._core.similarity import cross_entropy, negative_entropy, unit_rows
 
 _STRAIGHT = StraightThrough()
 

@@ -29,7 +29,7 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn import LFQ as Mapped
 from certvq.nn import exchange
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._torch.modes import recorded

@@ -9,7 +9,7 @@ import math
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError, TransformError
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._torch.modes import beneath, is_batched, transforming
 
 

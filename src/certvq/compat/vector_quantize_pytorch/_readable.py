@@ -10,8 +10,7 @@ import torch
 
 from certvq.errors import DTypeError, ShapeError
 from certvq.nn import EMA, VectorQuantize
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.finite import finite_error
+from certvq.nn._core.latents import finite_error, require_dense
 from certvq.nn._torch.modes import holds_numbers, recomputing, transforming
 
 

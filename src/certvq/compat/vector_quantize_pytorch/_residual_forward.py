@@ -21,11 +21,9 @@ from certvq.compat.vector_quantize_pytorch._residual_parts import codebook_of
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING, Beam, EachLevel, Quantizer, Reparam, Residual, VectorQuantize
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.mask import among_padding, kept_rows
-from certvq.nn._core.similarity import cross_entropy
+from certvq.nn._core.latents import among_padding, kept_rows, require_finite_latents
+from certvq.nn._core.similarity import cross_entropy, unit_rows
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
-from certvq.nn._core.unit import unit_rows
 from certvq.nn._estimators.each_level import partly_detached
 from certvq.nn._levels.residual import after
 from certvq.nn._torch.distributed import peers_of, raise_together

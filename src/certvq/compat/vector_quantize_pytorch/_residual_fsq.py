@@ -18,7 +18,7 @@ from certvq.compat.vector_quantize_pytorch._groups import Groups
 from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._levels.grouped_residual import slice_width
 from certvq.nn._torch.constants import Constants
 

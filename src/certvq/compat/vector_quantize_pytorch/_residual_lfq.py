@@ -21,7 +21,7 @@ from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through
 from certvq.compat.vector_quantize_pytorch._padding import spread_mask
 from certvq.compat.vector_quantize_pytorch._scalar_levels import ScalarLevels
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._levels.grouped_residual import slice_width
 
 

@@ -24,8 +24,7 @@ from certvq.compat.vector_quantize_pytorch._view import CodebookView
 from certvq.errors import NonFiniteError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.finite import finite_error
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import finite_error, kept_rows
 from certvq.nn._torch.distributed import OF_ANOTHER
 from certvq.nn._torch.transaction import all_or_nothing
 

@@ -15,20 +15,74 @@ import torch
 from certvq._types import Bool, Float, Int64, Integer
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
-from certvq.nn._core.figures import as_floats, lasting, lasting_codes
-from certvq.nn._core.layout import LayoutName, find_layout
+from certvq.nn._core.latents import (
+    PADDING,
+    LayoutName,
+    among_padding,
+    find_layout,
+    kept_rows,
+    require_same_device,
+)
 from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
-from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.options import checked
-from certvq.nn._core.uncompiled import refuse, register
+from certvq.nn._core.uncompiled import refuse_transforms, refused, register
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
 from certvq.nn._torch.constants import Constants
-from certvq.nn._torch.device import require_same_device
+from certvq.nn._torch.distributed import raise_together
 from certvq.nn._torch.generators import Drawing
+from certvq.nn._torch.modes import beneath, exporting, is_batched, recorded, transforming
 from certvq.nn._torch.transaction import all_or_nothing
 
 _Layer = TypeVar("_Layer", bound="BaseQuantizer")
+
+
+class Passing(dict[str, torch.Tensor]):
+    """Figures with one number for each sample of `torch.func.vmap`, which end with it.
+
+    The function that is transformed may return them; copies and pickles are empty.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, torch.Tensor]:
+        """Return nothing: such tensors cannot be copied."""
+        del memo
+        return {}
+
+    def __reduce__(self) -> tuple[type[dict[str, torch.Tensor]], tuple[()]]:
+        """Pickle nothing."""
+        return dict, ()
+
+
+def lasting(figures: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return figures as a layer may keep them.
+
+    Args:
+        figures: detached scalars by name.
+
+    Returns:
+        Ordinary tensors, or under `torch.func.vmap` a `Passing`; none while a graph is exported.
+    """
+    if recorded():
+        return {}
+    if not transforming():
+        return figures
+    if any(map(is_batched, figures.values())):
+        return Passing(figures)
+    return {name: beneath(value) for name, value in figures.items()}
+
+
+def lasting_codes(codes: torch.Tensor) -> torch.Tensor | None:
+    """Return codes as a layer may keep them: by reference, and none of `torch.func.vmap`."""
+    if not transforming():
+        return codes
+    return None if is_batched(codes) else beneath(codes)
+
+
+def as_floats(figures: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Read figures; those of `torch.func.vmap` are no numbers and are left out."""
+    if isinstance(figures, Passing):
+        return {}
+    return {name: float(value) for name, value in figures.items()}
 
 
 class Quantized(NamedTuple):
@@ -187,6 +241,13 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
             figures |= usage_figures(tallies, shared=self.shares_codebook)
         return figures
 
+    def _remember(self, figures: dict[str, torch.Tensor], codes: torch.Tensor | None) -> None:
+        """Keep what `metrics` reports of a forward pass."""
+        if torch.compiler.is_compiling():
+            self.latest, self._codes = figures, codes
+        else:  # `__setattr__` of modules takes as long as an operation on a few hundred tokens
+            vars(self).update(latest=figures, _codes=codes)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the latest codes behind: a copy has made none, and a file need not hold them."""
         return {**self.__dict__, "_codes": None}
@@ -321,6 +382,11 @@ class Quantizer(BaseQuantizer):
         return codes
 
     @property
+    def steady(self) -> bool:
+        """Whether a training step draws nothing and changes nothing but figures."""
+        return False
+
+    @property
     def code_axes(self) -> tuple[str, ...]:
         """What a place of each axis of `code_shape` is called in `metrics`."""
         return ("place",) * len(self.code_shape)
@@ -374,7 +440,7 @@ class Quantizer(BaseQuantizer):
         if kept is not None:
             tokens = tokens[kept]
         if self.training:
-            tokens = refuse(self, tokens)
+            tokens = self.refuse(tokens)
 
         def step() -> Quantized:
             found = self.quantize_tokens(tokens)
@@ -386,10 +452,27 @@ class Quantizer(BaseQuantizer):
                 codes,
                 found.loss if self.training else saturated(found.loss),
             )
-            self.latest, self._codes = lasting(found.figures), lasting_codes(codes)
+            self._remember(lasting(found.figures), lasting_codes(codes))
             return result
 
         return all_or_nothing(self, tokens, step)
+
+    def refuse(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens; raise what would stop a training step, here or on another process.
+
+        Args:
+            tokens: (N, D).
+
+        Raises:
+            NonFiniteError: what `token_error` returns.
+            TransformError: see `refuse_transforms`.
+        """
+        if torch.compiler.is_compiling() or exporting():
+            return refused(self, tokens)
+        if transforming():
+            refuse_transforms(self)
+        raise_together(self, self.token_error(tokens.detach()), tokens.device)
+        return tokens
 
     @torch.no_grad()
     def encode(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._levels.level_dropout import LevelDropout

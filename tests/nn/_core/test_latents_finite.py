@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.finite import finite_error, require_finite_latents
+from certvq.nn._core.latents import finite_error, require_finite_latents
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

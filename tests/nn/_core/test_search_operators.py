@@ -9,7 +9,8 @@ import torch
 import certvq
 from certvq.errors import DeviceError, NonFiniteError
 from certvq.nn import straight_through
-from certvq.nn._torch.operators import assign_operator, straight_through_operator
+from certvq.nn._core.search import assign_operator
+from certvq.nn._estimators.estimator import straight_through_operator
 
 
 def data(seeded, *, books=None):

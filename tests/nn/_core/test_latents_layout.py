@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.errors import DTypeError, OptionError, ShapeError
-from certvq.nn._core.layout import LAYOUTS, LayoutName, find_layout
+from certvq.nn._core.latents import LAYOUTS, LayoutName, find_layout
 
 SHAPES = {
     "n d": (5, 3),

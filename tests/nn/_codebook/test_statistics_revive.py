@@ -5,7 +5,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn import Gradient, Revive, Uniform, VectorQuantize
-from certvq.nn._codebook.revive import dead_codes, pick_tokens
+from certvq.nn._codebook.statistics import dead_codes, pick_tokens
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.nn._core.unit import unit_rows
+from certvq.nn._core.similarity import unit_rows
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

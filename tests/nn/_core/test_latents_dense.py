@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from certvq.errors import DTypeError
-from certvq.nn._core.dense import require_dense
+from certvq.nn._core.latents import require_dense
 
 
 def test_dense_tensors_of_any_type_pass():

@@ -26,7 +26,7 @@ from certvq.nn import (
     SimVQ,
     VectorQuantize,
 )
-from certvq.nn._torch import float64
+from certvq.nn._torch import modes
 
 ADAM = functools.partial(torch.optim.Adam, lr=0.01)
 FAMILIES = {
@@ -87,7 +87,7 @@ def without(monkeypatch):
             mode.allowed = False
 
     monkeypatch.setattr(_float64, "WITHOUT_FLOAT64", {"cpu"})
-    monkeypatch.setattr(float64, "_cast", cast)
+    monkeypatch.setattr(modes, "_cast", cast)
     return mode
 
 
@@ -112,12 +112,12 @@ def test_the_pretence_works(without):
         with pytest.raises(RuntimeError, match="made a float64 tensor"):
             torch.ones(2).double()
         with pytest.raises(RuntimeError, match="tensors of two devices"):
-            torch.ones(2) + float64.widened(torch.ones(2))
+            torch.ones(2) + modes.widened(torch.ones(2))
 
 
 def test_results_that_are_float64_stay_on_the_host():
     """`certvq.assign` of a tensor there: squared distances are those of any device."""
     assert _float64.float64_home(torch.device("mps")) == "cpu"
     assert _float64.float64_home(torch.device("cuda", 1)) == torch.device("cuda", 1)
-    brought = float64.brought(torch.tensor([0.1], dtype=torch.float64), torch.device("cpu"))
+    brought = modes.brought(torch.tensor([0.1], dtype=torch.float64), torch.device("cpu"))
     assert brought.dtype == torch.float64

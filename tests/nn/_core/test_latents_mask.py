@@ -5,7 +5,7 @@ import torch
 
 from certvq.errors import DTypeError, ShapeError
 from certvq.nn import PADDING
-from certvq.nn._core.mask import among_padding, kept_rows
+from certvq.nn._core.latents import among_padding, kept_rows
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.batch import check_batch
+from certvq.nn._core.latents import check_batch
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

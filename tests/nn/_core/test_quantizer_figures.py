@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import func
 
-from certvq.nn._core.figures import Passing, as_floats, lasting
+from certvq.nn._core.quantizer import Passing, as_floats, lasting
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.nn._torch.autograd import applied
+from certvq.nn._torch.modes import applied
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 

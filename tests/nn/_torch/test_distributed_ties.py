@@ -18,7 +18,7 @@ from certvq.nn import (
     Uniform,
     VectorQuantize,
 )
-from certvq.nn._codebook.ties import Ties
+from certvq.nn._torch.distributed import Ties
 
 FAR = torch.tensor([[10.0, 10.0], [20.0, 20.0], [30.0, 30.0], [40.0, 40.0]])[None]
 
