@@ -148,12 +148,11 @@ def test_paths_and_modules_that_a_page_names_exist():
     missing = []
     for page in PAGES:
         prose = FENCE.sub("", page.read_text())
-        for path in re.findall(r"`([\w./]+/[\w.]+\.(?:py|pyi|h|cpp|lean|md|txt|toml))`", prose):
-            if not any((place / path).exists() for place in PLACES):
-                missing.append(f"{page.name}: {path}")
-        for name in re.findall(r"`(certvq(?:\.\w+)+)[`(]", prose):
-            if not is_importable(name):
-                missing.append(f"{page.name}: {name}")
+        paths = re.findall(r"`([\w./]+/[\w.]+\.(?:py|pyi|h|cpp|lean|md|txt|toml))`", prose)
+        names = re.findall(r"`(certvq(?:\.\w+)+)[`(]", prose)
+        lost = [path for path in paths if not any((place / path).exists() for place in PLACES)]
+        lost += [name for name in names if not is_importable(name)]
+        missing += [f"{page.name}: {one}" for one in lost]
     assert missing == []
 
 

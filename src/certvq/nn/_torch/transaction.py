@@ -165,7 +165,7 @@ def _tensors(parts: list[nn.Module]) -> Iterator[tuple[torch.Tensor, torch.Tenso
 
     Buffers outside the state dict are constants.
 
-    Returns:
+    Yields:
         Each tensor, its copy and its version.
     """
     seen: set[int] = set()
