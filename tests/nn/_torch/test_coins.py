@@ -5,8 +5,8 @@ import torch
 from torch import func
 
 from certvq.compat.vector_quantize_pytorch import BinaryMapper
-from certvq.nn._torch.coins import coins
 from certvq.errors import TransformError
+from certvq.nn._torch.coins import coins
 
 ODDS = torch.rand(3, 4, 50, generator=torch.Generator().manual_seed(0))
 

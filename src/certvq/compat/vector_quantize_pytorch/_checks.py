@@ -19,7 +19,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._module import keep_codes
 from certvq.errors import OptionError
-from certvq.nn._torch.device import require_same_device
+from certvq.nn._core.latents import require_same_device
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Says what a value must do that it does not, or None."""

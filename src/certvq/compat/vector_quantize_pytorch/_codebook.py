@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from certvq.errors import DTypeError, FileFormatError, ShapeError
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.finite import finite_error
+from certvq.nn._core.latents import finite_error, require_dense
 
 BUFFERS = ("embed", "embed_avg", "cluster_size", "initted")
 """What every codebook of the original has."""

@@ -359,8 +359,10 @@ class Layer(VectorQuantize):
         else:
             loss, count = self._cross_entropy(hit, wanted)
             figures["given"] = torch.tensor(count)
-        if self.training:
+        if self.training and torch.compiler.is_compiling():
             observe(self, hit.points.detach(), hit.codes)
+        elif self.training:
+            self.observe_now(hit.points.detach(), hit.codes)
         return Found(vectors, hit.codes, loss, figures)
 
     def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -13,8 +13,8 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._tensors import grid_of_indices, narrow
 from certvq.nn import BaseQuantizer
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.figures import lasting_codes
 from certvq.nn._core.loading import require_finite_state
+from certvq.nn._core.quantizer import lasting_codes
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
 from certvq.nn._torch.transaction import all_or_nothing
 

@@ -15,9 +15,7 @@ from torch.func import functional_call
 
 from certvq.errors import DTypeError, OptionError, ShapeError, TransformError
 from certvq.nn._core.codes import require_integers
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.layout import require_floats
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows, require_dense, require_floats
 from certvq.nn._torch.modes import beneath, is_batched, transforming
 
 Given: TypeAlias = torch.Tensor | Sequence[torch.Tensor]

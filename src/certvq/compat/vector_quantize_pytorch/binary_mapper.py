@@ -14,9 +14,7 @@ from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import require_floats
+from certvq.nn._core.latents import require_dense, require_finite_latents, require_floats
 from certvq.nn._scalar.binary_mapper import (
     BinaryMapper as Mapper,
 )

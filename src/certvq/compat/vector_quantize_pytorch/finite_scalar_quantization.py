@@ -25,11 +25,11 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.errors import CodeRangeError, ShapeError
 from certvq.nn import FSQ as _Mapped
 from certvq.nn import NoiseDropout
-from certvq.nn._core.finite import all_rows, require_finite_latents
+from certvq.nn._core.latents import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
 from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.radix import join_digits, split_codes
-from certvq.nn._torch.float64 import widest
+from certvq.nn._torch.modes import widest
 
 __getattr__ = names_of(__name__)
 

@@ -26,7 +26,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_integers, require_range
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._core.uncompiled import refuse_transforms
 from certvq.nn._core.usage import Place
 from certvq.nn._levels import scales as _scales

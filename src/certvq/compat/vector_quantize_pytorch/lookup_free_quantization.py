@@ -28,7 +28,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.errors import OptionError
 from certvq.nn import LFQ as _Mapped
 from certvq.nn import exchange
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._torch.modes import recorded

@@ -15,7 +15,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import rows_of, through
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
 from certvq.nn._core.codes import require_codes
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._vector.random_projection import cross_entropy_each, search_each, unit
 
 __getattr__ = names_of(__name__)

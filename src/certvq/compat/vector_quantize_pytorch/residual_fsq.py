@@ -17,7 +17,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import Given, mapped_back, r
 from certvq.compat.vector_quantize_pytorch.finite_scalar_quantization import FSQ
 from certvq.errors import OptionError
 from certvq.nn import Found
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._core.usage import Place
 from certvq.nn._levels.residual import descend
 from certvq.nn._torch.constants import Constants

@@ -22,7 +22,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LFQ
 from certvq.errors import OptionError
 from certvq.nn import Found
-from certvq.nn._core.mask import kept_rows
+from certvq.nn._core.latents import kept_rows
 from certvq.nn._levels.residual import descend
 
 __getattr__ = names_of(__name__)

@@ -52,8 +52,7 @@ from certvq.nn import (
     Residual,
 )
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.mask import among_padding, kept_rows
+from certvq.nn._core.latents import among_padding, kept_rows, require_finite_latents
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._levels.residual import add_up, after
 from certvq.nn._torch.distributed import peers_of, raise_together

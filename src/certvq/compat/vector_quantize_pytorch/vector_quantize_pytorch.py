@@ -47,8 +47,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.mask import among_padding, kept_rows
+from certvq.nn._core.latents import among_padding, finite_error, kept_rows, require_finite_latents
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._core.usage import Place, split_places
 from certvq.nn._torch.distributed import OF_ANOTHER, raise_together

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._levels.grouped_residual import GroupedResidual, slice_width
 from certvq.nn._levels.level_dropout import LevelDropout

@@ -15,22 +15,24 @@ from torch.nn import functional
 
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
-from certvq.nn._core.figures import lasting, lasting_codes
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import (
+    PADDING,
+    LayoutName,
+    among_padding,
+    kept_rows,
+    require_finite_latents,
+    require_same_device,
+)
 from certvq.nn._core.losses import mean_square, saturated
-from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.options import checked
-from certvq.nn._core.quantizer import BaseQuantizer, Quantized
+from certvq.nn._core.quantizer import BaseQuantizer, Quantized, lasting, lasting_codes
 from certvq.nn._core.uncompiled import refuse_transforms
 from certvq.nn._core.usage import Place
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._levels import scales as _scales
 from certvq.nn._levels.level_dropout import LevelDropout, require_min_levels
 from certvq.nn._levels.pyramid import Pyramid, Step, encode, tokens_of
 from certvq.nn._levels.refine import Refine, Refinement
-from certvq.nn._torch.device import require_same_device
 from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import beneath, holds_numbers, sizes, transforming
 from certvq.nn._torch.transaction import all_or_nothing
@@ -214,7 +216,7 @@ class HierarchicalVQ(BaseQuantizer):
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
         grid = (maps.shape[0], *maps.shape[2:])
         result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
-        self.latest, self._codes = lasting(figures), lasting_codes(codes)
+        self._remember(lasting(figures), lasting_codes(codes))
         return result
 
     @torch.no_grad()

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError
-from certvq.nn._core.mask import PADDING, among_padding
+from certvq.nn._core.latents import PADDING, among_padding
 from certvq.nn._core.quantizer import Found
-from certvq.nn._core.uncompiled import refuse
 from certvq.nn._levels import scales as _scales
 from certvq.nn._torch.modes import sizes
 from certvq.nn._vector.vector_quantize import VectorQuantize
@@ -148,7 +147,7 @@ class Pyramid:
 
     def _quantize(self, part: VectorQuantize, tokens: torch.Tensor) -> Found:
         if part.training:
-            tokens = refuse(part, tokens)
+            tokens = part.refuse(tokens)
         return part.choose_tokens(tokens) if self.shared else part.quantize_tokens(tokens)
 
 

@@ -12,17 +12,14 @@ from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
-from certvq.nn._core.finite import largest_of
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import PADDING, LayoutName, largest_of
 from certvq.nn._core.losses import mean_square
-from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
-from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._estimators.gumbel import Gumbel
-from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._levels.beam import Beam, require_beam, search
 from certvq.nn._levels.level_dropout import LevelDropout, require_min_levels
 from certvq.nn._torch.distributed import any_process, peers_of, raise_together
@@ -207,6 +204,13 @@ class Residual(Quantizer):
         if isinstance(estimator, EachLevel):
             return descend(tokens, depth, step, share=estimator.share)
         return descend(tokens, depth, step, each=False)
+
+    @property
+    def steady(self) -> bool:
+        """Whether no depth is drawn, nor anything by the estimator, and all levels are steady."""
+        plain = isinstance(self.estimator, StraightThrough | EachLevel)
+        levels = all(part.steady for part in cast("tuple[Quantizer, ...]", tuple(self.parts)))
+        return plain and self.dropout is None and levels
 
     def reach(self, largest: float) -> float:
         """Add up the levels' bounds; see `Quantizer`."""
