@@ -88,6 +88,15 @@ class _Hit(NamedTuple):
     sqdist: torch.Tensor | None = None
 
 
+class Sought(NamedTuple):
+    """What `Found` is, where ``Call.count`` codes of each token are wanted with a loss of each."""
+
+    vectors: torch.Tensor
+    codes: torch.Tensor
+    loss: torch.Tensor
+    figures: dict[str, torch.Tensor]
+
+
 class Layer(VectorQuantize):
     """A `VectorQuantize` with the original's switches.
 
@@ -350,6 +359,10 @@ class Layer(VectorQuantize):
 
     def choose_tokens(self, tokens: torch.Tensor, *, codes: torch.Tensor | None = None) -> Found:
         """Quantize with the codebook as it is; see `Quantizer`."""
+        return Found(*self.find(tokens, codes=codes))
+
+    def find(self, tokens: torch.Tensor, *, codes: torch.Tensor | None = None) -> Sought:
+        """Do what `choose_tokens` does, also where several codes of each token are wanted."""
         hit = self._hit(tokens, codes)
         vectors = self._estimated(hit, tokens)
         wanted, figures = codes if self.call.against else self.call.wanted, {}
@@ -363,7 +376,7 @@ class Layer(VectorQuantize):
             observe(self, hit.points.detach(), hit.codes)
         elif self.training:
             self.observe_now(hit.points.detach(), hit.codes)
-        return Found(vectors, hit.codes, loss, figures)
+        return Sought(vectors, hit.codes, loss, figures)
 
     def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Weigh the terms of the loss."""

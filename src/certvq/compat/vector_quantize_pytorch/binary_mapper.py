@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._functions import NAT, binary_entropy
-from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._module import Translated, keep_codes
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import OptionError, ShapeError
@@ -64,6 +64,11 @@ class BinaryMapper(Translated):
         """The bits of every code, bool (2^bits, bits)."""
         device = self.quantizer.home
         return codes_to_bits(torch.arange(self.num_codes, device=device), self.bits)
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of codes."""
+        return self.num_codes
 
     def binary_entropy(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the entropy of the bits, (...), in nats."""
@@ -141,6 +146,7 @@ class BinaryMapper(Translated):
             else rows.new_zeros((), dtype=wide_type(rows))
         )
         vectors = vectors.reshape(*logits.shape[:-1], self.num_codes)
+        keep_codes(self, (), codes)  # which may be no part of the result
         if return_indices:
             return vectors, codes.reshape(logits.shape[:-1]), loss
         return vectors, loss

@@ -320,7 +320,7 @@ class VectorQuantize(Translated):
             if self.training:
                 self._learn_from(pairs, error)
             before = [layer.pending() for layer in layers] if callable(ema_update_weight) else []
-            founds = [layer.choose_tokens(part) for layer, part in pairs]
+            founds = [layer.find(part) for layer, part in pairs]
             if self.training and ema_update_weight is not None:
                 self._weigh(before, ema_update_weight)
             vectors = self._heads.together([found.vectors for found in founds])
