@@ -16,7 +16,9 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
     model: Annotated[
         str | None, typer.Option(help="small or published.", show_default="small")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Maximum number of steps.", show_default=False)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Maximum number of steps.", show_default=False)
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Time limit, unless --steps is given.", show_default="150")
     ] = None,
