@@ -76,7 +76,7 @@ def read_folder(
     """Read every photograph as `load_folder` does, grey and colour together.
 
     Raises:
-        OptionError, DataError: as `load_folder`, but for mixed kinds.
+        OptionError, DataError: as `load_folder`, except for mixed kinds.
     """
     folder = Path(path)
     if channels not in (None, 1, 3):
