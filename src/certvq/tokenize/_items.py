@@ -108,7 +108,7 @@ def _column_of(path: Path, schema: Any, column: str | None) -> str:
             f"{path}: column {column!r} {state}; the columns are {', '.join(schema.names)}"
             f"{f', of which {usable} hold bytes' if usable else ''}"
         )
-        raise DataError(text)
+        raise OptionError(text)
     known = [name for name in _NAMES if name in usable]
     if len(usable) == 1 or known:
         return usable[0] if len(usable) == 1 else known[0]
@@ -117,7 +117,7 @@ def _column_of(path: Path, schema: Any, column: str | None) -> str:
         f"{path}: {wanted} bytes of images or sounds, the columns are {', '.join(schema.names)}; "
         "name one with --column"
     )
-    raise DataError(text)
+    raise OptionError(text)
 
 
 def _tar(path: Path, head: str, column: str | None) -> Iterator[Item]:

@@ -1,0 +1,192 @@
+"""Where parts are made: here, or on a Ray cluster.
+
+In: the parts that are missing, and how to make them. Out: finished parts, one after another; the
+caller writes them into the manifest. Must not open the manifest.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import torch
+
+from certvq.errors import BackendUnavailableError, CertVQError, OptionError
+from certvq.tokenize._columns import Consumed, Making, columns
+from certvq.tokenize._plan import InputPart
+from certvq.tokens import Job, Part, write_part
+
+MOST_RETRIES: Final = 3
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine is given.
+
+    Attributes:
+        directory: of the token set.
+        job: whose parts these are.
+        making: how they are made.
+        parts: all input parts.
+        missing: the numbers of those to make.
+    """
+
+    directory: Path
+    job: Job
+    making: Making
+    parts: Sequence[InputPart]
+    missing: Sequence[int]
+
+    def make(self, number: int, **options: Any) -> Part:
+        """Make one part; options are those of `columns`."""
+        batches = columns(self.parts[number], self.making, **options)
+        return write_part(self.directory, self.job, number, batches)
+
+
+Engine: TypeAlias = Callable[[Work, Consumed], Iterator[Part]]
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Threads of this process, each with a batch of its own.
+
+    Attributes:
+        concurrency: how many; None takes as many as there are cores for the encoder's threads, and
+            one on a GPU.
+
+    Raises:
+        OptionError: `concurrency` below 1.
+    """
+
+    concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive("concurrency", self.concurrency)
+
+    def __call__(self, work: Work, consumed: Consumed) -> Iterator[Part]:
+        """Make the missing parts, in order."""
+        encoder = work.making.encoder
+        count = self.concurrency or _workers(encoder.device, encoder.threads)
+        before = torch.get_num_threads()
+        executor = ThreadPoolExecutor(count, thread_name_prefix="certvq-tokenize")
+        try:
+            for number in work.missing:
+                yield work.make(number, executor=executor, ahead=count + 1, consumed=consumed)
+        finally:
+            executor.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)  # of what libraries keep for the whole process
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Actors of Ray Data, each of which makes whole parts.
+
+    Sources and the token set must lie where every node finds them under the same path.
+
+    Attributes:
+        address: of a cluster; None starts one here, or takes the one that is connected.
+        concurrency: how many actors; None as many as there are cores, or GPUs.
+        gpus: that each of them takes; may be a fraction.
+        retries: how often a part is begun again whose actor died.
+
+    Raises:
+        OptionError: a value is out of its range.
+    """
+
+    address: str | None = None
+    concurrency: int | None = None
+    gpus: float = 0.0
+    retries: int = MOST_RETRIES
+
+    def __post_init__(self) -> None:
+        _require_positive("concurrency", self.concurrency)
+        if self.gpus < 0 or self.retries < 0:
+            raise OptionError(
+                f"gpus and retries must be at least 0, got {self.gpus} and {self.retries}"
+            )
+
+    def __call__(self, work: Work, consumed: Consumed) -> Iterator[Part]:
+        """Make the missing parts, in the order in which they get ready."""
+        ray = _ray()
+        started = not ray.is_initialized()
+        if started:
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False)
+        try:
+            yield from self._parts(ray, work, consumed)
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _parts(self, ray: Any, work: Work, consumed: Consumed) -> Iterator[Part]:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        threads = work.making.encoder.threads or 1
+        count = self.concurrency or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+        numbers = [{"number": number} for number in work.missing]
+        made = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+            PartMaker,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            concurrency=min(count, len(numbers)),
+            num_cpus=0 if self.gpus else threads,
+            num_gpus=self.gpus or None,
+            max_restarts=-1,
+            max_task_retries=self.retries,
+        )
+        try:
+            for row in made.iter_rows():
+                part: Part = row["part"]
+                consumed(part.rows + len(part.failed), len(part.failed), row["bytes"])
+                yield part
+        except ray.exceptions.RayError as error:
+            raise _own_error(error) from error
+
+
+class PartMaker:
+    """What a Ray actor runs: numbers of parts to parts, which it writes."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        codec = work.making.encoder.codec
+        work.job.require_same(codec.module, codec.codebooks)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        """Make one part."""
+        number = int(batch["number"][0])
+        part = self.work.make(number)
+        return {"part": [part], "bytes": [self.work.parts[number].size]}
+
+
+def _workers(device: str, threads: int | None) -> int:
+    if not device.startswith("cpu"):
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // (threads or torch.get_num_threads()))
+
+
+def _require_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise OptionError(f"{name} must be at least 1, got {value}")
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise BackendUnavailableError(
+            "the engine ray needs Ray Data: pip install 'certvq[ray]'"
+        ) from error
+    return ray
+
+
+def _own_error(error: Exception) -> Exception:
+    """Return the error of certvq, or of the system, that ended an actor's work."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CertVQError | OSError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return error
