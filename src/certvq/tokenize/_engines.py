@@ -4,10 +4,13 @@ In: the parts that are missing, and how to make them. Out: finished parts, one a
 caller writes them into the manifest. Must not open the manifest.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -30,19 +33,17 @@ class Work:
         directory: of the token set.
         job: whose parts these are.
         making: how they are made.
-        parts: all input parts.
-        missing: the numbers of those to make.
+        parts: that are to be made, by their numbers.
     """
 
     directory: Path
     job: Job
     making: Making
-    parts: Sequence[InputPart]
-    missing: Sequence[int]
+    parts: Mapping[int, InputPart]
 
-    def make(self, number: int, **options: Any) -> Part:
+    def make(self, number: int, part: InputPart, **options: Any) -> Part:
         """Make one part; options are those of `columns`."""
-        batches = columns(self.parts[number], self.making, **options)
+        batches = columns(part, self.making, **options)
         return write_part(self.directory, self.job, number, batches)
 
 
@@ -73,8 +74,9 @@ class LocalEngine:
         before = torch.get_num_threads()
         executor = ThreadPoolExecutor(count, thread_name_prefix="certvq-tokenize")
         try:
-            for number in work.missing:
-                yield work.make(number, executor=executor, ahead=count + 1, consumed=consumed)
+            options = {"executor": executor, "ahead": count + 1, "consumed": consumed}
+            for number, part in work.parts.items():
+                yield work.make(number, part, **options)
         finally:
             executor.shutdown(cancel_futures=True)
             torch.set_num_threads(before)  # of what libraries keep for the whole process
@@ -121,24 +123,27 @@ class RayEngine:
                 ray.shutdown()
 
     def _parts(self, ray: Any, work: Work, consumed: Consumed) -> Iterator[Part]:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         threads = work.making.encoder.threads or 1
         count = self.concurrency or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-        numbers = [{"number": number} for number in work.missing]
-        made = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
-            PartMaker,
-            fn_constructor_args=(work,),
-            batch_size=1,
-            concurrency=min(count, len(numbers)),
-            num_cpus=0 if self.gpus else threads,
-            num_gpus=self.gpus or None,
-            max_restarts=-1,
-            max_task_retries=self.retries,
-        )
+        retries = {"max_restarts": -1, "max_task_retries": self.retries}
+        rows = [{"number": n, "part": pickle.dumps(part)} for n, part in work.parts.items()]
+        with warnings.catch_warnings():
+            # Ray drops the option of retries in 2.64, and then begins a part again without end.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                PartMaker,
+                fn_constructor_args=(replace(work, parts={}),),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=min(count, len(rows))),
+                num_cpus=None if self.gpus else threads,
+                num_gpus=self.gpus or None,
+                ray_remote_args_fn=lambda: retries,
+            )
         try:
             for row in made.iter_rows():
-                part: Part = row["part"]
+                part: Part = pickle.loads(row["part"])  # noqa: S301 (our own actor made it)
                 consumed(part.rows + len(part.failed), len(part.failed), row["bytes"])
                 yield part
         except ray.exceptions.RayError as error:
@@ -155,9 +160,8 @@ class PartMaker:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Make one part."""
-        number = int(batch["number"][0])
-        part = self.work.make(number)
-        return {"part": [part], "bytes": [self.work.parts[number].size]}
+        number, part = int(batch["number"][0]), pickle.loads(batch["part"][0])  # noqa: S301 (as above)
+        return {"part": [pickle.dumps(self.work.make(number, part))], "bytes": [part.size]}
 
 
 def _workers(device: str, threads: int | None) -> int:

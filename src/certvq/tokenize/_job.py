@@ -183,8 +183,8 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
             state.bytes += size
             see(state)
 
-        if writer.missing:
-            work = Work(directory, job, making, parts, writer.missing)
+        work = Work(directory, job, making, {number: parts[number] for number in writer.missing})
+        if work.parts:
             for part in (engine or LocalEngine())(work, consumed):
                 writer.add(part)
                 state.parts += 1

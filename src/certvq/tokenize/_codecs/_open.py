@@ -135,9 +135,7 @@ def _of_folder(folder: Path) -> nn.Module:
             logging.disable_progress_bar()
         return _pretrained(getattr(transformers, SOUND_CODECS[kind][0]), folder)
     if kind == "VQModel":
-        import diffusers
-
-        return _pretrained(diffusers.VQModel, folder)
+        return _pretrained(import_module("diffusers").VQModel, folder)
     raise OptionError(
         f"{folder}: is a model of the kind {kind!r}, known are {', '.join(KNOWN)}; write a "
         "function that returns it as a certvq.tokenize.Codec, and give module:function"
