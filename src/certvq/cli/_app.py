@@ -19,6 +19,7 @@ from certvq.cli._errors import ErrorGroup
 from certvq.cli._info import info
 from certvq.cli._prove import prove
 from certvq.cli._report import report
+from certvq.cli._tokenize import tokenize
 from certvq.cli._train import train
 
 app = typer.Typer(
@@ -28,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, train, encode, decode, audit, assign, certify, prove, report, info):
+for command in (
+    *(demo, train, encode, tokenize, decode, audit, assign, certify, prove, report, info),
+):
     app.command(name=command.__name__)(command)
 app.add_typer(bench, name="bench")
 

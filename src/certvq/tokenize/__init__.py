@@ -8,10 +8,14 @@ module itself can be called: ``certvq.tokenize(model, sources, out)``.
 import sys
 from types import ModuleType
 
+from certvq.tokenize._audit import SetAudit as SetAudit
+from certvq.tokenize._audit import audit_set as audit_set
 from certvq.tokenize._codecs._codec import Codec as Codec
 from certvq.tokenize._codecs._open import open_codec as open_codec
 from certvq.tokenize._columns import Making as Making
 from certvq.tokenize._columns import columns as columns
+from certvq.tokenize._decode import DecodedSet as DecodedSet
+from certvq.tokenize._decode import decode_set as decode_set
 from certvq.tokenize._encoder import TokenEncoder as TokenEncoder
 from certvq.tokenize._engines import LocalEngine as LocalEngine
 from certvq.tokenize._engines import RayEngine as RayEngine

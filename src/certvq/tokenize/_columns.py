@@ -74,7 +74,7 @@ def columns(
         OptionError: a column is missing, or a sound has another rate than the model's.
     """
     share = part.size // max(1, len(part.names))
-    batches = _batches(_guarded(part, making.column), making.step)
+    batches = guarded_batches(part, making)
     for batch, found in _mapped(making.encoder, batches, executor, ahead):
         merged = _with_problems(batch, found)
         failed = [place for place, reason in enumerate(merged["reason"]) if reason is not None]
@@ -84,6 +84,19 @@ def columns(
         if consumed is not None:
             sizes = [share if part.names else _bytes(item) for item in batch]
             consumed(len(batch), len(failed), sum(sizes))
+
+
+def guarded_batches(part: InputPart, making: Making) -> Iterator[list[Item]]:
+    """Go through a part in batches of whole groups; what is wrong with an item is noted on it."""
+    return _batches(_guarded(part, making.column), making.step)
+
+
+def inputs_of(batch: Sequence[Item]) -> dict[str, list[Any]]:
+    """Return what a `TokenEncoder` takes."""
+    return {
+        "key": [item.key for item in batch],
+        "data": [b"" if item.problem else item.data for item in batch],
+    }
 
 
 def _guarded(part: InputPart, column: str | None) -> Iterator[Item]:
@@ -123,25 +136,17 @@ def _mapped(
     """Map in order, with so many batches under way."""
     if executor is None:
         for batch in batches:
-            yield batch, encoder(_inputs(batch))
+            yield batch, encoder(inputs_of(batch))
         return
     waiting: deque[tuple[list[Item], Future[Columns]]] = deque()
     for batch in batches:
-        waiting.append((batch, executor.submit(encoder, _inputs(batch))))
+        waiting.append((batch, executor.submit(encoder, inputs_of(batch))))
         if len(waiting) > ahead:
             first, future = waiting.popleft()
             yield first, future.result()
     while waiting:
         first, future = waiting.popleft()
         yield first, future.result()
-
-
-def _inputs(batch: Sequence[Item]) -> dict[str, list[Any]]:
-    return {"key": [item.key for item in batch], "data": [_data(item) for item in batch]}
-
-
-def _data(item: Item) -> Any:
-    return b"" if item.problem else item.data
 
 
 def _with_problems(batch: Sequence[Item], found: Columns) -> Columns:

@@ -115,7 +115,7 @@ class TokenEncoder:
         found["key"] = keys
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with _steady(self.codec.device.type):
+        with steady(self.codec.device.type):
             for first in range(0, len(keys), self.group):
                 rows = range(first, min(first + self.group, len(keys)))
                 read = {row: self._read_into(found, row, data[row]) for row in rows}
@@ -243,7 +243,7 @@ def _one_line(error: Exception) -> str:
 
 
 @contextmanager
-def _steady(device: str) -> Iterator[None]:
+def steady(device: str) -> Iterator[None]:
     """Run a block in inference mode, in the model's own type, repeatably."""
     cudnn = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -166,7 +166,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     making = Making(encoder, column, batch_size, strict)
     codec = encoder.codec
     parts = plan(listed, codec.modality, files_per_part=files_per_part)
-    job = _job_of(making, parts)
+    job = job_of(making, parts, files_per_part)
     directory = Path(out)
     if repair and (directory / "manifest.json").exists():
         from certvq.tokens import verify_tokens
@@ -194,7 +194,8 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         return _result(directory, writer.parts, skipped, time.monotonic() - begun, strict=strict)
 
 
-def _job_of(making: Making, parts: Sequence[InputPart]) -> Job:
+def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int) -> Job:
+    """Record what the parts are made by: model, preprocessing, sources, options."""
     encoder, codec = making.encoder, making.encoder.codec
     return Job.of(
         codec.module,
@@ -208,6 +209,7 @@ def _job_of(making: Making, parts: Sequence[InputPart]) -> Job:
             "device": codec.device.type,
             "threads": encoder.threads,
             "group": encoder.group,
+            "files_per_part": files_per_part,
             "rows_per_item": ROWS_PER_ITEM,
         },
         inputs=tuple(f"{part.keys[0]} ({len(part.keys)}) {part.sha256}" for part in parts),
