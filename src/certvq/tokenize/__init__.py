@@ -6,6 +6,7 @@ module itself can be called: ``certvq.tokenize(model, sources, out)``.
 """
 
 import sys
+from inspect import signature
 from types import ModuleType
 
 from certvq.tokenize._audit import SetAudit as SetAudit
@@ -36,4 +37,5 @@ class _Callable(ModuleType):
     __call__ = staticmethod(tokenize)
 
 
+__signature__ = signature(tokenize)
 sys.modules[__name__].__class__ = _Callable

@@ -6,6 +6,7 @@ not print.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +19,9 @@ from certvq.tokenize._engines import Engine, LocalEngine, Work
 from certvq.tokenize._items import ROWS_PER_ITEM
 from certvq.tokenize._media import Reading
 from certvq.tokenize._plan import FILES_PER_PART, InputPart, looks_like, plan
-from certvq.tokens import DatasetWriter, Failed, Job, Part
+from certvq.tokens import DatasetWriter, Failed, Job, Part, verify_tokens
+from certvq.tokens._manifest import MANIFEST
+from certvq.tokens._part import PARTS
 
 _SHOWN = 10
 
@@ -168,30 +171,45 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     parts = plan(listed, codec.modality, files_per_part=files_per_part)
     job = job_of(making, parts, files_per_part)
     directory = Path(out)
-    if repair and (directory / "manifest.json").exists():
-        from certvq.tokens import verify_tokens
-
+    if repair and (directory / MANIFEST).exists():
         verify_tokens(directory, repair=True)
-    with DatasetWriter(directory, job) as writer:
-        skipped = len(writer.finished)
-        state = _begin(parts, writer.finished)
-        see = watch or _ignore
+    is_new = not (directory / MANIFEST).exists()
+    state = State(0, len(parts), 0, 0, 0, 0, sum(part.size for part in parts))
+    try:
+        with DatasetWriter(directory, job) as writer:
+            _begin(state, parts, writer.finished)
+            work = Work(directory, job, making, {n: parts[n] for n in writer.missing})
+            if work.parts:
+                _run(work, writer, engine or LocalEngine(), state, watch or _ignore)
+            seconds = time.monotonic() - begun
+            return _result(directory, writer.parts, state.skipped, seconds, strict=strict)
+    except BaseException:
+        if is_new and not state.parts:
+            _withdraw(directory)
+        raise
 
-        def consumed(inputs: int, failed: int, size: int) -> None:
-            state.inputs += inputs
-            state.failed += failed
-            state.bytes += size
-            see(state)
 
-        work = Work(directory, job, making, {number: parts[number] for number in writer.missing})
-        if work.parts:
-            for part in (engine or LocalEngine())(work, consumed):
-                writer.add(part)
-                state.parts += 1
-                state.part = part
-                see(state)
-                state.part = None
-        return _result(directory, writer.parts, skipped, time.monotonic() - begun, strict=strict)
+def _run(work: Work, writer: DatasetWriter, engine: Engine, state: State, watch: Watch) -> None:
+    def consumed(inputs: int, failed: int, size: int) -> None:
+        state.inputs += inputs
+        state.failed += failed
+        state.bytes += size
+        watch(state)
+
+    for part in engine(work, consumed):
+        writer.add(part)
+        state.parts += 1
+        state.part = part
+        watch(state)
+        state.part = None
+
+
+def _withdraw(directory: Path) -> None:
+    """Leave no manifest of a job that ended before its first part; its arguments may change."""
+    with suppress(OSError):
+        (directory / PARTS).rmdir()
+        (directory / MANIFEST).unlink()
+        directory.rmdir()
 
 
 def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int) -> Job:
@@ -216,10 +234,9 @@ def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int) -> J
     )
 
 
-def _begin(parts: Sequence[InputPart], finished: frozenset[int]) -> State:
-    done = sum(parts[number].size for number in finished)
-    total = sum(part.size for part in parts)
-    return State(len(finished), len(parts), 0, 0, len(finished), done, total)
+def _begin(state: State, parts: Sequence[InputPart], finished: frozenset[int]) -> None:
+    state.parts = state.skipped = len(finished)
+    state.bytes = sum(parts[number].size for number in finished)
 
 
 def _result(

@@ -159,7 +159,9 @@ def _base(pattern: str) -> Path:
 def _matches(pattern: str) -> tuple[Path, list[str]]:
     base = _base(pattern)
     listed = base.glob(Path(pattern).relative_to(base).as_posix())
-    return base, sorted(p.relative_to(base).as_posix() for p in listed if p.is_file())
+    names = [path.relative_to(base) for path in listed if path.is_file()]
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return base, sorted(name.as_posix() for name in shown)
 
 
 def _look(source: str, modality: Modality) -> tuple[Path, list[str]]:

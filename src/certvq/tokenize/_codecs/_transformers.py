@@ -100,9 +100,16 @@ def xcodec(model: Any, quantizers: int | None) -> Codec:
         return model.decode(codes.transpose(1, 2)).audio_values
 
     books = [each.codebook.embed for each in model.quantizer.quantizers[:count]]
-    options = {"bandwidth": bandwidth}
-    stride = model.config.hop_length
-    return _codec(model, "xcodec", books, encode, decode, stride=stride, options=options)
+    return _codec(
+        model,
+        "xcodec",
+        books,
+        encode,
+        decode,
+        stride=model.config.hop_length,
+        rate=model.config.sample_rate,
+        options={"bandwidth": bandwidth},
+    )
 
 
 SOUND_CODECS: Final[dict[str, tuple[str, Callable[[Any, int | None], Codec]]]] = {
@@ -123,6 +130,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
     *,
     channels: int = 1,
     stride: int = 1,
+    rate: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> Codec:
     module: nn.Module = model
@@ -135,7 +143,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
         name=name,
         channels=channels,
         stride=stride,
-        rate=model.config.sampling_rate,
+        rate=rate or model.config.sampling_rate,
         options=options or {},
     )
 
