@@ -138,6 +138,26 @@ def show_set_audit(found: Mapping[str, Any], *, as_json: bool) -> None:
     )
 
 
+def show_verified(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what is wrong with a data set on standard output.
+
+    Args:
+        found: as `VerifyReport.to_json` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    for entry in found["problems"]:
+        print(f"{entry['part']}: {entry['text']}")  # noqa: T201 (likewise)
+    for name in found["repaired"]:
+        print(f"{name}: removed; run the job again to make it anew")  # noqa: T201 (likewise)
+    print(  # noqa: T201 (likewise)
+        f"{found['parts']} parts, {found['rows']} rows and {found['codes']} codes verified, "
+        f"{len(found['problems'])} problems"
+    )
+
+
 def show_certified(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what became of codes that were to be certified on standard output.
 
