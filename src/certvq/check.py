@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,9 @@ class CheckReport:
     exact_comparisons: int
 
 
-def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
+def verify(
+    assignment: Any, latents: Annotated[Any, "N D"], codebook: Annotated[Any, "K D"]
+) -> CheckReport:
     """Check each code of an assignment against the specification.
 
     Args:
@@ -123,13 +125,17 @@ class _Problem:
     """
 
     points: Matrix
-    vectors: NDArray[np.float64]
-    codes: NDArray[np.int64]
+    vectors: Annotated[NDArray[np.float64], "K D"]
+    codes: Annotated[NDArray[np.int64], " N"]
     found: _checker.Found | None
     besides: NDArray[np.int64] | None = None
 
 
-def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violation]:
+def find_violations(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> Iterator[Violation]:
     """Yield every row whose code is not the lowest nearest one, in order.
 
     Args:
@@ -145,8 +151,20 @@ def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violati
     yield from _violations(_read(latents, codebook, codes), _Counter())
 
 
-def all_violations(latents: Any, codebook: Any, codes: Any) -> Violations:
+def all_violations(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> Violations:
     """Return the same as `find_violations`, all at once and compactly.
+
+    Args:
+        latents: (N, D) finite floats.
+        codebook: (K, D) finite floats.
+        codes: (N,) integers in ``range(K)``.
+
+    Returns:
+        A `Violations`.
 
     Raises:
         ShapeError, CodeRangeError, NonFiniteError, FloatEnvironmentError: as `verify`.
@@ -348,7 +366,9 @@ def _numbers(
     return problem.points.float64(rows), own, problem.vectors[rivals]
 
 
-def _squared(block: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _squared(
+    block: Annotated[NDArray[np.float64], "P D"], vectors: Annotated[NDArray[np.float64], "P D"]
+) -> Annotated[NDArray[np.float64], " P"]:
     with np.errstate(over="ignore", under="ignore"):
         difference = block - vectors
         return np.einsum("nd,nd->n", difference, difference)
@@ -493,7 +513,11 @@ def _close(claimed: float, exact: Fraction, margin: float) -> bool:
     return abs(Fraction(claimed) - exact) <= Fraction(margin) * exact + Fraction(2) ** -1075
 
 
-def _read(latents: Any, codebook: Any, codes: Any) -> _Problem:
+def _read(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> _Problem:
     if (np.array([5e-324]) * np.array([1.0]))[0] == 0.0:
         text = "subnormal numbers must be kept (IEEE 754), but this thread flushes them to zero"
         raise FloatEnvironmentError(text)

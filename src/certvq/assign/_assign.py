@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 
 from certvq._types import Array
-from certvq.assign._arrays import as_array, is_traced, sender, to_host
+from certvq.assign._arrays import Latents, as_array, is_traced, sender, to_host
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
-from certvq.assign._prepare import as_prepared
+from certvq.assign._prepare import Codebook, as_prepared
 from certvq.assign._second import find_second
 from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
@@ -21,8 +21,8 @@ from certvq.assign._watch import show
 
 
 def assign(
-    latents: Array,
-    codebook: Array,
+    latents: Latents,
+    codebook: Codebook,
     *,
     backend: str = "auto",
     exact_sqdist: bool = False,

@@ -11,10 +11,10 @@ import numpy as np
 
 from certvq import check
 from certvq._types import Array
-from certvq.assign._arrays import as_array, is_torch, to_host
+from certvq.assign._arrays import Codes, Latents, as_array, is_torch, to_host
 from certvq.assign._assign import assign
 from certvq.assign._assignment import Assignment
-from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._prepare import Codebook, Prepared, as_prepared
 from certvq.assign._validate import require_codes, require_ieee754, require_width
 from certvq.check import Violation, Violations
 from certvq.errors import CertificateError, OptionError
@@ -65,7 +65,7 @@ def _shown(violation: Violation) -> str:
     )
 
 
-def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
+def audit(latents: Latents, codebook: Codebook, codes: Codes) -> AuditReport:
     """Find every code that is not the lowest nearest one, by exact arithmetic.
 
     Args:
@@ -94,7 +94,7 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
     return AuditReport(len(checked[2]), check.all_violations(*checked))
 
 
-def _read(latents: Array, prepared: Prepared, codes: Array) -> tuple[Array, Array, np.ndarray]:
+def _read(latents: Latents, prepared: Prepared, codes: Codes) -> tuple[Array, Array, np.ndarray]:
     array = as_array(latents)
     require_width(array, prepared.dim)
     require_ieee754()
@@ -128,9 +128,9 @@ def certify(
     on_violation: Literal["raise", "repair", "report"],
 ) -> Assignment | AuditReport: ...
 def certify(
-    latents: Array,
-    codebook: Array,
-    codes: Array,
+    latents: Latents,
+    codebook: Codebook,
+    codes: Codes,
     *,
     on_violation: Literal["raise", "repair", "report"] = "raise",
 ) -> Assignment | AuditReport:

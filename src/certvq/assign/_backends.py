@@ -154,6 +154,9 @@ def register_backend(
 def unregister_backend(name: str) -> None:
     """Remove a backend that `register_backend` added.
 
+    Args:
+        name: as it was registered.
+
     Raises:
         BackendUnavailableError: there is none of that name.
     """

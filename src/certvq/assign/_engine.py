@@ -6,7 +6,7 @@ the inputs: O(N + K D) and one block of scores. Must not know which library comp
 
 import numpy as np
 
-from certvq._types import Array, Int64Array
+from certvq._types import Array, Float, Int64, Int64Array
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._filter import Filter
 from certvq.assign._prepare import Prepared
@@ -18,12 +18,12 @@ _WORTH_THREADS = 1 << 24
 
 
 def run(
-    latents: Array,
+    latents: Float[Array, "N D"],
     prepared: Prepared,
     filter_: Filter,
     exponent: int,
     *,
-    besides: Int64Array | None = None,
+    besides: Int64[Int64Array, " N"] | None = None,
 ) -> Decided:
     """Decide every row.
 

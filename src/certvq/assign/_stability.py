@@ -9,11 +9,11 @@ out; NumPy takes its place where it was not built or refuses the numbers, and me
 import numpy as np
 
 from certvq import _native, bounds
-from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
+from certvq._types import Array, Float, Float64Array, Int64Array
+from certvq.assign._arrays import Codes, Latents, as_array, largest_magnitude, sender, to_host
 from certvq.assign._filter_numpy import NumpyFilter, numpy_filter
 from certvq.assign._packing import to_bits
-from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._prepare import Codebook, Prepared, as_prepared
 from certvq.assign._threads import thread_count
 from certvq.assign._validate import (
     require_codes,
@@ -23,7 +23,7 @@ from certvq.assign._validate import (
 )
 
 
-def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
+def stability_radius(latents: Latents, codebook: Codebook, codes: Codes) -> Float[Array, " N"]:
     """Bound from below how far each latent may move before its code can change.
 
     Mathematics: ``min over j of (|z - c_j|^2 - |z - c_i|^2) / (2 |c_i - c_j|)``, rounded down.

@@ -34,10 +34,10 @@ _PERIOD = 10.0  # seconds between two lines of a stage
 def progress_bars() -> AbstractContextManager[Report]:
     """Give a function to report progress to.
 
-    Yields:
-        A `certvq._types.Progress`. It writes to standard error: one bar for each stage on a
-        terminal; elsewhere a line for each stage of over two seconds, every ten seconds and when it
-        ends.
+    Returns:
+        A context of a `certvq._types.Progress`. It writes to standard error: one bar for each stage
+        on a terminal; elsewhere a line for each stage of over two seconds, every ten seconds and
+        when it ends.
     """
     console = Console(stderr=True)
     return _bars(console) if console.is_terminal else _lines()

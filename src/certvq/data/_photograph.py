@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from certvq._types import UInt8Array
+from certvq._types import UInt8, UInt8Array
 from certvq.data._key import require_key
 from certvq.errors import DataError, DTypeError, OptionError, ShapeError
 
@@ -40,7 +40,7 @@ class Photograph:
     """
 
     key: str
-    pixels: UInt8Array
+    pixels: UInt8[UInt8Array, "H W C"]
     path: Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from certvq._types import Array
+from certvq._types import Array, Shaped
 from certvq.nn._torch.generators import without_generators
 
 
-def codebook_digest(codebook: Array) -> str:
+def codebook_digest(codebook: Shaped[Array, "..."]) -> str:
     r"""Return the SHA-256 of a codebook.
 
     Hashed are the name of its type of number, its shape and its entries in row order, each in

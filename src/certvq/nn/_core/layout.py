@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from certvq._types import Float
 from certvq.errors import DTypeError, OptionError, ShapeError
 from certvq.nn._core.dense import require_dense
 from certvq.nn._torch.modes import sizes
@@ -52,7 +53,9 @@ class Layout:
         """Number of axes of the latents; codes have one less."""
         return len(self.name.split())
 
-    def tokens(self, latents: torch.Tensor, dim: int) -> torch.Tensor:
+    def tokens(
+        self, latents: Float[torch.Tensor, "..."], dim: int
+    ) -> Float[torch.Tensor, "N {dim}"]:
         """Read latents as one token a row.
 
         Args:
@@ -83,7 +86,9 @@ class Layout:
         shape = tuple(latents.shape)
         return (*shape[: self.feature_axis], *shape[self.feature_axis + 1 :])
 
-    def restore(self, tokens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    def restore(
+        self, tokens: Float[torch.Tensor, "N width"], grid: tuple[int, ...]
+    ) -> Float[torch.Tensor, "..."]:
         """Undo `tokens`.
 
         Args:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
+from certvq._types import Bool, Float, Int64, Integer
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
 from certvq.nn._core.figures import as_floats, lasting, lasting_codes
@@ -44,9 +45,9 @@ class Quantized(NamedTuple):
             and vectors differ by finite numbers.
     """
 
-    quantized: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
+    quantized: Float[torch.Tensor, "first ..."]
+    codes: Int64[torch.Tensor, "first ..."]
+    loss: Float[torch.Tensor, ""]
 
 
 class Found(NamedTuple):
@@ -59,9 +60,9 @@ class Found(NamedTuple):
         figures: detached scalars by name; losses are called ``..._loss`` and have no weight yet.
     """
 
-    vectors: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
+    vectors: Float[torch.Tensor, "N width"]
+    codes: Int64[torch.Tensor, "N ..."]
+    loss: Float[torch.Tensor, ""]
     figures: dict[str, torch.Tensor]
 
 
@@ -126,15 +127,23 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
         """
 
     @abc.abstractmethod
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+    def forward(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Quantized:
         """Quantize latents; in train mode, learn from them."""
 
     @abc.abstractmethod
-    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Int64[torch.Tensor, "first ..."]:
         """Return the codes of latents that eval mode gives; change nothing."""
 
     @abc.abstractmethod
-    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self,
+        codes: Integer[torch.Tensor, "first ..."],
+        mask: Bool[torch.Tensor, "..."] | None = None,
+    ) -> Float[torch.Tensor, "first ..."]:
         """Return the vectors of codes."""
 
     def freeze(self: _Layer, frozen: bool = True) -> _Layer:  # noqa: FBT001, FBT002, PYI019 (as `requires_grad_`)
@@ -218,7 +227,7 @@ class Quantizer(BaseQuantizer):
         self.handle = register(self)
 
     @abc.abstractmethod
-    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+    def quantize_tokens(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> Found:
         """Quantize one token a row; in train mode, learn.
 
         Args:
@@ -229,7 +238,9 @@ class Quantizer(BaseQuantizer):
         """
 
     @abc.abstractmethod
-    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+    def encode_tokens(
+        self, tokens: Float[torch.Tensor, "N {self.dim}"]
+    ) -> Int64[torch.Tensor, "N ..."]:
         """Return the codes, int64 (N, *code_shape), that eval mode gives; change nothing.
 
         Args:
@@ -240,14 +251,16 @@ class Quantizer(BaseQuantizer):
         """
 
     @abc.abstractmethod
-    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+    def decode_tokens(
+        self, codes: Int64[torch.Tensor, "N ..."]
+    ) -> Float[torch.Tensor, "N ... {self.width}"]:
         """Return the vectors (N, D) of codes.
 
         Args:
             codes: int64 (N, *code_shape), in range.
         """
 
-    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+    def token_error(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> NonFiniteError | None:
         """Look for whatever would stop `quantize_tokens` halfway; change nothing.
 
         Args:
@@ -276,7 +289,10 @@ class Quantizer(BaseQuantizer):
         return math.inf
 
     def learn_tokens(
-        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
+        self,
+        tokens: Float[torch.Tensor, "N {self.dim}"],
+        *,
+        candidates: Callable[[], Float[torch.Tensor, "M {self.dim}"]] | None = None,
     ) -> None:
         """Do all that `quantize_tokens` does in train mode before it chooses codes.
 
@@ -289,7 +305,7 @@ class Quantizer(BaseQuantizer):
         """
         del tokens, candidates
 
-    def choose_tokens(self, tokens: torch.Tensor) -> Found:
+    def choose_tokens(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> Found:
         """Do the rest of `quantize_tokens`; what it observes in train mode adds up.
 
         Families that learn from the batch override this together with `learn_tokens`.
@@ -314,7 +330,7 @@ class Quantizer(BaseQuantizer):
         wide = require_codes(codes, self._layout.rank - 1, code_shape=self.code_shape)
         return split_places(wide, self.codebook_size, self.code_shape, self.code_axes)
 
-    def require_coded(self, codes: torch.Tensor) -> torch.Tensor:
+    def require_coded(self, codes: Int64[torch.Tensor, "*codes"]) -> Int64[torch.Tensor, "*codes"]:
         """Return the codes; refuse them if any has no vector.
 
         Args:
@@ -325,7 +341,9 @@ class Quantizer(BaseQuantizer):
         """
         return require_range(codes, self.codebook_size)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+    def forward(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Quantized:
         """Quantize latents; in train mode, learn from them.
 
         Args:
@@ -374,7 +392,9 @@ class Quantizer(BaseQuantizer):
         return all_or_nothing(self, tokens, step)
 
     @torch.no_grad()
-    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Int64[torch.Tensor, "first ..."]:
         """Return the codes of latents; changes nothing, also in train mode.
 
         Args:
@@ -397,7 +417,11 @@ class Quantizer(BaseQuantizer):
         codes = self.encode_tokens(tokens if kept is None else tokens[kept])
         return among_padding(codes, kept, tokens.shape[0], PADDING).reshape(*grid, *self.code_shape)
 
-    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self,
+        codes: Integer[torch.Tensor, "first ..."],
+        mask: Bool[torch.Tensor, "..."] | None = None,
+    ) -> Float[torch.Tensor, "first ..."]:
         """Return the vectors of codes.
 
         Args:
