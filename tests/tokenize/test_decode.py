@@ -25,22 +25,24 @@ def made(model_dir, pictures, tmp_path):
 
 
 def test_pictures_are_those_that_the_model_decodes(model_dir, made, tmp_path):
-    found = decode_set(model_dir, made, tmp_path / "pictures")
+    found = decode_set(model_dir, made, tmp_path / "decoded")
     assert len(found.paths) == 5
     model = VQVAE.from_pretrained(model_dir)
     for record in open_tokens(made).records():
         codes = torch.from_numpy(record.codes.astype(np.int64)).view(1, *record.shape)
         image = model.decode(codes, size=tuple(record.size))[0]
         wanted = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        assert np.array_equal(read_image(tmp_path / f"pictures/{record.key}.png"), wanted)
+        assert np.array_equal(read_image(tmp_path / f"decoded/{record.key}.png"), wanted)
 
 
 def test_only_the_keys_asked_for_are_decoded(model_dir, made, tmp_path):
-    found = decode_set(model_dir, made, tmp_path / "pictures", keys=["0003", "0001"])
+    found = decode_set(model_dir, made, tmp_path / "decoded", keys=["0003", "0001"])
     assert [path.name for path in found.paths] == ["0001.png", "0003.png"]
     with pytest.raises(DataError, match="holds no key 'cat'"):
         decode_set(model_dir, made, tmp_path / "more", keys=["cat"])
     assert not (tmp_path / "more").exists()
+    with pytest.raises(OptionError, match="must be a folder that does not exist yet or is empty"):
+        decode_set(model_dir, made, tmp_path / "decoded")
 
 
 def sound_model(decodes=True):

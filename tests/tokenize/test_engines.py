@@ -2,17 +2,22 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import certvq
-from certvq.errors import DataError, OptionError
-from certvq.tokenize import LocalEngine, RayEngine
-from certvq.tokenize._engines import _own_error
+from certvq.errors import DataError, DigestMismatchError, OptionError
+from certvq.tokenize import Codec, LocalEngine, Making, RayEngine, TokenEncoder, plan
+from certvq.tokenize._engines import PartMaker, Work
+from certvq.tokenize._job import job_of
 
 
 @pytest.mark.parametrize(
@@ -29,13 +34,26 @@ def test_options_are_checked(make, text):
         make()
 
 
-def test_the_error_of_an_actor_is_found_below_ray_s_own():
-    inner, outer = DataError("a.png: broken"), RuntimeError("a task failed")
-    outer.__cause__ = inner
-    assert _own_error(outer) is inner
-    assert _own_error(inner.__class__("x")).args == ("x",)
-    alone = RuntimeError("else")
-    assert _own_error(alone) is alone
+def _another():
+    codebook = torch.zeros(1, 1)
+    return Codec(
+        module=torch.nn.Linear(1, 1), modality="image", codebooks=[codebook], encode=lambda x: x
+    )
+
+
+def test_an_error_of_an_actor_is_its_result(model_dir, pictures, tmp_path):
+    (part,) = plan([pictures(1, broken=[0])], "image")
+    encoder = TokenEncoder(str(model_dir))
+    making = Making(encoder, strict=True)
+    job = job_of(making, [part], 1000)
+    batch = {"number": np.array([0]), "part": np.array([pickle.dumps(part)], dtype=object)}
+    found = PartMaker(Work(tmp_path / "out", job, making, {}))(batch)
+    error = pickle.loads(found["part"][0])  # noqa: S301 (made above)
+    assert isinstance(error, DataError)
+    assert "0000.png: " in str(error)
+    other = replace(making, encoder=TokenEncoder(_another))
+    found = PartMaker(Work(tmp_path / "out", job, other, {}))(batch)
+    assert isinstance(pickle.loads(found["part"][0]), DigestMismatchError)  # noqa: S301
 
 
 @pytest.fixture(scope="module")

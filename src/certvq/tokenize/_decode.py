@@ -3,6 +3,7 @@
 In: a token set and its model. Out: PNG or WAV files. Memory holds one of them.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from certvq._files.atomic import atomic_directory
+from certvq._files.atomic import atomic_directory, is_empty
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped
 from certvq.errors import NonFiniteError, OptionError
@@ -63,6 +64,9 @@ def decode_set(
 
     Guarantee: `out` receives all files but those in `skipped`, or none.
     """
+    final, found = Path(out), DecodedSet()
+    if os.path.lexists(final) and not (final.is_dir() and is_empty(final)):
+        raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
     stored = open_tokens(directory)
     job = stored.job
     if job is None:
@@ -74,7 +78,6 @@ def decode_set(
     if codec.decode is None:
         raise OptionError(f"{model}: has no way back from codes ({codec.name})")
     wanted = None if keys is None else set(keys)
-    final, found = Path(out), DecodedSet()
     total = stored.rows if wanted is None else len(wanted)
     with atomic_directory(final, replace=False) as folder, steady(codec.device.type):
         mark_output(folder)
@@ -92,7 +95,7 @@ def decode_set(
 def _write(path: Path, codec: Codec, record: Any) -> str | None:
     assert codec.decode is not None
     grid = tuple(record.shape)
-    codes = torch.from_numpy(np.asarray(record.codes, dtype=np.int64)).to(codec.device)
+    codes = torch.from_numpy(np.array(record.codes, dtype=np.int64)).to(codec.device)
     shaped = codes.view(1, *grid) if len(codec.codebooks) > 1 else codes.view(1, *grid, 1)
     found = codec.decode(shaped)[0].float().cpu()
     if not bool(torch.isfinite(found).all()):

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -141,27 +142,42 @@ class RayEngine:
                 num_gpus=self.gpus or None,
                 ray_remote_args_fn=lambda: retries,
             )
-        try:
-            for row in made.iter_rows():
-                part: Part = pickle.loads(row["part"])  # noqa: S301 (our own actor made it)
-                consumed(part.rows + len(part.failed), len(part.failed), row["bytes"])
-                yield part
-        except ray.exceptions.RayError as error:
-            raise _own_error(error) from error
+        for row in made.iter_rows():
+            part: Part | Exception = pickle.loads(row["part"])  # noqa: S301 (our own actor made it)
+            if isinstance(part, Exception):
+                raise part
+            consumed(part.rows + len(part.failed), len(part.failed), row["bytes"])
+            yield part
 
 
 class PartMaker:
-    """What a Ray actor runs: numbers of parts to parts, which it writes."""
+    """What a Ray actor runs: numbers of parts to parts, which it writes.
+
+    Errors of certvq and of the system are results too: Ray would wrap them, and log them at length.
+
+    Args:
+        work: without parts, which come one by one.
+    """
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        codec = work.making.encoder.codec
-        work.job.require_same(codec.module, codec.codebooks)
+        self.is_same = False
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Make one part."""
         number, part = int(batch["number"][0]), pickle.loads(batch["part"][0])  # noqa: S301 (as above)
-        return {"part": [pickle.dumps(self.work.make(number, part))], "bytes": [part.size]}
+        try:
+            made: Part | Exception = self._make(number, part)
+        except (CertVQError, OSError) as error:
+            made = error
+        return {"part": [pickle.dumps(made)], "bytes": [part.size]}
+
+    def _make(self, number: int, part: InputPart) -> Part:
+        if not self.is_same:
+            codec = self.work.making.encoder.codec
+            self.work.job.require_same(codec.module, codec.codebooks)
+            self.is_same = True
+        return self.work.make(number, part)
 
 
 def _workers(device: str, threads: int | None) -> int:
@@ -177,20 +193,8 @@ def _require_positive(name: str, value: int | None) -> None:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.data
+        import_module("ray.data")
     except ModuleNotFoundError as error:
-        raise BackendUnavailableError(
-            "the engine ray needs Ray Data: pip install 'certvq[ray]'"
-        ) from error
-    return ray
-
-
-def _own_error(error: Exception) -> Exception:
-    """Return the error of certvq, or of the system, that ended an actor's work."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CertVQError | OSError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error
+        text = "the engine ray needs Ray Data: pip install 'certvq[ray]'"
+        raise BackendUnavailableError(text) from error
+    return import_module("ray")
