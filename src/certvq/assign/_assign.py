@@ -17,6 +17,7 @@ from certvq.assign._prepare import Codebook, as_prepared
 from certvq.assign._second import find_second
 from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
+from certvq.assign._watch import show
 
 
 def assign(
@@ -99,12 +100,14 @@ def assign(
         distances = row_sqdist(array, prepared, host_codes)
     seconds = None if find is None else find(array, prepared, host_codes)
     send = sender(array)
-    return Assignment(
+    found = Assignment(
         codes=_returned(codes, send),
         decided_by=_returned(decided.decided_by, send),
         sqdist=_returned(distances, send),
         second=None if seconds is None else _returned(seconds, send),
     )
+    show(found, prepared)
+    return found
 
 
 def _returned(result: Array, send: Callable[[np.ndarray], Array]) -> Array:
