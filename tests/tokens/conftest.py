@@ -80,7 +80,10 @@ def make_job():
         model = torch.nn.Linear(2, 3)
         torch.nn.init.uniform_(model.weight, generator=generator)
         torch.nn.init.uniform_(model.bias, generator=generator)
-        codebooks = [torch.arange(size).float().reshape(-1, 1) for size in sizes]
+        codebooks = [
+            torch.arange(size).float().reshape(-1, 1) if size < 1 << 20 else np.array([size])
+            for size in sizes
+        ]
         fields = {
             "modality": "audio",
             "inputs": ("a", "b", "c"),

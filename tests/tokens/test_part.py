@@ -101,7 +101,11 @@ def test_a_part_without_rows_is_a_file_too(tmp_path, make_job, row):
     ("columns", "error", "text"),
     [
         ({"codes": [[[300, 6], [0, 0]]]}, CodeRangeError, r"'tom': codes of codebook 0 .*300.*0"),
-        ({"codes": [[[0, 0], [0, 7]]]}, CodeRangeError, r"codebook 1 must lie in range\(7\), got 7"),
+        (
+            {"codes": [[[0, 0], [0, 7]]]},
+            CodeRangeError,
+            r"codebook 1 must lie in range\(7\), got 7",
+        ),
         ({"codes": [[[0, 0], [-1, 0]]]}, CodeRangeError, "got -1 at position 1"),
         ({"codes": [[1, 2, 3]]}, ShapeError, r"'tom': codes must be 2 x 2 whole numbers"),
         ({"codes": [np.zeros((2, 2))]}, ShapeError, "got float64"),

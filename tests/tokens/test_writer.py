@@ -20,7 +20,10 @@ KILLED = Path(__file__).parent / "killed.py"
 def test_two_runs_give_the_same_bytes(make_set, listing):
     one, two = make_set("one"), make_set("two", batch=3)
     assert listing(one) == listing(two)
-    assert set(listing(one)) == {"manifest.json", *(f"parts/part-0000{n}.parquet" for n in (0, 1, 2))}
+    assert set(listing(one)) == {
+        "manifest.json",
+        *(f"parts/part-0000{n}.parquet" for n in (0, 1, 2)),
+    }
 
 
 def test_a_run_goes_on_where_another_ended(tmp_path, make_job, make_set, columns_of, listing):
