@@ -172,4 +172,4 @@ def test_copies_know_nothing_of_shards():
     assert ties.__deepcopy__({}).shard is None
     assert ties.__reduce__() == (Ties, (False, "a layer"))
     assert Ties(None, "a layer").__reduce__() == (Ties, (None, "a layer"))
-    assert not VectorQuantize(2, 4, update=EMA())._ties.in_shards(torch.zeros(1))
+    assert not VectorQuantize(2, 4, update=EMA()).book.ties.in_shards(torch.zeros(1))

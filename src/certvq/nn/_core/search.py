@@ -13,16 +13,18 @@ import torch
 from torch import distributed
 
 from certvq import _native
-from certvq.assign import Assignment, DecidedBy, assign
+from certvq.assign import Assignment, DecidedBy, Ranking, assign, rank
 from certvq.assign._native import mended_sqdist
 from certvq.assign._onnx import ASSIGN, DOMAIN
 from certvq.assign._prepare import as_prepared
 from certvq.assign._sqdist import SMALLEST_PRODUCT
 from certvq.errors import DeviceError, ExportError
+from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import (
     brought,
     exporting,
     holds_numbers,
+    recorded,
     transforming,
     unwatched,
     widest,
@@ -57,6 +59,27 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
     if not unwatched(latents, vectors):
         return Assignment(*assign_operator(latents, vectors))
     return Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+
+
+def ranked(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
+    if recorded():
+        text = (
+            f"a ranking of the {count} nearest codes has no operator in graphs, got a layer with a "
+            "Beam; export it with beam=None, or export decode alone"
+        )
+        raise ExportError(text)
+    if torch.compiler.is_compiling():  # a compiler would compute NumPy's part in its own way
+        untraced: Any = torch.compiler.disable(rank)
+        ranking: Ranking = untraced(latents, vectors, count)
+        return ranking
+    if not transforming():
+        return rank(latents, vectors, count)
+
+    def step(rows: torch.Tensor, book: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = rank(rows, book, count)
+        return found.codes, found.sqdist
+
+    return Ranking(*apart(step, [latents], [vectors]))
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:

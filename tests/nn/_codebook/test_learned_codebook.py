@@ -6,27 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from certvq.nn import EMA, Affine, Gradient, KMeans, Online, Revive, Uniform
+from certvq.nn import EMA, Affine, Gradient, KMeans, Online, Revive, Uniform, VectorQuantize
 from certvq.nn._core.search import search
 from certvq.nn._torch.transaction import all_or_nothing
-from certvq.nn._vector.learned_codebook import LearnedCodebook
 
 SGD = functools.partial(torch.optim.SGD, lr=0.5)
-
-
-class Learner(LearnedCodebook):
-    """The codes of each batch are given from outside."""
-
-    def quantize_tokens(self, tokens):
-        raise AssertionError(tokens)
-
-    encode_tokens = decode_tokens = quantize_tokens
 
 
 def learner(seeded, **options):
     usual = {"metric": "euclidean", "update": EMA(0.5), "start": Uniform(1.0), "revive": None}
     usual |= {"layout": "b n d", "generator": seeded()}
-    return Learner(2, 3, **{**usual, **options})
+    return VectorQuantize(2, 3, **{**usual, **options})
 
 
 TOKENS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [-4.0, 0.5]])
