@@ -83,6 +83,15 @@ def test_what_no_graph_can_hold_is_named(layer, example, words):
         traced(layer, example)
 
 
+@pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode")
+def test_the_exporter_of_programs_names_what_no_graph_can_hold():
+    """It tries two tracers, one of which hides from a layer that it is at work."""
+    with pytest.raises(torch.onnx.errors.OnnxExporterError) as caught:
+        torch.onnx.export(VectorQuantize(2, 3), (LATENTS,), io.BytesIO(), dynamo=True)
+    assert isinstance(caught.value.__cause__, ExportError)
+    assert "got VectorQuantize in train mode" in str(caught.value.__cause__)
+
+
 def test_the_search_of_onnx_takes_no_float64():
     layer = Method(VectorQuantize(2, 3).double().eval(), "encode")
     with pytest.raises(ExportError, match="takes float32, got float64 latents"):
