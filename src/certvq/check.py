@@ -52,12 +52,12 @@ _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `verify` saw.
+    """What `verify` checked.
 
     Attributes:
         rows: rows checked, all of them right.
         comparisons: pairs of row and rival that were compared.
-        exact_comparisons: how many of these took integer arithmetic.
+        exact_comparisons: how many of these needed integer arithmetic.
     """
 
     rows: int
@@ -82,7 +82,7 @@ def verify(
     Raises:
         CertificateError: a code is not the lowest nearest one, a row has no valid evidence, a
             squared distance is not the one to the chosen code vector, or a second code is not the
-            lowest nearest one besides the chosen one (-1 where K = 1); the first row is named.
+            lowest nearest one other than the chosen one (-1 if K = 1); names the first row.
         ShapeError, DTypeError, CodeRangeError, NonFiniteError: the arrays do not fit together.
         FloatEnvironmentError: subnormal numbers are flushed to zero in this thread.
 
@@ -156,7 +156,7 @@ def all_violations(
     codebook: Annotated[Any, "K D"],
     codes: Annotated[Any, " N"],
 ) -> Violations:
-    """Return the same as `find_violations`, all at once and compactly.
+    """Return all violations at once, as arrays; see `find_violations`.
 
     Args:
         latents: (N, D) finite floats.
@@ -424,7 +424,7 @@ def _verify_second(problem: _Problem, second: NDArray[Any], counter: _Counter) -
     besides = _Problem(problem.points, problem.vectors, own, found, problem.codes)
     for violation in _violations(besides, counter):
         text = (
-            f"second must be the lowest nearest code but for the first, but row {violation.row} "
+            f"second must be the lowest nearest code other than the first, but row {violation.row} "
             f"has {violation.code} where {violation.nearest} is right "
             f"(excess squared distance {to_text(violation.excess)})"
         )

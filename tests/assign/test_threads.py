@@ -66,6 +66,7 @@ def test_no_block_is_begun_after_an_error():
     assert len(begun) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_of_a_torch_program_does_not_ask_its_threads():
     """Those of OpenMP are not in a child that was forked, which would wait for them for ever."""

@@ -145,15 +145,18 @@ PLACES = [ROOT, ROOT / "src", ROOT / "src/certvq", ROOT / "src/certvq/nn"]
 
 
 def test_paths_and_modules_that_a_page_names_exist():
+    path = re.compile(r"`([\w./]+/[\w.]+\.(?:py|pyi|h|cpp|lean|md|txt|toml))`")
     missing = []
     for page in PAGES:
         prose = FENCE.sub("", page.read_text())
-        paths = re.findall(r"`([\w./]+/[\w.]+\.(?:py|pyi|h|cpp|lean|md|txt|toml))`", prose)
-        names = re.findall(r"`(certvq(?:\.\w+)+)[`(]", prose)
-        lost = [path for path in paths if not any((place / path).exists() for place in PLACES)]
-        lost += [name for name in names if not is_importable(name)]
-        missing += [f"{page.name}: {one}" for one in lost]
+        files = [name for name in path.findall(prose) if not is_file(name)]
+        names = [n for n in re.findall(r"`(certvq(?:\.\w+)+)[`(]", prose) if not is_importable(n)]
+        missing += [f"{page.name}: {name}" for name in files + names]
     assert missing == []
+
+
+def is_file(path):
+    return any((place / path).exists() for place in PLACES)
 
 
 def is_importable(name):
@@ -174,6 +177,9 @@ def test_a_name_that_is_not_there_is_found_missing():
     assert is_importable("certvq.train")
     assert not is_importable("certvq.bounds.no_such_bound")
     assert not is_importable("certvq.no_such_module.name")
+    assert is_file("certvq/bounds.py")
+    assert is_file("_scalar/thresholds.py")
+    assert not is_file("certvq/bound.py")
 
 
 @pytest.mark.slow

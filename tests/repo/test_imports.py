@@ -26,6 +26,7 @@ LAYERS = [
     {"models", "stability"},
     {"data", "export"},
     {"tokens", "train"},
+    {"tokenize"},
     {"report"},
     {"pipeline"},
     {"bench"},

@@ -37,7 +37,7 @@ class Assignment:
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
             ``gamma(D + 8)``, or correctly rounded if that was asked for; on the CPU where the
             latents' device has no float64.
-        second: int64 (N,), the nearest code vector besides the chosen one, -1 where K = 1; None if
+        second: int64 (N,), the nearest code other than the chosen one, -1 if K = 1; None if
             it was not asked for.
 
     Guarantee: that of `certvq.assign`: for each row, over the real numbers, no code vector is

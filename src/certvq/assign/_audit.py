@@ -23,7 +23,7 @@ from certvq.spec._rounded import to_text
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Every row of some codes that breaks the contract.
+    """The rows whose codes break the contract.
 
     Attributes:
         rows: how many codes were audited.
@@ -66,7 +66,7 @@ def _shown(violation: Violation) -> str:
 
 
 def audit(latents: Latents, codebook: Codebook, codes: Codes) -> AuditReport:
-    """Find every code that is not the lowest nearest one, by exact arithmetic.
+    """Find every code that is not the lowest nearest one, in exact arithmetic.
 
     Args:
         latents: (N, D), as for `certvq.assign`.
@@ -134,14 +134,14 @@ def certify(
     *,
     on_violation: Literal["raise", "repair", "report"] = "raise",
 ) -> Assignment | AuditReport:
-    """Certify codes that somebody else proposed.
+    """Certify codes from any other source.
 
     Args:
         latents: (N, D), as for `certvq.assign`.
         codebook: (K, D) or a `Prepared`.
         codes: (N,) integers, from anywhere.
-        on_violation: ``"raise"`` refuses them all if one is wrong; ``"repair"`` puts the right code
-            in the place of each wrong one; ``"report"`` changes nothing and returns the audit.
+        on_violation: ``"raise"`` refuses all codes if one is wrong; ``"repair"`` replaces each
+            wrong code with the right one; ``"report"`` changes nothing and returns the audit.
 
     Returns:
         An `Assignment` for ``"raise"`` and ``"repair"``, an `AuditReport` for ``"report"``.

@@ -124,11 +124,11 @@ Codebook: TypeAlias = Float[Array, "K D"] | Lists | Prepared
 
 
 def prepare(codebook: Float[Array, "K D"] | Lists) -> Prepared:
-    """Read a codebook once, for use in many calls of `certvq.assign`.
+    """Validate a codebook once, for many calls of `certvq.assign`.
 
     Args:
         codebook: (K, D), float64, float32, bfloat16 or float16; it is copied, so later changes of
-            the array do not reach the prepared one.
+            the array do not affect the `Prepared`.
 
     Returns:
         A `Prepared`, accepted wherever a codebook is.

@@ -30,8 +30,8 @@ class Ranking:
     Attributes:
         codes: int64 (N, count), the nearest first.
         sqdist: float64 (N, count), squared distances with a relative error of at most
-            ``gamma(D + 8)``, and an absolute one where they are subnormal; infinite where float64
-            ends.
+            ``gamma(D + 8)``, or an absolute error if they are subnormal; infinite beyond the
+            range of float64.
     """
 
     codes: Int[Array, "N count"]
@@ -65,7 +65,7 @@ def rank(latents: Latents, codebook: Codebook, count: int) -> Ranking:
         count: how many codes of each latent, in 1..K.
 
     Returns:
-        A `Ranking`, where the latents are.
+        A `Ranking`, on the device of the latents.
 
     Raises:
         OptionError: `count` is not in 1..K.

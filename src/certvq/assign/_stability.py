@@ -34,9 +34,9 @@ def stability_radius(latents: Latents, codebook: Codebook, codes: Codes) -> Floa
         codes: (N,) the codes of the latents, as `certvq.assign` returns them.
 
     Returns:
-        float64 (N,), where the latents are: for every perturbation of Euclidean norm at most the
-        radius the code stays the lowest nearest one. 0 where that cannot be proved, or where the
-        code is not the nearest one to begin with; infinite where there is one code vector only.
+        float64 (N,), on the device of the latents: for every perturbation of Euclidean norm at most
+        the radius, the code stays the lowest nearest one. 0 if this cannot be proved, or if the
+        code is not the lowest nearest one to begin with; infinite if there is only one code vector.
 
     Raises:
         ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.

@@ -117,6 +117,27 @@ def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
     print(f"{found['rows']} codes audited, {found['audit_violations']} violations")  # noqa: T201
 
 
+def show_set_audit(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what an audit of a token set found on standard output.
+
+    Args:
+        found: as `certvq.tokenize.SetAudit.to_json` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    for each in found["differing"]:
+        print(  # noqa: T201 (likewise)
+            f"{each['key']}: {each['codes']} codes differ, the first at {each['first']}: "
+            f"{each['found']} in the set, {each['made']} made again"
+        )
+    print(  # noqa: T201 (likewise)
+        f"{found['rows']} inputs and {found['tokens']} codes made again, "
+        f"{len(found['differing'])} inputs differ"
+    )
+
+
 def show_verified(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what is wrong with a data set on standard output.
 

@@ -3,11 +3,12 @@
 In: a path. Out: uint8 pixels. Must not import torch, nor know of keys and folders.
 """
 
+import io
 import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -49,7 +50,7 @@ _DECODER_ERRORS = (
 )
 
 
-def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8[UInt8Array, "H W C"]:
+def read_image(path: Path | bytes, *, max_pixels: int | None = None) -> UInt8[UInt8Array, "H W C"]:
     """Read a photograph.
 
     The orientation that a camera noted (EXIF) is applied. Transparent parts show white behind
@@ -57,7 +58,7 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8[UInt8Array
     is read. Colour profiles are not applied. docs/images.md lists every kind of file.
 
     Args:
-        path: a PNG, JPEG, WebP, TIFF or BMP file.
+        path: a PNG, JPEG, WebP, TIFF or BMP file, or what is in one.
         max_pixels: the pixels that it may have; None for `CERTVQ_MAX_PIXELS`, or else for 2^24 or
             16 for each byte of the file, whichever is more, but at most 2^27.
 
@@ -111,14 +112,21 @@ def with_channels(
     return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, np.newaxis]
 
 
-def _read(path: Path, max_pixels: int | None) -> UInt8Array:
+def _read(path: Path | bytes, max_pixels: int | None) -> UInt8Array:
+    if isinstance(path, bytes):
+        return _read_stream(io.BytesIO(path), len(path), max_pixels)
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
         raise DataError("neither a file nor a folder")
-    quieten_pillow()
-    limit = pixel_limit(path.stat().st_size, max_pixels)
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
-    with path.open("rb") as file, pillow_allows(limit):
+    with path.open("rb") as file:
+        return _read_stream(file, path.stat().st_size, max_pixels)
+
+
+def _read_stream(file: BinaryIO, size: int, max_pixels: int | None) -> UInt8Array:
+    quieten_pillow()
+    limit = pixel_limit(size, max_pixels)
+    with pillow_allows(limit):
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:

@@ -16,7 +16,7 @@ from certvq.errors import DataError, DTypeError, OptionError, ShapeError
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """A photograph that cannot change any more.
+    """An immutable photograph.
 
     Args:
         key: unique name, see `require_key`.
@@ -136,7 +136,7 @@ def together(problems: Sequence[str]) -> str:
 def require_usable(
     photographs: Sequence[Photograph], *, stride: int, channels: int | None = None
 ) -> None:
-    """Refuse photographs that a network of the given stride cannot take together.
+    """Refuse photographs that a network of the given stride cannot process together.
 
     Args:
         photographs: at least one.

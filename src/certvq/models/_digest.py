@@ -37,7 +37,7 @@ def codebook_digest(codebook: Shaped[Array, "..."]) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of everything in a model's ``state_dict`` but states of generators.
+    """Return the SHA-256 of everything in a model's ``state_dict`` except generator states.
 
     Hashed are, in the order of the names, each name and what `codebook_digest` hashes of its
     tensor.

@@ -110,9 +110,8 @@ class TokenSet:
                 if not wanted:
                     return
         if wanted:
-            raise DataError(
-                f"{self.path}: holds no key {min(wanted)!r}, nor {len(wanted) - 1} more"
-            )
+            more = f", nor {len(wanted) - 1} more that were asked for" if len(wanted) > 1 else ""
+            raise DataError(f"{self.path}: holds no key {min(wanted)!r}{more}")
 
 
 def open_tokens(path: str | Path) -> TokenSet:

@@ -45,6 +45,8 @@ class TokenDataset(Dataset[torch.Tensor]):
     Example:
         data = TokenDataset("tokens", length=1024)
         loader = DataLoader(data, batch_size=64, shuffle=True, num_workers=4)
+        batches = BatchSampler(RandomSampler(data), 64, drop_last=True)
+        faster = DataLoader(data, sampler=batches, batch_size=None, num_workers=4)
     """
 
     def __init__(
@@ -81,8 +83,17 @@ class TokenDataset(Dataset[torch.Tensor]):
             self._windows = np.concatenate([[0], np.cumsum(-(-steps // self.length))])
         stream = flat.codes.reshape(-1) if self.pattern.name == "flat" else flat.codes
         self._stream = stream
+        self._added = self._offsets()
+
+    def _offsets(self) -> np.ndarray | None:
+        """What is added to the codes of a window, by the codebook that it begins with."""
         starts = np.array(self.pattern.starts, np.int64)
-        self._starts = starts if starts.any() else None
+        if self.length is None or not starts.any():
+            return None
+        if self.pattern.width is not None:
+            return np.broadcast_to(starts, (1, self.length, len(starts)))
+        repeated = np.resize(starts, self.length + len(starts) - 1)
+        return np.lib.stride_tricks.sliding_window_view(repeated, self.length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in ("_source", "length", "pack", "pattern")}
@@ -98,8 +109,10 @@ class TokenDataset(Dataset[torch.Tensor]):
             return math.ceil(int(self._ends[-1]) / self.length)
         return int(self._windows[-1])
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        number = operator.index(index)
+    def __getitem__(self, index: int | Sequence[int]) -> torch.Tensor:
+        if isinstance(index, list):
+            return self.batch(index)
+        number = operator.index(index)  # pyright: ignore[reportArgumentType]
         if not -len(self) <= number < len(self):
             raise IndexError(f"the set has {len(self)} items, got {number}")
         number %= len(self)
@@ -151,16 +164,10 @@ class TokenDataset(Dataset[torch.Tensor]):
             window[:count] = stream[begin:end]
             if count < len(window):
                 window[count:] = pad
-        if self._starts is None:
+        if self._added is None:
             return
-        if out.ndim == 3:
-            added = np.broadcast_to(self._starts, out.shape)
-        else:
-            codebooks = len(self._starts)
-            phases = np.resize(self._starts, len(out[0]) + codebooks)
-            views = np.lib.stride_tricks.sliding_window_view(phases, out.shape[1])
-            added = views[begins % codebooks]
         counts = ends - begins
+        added = self._added[begins % len(self._added)]
         if (counts == out.shape[1]).all():
             out += added
             return
