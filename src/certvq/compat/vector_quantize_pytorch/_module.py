@@ -92,7 +92,8 @@ class Translated(nn.Module):
             `certvq.nn.BaseQuantizer.metrics`.
         """
         places = {} if self._codes is None else self._places(self._codes)
-        tallies = {name: tally(place) for name, place in places.items()}
+        wide = {name: Place(codes.long(), size) for name, (codes, size) in places.items()}
+        tallies = {name: tally(place) for name, place in wide.items()}
         return usage_figures(tallies, shared=self._shares())
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
