@@ -150,6 +150,11 @@ class Layer(VectorQuantize):
         return self.metric == "cosine"
 
     @property
+    def steady(self) -> bool:
+        """Whether a training step changes nothing, whatever it is asked; see `Quantizer`."""
+        return False
+
+    @property
     def at_rest(self) -> bool:
         """Whether train mode changes nothing; see `refuse_transforms`."""
         return self.frozen or self.call.frozen or (transforming() and not self._moves())
@@ -441,7 +446,7 @@ class Layer(VectorQuantize):
         points = hit.points[:, None].expand_as(vectors) if vectors.ndim == 3 else hit.points
         points, flat = points.reshape(-1, self.dim), hit.vectors.reshape(-1, self.dim)
         rows = torch.arange(flat.shape[0], device=flat.device)
-        result = options.estimator().estimate(points, flat, rows, None)
+        result = self.estimator.estimate(points, flat, rows, None)
         if options.sync_update_v > 0.0:
             result = result + options.sync_update_v * (result - result.detach())
         return result.reshape(vectors.shape)

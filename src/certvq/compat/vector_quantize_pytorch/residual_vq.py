@@ -56,7 +56,7 @@ from certvq.nn._core.latents import among_padding, kept_rows, require_finite_lat
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._levels.residual import add_up, after
 from certvq.nn._torch.distributed import peers_of, raise_together
-from certvq.nn._torch.modes import exporting
+from certvq.nn._torch.modes import exporting, transforming
 
 __getattr__ = names_of(__name__)
 
@@ -420,7 +420,8 @@ class ResidualVQ(Levels):
 
     def _refused(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return tokens to learn from; raise what is wrong with them, here or elsewhere."""
-        refuse_transforms(self)
+        if transforming():
+            refuse_transforms(self)
         if exporting():
             refuse_graphs(self)
             return require_finite_latents(tokens)

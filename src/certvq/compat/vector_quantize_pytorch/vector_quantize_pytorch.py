@@ -207,6 +207,7 @@ class VectorQuantize(Translated):
         self.options = replace(self.options, **{name: value})
         for layer in self._each():
             layer.options = self.options
+            layer.estimator = self.options.estimator()
             layer.commitment_weight = self.options.commitment_weight
 
     @property
