@@ -285,3 +285,51 @@ def test_a_subclass_that_overrides_nothing_is_known(hf):
 
     codebook = Named(SimpleNamespace(codebook_size=4, codebook_dim=2))
     assert [layer.module for layer in find_layers(codebook)] == [codebook]
+
+
+@pytest.mark.parametrize("kind", ["Mimi", "Encodec"])
+def test_a_method_that_returns_codes_alone_is_run_until_its_scores_are_explained(
+    hf, peer, monkeypatch, kind
+):
+    """Later calls get the same codes without its distances, of the code vectors of just then."""
+    module = peer(f"transformers.models.{kind.lower()}.modeling_{kind.lower()}")
+    known = getattr(module, f"{kind}EuclideanCodebook")
+    runs = []
+
+    def quantize(self, hidden_states, own=known.quantize):
+        runs.append(len(hidden_states))
+        return own(self, hidden_states)
+
+    monkeypatch.setattr(known, "quantize", quantize)
+
+    class Overridden(known):
+        def quantize(self, hidden_states):
+            return super().quantize(hidden_states)
+
+    config = SimpleNamespace(codebook_size=64, codebook_dim=8)
+    codebook = known(config).eval()
+    vectors = codebook.embed if kind == "Encodec" else codebook.embed_sum
+    vectors.normal_()
+    certvq.patch_module(codebook)
+    for rows in (5, 7, 7):
+        latents = torch.randn(rows, 8)
+        right = certvq.assign(latents, vectors).codes
+        assert torch.equal(codebook.quantize(latents), right)
+    assert runs == [5]
+    held = codebook.embed
+    held.data.neg_()  # which no version counter shows
+    assert torch.equal(codebook.quantize(latents), certvq.assign(latents, held).codes)
+    assert runs == [5, 7]
+    assert certvq.audit_module(
+        codebook, latents, call=lambda each, z: each.quantize(z)
+    ).tokens == len(latents)
+    codebook.train().quantize(latents)
+    assert runs == [5, 7, 7, 7]
+    with pytest.raises(certvq.errors.NonFiniteError, match="row 0"):
+        codebook.eval().quantize(latents * torch.nan)
+    if kind == "Mimi":
+        more = Overridden(config).eval()
+        certvq.patch_module(more)
+        for _ in range(2):
+            more.quantize(latents)
+        assert runs[4:] == [7, 7]

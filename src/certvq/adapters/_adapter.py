@@ -129,6 +129,8 @@ class Adapter:
             not, it is none of ours.
         stale: whether a module keeps code vectors that are no longer those of its weights.
         index: how codes of several argmins, one for each feature, become one index.
+        answer: what a call compares, read off its arguments, where the method returns the codes
+            themselves and does nothing else; a patched layer in eval mode then need not run it.
         kept: the attribute that holds them; None makes the module compute them anew.
     """
 
@@ -145,6 +147,7 @@ class Adapter:
     stale: Callable[[nn.Module], bool] = field(default=nothing_kept)
     kept: str = ""
     index: Index | None = None
+    answer: Callable[[Seen], Comparison | None] | None = None
 
     def helpers(self) -> tuple[str, ...]:
         """Name the methods besides its own that a site takes the place of."""

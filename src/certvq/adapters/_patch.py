@@ -47,7 +47,8 @@ def patch_module(module: nn.Module) -> list[str]:
         autocast within the product), each read as an exact number; in a beam search those of
         `certvq.rank`.
     Ties: the lowest index.
-    Cost: that of the model, whose own distances are still computed, and of `certvq.assign`; where
+    Cost: that of the model and of `certvq.assign`; the model's own distances are still computed,
+        but not where a method returns codes alone and was seen to (EnCodec, X-Codec, Mimi); where
         each latent has code vectors of its own, one search for each latent.
 
     Example:

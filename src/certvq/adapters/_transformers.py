@@ -21,6 +21,12 @@ def embedded(seen: Seen) -> Comparison | None:
     return as_heads(seen.first, module.embed)
 
 
+def as_floats(seen: Seen) -> Comparison | None:
+    """``quantize(hidden_states)`` of Mimi, which compares both in float32."""
+    module: Any = seen.module
+    return as_heads(seen.first.float(), module.embed.float())
+
+
 def normalised(seen: Seen) -> Comparison | None:
     """``decode_latents(hidden_states)`` of DAC: (B, D, T), divided by their norms; and the rows."""
     latents = seen.first.permute(0, 2, 1).reshape(-1, seen.first.shape[1])
@@ -64,6 +70,7 @@ ADAPTERS = (
         _MODELS,
         capture=embedded,
         own_method=True,
+        answer=embedded,
     ),
     Adapter(
         "transformers",
@@ -72,6 +79,7 @@ ADAPTERS = (
         _MODELS,
         stale=keeps_others,
         kept="_embed",
+        answer=as_floats,
     ),
     Adapter(
         "transformers",
