@@ -1,5 +1,6 @@
 """Photographs from the packages, from folders and from single files."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +120,10 @@ def test_copies_are_on_one_side_of_the_split(draw_folder: Draw) -> None:
         assert 9 <= len(split.validation) <= 10
         heldout = {one.key.replace("copy", "p") for one in split.validation}
         assert not heldout & {one.key.replace("copy", "p") for one in split.train}
+
+
+def test_a_pipe_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    """Opening it would wait for a writer."""
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: a pipe, socket or device, which is not read"):
+        load_images([tmp_path / "a.png"])

@@ -105,7 +105,7 @@ def with_channels(pixels: UInt8Array, channels: int) -> UInt8Array:
 def _read(path: Path, max_pixels: int | None) -> UInt8Array:
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
-        raise DataError("neither a file nor a folder")
+        raise DataError("a pipe, socket or device, which is not read as an image")
     quieten_pillow()
     limit = pixel_limit(path.stat().st_size, max_pixels)
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.

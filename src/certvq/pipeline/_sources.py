@@ -143,7 +143,7 @@ def _load(
     path: Path, channels: int | None, *, stride: int, takes: int | None, progress: Progress
 ) -> FolderResult:
     """Load one file, which must be usable, or one folder, of which something must be."""
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         found = FolderResult([_converted(_read_file(path), channels)], [])
     else:
         found = read_folder(path, channels=channels, progress=progress)
