@@ -60,7 +60,8 @@ def tiny_model() -> Any:
 
 
 def make_tokens(folder: Path) -> list[Path]:
-    from certvq.tokens import TokenHeader, TokenRecord, write_tokens
+    from certvq.tokens import TokenHeader, TokenRecord
+    from certvq.tokens._write import write_records
 
     rng = np.random.default_rng(1)
     records = [
@@ -74,7 +75,7 @@ def make_tokens(folder: Path) -> list[Path]:
         certvq_version="0.1.0",
         channels=3,
     )
-    write_tokens(folder / "tokens.parquet", records, header)
+    write_records(folder / "tokens.parquet", records, header)
     return [folder / "tokens.parquet"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certvq._files import _atomic
+from certvq._files import atomic as _atomic
 from certvq._files.atomic import atomic_directory, atomic_path
 from certvq._files.leftovers import sweep
 
@@ -203,7 +203,7 @@ def test_a_folder_is_old_or_new_wherever_replacing_it_is_cut(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from certvq._files import _atomic
+from certvq._files import atomic as _atomic
 rename = Path.rename
 def cut(old, new):
     rename(old, new)

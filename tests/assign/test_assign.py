@@ -1,4 +1,8 @@
-"""`certvq.assign`: the answer, its library and device, and what is refused before anything else."""
+"""`certvq.assign`: the answer, its library and device, and what is refused before anything else.
+
+Also of `certvq.assign._assignment`, `certvq.assign._filter`, `certvq.assign._filter_numpy` and
+`certvq.assign._validate`.
+"""
 
 import subprocess
 import sys
@@ -164,8 +168,8 @@ def test_sqdist_outside_the_range_of_float64():
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
-@pytest.mark.parametrize("library", ["numpy", "torch"])
-@pytest.mark.parametrize(
+@pytest.mark.rows("library", ["numpy", "torch"])
+@pytest.mark.rows(
     ("latents", "codebook", "error", "match"),
     [
         ((4,), (2, 3), ShapeError, r"latents must have two axes.*\(4,\)"),

@@ -29,14 +29,15 @@ def test_codes_do_not_depend_on_the_number_of_threads(rng, monkeypatch, count):
     assert (found.decided_by == expected.decided_by).all()
 
 
-def test_every_block_is_done_once():
-    done = np.zeros(103, dtype=int)
+@pytest.mark.rows("rows", [0, 1, 9, 10, 11, 103])
+def test_every_block_is_done_once(rows):
+    done = np.zeros(rows, dtype=int)
 
     def work(block):
         done[block] += 1
 
     for threads in (1, 3):
-        _threads.each_block(work, 103, 10, threads=threads)
+        _threads.each_block(work, rows, 10, threads=threads)
     assert (done == 2).all()
 
 

@@ -37,7 +37,7 @@ def slow_codes(z, c):
 
 
 @pytest.mark.parametrize("generator", sorted({*SOAK.EASY, *SOAK.HARD}, key=lambda g: g.__name__))
-@pytest.mark.parametrize("size", [(12, 7, 3), (6, 9, 1), (5, 1, 4)])
+@pytest.mark.rows("size", [(12, 7, 3), (6, 9, 1), (5, 1, 4)])
 def test_the_exact_answer_is_the_definition(generator, size, rng):
     for _ in range(4):
         z, c = (SOAK.rounded(part, "float64") for part in generator(rng, *size))

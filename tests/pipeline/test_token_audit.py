@@ -10,7 +10,8 @@ from PIL import Image
 from certvq.errors import DataError, DigestMismatchError
 from certvq.models import VQVAE
 from certvq.pipeline import audit_tokens, encode_images
-from certvq.tokens import TokenRecord, read_tokens, write_tokens
+from certvq.tokens import TokenRecord, read_tokens
+from certvq.tokens._write import write_records
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_one_wrong_code_is_found_in_its_photograph(
     right = int(codes[11])
     codes[11] = (right + 1) % 8
     changed = TokenRecord(second.key, second.shape, second.size, codes)
-    write_tokens(tokens, [first, changed], file.header)
+    write_records(tokens, [first, changed], file.header)
     found = audit_tokens(model_dir, tokens, [pictures])
     assert [entry.to_json() for entry in found.violations] == [
         {

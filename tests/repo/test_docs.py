@@ -73,7 +73,7 @@ def test_commands_of_a_page_run(page, code, tmp_path):
         assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("module", REFERENCE.MODULES)
+@pytest.mark.rows("module", REFERENCE.MODULES)
 def test_every_export_is_documented(module):
     """Each has a docstring of its own and a line in docs/reference.md."""
     reference = (ROOT / "docs" / "reference.md").read_text()

@@ -13,7 +13,8 @@ from PIL import Image
 
 import certvq
 from certvq.models import VQVAE, VQVAEConfig, codebook_digest, model_digest
-from certvq.tokens import TokenHeader, TokenRecord, write_tokens
+from certvq.tokens import TokenHeader, TokenRecord
+from certvq.tokens._write import write_records
 
 _CONFIG = VQVAEConfig(hidden=4, residual_blocks=0, residual_hidden=1, dim=3, codebook_size=16)
 _SIZES = ((40, 64), (33, 50), (64, 48))
@@ -64,7 +65,7 @@ def _fabricate(folder: Path, keys: list[str], *, sizes=_SIZES, seed=7) -> Path:
         certvq_version="0.1.0",
         channels=3,
     )
-    write_tokens(folder / "tokens.parquet", records, header)
+    write_records(folder / "tokens.parquet", records, header)
     total = sum(record.codes.size for record in records)
     counts = np.bincount(np.concatenate([record.codes for record in records]), minlength=16)
     summary = {

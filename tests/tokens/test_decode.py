@@ -25,7 +25,7 @@ def encoded(model, photographs):
 
 @pytest.fixture
 def path(encoded, tmp_path):
-    write_tokens(tmp_path / "tokens.parquet", encoded.records, encoded.header)
+    write_tokens(tmp_path / "tokens.parquet", encoded)
     return tmp_path / "tokens.parquet"
 
 

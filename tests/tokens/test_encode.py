@@ -134,7 +134,7 @@ def test_the_model_is_left_as_it_was(model, photographs):
 
 
 def test_what_is_written_comes_back_as_the_token_file(encoded, tmp_path):
-    write_tokens(tmp_path / "t", encoded.records, encoded.header)
+    write_tokens(tmp_path / "t", encoded)
     found, expected = read_tokens(tmp_path / "t"), encoded.token_file
     assert found.header == expected.header
     assert [r.codes.tolist() for r in found.records] == [r.codes.tolist() for r in expected.records]

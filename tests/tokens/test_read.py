@@ -1,4 +1,7 @@
-"""A token file is read as it was written, or refused with its name, what was found and the fix."""
+"""A token file is read as it was written, or refused with its name, what was found and the fix.
+
+Also of `certvq.tokens._sizes` and `certvq._files.limits`.
+"""
 
 import json
 import re
@@ -12,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certvq.errors import DataError, FileFormatError
-from certvq.tokens import TokenRecord, read_tokens, write_tokens
-from certvq.tokens._write import token_schema
+from certvq.tokens import TokenRecord, read_tokens
+from certvq.tokens._write import token_schema, write_records
 
 AGAIN = "encode the photographs again, or fetch the file again"
 
 
 @pytest.fixture
 def path(tmp_path, header, records):
-    write_tokens(tmp_path / "tokens.parquet", records, header())
+    write_records(tmp_path / "tokens.parquet", records, header())
     return tmp_path / "tokens.parquet"
 
 
@@ -61,7 +64,7 @@ def test_everything_comes_back(path, header, records):
 
 def test_no_record_at_all_comes_back(tmp_path, header):
     empty = header(decided_by={"filter": 0, "refined": 0, "exact": 0})
-    write_tokens(tmp_path / "t", [], empty)
+    write_records(tmp_path / "t", [], empty)
     assert read_tokens(tmp_path / "t").records == ()
 
 
@@ -93,7 +96,7 @@ def test_any_records_come_back(tmp_path, header, grids, codebook_size, data):
     ]
     total = sum(record.codes.size for record in written)
     counts = {"filter": 0, "refined": total, "exact": 0}
-    write_tokens(tmp_path / "t", written, header(codebook_size=codebook_size, decided_by=counts))
+    write_records(tmp_path / "t", written, header(codebook_size=codebook_size, decided_by=counts))
     assert same(read_tokens(tmp_path / "t").records, written)
 
 

@@ -8,13 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from certvq.errors import CodeRangeError, DataError, OptionError
-from certvq.tokens import TokenRecord, _write, write_tokens
+from certvq.tokens import TokenRecord, _write
 from certvq.tokens._digest import content_digest
+from certvq.tokens._write import write_records
 
 
 def test_other_readers_of_parquet_find_the_documented_columns(tmp_path, header, records):
     path = tmp_path / "new" / "tokens.parquet"
-    write_tokens(path, records, header())
+    write_records(path, records, header())
     table = pq.read_table(path)
     assert table.column_names == ["key", "shape", "size", "codes"]
     assert [str(t) for t in table.schema.types] == [
@@ -30,7 +31,7 @@ def test_other_readers_of_parquet_find_the_documented_columns(tmp_path, header, 
 
 
 def test_the_metadata_holds_header_format_and_checksum(tmp_path, header, records):
-    write_tokens(tmp_path / "t", records, header())
+    write_records(tmp_path / "t", records, header())
     content = json.loads(pq.read_schema(tmp_path / "t").metadata[b"certvq"])
     checksum = content.pop("sha256")
     assert content == {
@@ -62,7 +63,7 @@ def test_codes_take_the_smallest_type_that_holds_them(tmp_path, header, codebook
     top = codebook_size - 1
     record = TokenRecord("a", (1, 2), (4, 8), np.array([0, top]))
     counts = {"filter": 2, "refined": 0, "exact": 0}
-    write_tokens(tmp_path / "t", [record], header(codebook_size=codebook_size, decided_by=counts))
+    write_records(tmp_path / "t", [record], header(codebook_size=codebook_size, decided_by=counts))
     column = pq.read_table(tmp_path / "t").column("codes")
     assert column.type.value_type == pa.type_for_alias(kind)
     assert column.to_pylist() == [[0, top]]
@@ -70,7 +71,7 @@ def test_codes_take_the_smallest_type_that_holds_them(tmp_path, header, codebook
 
 def test_the_same_tokens_give_the_same_bytes(tmp_path, header, records):
     for name in ("one", "two"):
-        write_tokens(tmp_path / name, records, header())
+        write_records(tmp_path / name, records, header())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -80,7 +81,7 @@ def test_codes_take_little_more_than_their_bits(tmp_path, header, rng):
     counts = {"filter": codes.size, "refined": 0, "exact": 0}
     record = TokenRecord("a", (100, 200), (400, 800), codes)
     path = tmp_path / "t"
-    write_tokens(path, [record], header(codebook_size=512, decided_by=counts))
+    write_records(path, [record], header(codebook_size=512, decided_by=counts))
     assert path.stat().st_size < 1.1 * codes.size * 9 / 8 + 4096
 
 
@@ -88,7 +89,7 @@ def refused(tmp_path, records, header, error, text):
     old = tmp_path / "tokens.parquet"
     old.write_bytes(b"old")
     with pytest.raises(error, match=text):
-        write_tokens(old, records, header)
+        write_records(old, records, header)
     assert old.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.parquet"]
 

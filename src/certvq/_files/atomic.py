@@ -35,8 +35,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be created, or the file not be written; it names `final`.
 
-    Guarantee: whatever happens in the block, `final` is the old file or the new one, whole. What an
-    earlier process left half-written beside it is removed.
+    Guarantee: whatever happens in the block, `final` is the old file or the new one, whole, also
+    after a loss of power: the content is on the disk before it gets its name. What an earlier
+    process left half-written beside it is removed.
     """
     with naming_file(final):
         if _is_stream(final):
@@ -52,7 +53,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
         ):
             yield partial
             _take_over_mode(partial, target, 0o666)
+            _flush(partial)
             partial.replace(target)
+            _flush(target.parent)
 
 
 @contextmanager
@@ -152,6 +155,15 @@ def _take_over_mode(partial: Path, final: Path, usual: int) -> None:
     with suppress(OSError):
         os.chown(partial, old.st_uid, old.st_gid)
     partial.chmod(stat.S_IMODE(old.st_mode))
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _stays(folder: Path) -> bool:

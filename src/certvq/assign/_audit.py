@@ -5,7 +5,7 @@ is the independent checker's, not the kernels'.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -107,6 +107,26 @@ def _readable(array: Array) -> Array:
     return array if is_torch(array) or isinstance(array, np.ndarray) else to_host(array)
 
 
+@overload
+def certify(
+    latents: Array,
+    codebook: Array,
+    codes: Array,
+    *,
+    on_violation: Literal["raise", "repair"] = "raise",
+) -> Assignment: ...
+@overload
+def certify(
+    latents: Array, codebook: Array, codes: Array, *, on_violation: Literal["report"]
+) -> AuditReport: ...
+@overload
+def certify(
+    latents: Array,
+    codebook: Array,
+    codes: Array,
+    *,
+    on_violation: Literal["raise", "repair", "report"],
+) -> Assignment | AuditReport: ...
 def certify(
     latents: Array,
     codebook: Array,

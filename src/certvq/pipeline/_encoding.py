@@ -83,7 +83,7 @@ def encode_images(
     takes, stride = model.config.channels, model.config.downsampling
     found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)
     encoded = encode_photographs(model, found.photographs, progress=progress)
-    write_tokens(out, encoded.records, encoded.header)
+    write_tokens(out, encoded)
     pictures = encoded.reconstructions
     counts = code_counts(encoded.records, encoded.header.codebook_size)
     figures = {

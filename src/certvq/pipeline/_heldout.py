@@ -52,7 +52,7 @@ def round_trip(
         OSError: a file cannot be read or written.
     """
     encoded = encode_photographs(VQVAE.from_pretrained(files.model), photographs, progress=progress)
-    write_tokens(files.tokens, encoded.records, encoded.header)
+    write_tokens(files.tokens, encoded)
     model = VQVAE.from_pretrained(files.model)
     decoded = decode_tokens(read_tokens(files.tokens), model, progress=progress)
     return RoundTrip(encoded, same_pictures(encoded.reconstructions, decoded))

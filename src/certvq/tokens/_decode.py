@@ -37,8 +37,9 @@ def decode_tokens(
     pictures: dict[str, UInt8Array] = {}
     with inference(model):
         for record in token_file.records:
+            height, width = record.size
             pictures[record.key] = photograph_pixels(
-                model, record.codes.reshape(record.shape), size=record.size, key=record.key
+                model, record.codes.reshape(record.shape), size=(height, width), key=record.key
             )
             progress("decoding", len(pictures), len(token_file.records))
     return pictures

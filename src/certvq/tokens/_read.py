@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,12 @@ from certvq.tokens._record import TokenFile, TokenHeader, TokenRecord, require_c
 from certvq.tokens._sizes import parquet_sizes
 from certvq.tokens._write import FORMAT, METADATA_KEY, token_schema
 
-_AGAIN = "encode the photographs again, or fetch the file again"
-_NUMBER = 16  # bytes of memory for each number: as it is stored, and in 64 bits
+AGAIN: Final = "encode the photographs again, or fetch the file again"
+"""What to do about a damaged file."""
+
+NUMBER: Final = 16
+"""Bytes of memory for each number: as it is stored, and in 64 bits."""
+
 _RECORD = 600
 MAGIC = b"PAR1"
 """How a token file begins and ends."""
@@ -59,17 +63,17 @@ def read_tokens(path: str | Path) -> TokenFile:
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except CertVQError as error:
-        raise FileFormatError(f"{path}: {error}; {_AGAIN}") from error
+        raise FileFormatError(f"{path}: {error}; {AGAIN}") from error
     return TokenFile(header, records, path)
 
 
 def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
     file = _opened(data)
-    content = _metadata(file.schema_arrow)
+    content = _metadata(file)
     checksum = content.pop("sha256")
     version = content.pop("format")
     header = TokenHeader(**content)
-    _require_schema(file.schema_arrow, header)
+    require_columns(file.schema_arrow, token_schema(header.codebook_size))
     _require_sizes(data)
     records = _records(data)
     require_consistent(records, header)
@@ -77,7 +81,7 @@ def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
     if found != checksum:
         raise FileFormatError(
             f"damaged: the content has the checksum {found[:12]}, but {str(checksum)[:12]} was "
-            f"written; {_AGAIN}"
+            f"written; {AGAIN}"
         )
     return header, records
 
@@ -86,24 +90,34 @@ def _opened(data: bytes) -> pq.ParquetFile:
     if not data.startswith(MAGIC):
         raise FileFormatError("is empty or no Parquet file; name a token file of certvq")
     if len(data) < 12 or not data.endswith(MAGIC):
-        raise FileFormatError(f"is truncated, {len(data)} bytes are left; {_AGAIN}")
-    with _damaged():
+        raise FileFormatError(f"is truncated, {len(data)} bytes are left; {AGAIN}")
+    with damaged():
         return pq.ParquetFile(pa.BufferReader(data))
 
 
 @contextmanager
-def _damaged() -> Iterator[None]:
+def damaged() -> Iterator[None]:
+    """Say that a file is damaged, whatever pyarrow makes of it in a block.
+
+    Raises:
+        FileFormatError: likewise.
+    """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, FileFormatError):
         raise
     except Exception as error:  # whatever pyarrow makes of damaged bytes
         reason = str(error).partition("\n")[0]
-        raise FileFormatError(f"is damaged Parquet ({reason}); {_AGAIN}") from error
+        raise FileFormatError(f"is damaged Parquet ({reason}); {AGAIN}") from error
 
 
-def _metadata(schema: pa.Schema) -> dict[str, Any]:
-    text = (schema.metadata or {}).get(METADATA_KEY)
+def header_json(file: pq.ParquetFile) -> dict[str, Any]:
+    """Return the header of an open file of tokens.
+
+    Raises:
+        FileFormatError: there is none, or it is no JSON object.
+    """
+    text = (file.metadata.metadata or {}).get(METADATA_KEY)
     if text is None:
         raise FileFormatError(
             f"is a Parquet file without the header {METADATA_KEY.decode()!r}; "
@@ -112,11 +126,14 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
     try:
         content = loads(text)
     except ValueError as error:
-        raise FileFormatError(f"its header is no JSON ({error}); {_AGAIN}") from error
+        raise FileFormatError(f"its header is no JSON ({error}); {AGAIN}") from error
     if not isinstance(content, dict):
-        raise FileFormatError(
-            f"its header is no JSON object but {type(content).__name__}; {_AGAIN}"
-        )
+        raise FileFormatError(f"its header is no JSON object but {type(content).__name__}; {AGAIN}")
+    return content
+
+
+def _metadata(file: pq.ParquetFile) -> dict[str, Any]:
+    content = header_json(file)
     if content.get("format") != FORMAT:
         raise FileFormatError(
             f"is of format {content.get('format')!r}, and this version of certvq reads format "
@@ -126,16 +143,20 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
     if set(content) != known:
         raise FileFormatError(
             f"its header lacks {sorted(known - set(content))} and has the unknown "
-            f"{sorted(set(content) - known)}; {_AGAIN}"
+            f"{sorted(set(content) - known)}; {AGAIN}"
         )
     return content
 
 
-def _require_schema(schema: pa.Schema, header: TokenHeader) -> None:
-    wanted = token_schema(header.codebook_size)
+def require_columns(schema: pa.Schema, wanted: pa.Schema) -> None:
+    """Require the names and types of columns.
+
+    Raises:
+        FileFormatError: they are others; both are told.
+    """
     if not schema.equals(wanted):
         raise FileFormatError(
-            f"has the columns ({_columns(schema)}), needs ({_columns(wanted)}); {_AGAIN}"
+            f"has the columns ({_columns(schema)}), needs ({_columns(wanted)}); {AGAIN}"
         )
 
 
@@ -147,14 +168,14 @@ def _columns(schema: pa.Schema) -> str:
 
 def _require_sizes(data: bytes) -> None:
     """Refuse a file that would take far more memory than it is large."""
-    with _damaged():
+    with damaged():
         sizes = parquet_sizes(data)
-    needed = sizes.unpacked + _NUMBER * sizes.numbers + _RECORD * sizes.rows
+    needed = sizes.unpacked + NUMBER * sizes.numbers + _RECORD * sizes.rows
     require_room("its content", needed, len(data))
 
 
 def _records(data: bytes) -> tuple[TokenRecord, ...]:
-    with _damaged():
+    with damaged():
         # keys as a dictionary: one long key, written once, may stand in every row
         table = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["key"]).read()
         table.validate(full=True)
@@ -187,5 +208,5 @@ def _owned(row: np.ndarray) -> np.ndarray:
 
 def _pair(key: str, name: str, row: np.ndarray) -> tuple[int, int]:
     if len(row) != 2:
-        raise FileFormatError(f"{key!r} has {len(row)} numbers as {name}, needs 2; {_AGAIN}")
+        raise FileFormatError(f"{key!r} has {len(row)} numbers as {name}, needs 2; {AGAIN}")
     return int(row[0]), int(row[1])

@@ -1,11 +1,13 @@
-"""What a token file holds: one record per photograph, and a header about all of them.
+"""What a token file holds: one record per input, and a header about all of them.
 
 In: codes and their origin. Out: frozen, checked records. Must not import torch, models or pyarrow.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -16,17 +18,25 @@ from certvq.errors import CodeRangeError, DataError, DTypeError, OptionError, Sh
 WAYS: tuple[str, ...] = ("filter", "refined", "exact")
 """How a code was decided, the keys of `TokenHeader.decided_by`; see `certvq.DecidedBy`."""
 
+AXES: Final = {"image": (2, 2), "audio": (1, 2), "video": (3, 3), "latent": (None, 0)}
+"""By modality, how many numbers the grid of tokens has (None: any), and how many the size."""
+
 
 @dataclass(frozen=True, eq=False)
 class TokenRecord:
-    """The codes of one photograph.
+    """The codes of one input.
 
     Args:
-        key: of the photograph, see `certvq.data.require_key`.
-        shape: rows and columns of the grid of tokens, each at least 1.
-        size: height and width of the photograph in pixels, each at least that of the grid.
-        codes: int64 (rows * columns,), row by row, at least 0; copied unless they are read-only
-            and own their memory.
+        key: of the input, see `certvq.data.require_key`.
+        shape: the grid of tokens, each number at least 1: rows and columns of an image, frames of
+            audio, frames, rows and columns of video, any of latents. Where a token has several
+            codes, one per codebook, their number follows as the last axis.
+        size: of the input, each number at least 1: height and width of an image in pixels, at least
+            those of the grid; samples and samples a second of audio; frames, height and width of
+            video; none of latents.
+        codes: int64 (product of shape,), the last axis fastest, at least 0; copied unless they are
+            read-only and own their memory.
+        modality: a name in `AXES`.
 
     Raises:
         DataError: the key is not usable.
@@ -40,25 +50,22 @@ class TokenRecord:
     """
 
     key: str
-    shape: tuple[int, int]
-    size: tuple[int, int]
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
     codes: Int64Array
+    modality: str = "image"
 
     def __post_init__(self) -> None:
         require_key(self.key)
-        (rows, columns), (height, width) = self.shape, self.size
-        if not (1 <= rows <= height and 1 <= columns <= width):
-            raise ShapeError(
-                f"{self.key!r}: a grid of {rows} x {columns} tokens does not fit an image of "
-                f"{height} x {width} pixels; each must be at least 1 and no larger than the image"
-            )
+        require_grid(self.key, self.modality, self.shape, self.size)
         codes = _frozen(self.codes)
         if codes.dtype != np.int64:
             raise DTypeError(f"{self.key!r}: codes must be int64, got {codes.dtype}; convert them")
-        if codes.shape != (rows * columns,):
+        count = math.prod(self.shape)
+        if codes.shape != (count,):
             raise ShapeError(
-                f"{self.key!r}: codes must have the shape ({rows * columns},) for {rows} x "
-                f"{columns} tokens, got {codes.shape}"
+                f"{self.key!r}: codes must have the shape ({count},) for "
+                f"{' x '.join(map(str, self.shape))} tokens, got {codes.shape}"
             )
         if codes.min() < 0:
             bad = int(np.argmax(codes < 0))
@@ -102,8 +109,8 @@ class TokenHeader:
                 "from 1 to 2**63",
                 _is_count(self.codebook_size, 1) and self.codebook_size <= 1 << 63,
             ),
-            ("codebook_sha256", "64 digits of 0-9a-f", _is_digest(self.codebook_sha256)),
-            ("model_sha256", "64 digits of 0-9a-f", _is_digest(self.model_sha256)),
+            ("codebook_sha256", "64 digits of 0-9a-f", is_digest(self.codebook_sha256)),
+            ("model_sha256", "64 digits of 0-9a-f", is_digest(self.model_sha256)),
             ("tie_rule", "'lowest'", self.tie_rule == "lowest"),
             (
                 "decided_by",
@@ -158,6 +165,48 @@ def require_consistent(records: Sequence[TokenRecord], header: TokenHeader) -> N
         raise OptionError(f"decided_by counts {decided} codes, but the records hold {total}")
 
 
+def require_grid(
+    key: str,
+    modality: str,
+    shape: Sequence[int],
+    size: Sequence[int],
+    *,
+    codebooks: int | None = None,
+) -> None:
+    """Require that a grid of tokens and the size of an input are those of its modality.
+
+    Args:
+        key: of the input, for the text of errors.
+        modality: a name in `AXES`.
+        shape: the grid, and the number of codebooks where there are several.
+        size: of the input.
+        codebooks: how many there are; None where it is not known.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if modality not in AXES:
+        raise ShapeError(f"{key!r}: the modality must be one of {', '.join(AXES)}, got {modality}")
+    axes, sizes = AXES[modality]
+    several = (0, 1) if codebooks is None else (int(codebooks > 1),)
+    if axes is not None and len(shape) not in {axes + last for last in several}:
+        wanted = " or ".join(str(axes + last) for last in several)
+        raise ShapeError(f"{key!r} has {len(shape)} numbers as shape, needs {wanted}")
+    if len(size) != sizes:
+        raise ShapeError(f"{key!r} has {len(size)} numbers as size, needs {sizes}")
+    if modality == "image" and not (1 <= shape[0] <= size[0] and 1 <= shape[1] <= size[1]):
+        raise ShapeError(
+            f"{key!r}: a grid of {shape[0]} x {shape[1]} tokens does not fit an image of "
+            f"{size[0]} x {size[1]} pixels; each must be at least 1 and no larger than the image"
+        )
+    if not shape or min(*shape, *size, 1) < 1:
+        raise ShapeError(f"{key!r}: shape and size must be at least 1, got {shape} and {size}")
+    if codebooks is not None and codebooks > 1 and shape[-1] != codebooks:
+        raise ShapeError(
+            f"{key!r}: the last axis of shape must be the {codebooks} codebooks, got {shape}"
+        )
+
+
 def _frozen(codes: Int64Array) -> Int64Array:
     if isinstance(codes, np.ndarray) and codes.flags.owndata and not codes.flags.writeable:
         return codes
@@ -170,5 +219,6 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_digest(value: object) -> bool:
+def is_digest(value: object) -> bool:
+    """Say whether a value is a SHA-256 in hexadecimal."""
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")

@@ -5,6 +5,7 @@ what is allocated, whatever the footer says; and pyarrow ends the process where 
 sizes of a damaged footer. Must not import anything of certvq, nor pyarrow.
 """
 
+import mmap
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,9 +22,14 @@ class Sizes:
     rows: int
     numbers: int
     unpacked: int
+    groups: tuple[tuple[int, int], ...]
+
+    def largest(self, number: int) -> int:
+        """Return the bytes that the largest row group takes, with `number` for each number."""
+        return max((unpacked + number * numbers for numbers, unpacked in self.groups), default=0)
 
 
-def parquet_sizes(data: bytes) -> Sizes:
+def parquet_sizes(data: bytes | mmap.mmap) -> Sizes:
     """Add up the sizes of all pages.
 
     Args:
@@ -35,20 +41,22 @@ def parquet_sizes(data: bytes) -> Sizes:
     try:
         length = int.from_bytes(data[-8:-4], "little")
         footer = _Compact(data, len(data) - 8 - length).struct()
-        rows, numbers, unpacked = footer[3], 0, 0
+        rows, groups = footer[3], []
         for group in footer[4]:
-            for chunk in group[1]:
-                for page in _pages(data, chunk[3]):
-                    numbers += next(page[field][1] for field in (5, 7, 8) if field in page)
-                    unpacked += page[2]
+            pages = [page for chunk in group[1] for page in _pages(data, chunk[3])]
+            numbers = [next(p[f][1] for f in (5, 7, 8) if f in p) for p in pages]
+            unpacked = [page[2] for page in pages]
+            if min(*numbers, *unpacked, 0) < 0:
+                raise ValueError("a negative size")
+            groups.append((sum(numbers), sum(unpacked)))
     except (KeyError, IndexError, TypeError, StopIteration, OverflowError) as error:
         raise ValueError("its footer or a header of a page") from error
-    if min(rows, numbers, unpacked) < 0:
+    if rows < 0:
         raise ValueError("a negative size")
-    return Sizes(rows, numbers, unpacked)
+    return Sizes(rows, sum(n for n, _ in groups), sum(u for _, u in groups), tuple(groups))
 
 
-def _pages(data: bytes, column: dict[int, Any]) -> list[dict[int, Any]]:
+def _pages(data: bytes | mmap.mmap, column: dict[int, Any]) -> list[dict[int, Any]]:
     if column[5] == 0:
         return []  # its places mean nothing then
     begin = min(column[9], column.get(11) or column[9])
@@ -68,7 +76,7 @@ def _pages(data: bytes, column: dict[int, Any]) -> list[dict[int, Any]]:
 class _Compact:
     """Read structures of Thrift's compact protocol as dictionaries from field to value."""
 
-    def __init__(self, data: bytes, place: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, place: int) -> None:
         if place < 0:
             raise ValueError("the length of its footer")
         self.data, self.place = data, place

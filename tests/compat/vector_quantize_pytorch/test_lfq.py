@@ -50,8 +50,8 @@ def pair(*, training=True, **options):
     return ours.train(training), theirs.train(training)
 
 
-@pytest.mark.parametrize("temperature", [0.2, 1.0, 100.0])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.rows("temperature", [0.2, 1.0, 100.0])
+@pytest.mark.rows("masked", [False, True])
 @pytest.mark.parametrize(("options", "shape"), CASES, ids=str)
 @pytest.mark.filterwarnings("ignore")
 def test_training_is_the_originals(options, shape, masked, temperature, seeded):

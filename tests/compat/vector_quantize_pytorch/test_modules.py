@@ -30,7 +30,7 @@ def its_own(module):
             yield name
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.rows("name", MODULES)
 def test_every_name_is_there_or_says_why_not(name):
     theirs, module = both(name)
     for wanted in its_own(theirs):

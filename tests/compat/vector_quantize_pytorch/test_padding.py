@@ -25,7 +25,7 @@ def test_rows_that_count():
     assert mask_of_lengths(torch.tensor([0, 3]), (2, 3)).tolist() == [[False] * 3, [True] * 3]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("mask", "lens", "grid", "error", "text"),
     [
         (torch.ones(2, 3), None, (2, 3), DTypeError, "mask must be bool.*got float32"),

@@ -232,8 +232,8 @@ def test_masks_and_lengths(as_lens, zeros, extra):
     same(ours(x, **given), theirs(x, **given))
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [{}, {"use_cosine_sim": True}, {"codebook_dim": 4}], ids=str)
+@pytest.mark.rows("training", [True, False])
+@pytest.mark.rows("options", [{}, {"use_cosine_sim": True}, {"codebook_dim": 4}])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_several_nearest_codes(training, options, layout):
     arranged, shape = LAYOUTS[layout]

@@ -16,9 +16,10 @@ from certvq.nn._torch.device import default_device, require_same_device
 
 
 def test_the_same_device_and_layers_without_numbers_pass():
-    require_same_device(nn.Linear(2, 2), torch.zeros(2), "latents")
-    require_same_device(nn.Linear(2, 2, device="meta"), torch.zeros(2, device="meta"), "latents")
-    require_same_device(nn.Identity(), torch.zeros(2, device="meta"), "latents")
+    meta = torch.zeros(2, device="meta")
+    assert require_same_device(nn.Linear(2, 2), torch.zeros(2), "latents") is None
+    assert require_same_device(nn.Linear(2, 2, device="meta"), meta, "latents") is None
+    assert require_same_device(nn.Identity(), meta, "latents") is None
 
 
 def test_a_layer_without_numbers_is_named():

@@ -41,16 +41,16 @@ class HierarchicalVQ(Loaded):
         scales: sizes of the grids, coarse to fine.
         shared_codebook: whether all scales use one codebook.
         channel_first: latents are (b, c, ...), else (b, ..., c).
-        decay, commitment_weight, rotation_trick, kmeans_init, kmeans_iters,
-            threshold_ema_dead_code, stochastic_sample_codes, sample_codebook_temp,
-            orthogonal_reg_weight, orthogonal_reg_max_codes, orthogonal_reg_active_codes_only,
-            sync_codebook: as for `VectorQuantize`, in `keywords`.
         quant_resi: share of the convolution after spreading.
         share_quant_resi: number of convolutions; 1 is one for all, 0 one for each scale.
         nested_dropout: probability of leaving out the last scales, in train mode.
         nested_dropout_min_levels: scales that are always used.
         accept_image_fmap: two axes.
         accept_3d_fmap: three axes.
+        **keywords: as for `VectorQuantize`: `decay`, `commitment_weight`, `rotation_trick`,
+            `kmeans_init`, `kmeans_iters`, `threshold_ema_dead_code`, `stochastic_sample_codes`,
+            `sample_codebook_temp`, `orthogonal_reg_weight`, `orthogonal_reg_max_codes`,
+            `orthogonal_reg_active_codes_only` and `sync_codebook`.
 
     Raises:
         OptionError: an option out of its range.

@@ -91,8 +91,6 @@ class Written(nn.Module):
         self.codebook = codebook.detach().clone() if known else None
         self.counts = counts.clone() if known and counts is not None else None
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
     def note_rows(
         self,
         rows: torch.Tensor,
@@ -103,7 +101,7 @@ class Written(nn.Module):
         """Do the same where only some rows (M,) of the codebook have become other vectors."""
         own = self.codebook
         same = own is not None and (own.device, own.dtype) == (codebook.device, codebook.dtype)
-        if own is None or not same or own.is_inference():
+        if own is None or not same or own.is_inference() or torch.is_inference_mode_enabled():
             self.note(codebook, counts)
             return
         self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes

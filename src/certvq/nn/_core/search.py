@@ -7,8 +7,8 @@ know where the code vectors come from.
 import torch
 
 from certvq.assign import Assignment, DecidedBy
-from certvq.nn._torch.modes import exporting, holds_numbers, transforming
-from certvq.nn._torch.operators import assign_operator
+from certvq.nn._torch.modes import exporting, holds_numbers, transforming, unwatched
+from certvq.nn._torch.operators import assign_operator, assign_tensors
 from certvq.nn._torch.tracing import search_in_graph
 
 _WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
@@ -27,8 +27,12 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
 
     Guarantee: that of `certvq.assign`, also under autocast.
     """
-    find = search_in_graph if exporting() else assign_operator
-    return Assignment(*find(tokens.detach(), codebook.detach()))
+    latents, vectors = tokens.detach(), codebook.detach()
+    if exporting():
+        find = search_in_graph
+    else:
+        find = assign_tensors if unwatched(latents, vectors) else assign_operator
+    return Assignment(*find(latents, vectors))
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -26,11 +27,25 @@ _LOOKED_AT = 64
 _States = list[tuple[torch.Generator, torch.Tensor]]
 
 
+class _Batch(NamedTuple):
+    """What of a batch of tokens is remembered."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    some: torch.Tensor
+
+    def same(self, other: "_Batch | None") -> bool:
+        return self.like(other) and other is not None and torch.equal(self.some, other.some)
+
+    def like(self, other: "_Batch | None") -> bool:
+        return other is not None and self[:2] == other[:2]
+
+
 @dataclass
 class _Tape:
     """States of generators before a step, and after each time that something has learned."""
 
-    key: tuple[object, ...]
+    batch: _Batch | None
     before: _States
     learned: list[_States] = field(default_factory=list)
     place: int = 0
@@ -63,15 +78,15 @@ def begin(
         return lambda: None
     outer, now = _running.tape, [(one, one.get_state()) for one in own]
     if not recomputing():
-        tape = _Tape(_key(tokens) if now else (), now)
+        tape = _Tape(_batch(tokens) if now else None, now)
 
         def end() -> None:
             _running.tape = outer
             if now or any(tape.learned):
-                tape.key = tape.key or _key(tokens)
+                tape.batch = tape.batch or _batch(tokens)
                 _tapes.setdefault(module, deque(maxlen=_STEPS)).append(tape)
     else:
-        tape = _find(module, _key(tokens))
+        tape = _find(module, _batch(tokens))
 
         def end() -> None:
             _running.tape = outer
@@ -99,23 +114,23 @@ def pass_over_learning() -> None:
         tape.place += 1
 
 
-def _find(module: nn.Module, key: tuple[object, ...]) -> _Tape | None:
+def _find(module: nn.Module, batch: _Batch) -> _Tape | None:
     """Return the latest step with the same batch, or else with one of the same shape.
 
     On some devices a computation that comes again gives slightly other numbers.
     """
     tapes = list(reversed(_tapes.get(module, ())))
-    for same in (lambda tape: tape.key == key, lambda tape: tape.key[:2] == key[:2]):
-        found = next(filter(same, tapes), None)
+    for same in (batch.same, batch.like):
+        found = next((tape for tape in tapes if same(tape.batch)), None)
         if found is not None:
             return found
     return None
 
 
-def _key(tokens: torch.Tensor) -> tuple[object, ...]:
+def _batch(tokens: torch.Tensor) -> _Batch:
     flat = tokens.detach().reshape(-1)
-    some = flat[:: max(1, len(flat) // _LOOKED_AT)]
-    return tokens.shape, tokens.dtype, *some.tolist()
+    some = flat[:: max(1, len(flat) // _LOOKED_AT)].clone()
+    return _Batch(tuple(tokens.shape), tokens.dtype, some)
 
 
 def _put(states: _States) -> None:

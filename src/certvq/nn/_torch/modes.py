@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch._C import (
     _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
+    _is_tracing,  # pyright: ignore[reportAttributeAccessIssue] (what `torch.jit.is_tracing` asks)
 )
 from torch._C._functorch import (  # nothing public tells what these do
     get_unwrapped,
@@ -47,11 +48,25 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
         (True, False)
     """
     return (
-        type(tensor) in _PLAIN
-        and tensor.device.type != "meta"
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
+        not torch.compiler.is_compiling()
+        and type(tensor) in _PLAIN
+        and not tensor.is_meta
+        and not _is_tracing()
     )
+
+
+def unwatched(*tensors: torch.Tensor) -> bool:
+    """Say whether a function may be called where compilers and modes of torch see an operator.
+
+    To call an operator that Python implements takes longer than to search for 256 tokens.
+
+    Example:
+        >>> def known(part):
+        ...     return part * 0 + unwatched(part)
+        >>> known(torch.zeros(2)), torch.func.vmap(known)(torch.zeros(2))
+        (tensor([1., 1.]), tensor([0., 0.]))
+    """
+    return all(map(has_memory, tensors)) and not torch._C._len_torch_dispatch_stack()  # noqa: SLF001 (no public name)
 
 
 def exporting() -> bool:
@@ -61,9 +76,9 @@ def exporting() -> bool:
         >>> exporting()
         False
     """
-    return torch.jit.is_tracing() or (  # pyright: ignore[reportPrivateImportUsage] (documented)
-        torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
-    )
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    return _is_tracing()
 
 
 def recorded() -> bool:
@@ -94,7 +109,7 @@ def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
         >>> sizes(torch.zeros(2, 3))
         (2, 3)
     """
-    if not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] (documented)
+    if torch.compiler.is_compiling() or not _is_tracing():
         return tuple(tensor.shape)
     with unrecorded():
         return tuple(tensor.shape)

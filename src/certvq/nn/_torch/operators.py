@@ -15,6 +15,15 @@ from certvq.errors import DeviceError
 from certvq.nn._torch.float64 import brought, widest
 
 
+def assign_tensors(
+    latents: torch.Tensor, codebook: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what `assign_operator` does, out of sight of compilers and modes of torch."""
+    with torch.autocast(latents.device.type, enabled=False):
+        found = assign(latents.detach(), codebook.detach())
+    return found.codes, found.decided_by, brought(found.sqdist, latents.device)
+
+
 @torch.library.custom_op("certvq::assign", mutates_args=())
 def assign_operator(
     latents: torch.Tensor, codebook: torch.Tensor
@@ -38,9 +47,7 @@ def assign_operator(
     Guarantee: that of `certvq.assign`.
     Ties: the lowest index.
     """
-    with torch.autocast(latents.device.type, enabled=False):
-        found = assign(latents.detach(), codebook.detach())
-    return found.codes, found.decided_by, brought(found.sqdist, latents.device)
+    return assign_tensors(latents, codebook)
 
 
 @assign_operator.register_fake

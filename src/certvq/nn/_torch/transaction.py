@@ -91,17 +91,26 @@ class _Kept:
         self.modules = frozenset(map(id, parts))
         # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
         self.generators, default = _generators(parts, device)
-        self._undo = [_generator(one) for one in (*self.generators, *default)]
+        self._states = [(one, one.get_state()) for one in (*self.generators, *default)]
+        self._tensors: list[tuple[torch.Tensor, torch.Tensor, int | None]] = []
+        self._undo: list[_Undo] = []
         self._figures = [
             (part, {name: vars(part)[name] for name in _FIGURES if name in vars(part)})
             for part in parts
         ]
         if not transforming():
             learning = [part for part in parts if hasattr(type(part), "remember")]
-            self._undo += _tensors(parts)
-            self._undo += [cast("Any", part).remember() for part in learning]
+            self._tensors = list(_tensors(parts))
+            self._undo = [cast("Any", part).remember() for part in learning]
 
+    @torch.no_grad()
     def put_back(self) -> None:
+        for generator, state in self._states:
+            generator.set_state(state)
+        for tensor, old, version in self._tensors:
+            # What was not written to is left alone: backward passes through it stay valid.
+            if version is None or version != _version(tensor) or not torch.equal(tensor, old):
+                tensor.copy_(old)
         for undo in self._undo:
             undo()
         for part, figures in self._figures:
@@ -135,10 +144,13 @@ class _Running(threading.local):
 _running = _Running()
 
 
-def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
+def _tensors(parts: list[nn.Module]) -> Iterator[tuple[torch.Tensor, torch.Tensor, int | None]]:
     """Copy buffers, and parameters but for those of torch's own maps, which do not change them.
 
     Buffers outside the state dict are constants.
+
+    Returns:
+        Each tensor, its copy and its version.
     """
     seen: set[int] = set()
     for part in parts:
@@ -150,19 +162,7 @@ def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
         for tensor in own:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                yield _tensor(tensor)
-
-
-def _tensor(tensor: torch.Tensor) -> _Undo:
-    old, version = tensor.detach().clone(), _version(tensor)
-
-    @torch.no_grad()
-    def undo() -> None:
-        # What was not written to is left alone: backward passes through it stay valid.
-        if version is None or version != _version(tensor) or not torch.equal(tensor, old):
-            tensor.copy_(old)
-
-    return undo
+                yield tensor, tensor.detach().clone(), _version(tensor)
 
 
 def _version(tensor: torch.Tensor) -> int | None:
@@ -181,12 +181,3 @@ def _generators(
     if device.type == "cuda":
         default.append(torch.cuda.default_generators[device.index or 0])
     return list(own.values()), default
-
-
-def _generator(generator: torch.Generator) -> _Undo:
-    state = generator.get_state()
-
-    def undo() -> None:
-        generator.set_state(state)
-
-    return undo
