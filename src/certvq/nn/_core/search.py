@@ -4,6 +4,10 @@ In: tokens and code vectors. Out: an `Assignment`; counts of how its codes were 
 know where the code vectors come from.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
 import torch
 
 from certvq.assign import Assignment, DecidedBy
@@ -13,6 +17,24 @@ from certvq.nn._torch.tracing import search_in_graph
 
 _WAYS = tuple((f"{way.name.lower()}_rows", int(way)) for way in DecidedBy)
 """What `metrics` calls the rows that were decided by each means."""
+
+Report: TypeAlias = Callable[[torch.Tensor, torch.Tensor], None]
+"""Called with the tokens (N, D) and the code vectors (K, D) of a search."""
+
+_REPORTS: list[Report] = []
+
+
+@contextmanager
+def watched_searches(report: Report) -> Iterator[None]:
+    """Report each search of this process meanwhile, such as `certvq.inspect` asks for.
+
+    Within a graph that a compiler made nothing is reported.
+    """
+    _REPORTS.append(report)
+    try:
+        yield
+    finally:
+        _REPORTS.remove(report)
 
 
 def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
@@ -32,7 +54,10 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
         find = search_in_graph
     else:
         find = assign_tensors if unwatched(latents, vectors) else assign_operator
-    return Assignment(*find(latents, vectors))
+    found = Assignment(*find(latents, vectors))
+    for report in _REPORTS:
+        report(latents, vectors)
+    return found
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
