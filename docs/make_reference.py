@@ -24,9 +24,10 @@ MODULES = (
     "certvq.data",
     "certvq.export",
     "certvq.tokens",
+    "certvq.runs",
     "certvq.train",
     "certvq.report",
-    "certvq.pipeline",
+    "certvq.jobs",
 )
 
 

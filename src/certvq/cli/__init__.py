@@ -2,7 +2,7 @@
 
 In: arguments. Out: files, figures on standard output, progress on standard error, an exit status:
 0 (done), 1 (a check failed), 2 (anything else), 130 (interrupted). One file per subcommand,
-without logic: the work is done in `certvq.pipeline`. Importing this loads nothing heavy.
+without logic: the work is done in `certvq.jobs`. Importing this loads nothing heavy.
 """
 
 import io

@@ -21,7 +21,7 @@ def decode(
     Exit status 2, with the others written: the file system does not take some names.
     """
     from certvq.cli._output import progress_bars, warn_skipped
-    from certvq.pipeline import decode_file
+    from certvq.jobs import decode_file
 
     with progress_bars() as progress:
         found = decode_file(model_dir, tokens, out, progress=progress)
