@@ -65,7 +65,11 @@ def vector_quantize() -> Callable[[], None]:
 
     layer = VectorQuantize(16, 64).train()
     x = torch.randn(1, 256, 16, requires_grad=True)
-    return lambda: layer(x).loss.backward()  # noqa: PLW0108 (the forward pass is part of the walk)
+
+    def step() -> None:
+        layer(x).loss.backward()
+
+    return step
 
 
 def compat_residual() -> Callable[[], None]:
@@ -74,7 +78,11 @@ def compat_residual() -> Callable[[], None]:
 
     layer = ResidualVQ(dim=16, codebook_size=64, num_quantizers=2).train()
     x = torch.randn(1, 256, 16, requires_grad=True)
-    return lambda: layer(x)[2].sum().backward()
+
+    def step() -> None:
+        layer(x)[2].sum().backward()
+
+    return step
 
 
 WALKS: dict[str, Callable[[], Callable[[], None]]] = {

@@ -1,10 +1,10 @@
 """Fixtures shared by all tests, tiers of tests, and tests of many rows.
 
 **Tiers.** A test is quick unless a mark of `TIERS` says otherwise, and `python -m pytest` runs the
-quick ones; `--tier all` runs all, and so does naming files, `-m` or `-k`. Two marks set themselves:
-`isa` where a parameter names an instruction set that is not the best one, `peer` where a file
-imports another library as `original`. In CI a quick test that takes longer than `QUICK_SECONDS`
-fails, and so does one of a mark that is not registered.
+quick ones; `--tier all` runs all, and so does naming files, `-m` or `-k`. Three marks set
+themselves: `isa` where a parameter names an instruction set that is not the best one, `peer` where
+a file imports another library as `original`, `slow` where a test uses the two processes of `pair`.
+In CI a quick test that takes longer than `QUICK_SECONDS` fails.
 
 **Rows.** `@pytest.mark.rows` has the arguments of `parametrize`, but makes one test of them, which
 says the row that failed. It is for rows that take no time and check one table.
@@ -18,6 +18,7 @@ import os
 import runpy
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from certvq import _native
 os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if find_spec("jaxtyping") and os.environ.get("CERTVQ_SHAPES") != "0":  # before certvq is imported
+    runpy.run_path(str(Path(__file__).parent / "shapes.py"))["install"]()
 
 TIERS = ("slow", "isa", "peer", "browser", "lean", "solver", "gpu", "ray")
 QUICK_SECONDS = 20.0
@@ -60,6 +63,8 @@ def pytest_collection_modifyitems(config, items):
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if any(isinstance(value, str) and value in slower for value in given):
             item.add_marker("isa")
+        if "pair" in item.fixturenames:
+            item.add_marker("slow")  # two processes that import torch
         if inspect.ismodule(getattr(getattr(item, "module", None), "original", None)):
             item.add_marker("peer")
     if config.option.tier == "quick":

@@ -63,7 +63,9 @@ def problems(mutants):
         if found != 1 or mutant["old"] == mutant["new"]:
             yield f"{name}: its text must occur once in {mutant['file']}, found {found} times"
         for test in mutant["tests"]:
-            if not (ROOT / "tests" / test.split("::")[0]).exists():
+            file, _, function = test.partition("::")
+            path = ROOT / "tests" / file
+            if not path.is_file() or f"def {function}" not in path.read_text():
                 yield f"{name}: there is no tests/{test}"
 
 

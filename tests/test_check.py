@@ -257,6 +257,7 @@ def test_every_wrong_second_code_is_found(problem):
                 check.verify(replace(assignment, second=second), latents, codebook)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
 def test_second_codes_among_ties_and_equal_vectors(rng, dtype):
     """Small integers: of the second lowest squared distances the lowest index, but for the code."""

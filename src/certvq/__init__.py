@@ -34,12 +34,14 @@ if _TYPE_CHECKING:
     from certvq.inspect import patch_module as patch_module
     from certvq.inspect import stability_report as stability_report
     from certvq.inspect import unpatch_module as unpatch_module
+    from certvq.tokenize import tokenize as tokenize
 
 _LAZY = {
     "audit_module": "inspect",
     "patch_module": "inspect",
     "show_info": "_info",
     "stability_report": "inspect",
+    "tokenize": "tokenize",
     "unpatch_module": "inspect",
 }
 """Names that are imported when they are asked for, and the part of certvq that each is from."""

@@ -230,6 +230,7 @@ def test_the_binding_refuses_what_does_not_fit(change, error):
         _checker._rivals.rivals(**(arguments | change))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it(rng):
     points, vectors = normal(rng, 1 << 18, 1 << 14, 64)
 

@@ -165,6 +165,7 @@ def test_offsets_and_lattices(isa, offset, rng):
     same_as_numpy(np.round(2 * latents) / 2, np.round(codebook))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codes", "dim"), [(4096, 1), (5000, 2), (4500, 3), (8192, 4), (16400, 5), (65600, 6)]
 )
@@ -343,6 +344,7 @@ def test_codebook_is_packed_once(monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_signal_stops_a_long_call():
     """In a process of its own: about a minute of work, interrupted after half a second."""
     code = (

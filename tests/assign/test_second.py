@@ -153,6 +153,7 @@ def test_coarse_units(isa, outlier, which, rng):
     as_numpy(latents, codebook)
 
 
+@pytest.mark.slow
 @pytest.mark.rows("codes", [3, 64, 65, 400, 3000])
 @pytest.mark.rows("own", ["first", "any"])
 def test_all_other_codes_tie(isa, codes, own, rng):

@@ -215,6 +215,7 @@ def test_refusals_of_the_binding():
     assert np.isnan(call(z=odd)).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_signal_stops_a_long_call():
     """In a process of its own: many minutes of work, interrupted after half a second."""
     code = (

@@ -323,6 +323,7 @@ def test_refusals_of_the_binding():
         kernel.stability(kernel.pack(np.full((1, 1), np.nan), ""), np.zeros((1, 1)), codes[:1], 1)
 
 
+@pytest.mark.slow
 def test_signal_stops_a_long_call():
     """In a process of its own: about a minute of work, interrupted after half a second."""
     code = (

@@ -51,6 +51,7 @@ def test_cases_are_the_same_for_the_same_seed():
     assert np.array_equal(one.c, other.c)
 
 
+@pytest.mark.slow
 def test_three_seconds_without_a_wrong_code(capsys, tmp_path):
     status = SOAK.main(["--seconds", "3", "--seed", "20261122", "--out", str(tmp_path)])
     told = capsys.readouterr().out

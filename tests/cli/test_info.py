@@ -75,7 +75,7 @@ def test_a_shell_completes_commands_and_options(words: str, found: list[str]) ->
 
 def test_bash_completes_after_the_installation(tmp_path: Path) -> None:
     """What `--show-completion` prints is what `--install-completion` writes for the next shell."""
-    asks = "COMP_WORDS=(certvq de) COMP_CWORD=1 _certvq_completion certvq; echo ${COMPREPLY[@]}"
+    asks = "COMP_WORDS=(certvq de); COMP_CWORD=1; _certvq_completion certvq; echo ${COMPREPLY[@]}"
     for line, said in (
         ("certvq --show-completion; true", "complete -o default -F _certvq_completion certvq"),
         ("certvq --install-completion; true", "bash completion installed in"),

@@ -57,28 +57,31 @@ def collect():
             yield name, constructor, frozenset(*traits)
 
 
-ALL = list(collect())
-CASES = [pytest.param(constructor, id=name) for name, constructor, _ in ALL]
-every = pytest.mark.parametrize("make", CASES)
-
-
 def first_of_each_class():
-    """One case for each class: what a class inherits it refuses whatever its options are."""
+    """Name one case for each class: what a class inherits it refuses whatever its options are."""
     kept = {}
-    for case in CASES:
-        layer = case.values[0](layout="b n d", generator=torch.Generator())
-        kept.setdefault(type(layer), case)
-    return list(kept.values())
+    for name, constructor, _ in ALL:
+        layer = constructor(layout="b n d", generator=torch.Generator())
+        kept.setdefault(type(layer), name)
+    return set(kept.values())
 
 
+ALL = list(collect())
 FIRST = first_of_each_class()
-each_class = pytest.mark.parametrize("make", FIRST)
 
 
-def but(*exempt):
-    """Parametrise over the cases that keep a promise."""
-    kept = [pytest.param(c, id=name) for name, c, traits in ALL if traits.isdisjoint(exempt)]
+def over(*exempt, names=None):
+    """Parametrise over the cases that keep a promise; those beside one of a class are slow."""
+    kept = [
+        pytest.param(constructor, id=name, marks=() if name in FIRST else pytest.mark.slow)
+        for name, constructor, traits in ALL
+        if traits.isdisjoint(exempt) and (names is None or name in names)
+    ]
     return pytest.mark.parametrize("make", kept)
+
+
+every = over()
+each_class = over(names=FIRST)
 
 
 def build(make, *, seed=0, layout="b n d", steps=0):
@@ -135,7 +138,7 @@ def test_decode_gives_the_same_bits_in_eval_mode(make, layout, same_bits):
     assert torch.equal(layer.encode(latents_of(layout, 9)), codes)
 
 
-@but("noisy")
+@over("noisy")
 def test_decode_gives_the_same_bits_in_train_mode(make, same_bits):
     layer = build(make)
     for step in range(4):
@@ -143,7 +146,7 @@ def test_decode_gives_the_same_bits_in_train_mode(make, same_bits):
         assert same_bits(quantized, layer.decode(codes))
 
 
-@but("samples")
+@over("samples")
 def test_encode_gives_the_codes_of_train_mode(make):
     layer = build(make)
     for step in range(4):
@@ -169,7 +172,7 @@ def test_codes_do_not_depend_on_the_split_of_the_batch(make):
     assert torch.equal(whole, torch.cat([layer.encode(sample[None]) for sample in latents]))
 
 
-@but("frozen")
+@over("frozen")
 def test_the_gradient_reaches_the_latents(make):
     layer = build(make, steps=2)
     for mode in (True, False):
@@ -179,7 +182,7 @@ def test_the_gradient_reaches_the_latents(make):
         assert latents.grad.any()
 
 
-@but("frozen")
+@over("frozen")
 def test_functional_gradients_in_eval_mode(make):
     layer = build(make, steps=2).eval()
 
@@ -257,7 +260,7 @@ def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
     assert unchanged(layer, before)
 
 
-@but("spatial")
+@over("spatial")
 def test_padding_neither_counts_nor_teaches(make, same_bits, snapshot, unchanged):
     mask = torch.ones(2, 8, dtype=torch.bool)
     mask[0, 3:] = mask[1, 0] = False
@@ -397,7 +400,7 @@ def test_losses_of_huge_latents_are_finite_or_refused(make):
             assert torch.equal(result.codes, layer.encode(huge))
 
 
-@but("frozen")
+@over("frozen")
 @pytest.mark.rows("size", [1e19, 1e30, 3e38])
 def test_gradients_of_huge_latents_are_finite_or_refused(make, size):
     """Twice these overflows, which times a slope of 0 would be NaN."""
@@ -517,7 +520,7 @@ def statistics(layer):
             yield from ((f"{name}.{n}", b) for n, b in module.named_buffers())
 
 
-@but("projects")
+@over("projects")
 def test_autocast_changes_no_code(make, same_bits):
     """Codes and vectors are those without autocast, and the loss is float32."""
     layer, plain = build(make), build(make)

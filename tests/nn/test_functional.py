@@ -55,23 +55,27 @@ def hierarchical(*, layout, generator):
     return HierarchicalVQ(4, 6, (1, 4), layout=layout, generator=generator)
 
 
-CASES = [*collect(), pytest.param(hierarchical, id="hierarchical")]
-every = pytest.mark.parametrize("make", CASES)
-LAYERS = [case.values[0](layout="b n d", generator=torch.Generator()) for case in CASES]
-
-
 def learns(layer):
     return any(hasattr(part, "learn_now") for part in layer.modules())
 
 
-FIRST = {type(layer): case for layer, case in reversed(list(zip(LAYERS, CASES, strict=True)))}
-each_class = pytest.mark.parametrize("make", FIRST.values())
-STILL = [case for layer, case in zip(LAYERS, CASES, strict=True) if not learns(layer)]
-TRAINABLE = [
-    case
-    for layer, case in zip(LAYERS, CASES, strict=True)
-    if [*layer.parameters(), *layer.buffers()]
-]
+CASES = [*collect(), pytest.param(hierarchical, id="hierarchical")]
+LAYERS = [case.values[0](layout="b n d", generator=torch.Generator()) for case in CASES]
+FIRST = [type(layer) not in map(type, LAYERS[:at]) for at, layer in enumerate(LAYERS)]
+"""Which cases are one of each class; the others are slow."""
+
+
+def over(kept):
+    """Parametrise over some of the cases."""
+    chosen = [
+        pytest.param(*case.values, id=case.id, marks=() if first else pytest.mark.slow)
+        for case, first, keep in zip(CASES, FIRST, kept, strict=True)
+        if keep
+    ]
+    return pytest.mark.parametrize("make", chosen)
+
+
+every, each_class = over([True] * len(CASES)), over(FIRST)
 
 
 def latents_of(seed, *, tokens=4):
@@ -209,7 +213,7 @@ def test_jacobians_and_products_with_the_hessian(make):
     assert close(twice, gradients((first * direction).sum(), [y])[0])
 
 
-@pytest.mark.parametrize("make", TRAINABLE)
+@over([bool([*layer.parameters(), *layer.buffers()]) for layer in LAYERS])
 def test_ensembles_over_stacked_state(make):
     layers = [build(make, seed=seed, steps=2 + seed) for seed in range(3)]
     parameters, buffers = func.stack_module_state(layers)
@@ -306,7 +310,7 @@ def test_train_mode_changes_nothing_or_is_refused(make, transform, snapshot, sam
     assert all(same_bits(*pair) for pair in zip(tree_leaves(before), after, strict=True))
 
 
-@pytest.mark.parametrize("make", STILL)
+@over([not learns(layer) for layer in LAYERS])
 def test_train_mode_of_layers_that_learn_nothing(make):
     """With the same random numbers for all samples, each sample is what it is alone."""
     layer = build(make).train()

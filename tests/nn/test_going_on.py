@@ -21,7 +21,7 @@ def contract():
 
 
 CONTRACT = contract()
-build, but, every = CONTRACT.build, CONTRACT.but, CONTRACT.every
+build, over, every = CONTRACT.build, CONTRACT.over, CONTRACT.every
 each_class = CONTRACT.each_class
 has_generator, latents_of = CONTRACT.has_generator, CONTRACT.latents_of
 
@@ -74,7 +74,7 @@ def test_inference_mode_teaches_as_well(make, snapshot, unchanged):
     assert unchanged(layer, snapshot(twin))
 
 
-@but("samples", "noisy")
+@over("samples", "noisy")
 @pytest.mark.rows("reentrant", [True, False])
 @pytest.mark.rows("mode", [True, False])
 def test_gradient_checkpointing_changes_nothing(

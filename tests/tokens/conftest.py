@@ -6,7 +6,7 @@ import torch
 
 from certvq.data import from_arrays
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.tokens import TokenHeader, TokenRecord
+from certvq.tokens import DatasetWriter, Job, TokenHeader, TokenRecord
 
 
 @pytest.fixture
@@ -69,3 +69,97 @@ def records():
         TokenRecord("cats/tom", (2, 8), (8, 31), codes[:16]),
         TokenRecord("Küche", (4, 1), (14, 2), codes[16:]),
     ]
+
+
+@pytest.fixture
+def make_job():
+    """Build a job of small codebooks and three parts."""
+
+    def make(sizes=(300, 7), *, seed=0, **options):
+        generator = torch.Generator().manual_seed(seed)
+        model = torch.nn.Linear(2, 3)
+        torch.nn.init.uniform_(model.weight, generator=generator)
+        torch.nn.init.uniform_(model.bias, generator=generator)
+        codebooks = [
+            torch.arange(size).float().reshape(-1, 1) if size < 1 << 20 else np.array([size])
+            for size in sizes
+        ]
+        fields = {
+            "modality": "audio",
+            "inputs": ("a", "b", "c"),
+            "preprocessing": {"rate": 24000},
+            "arguments": {"sources": ["x.tar", "y.tar"]},
+            **options,
+        }
+        return Job.of(model, codebooks, **fields)
+
+    return make
+
+
+def audio_columns(part, sizes=(300, 7), rows=20, batch=6):
+    """Give batches of audio rows that depend on the number of the part alone."""
+    rng = np.random.default_rng(part)
+    lengths = rng.integers(1, 9, rows)
+    codes = [rng.integers(0, sizes, (length, len(sizes))) for length in lengths]
+    several = len(sizes) > 1
+    for begin in range(0, rows, batch):
+        some = range(begin, min(begin + batch, rows))
+        yield {
+            "key": [f"{part}/{row}" for row in some],
+            "shape": [codes[row].shape if several else codes[row].shape[:1] for row in some],
+            "size": [(int(lengths[row]) * 320, 24000) for row in some],
+            "codes": [codes[row] for row in some],
+            "decided_by": [(codes[row].size - 1, 1, 0) for row in some],
+            "reason": ["no sound" if row == 3 else "" for row in some],
+        }
+
+
+@pytest.fixture
+def columns_of():
+    return audio_columns
+
+
+@pytest.fixture
+def make_set(tmp_path, make_job):
+    """Write a data set of three parts."""
+
+    def make(name="tokens", sizes=(300, 7), rows=20, batch=6, **options):
+        job = make_job(sizes, **options)
+        with DatasetWriter(tmp_path / name, job) as writer:
+            for number in writer.missing:
+                writer.write(number, audio_columns(number, sizes, rows, batch))
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def tokens_dir(make_set):
+    return make_set()
+
+
+@pytest.fixture
+def expected():
+    """What `audio_columns` gave: key, shape, size and codes of each row that did not fail."""
+
+    def rows(sizes=(300, 7), parts=3, count=20):
+        return [
+            (batch["key"][i], tuple(batch["shape"][i]), batch["size"][i], batch["codes"][i])
+            for part in range(parts)
+            for batch in audio_columns(part, sizes, count)
+            for i in range(len(batch["key"]))
+            if not batch["reason"][i]
+        ]
+
+    return rows
+
+
+@pytest.fixture
+def listing():
+    """Read every file below a folder."""
+
+    def read(folder):
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+    return read

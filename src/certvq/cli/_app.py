@@ -16,10 +16,14 @@ from certvq.cli._decode import decode
 from certvq.cli._demo import demo
 from certvq.cli._encode import encode
 from certvq.cli._errors import ErrorGroup
+from certvq.cli._export import export
 from certvq.cli._info import info
 from certvq.cli._prove import prove
 from certvq.cli._report import report
+from certvq.cli._stats import stats
+from certvq.cli._tokenize import tokenize
 from certvq.cli._train import train
+from certvq.cli._verify import verify
 
 app = typer.Typer(
     cls=ErrorGroup,
@@ -28,7 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, train, encode, decode, audit, assign, certify, prove, report, info):
+for command in (
+    *(demo, train, encode, tokenize, decode, audit, verify, stats, export),
+    *(assign, certify, prove, report, info),
+):
     app.command(name=command.__name__)(command)
 app.add_typer(bench, name="bench")
 

@@ -12,6 +12,7 @@ ModelDir = Annotated[
     Path, typer.Argument(metavar="MODEL_DIR", help="Folder of the model, such as run/model.")
 ]
 Tokens = Annotated[Path, typer.Argument(metavar="TOKENS", help="The token file.")]
+DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A token data set, or a token file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 Data = Annotated[
     Path | None,

@@ -46,7 +46,7 @@ def parquet_sizes(data: bytes | mmap.mmap) -> Sizes:
             pages = [page for chunk in group[1] for page in _pages(data, chunk[3])]
             numbers = [next(p[f][1] for f in (5, 7, 8) if f in p) for p in pages]
             unpacked = [page[2] for page in pages]
-            if min(*numbers, *unpacked, 0) < 0:
+            if min([*numbers, *unpacked, 0]) < 0:
                 raise ValueError("a negative size")
             groups.append((sum(numbers), sum(unpacked)))
     except (KeyError, IndexError, TypeError, StopIteration, OverflowError) as error:

@@ -85,13 +85,16 @@ class Block:
     def _lists(self) -> Any:
         return self.table.column("codes").combine_chunks()
 
-    def records(self) -> Iterator[TokenRecord]:
-        """Make a record of each row."""
-        for row, key in enumerate(self.keys):
-            codes = self.codes[self.offsets[row] : self.offsets[row + 1]].astype(np.int64)
-            codes.setflags(write=False)
-            place = self.shapes[row], self.sizes[row]
-            yield TokenRecord(key, *place, codes, self.modalities[row])
+    def record(self, row: int) -> TokenRecord:
+        """Make a record of a row.
+
+        Raises:
+            DataError, ShapeError: the row contradicts itself.
+        """
+        codes = self.codes[self.offsets[row] : self.offsets[row + 1]].astype(np.int64)
+        codes.setflags(write=False)
+        place = self.shapes[row], self.sizes[row]
+        return TokenRecord(self.keys[row], *place, codes, self.modalities[row])
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ class DatasetWriter:
         with ExitStack() as stack:
             stack.enter_context(folder_lock(self.directory))
             self._parts = self._found()
-            self._adopt()
-            self._save()
+            self._save()  # first of all: a folder of parts without a manifest is nobody's
+            if self._adopt():
+                self._save()
             self._stack = stack.pop_all()
         return self
 
@@ -128,8 +129,9 @@ class DatasetWriter:
             if _is_there(self.directory / part.name, part)
         }
 
-    def _adopt(self) -> None:
+    def _adopt(self) -> bool:
         """Take over whole parts that the manifest lacks; remove what is damaged."""
+        before = len(self._parts)
         own = {part_name(number): number for number in self.missing}
         (self.directory / PARTS).mkdir(exist_ok=True)
         for path in sorted((self.directory / PARTS).iterdir()):
@@ -146,6 +148,7 @@ class DatasetWriter:
             if stored.job_sha256 != self.job.sha256 or stored.part.number != own[name]:
                 raise OptionError(f"{path}: is of another job; move it away")
             self._parts[own[name]] = stored.measured()
+        return len(self._parts) > before
 
 
 def _is_there(path: Path, part: Part) -> bool:

@@ -99,8 +99,16 @@ STILL = [at for at, listed in enumerate(LISTED) if is_still(*listed)]
 
 
 def every(places):
-    named = [f"{LISTED[place][0]}-{'-'.join(LISTED[place][1]) or 'usual'}" for place in places]
-    return pytest.mark.parametrize("place", places, ids=named)
+    """Parametrise over places in `LISTED`; those beside one of a class are slow."""
+    named = [
+        pytest.param(
+            place,
+            id=f"{LISTED[place][0]}-{'-'.join(LISTED[place][1]) or 'usual'}",
+            marks=() if place in FIRST else pytest.mark.slow,
+        )
+        for place in places
+    ]
+    return pytest.mark.parametrize("place", named)
 
 
 def make(name, options):
@@ -159,7 +167,7 @@ def vectors(layer, x):
 
 def cost(layer, x):
     numbers = [each for each in call(layer, x) if each.is_floating_point()]
-    return sum([each.sum() for each in numbers], vectors(layer, x).square().sum())
+    return sum((each.sum() for each in numbers), vectors(layer, x).square().sum())
 
 
 def gradients(value, inputs):
@@ -340,7 +348,7 @@ def test_networks_that_adapt_codebooks_can_be_frozen():
     found = func.vmap(one, in_dims=(0, None, None))(state, x, True)
     expected = layer(x, freeze_codebook=True)[0]
     torch.testing.assert_close(found[1], expected, atol=1e-5, rtol=0)
-    with pytest.raises(TransformError, match=r"got Level at .* in train mode"):
+    with pytest.raises(TransformError, match=r"got Layer at .* in train mode"):
         func.vmap(one, in_dims=(0, None, None))(state, x, False)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from certvq.compat import vector_quantize_pytorch as ours
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._tensors import mapped_back, through, wide_type
 
 from ._classes import OPTIONS, batch, build
 

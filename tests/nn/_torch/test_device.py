@@ -11,8 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from certvq.errors import DeviceError
 from certvq.nn import PADDING, HierarchicalVQ, VectorQuantize
-from certvq.nn._core.mask import kept_rows
-from certvq.nn._torch.device import default_device, require_same_device
+from certvq.nn._core.latents import kept_rows, require_same_device
+from certvq.nn._torch.device import default_device
 
 
 def test_the_same_device_and_layers_without_numbers_pass():

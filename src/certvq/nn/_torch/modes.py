@@ -1,9 +1,11 @@
-"""Tell tensors that hold numbers from those that stand for some.
+"""What torch does with tensors now: compile, trace, transform, go backward; and on which device.
 
-In: a tensor. Out: whether code that looks at its numbers may run now, and where they are. Must not
-know what it does.
+In: a tensor, or a function with a backward pass of its own. Out: whether code that looks at numbers
+may run now, and where they are; the same numbers as wide as the device has them; the function,
+applied as whoever follows it needs it. Must not know what is computed.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -19,8 +21,10 @@ from torch._C._functorch import (  # nothing public tells what these do
     is_functorch_wrapped_tensor,
     maybe_get_bdim,
 )
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 from torch.utils._python_dispatch import _disable_current_modes
+
+from certvq import _float64
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
@@ -268,3 +272,74 @@ def beneath(tensor: torch.Tensor) -> torch.Tensor:
     while is_functorch_wrapped_tensor(tensor):  # `torch.func` wraps all results anew
         tensor = get_unwrapped(tensor)
     return tensor
+
+
+def applied(function: type[Function], both_ways: type[Function] | None, *inputs: Any) -> Any:
+    """Apply a function.
+
+    `Function.apply` looks at the signature of a function that has `setup_context`, which takes
+    longer than what it computes for a few hundred tokens; `torch.func` and compilers need
+    `setup_context`. So outside of these the same three methods are called without it.
+
+    Args:
+        function: has `forward`, `setup_context` and `backward`.
+        both_ways: the same, with the derivative of forward mode; None where the caller has seen
+            that nobody asks for it.
+        inputs: of `forward`, all of them by place.
+    """
+    if both_ways is not None and beyond_backward():
+        return both_ways.apply(*inputs)
+    if exporting():
+        return function.forward(*inputs)
+    if torch.compiler.is_compiling():
+        return function.apply(*inputs)
+    return _plain(function).apply(*inputs)
+
+
+@functools.cache
+def _plain(function: type[Function]) -> type[Function]:
+    """Return the function without `setup_context`."""
+
+    class Plain(Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = function.forward(*inputs)
+            function.setup_context(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+            return function.backward(ctx, *cotangents)
+
+    return Plain
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Return float64, or float32 where a device has no float64.
+
+    Example:
+        >>> widest(torch.device("cpu")), widest(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float64 if device.type not in _float64.WITHOUT_FLOAT64 else torch.float32
+
+
+def widened(numbers: torch.Tensor) -> torch.Tensor:
+    """Return numbers as float64, on the CPU where their device has none."""
+    return _cast(beside(numbers))
+
+
+def _cast(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.to(torch.float64)
+
+
+def beside(numbers: torch.Tensor) -> torch.Tensor:
+    """Return a tensor, such as one of codes, where `widened` puts others of its device."""
+    return numbers if numbers.device.type not in _float64.WITHOUT_FLOAT64 else numbers.cpu()
+
+
+def brought(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move what was computed to a device, as float32 where that has no float64."""
+    if device.type in _float64.WITHOUT_FLOAT64 and numbers.dtype == torch.float64:
+        numbers = numbers.float()
+    return numbers if numbers.device == device else numbers.to(device)
