@@ -1,6 +1,6 @@
 """Images to tokens and back through files.
 
-Also of `certvq.jobs.encode`.
+Also of `certvq.jobs.encode` and `certvq.jobs.decode`.
 """
 
 import math

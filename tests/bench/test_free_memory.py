@@ -2,10 +2,10 @@
 
 import pytest
 
-from certvq.bench import _room
+from certvq.bench import _free_memory
 from certvq.bench._cells import Cell
 from certvq.bench._contenders import Contender, contenders
-from certvq.bench._room import free_bytes, lacking
+from certvq.bench._free_memory import free_bytes, lacking
 
 GIB = 2**30
 CELL = Cell(16384, 16384, 8)  # 1 GiB for each matrix of float32
@@ -25,7 +25,7 @@ def contender(matrices):
     ],
 )
 def test_half_of_the_free_memory_may_be_taken(matrices, free, text, monkeypatch):
-    monkeypatch.setattr(_room, "free_bytes", lambda: free * GIB)
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda: free * GIB)
     assert lacking(contender(matrices), CELL) == text
 
 
@@ -43,7 +43,7 @@ def test_those_that_build_all_scores_are_known():
 def files(tmp_path, monkeypatch):
     """Put stand-ins in the place of the system's files."""
     for name in ("_MEMINFO", "_LIMIT", "_USED"):
-        monkeypatch.setattr(_room, name, tmp_path / name)
+        monkeypatch.setattr(_free_memory, name, tmp_path / name)
     return tmp_path
 
 
@@ -63,5 +63,5 @@ def test_a_system_that_does_not_tell_has_what_is_built_in(files, monkeypatch):
     def refuse(name):
         raise ValueError(name)
 
-    monkeypatch.setattr(_room.os, "sysconf", refuse)
+    monkeypatch.setattr(_free_memory.os, "sysconf", refuse)
     assert free_bytes() == float("inf")
