@@ -117,7 +117,7 @@ def _read(path: Path | bytes, max_pixels: int | None) -> UInt8Array:
         return _read_stream(io.BytesIO(path), len(path), max_pixels)
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
-        raise DataError("neither a file nor a folder")
+        raise DataError("a pipe, socket or device, which is not read as an image")
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
     with path.open("rb") as file:
         return _read_stream(file, path.stat().st_size, max_pixels)

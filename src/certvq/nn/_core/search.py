@@ -6,7 +6,9 @@ implementation (shapes without numbers) and a rule for `torch.func.vmap`. Must n
 code vectors come from.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -40,6 +42,24 @@ _NUMBERS = {torch.float32: "float32", torch.float64: "float64"}
 
 _Searched = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
+Report: TypeAlias = Callable[[torch.Tensor, torch.Tensor], None]
+"""Called with the tokens (N, D) and the code vectors (K, D) of a search."""
+
+_REPORTS: list[Report] = []
+
+
+@contextmanager
+def watched_searches(report: Report) -> Iterator[None]:
+    """Report each search of this process meanwhile, such as `certvq.inspect` asks for.
+
+    Within a graph that a compiler made nothing is reported.
+    """
+    _REPORTS.append(report)
+    try:
+        yield
+    finally:
+        _REPORTS.remove(report)
+
 
 def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
     """Find the nearest codes of tokens by `certvq.assign`.
@@ -55,10 +75,14 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
     """
     latents, vectors = tokens.detach(), codebook.detach()
     if exporting():
-        return Assignment(*search_in_graph(latents, vectors))
-    if not unwatched(latents, vectors):
-        return Assignment(*assign_operator(latents, vectors))
-    return Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+        found = Assignment(*search_in_graph(latents, vectors))
+    elif not unwatched(latents, vectors):
+        found = Assignment(*assign_operator(latents, vectors))
+    else:
+        found = Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+    for report in _REPORTS:
+        report(latents, vectors)
+    return found
 
 
 def ranked(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
