@@ -11,6 +11,8 @@ import certvq
 from certvq.adapters._find import adapter_of, find_layers
 from certvq.errors import UnknownQuantizerError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hf(peer):

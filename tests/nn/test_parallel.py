@@ -12,6 +12,8 @@ from certvq.errors import NonFiniteError
 from certvq.nn._torch.distributed import peers_of
 from certvq.nn._vector.learned_codebook import LearnedCodebook
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = str(Path(__file__).parent / "test_contract.py")
 
 
