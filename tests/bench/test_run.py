@@ -10,6 +10,8 @@ from certvq.bench import _measure as measuring
 from certvq.bench._contenders import Contender
 from certvq.errors import BackendUnavailableError, OptionError
 
+pytestmark = pytest.mark.slow
+
 CELL = Cell(40, 6, 3)
 
 

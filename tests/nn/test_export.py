@@ -14,6 +14,7 @@ from certvq.nn import FSQ, Beam, ResidualVQ, VectorQuantize
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.slow,
 ]
 
 LATENTS = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))

@@ -12,6 +12,8 @@ from certvq.errors import NonFiniteError
 from certvq.nn import VectorQuantize
 from certvq.nn._torch.distributed import peers_of
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = str(Path(__file__).parent / "test_contract.py")
 
 

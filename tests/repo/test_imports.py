@@ -1,6 +1,7 @@
 """Data flows one way: each package imports only from those before it, read off the source."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -69,8 +70,13 @@ def level(package):
     return next(i for i, layer in enumerate(LAYERS) if package in layer)
 
 
+@functools.cache
 def imported_packages(path):
     """Name the parts of certvq that a file imports."""
+    return list(_imported_packages(path))
+
+
+def _imported_packages(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

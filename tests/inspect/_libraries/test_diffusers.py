@@ -6,6 +6,8 @@ import torch
 
 import certvq
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model(peer):

@@ -11,6 +11,8 @@ import certvq
 from certvq.errors import UnknownQuantizerError
 from certvq.inspect._libraries.find import adapter_of, find_layers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hf(peer):
