@@ -24,8 +24,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from certvq import _native
-
 os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,6 +56,8 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Set the marks that set themselves, and leave out what is of another tier."""
+    from certvq import _native
+
     slower = set(_native.isas()[1:])
     for item in items:
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()
