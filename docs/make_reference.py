@@ -25,6 +25,7 @@ MODULES = (
     "certvq.data",
     "certvq.export",
     "certvq.tokens",
+    "certvq.tokenize",
     "certvq.train",
     "certvq.report",
     "certvq.pipeline",
