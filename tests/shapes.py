@@ -28,7 +28,8 @@ class AxesError(AssertionError):
 
 
 def install():
-    """Wrap the functions of all modules of certvq that are imported from now on."""
+    """Wrap the functions of all modules of certvq, which must not be imported yet."""
+    assert "certvq" not in sys.modules
     sys.meta_path.insert(0, _Finder())
 
 
@@ -152,6 +153,8 @@ def _plain(hint):
     if typing.get_origin(hint) is not typing.Annotated:
         return hint
     array, axes = typing.get_args(hint)
+    if not isinstance(axes, str):  # an option of a command, which typer reads
+        return hint
     if array is typing.Any:
         return jaxtyping.Shaped[array, axes] | Shapeless
     (number,) = typing.get_args(typing.get_args(array)[1])
