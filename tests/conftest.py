@@ -30,7 +30,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
 if find_spec("jaxtyping") and os.environ.get("CERTVQ_SHAPES") != "0":  # before certvq is imported
     runpy.run_path(str(Path(__file__).parent / "shapes.py"))["install"]()
 
-from certvq import _native  # after that: its functions are wrapped when it is imported
 
 collect_ignore = ["mutants.py", "tokens/killed.py"]
 """Scripts."""
