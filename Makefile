@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 30
 FUZZ_SEED    ?= 0
 NATIVE       := build/native
 
-.PHONY: demo test native-test native-test-arm fuzz check lint types format bench site gpu-test gpu-bench lean clean help
+.PHONY: demo test test-all mutants native-test native-test-arm fuzz check lint types format bench site wheel gpu-test gpu-bench lean clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -22,8 +22,17 @@ help:            ## list the targets
 demo: $(VENV)/.demo  ## train, tokenize, audit and decode photographs; write the page
 	$(BIN)/certvq demo --out runs/demo
 
-test: $(VENV)/.dev  ## run all tests, on WORKERS processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
+test: $(VENV)/.dev  ## run the quick tests, in minutes; WORKERS processes of one thread each
+	$(PYTEST) --tier quick
+
+test-all: $(VENV)/.dev  ## run all tests
+	$(PYTEST) --tier all
+
+SHARD ?= 1/1
+mutants: $(VENV)/.dev  ## break the library on purpose: one test must fail for each; SHARD=1/4 is a part
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py --shard $(SHARD)
 
 native-test:     ## test the kernels without Python: with sanitizers, and for ARM under qemu
 	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)'
@@ -107,7 +116,16 @@ $(VENV)/.site: $(VENV)/.dev
 	touch $@
 
 site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+wheel: $(VENV)/.dev  ## build an sdist and a wheel from it into dist/, try the wheel in a new environment
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install dist/*.whl
+	build/wheel/bin/python tests/repo/wheel_smoke.py
+	$(BIN)/python -m mypy --strict --python-executable build/wheel/bin/python tests/repo/user_scripts/arrays.py
+	$(BIN)/pyright --pythonpath build/wheel/bin/python tests/repo/user_scripts/arrays.py
 
 lean: $(VENV)/.dev  ## check all Lean files (fetches Lean from npm if there is none)
 	$(BIN)/python -m certvq.theory._lean_check

@@ -23,29 +23,29 @@ PARTS = {
 }
 HEAD = """# Theory
 
-Every theorem that certvq relies on, for every dimension, codebook size and model. Each is proved
-three times: by **z3** and by **cvc5**, independently, from one SMT-LIB text, and in **Lean 4** from
-first principles (`lean/`). `certvq prove` repeats the first two proofs in under a minute,
-`certvq prove --solver lean` the third in minutes, and `certvq prove --mutants` shows for every
-theorem that false statements near it are refuted, with a countermodel that is evaluated in exact
-fractions. This page is written by `python docs/make_theory.py`; `docs/guarantees.md` says what is
-proved, assumed and tested.
+This page lists every theorem that certvq relies on. Each holds for every dimension, codebook size
+and model, and is proved three times: independently by **z3** and **cvc5**, from the same SMT-LIB
+text, and in **Lean 4** from first principles (`lean/`). `certvq prove` repeats the first two
+proofs in under a minute, and `certvq prove --solver lean` the third in minutes. `certvq prove
+--mutants` refutes similar but false statements for every theorem, each with a countermodel that is
+evaluated in exact fractions. `python docs/make_theory.py` writes this page; `docs/guarantees.md`
+states what is proved, assumed and tested.
 
-`n` is the dimension, `K` the codebook size, `z` the latent, `C_j` the code vectors, `d` the squared
-distance. `Near(C, z, i)`: `i < K` and `d(z, C_i) <= d(z, C_j)` for all `j < K`. `Low(C, z, i)`: `i`
-is nearest, and no lower code is. Division by 0 gives 0, here as in Lean.
+`n` is the dimension, `K` the codebook size, `z` the latent, `C_j` the code vectors, `d` the
+squared distance. `Near(C, z, i)`: `i < K` and `d(z, C_i) <= d(z, C_j)` for all `j < K`. `Low(C, z,
+i)`: `i` is nearest, and no lower code is. Division by 0 gives 0, here as in Lean.
 
-How a proof is checked: a kernel of at most 300 lines (`certvq/theory/_kernel.py`) alone makes
-theorems. Its rules are substitution, generalisation, instances of a hypothesis, unfolding of a
-recursion by one step, induction over a natural number or a summation tree, and *the negation has no
-model*, which every solver has to confirm. A sum over `k < n` stays a recursion over `n`; no size is
-ever fixed. What a solver cannot decide in time counts as not proved.
+Only a kernel of at most 300 lines (`certvq/theory/_kernel.py`) can create theorems. Its rules are
+substitution, generalisation, instances of a hypothesis, unfolding of a recursion by one step,
+induction over a natural number or a summation tree, and *the negation has no model*, which every
+solver has to confirm. A sum over `k < n` stays a recursion over `n`; no size is ever fixed. A
+statement that a solver cannot decide in time counts as not proved.
 
-Lean also speaks about actual tokens:
-`certvq certify latents.npy codebook.npy codes.npy --lean codes.lean --check` writes a file whose
-theorem is that these codes are the lowest nearest ones, and lets Lean check it. On two shared cores
-rows x codes x dim of 32,768 took 8 seconds and 262,144 took 30 (5,000 to 9,000 coordinates a
-second), besides half a minute to two minutes to start; split what is much larger.
+Lean can also prove statements about actual tokens: `certvq certify latents.npy codebook.npy
+codes.npy --lean codes.lean --check` writes a file whose theorem says that these codes are the
+lowest nearest ones, and has Lean check it. On two shared cores, rows x codes x dim of 32,768 took
+8 seconds and 262,144 took 30 (5,000 to 9,000 coordinates per second), plus half a minute to two
+minutes to start; split much larger inputs.
 """
 
 AXIOM_NOTE = "Assumed, and compared with the hardware by tests unless an axiom says otherwise:"

@@ -1,7 +1,7 @@
-"""How many codes of a model's own quantizer are wrong, and how to have none?
+"""Count the wrong codes of a model's quantizer, then certify them.
 
-In: nothing. Out: for a small encoder with the residual quantizer of vector-quantize-pytorch, around
-several means of its latents: what `certvq.audit_module` finds before and after
+In: nothing. Out: for a small encoder with the residual quantizer of vector-quantize-pytorch, and
+latents around several means: what `certvq.audit_module` finds before and after
 `certvq.patch_module`.
 
     pip install vector-quantize-pytorch

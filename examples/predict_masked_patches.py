@@ -1,8 +1,8 @@
 """Self-supervised learning (BEST-RQ): predict the codes of hidden patches from the visible ones.
 
-In: nothing. Out: how often a small network names the code of a hidden patch of held-out
-photographs, and how often the most frequent code would have been right. The codes are those of a
-frozen random projection: `RandomProjectionQuantizer` learns nothing, only the network does.
+In: nothing. Out: how often a small network predicts the code of a hidden patch of held-out
+photographs, and how often the most frequent code would have been right. The codes come from a
+frozen random projection: only the network learns, `RandomProjectionQuantizer` does not.
 
     python examples/predict_masked_patches.py --seconds 30
 """

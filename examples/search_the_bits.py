@@ -1,8 +1,8 @@
-"""Search among the bits of an autoencoder for those whose picture is the closest.
+"""Search the bits of an autoencoder for those that decode to the closest picture.
 
-In: nothing. Out: how close an LFQ autoencoder brings a piece of a held-out photograph back from the
-bits that its encoder gives, and from those that a genetic search finds for the same decoder. The
-encoder's bits are the nearest to its latents; those of the nearest picture may be others.
+In: nothing. Out: how well an LFQ autoencoder reconstructs a piece of a held-out photograph from its
+encoder's bits, and from the bits that a genetic search finds for the same decoder. The encoder's
+bits are the nearest to its latents, but other bits may decode to a closer picture.
 
     python examples/search_the_bits.py --seconds 10 --generations 200
 """

@@ -1,7 +1,7 @@
 """Train a small autoencoder on photographs, with any of certvq's quantizers in the middle.
 
 In: the name of a family. Out: after a few seconds of training, how much of the codebook is used and
-how close the held-out photographs come back.
+how well held-out photographs are reconstructed.
 
     python examples/train_a_quantizer.py --family sim_vq --seconds 20
     python examples/train_a_quantizer.py --list

@@ -1,6 +1,6 @@
-"""Which codes of a model depend on the rounding of its encoder?
+"""Find the codes of a model that depend on the rounding of its encoder.
 
-In: nothing. Out: for a small VQ-VAE, and for a residual quantizer behind a linear encoder: how far
+In: nothing. Out: for a small VQ-VAE and for a residual quantizer behind a linear encoder, how far
 latents move in another precision or batch, how far they may move before their code can change, how
 many tokens could flip, and how many did.
 

@@ -1,7 +1,7 @@
-"""How often do the usual formulas name a code vector that is not the nearest?
+"""Count how often the usual formulas return a code that is not the nearest.
 
-In: nothing. Out: a table: share of wrong codes of three uncertified formulas and of certvq, for
-latents of unit variance around several means; certvq's NumPy backend decides what is right.
+In: nothing. Out: a table with the share of wrong codes of three uncertified formulas and of certvq,
+for latents of unit variance around several means. certvq's NumPy backend decides what is right.
 
     python examples/wrong_codes.py
 """

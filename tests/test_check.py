@@ -1,4 +1,7 @@
-"""The independent checker: right answers pass, every kind of wrong one is found and named."""
+"""The independent checker: right answers pass, every kind of wrong one is found and named.
+
+Also of `certvq._checker._violations`.
+"""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -64,6 +67,19 @@ def test_tie_to_the_higher_index_is_a_violation_without_excess():
     (violation,) = check.find_violations(latents, codebook, np.array([1]))
     assert violation.is_tie
     assert violation.nearest == 0
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e300])
+def test_excesses_of_any_size_are_seen(unit):
+    """The second code is nearer, by less than a unit in the last place of the distance; a tie."""
+    codebook = unit * np.array([[-1.0, 0.0], [1.0, 0.0]])
+    for step in (2.0**-30, 2.0**-70, 2.0**-200, 5e-324):
+        (violation,) = check.find_violations(np.array([[step, 0.0]]), codebook, np.array([0]))
+        assert violation == check.Violation(0, 0, 1, 4 * Fraction(step) * Fraction(unit))
+        assert not violation.is_tie
+        assert list(check.find_violations(np.array([[-step, 0.0]]), codebook, np.array([0]))) == []
+        (violation,) = check.find_violations(np.array([[0.0, step]]), codebook, np.array([1]))
+        assert violation == check.Violation(0, 1, 0, Fraction(0))
 
 
 def test_ties_take_exact_comparisons():
@@ -132,6 +148,9 @@ def test_checker_needs_its_margin(monkeypatch, rng, margin):
 def test_evidence_must_be_there(problem):
     latents, codebook, assignment = problem
     undecided = assignment.decided_by.copy()
+    undecided[9] = 4
+    with pytest.raises(CertificateError, match="decided_by must be 1, 2 or 3, got 4 at row 9"):
+        check.verify(replace(assignment, decided_by=undecided), latents, codebook)
     undecided[7] = 0
     with pytest.raises(CertificateError, match="decided_by must be 1, 2 or 3, got 0 at row 7"):
         check.verify(replace(assignment, decided_by=undecided), latents, codebook)
@@ -155,7 +174,7 @@ def test_torch_tensors_and_prepared_codebooks_are_read():
     assert check.verify(certvq.assign(latents, prepared), latents, prepared).rows == 40
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("latents", "codebook", "codes", "error", "match"),
     [
         (np.zeros((2, 3)), np.zeros((2, 4)), [0, 0], ShapeError, r"\(2, 3\), \(2, 4\)"),
@@ -238,6 +257,7 @@ def test_every_wrong_second_code_is_found(problem):
                 check.verify(replace(assignment, second=second), latents, codebook)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
 def test_second_codes_among_ties_and_equal_vectors(rng, dtype):
     """Small integers: of the second lowest squared distances the lowest index, but for the code."""
@@ -293,11 +313,12 @@ def test_senseless_second_codes_are_refused(problem):
 
 def test_verify_reads_second_codes_of_torch(problem):
     latents, codebook = (torch.from_numpy(a) for a in problem[:2])
-    check.verify(with_second(latents, codebook), latents, codebook)
+    report = check.verify(with_second(latents, codebook), latents, codebook)
+    assert report.rows == len(latents)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is in beta
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.rows("place", range(3))
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [

@@ -34,12 +34,14 @@ if _TYPE_CHECKING:
     from certvq.adapters import patch_module as patch_module
     from certvq.adapters import unpatch_module as unpatch_module
     from certvq.stability import stability_report as stability_report
+    from certvq.tokenize import tokenize as tokenize
 
 _LAZY = {
     "audit_module": "adapters",
     "patch_module": "adapters",
     "show_info": "_info",
     "stability_report": "stability",
+    "tokenize": "tokenize",
     "unpatch_module": "adapters",
 }
 """Names that are imported when they are asked for, and the part of certvq that each is from."""

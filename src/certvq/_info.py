@@ -11,9 +11,9 @@ from importlib import metadata
 from typing import Any, Final
 
 from certvq import _checker, _native
+from certvq._native import chosen_threads
 from certvq._version import __version__
 from certvq.assign import backends
-from certvq.assign._threads import chosen_threads
 from certvq.errors import CertVQError
 
 _NEEDS: Final = {"torch": "torch", "triton": "triton"}

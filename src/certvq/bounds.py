@@ -24,7 +24,7 @@ difference pays for evaluating the radius itself, and the threshold, in floating
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,9 @@ def norm_upper(squared_norms: _Real, dim: int) -> _Real:
 
 
 @justified_by("dot_rounding_error_le")
-def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
+def score_radius(
+    latent_norms: Annotated[Float64Array, " N"], code_norm: float, dim: int
+) -> Annotated[Float64Array, " N"]:
     """Bound the error of every computed score of a row.
 
     Mathematics: ``gamma(D+8) |z||c| + gamma(2D+12) |c|^2/2 + flushing`` (module docstring).
@@ -152,7 +154,9 @@ def score_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Floa
 
 
 @justified_by("dot_rounding_error_le")
-def flush_radius(latent_norms: Float64Array, code_norm: float, dim: int) -> Float64Array:
+def flush_radius(
+    latent_norms: Annotated[Float64Array, " N"], code_norm: float, dim: int
+) -> Annotated[Float64Array, " N"]:
     """Bound what flushed subnormal numbers can change in a score, underflow included.
 
     The threads of a BLAS may flush results (each product and each sum then errs by at most
@@ -269,7 +273,9 @@ def fixed_point_score_of_distance(
 
 
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")
-def candidate_threshold(best: Float64Array, radius: Float64Array) -> Float64Array:
+def candidate_threshold(
+    best: Annotated[Float64Array, " N"], radius: Annotated[Float64Array, " N"]
+) -> Annotated[Float64Array, " N"]:
     """Return the score below which a code cannot be nearest: at most ``best - 2 radius``.
 
     Args:

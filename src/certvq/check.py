@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,12 @@ _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `verify` saw.
+    """What `verify` checked.
 
     Attributes:
         rows: rows checked, all of them right.
         comparisons: pairs of row and rival that were compared.
-        exact_comparisons: how many of these took integer arithmetic.
+        exact_comparisons: how many of these needed integer arithmetic.
     """
 
     rows: int
@@ -65,7 +65,9 @@ class CheckReport:
     exact_comparisons: int
 
 
-def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
+def verify(
+    assignment: Any, latents: Annotated[Any, "N D"], codebook: Annotated[Any, "K D"]
+) -> CheckReport:
     """Check each code of an assignment against the specification.
 
     Args:
@@ -80,7 +82,7 @@ def verify(assignment: Any, latents: Any, codebook: Any) -> CheckReport:
     Raises:
         CertificateError: a code is not the lowest nearest one, a row has no valid evidence, a
             squared distance is not the one to the chosen code vector, or a second code is not the
-            lowest nearest one besides the chosen one (-1 where K = 1); the first row is named.
+            lowest nearest one other than the chosen one (-1 if K = 1); names the first row.
         ShapeError, DTypeError, CodeRangeError, NonFiniteError: the arrays do not fit together.
         FloatEnvironmentError: subnormal numbers are flushed to zero in this thread.
 
@@ -123,13 +125,17 @@ class _Problem:
     """
 
     points: Matrix
-    vectors: NDArray[np.float64]
-    codes: NDArray[np.int64]
+    vectors: Annotated[NDArray[np.float64], "K D"]
+    codes: Annotated[NDArray[np.int64], " N"]
     found: _checker.Found | None
     besides: NDArray[np.int64] | None = None
 
 
-def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violation]:
+def find_violations(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> Iterator[Violation]:
     """Yield every row whose code is not the lowest nearest one, in order.
 
     Args:
@@ -145,8 +151,20 @@ def find_violations(latents: Any, codebook: Any, codes: Any) -> Iterator[Violati
     yield from _violations(_read(latents, codebook, codes), _Counter())
 
 
-def all_violations(latents: Any, codebook: Any, codes: Any) -> Violations:
-    """Return the same as `find_violations`, all at once and compactly.
+def all_violations(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> Violations:
+    """Return all violations at once, as arrays; see `find_violations`.
+
+    Args:
+        latents: (N, D) finite floats.
+        codebook: (K, D) finite floats.
+        codes: (N,) integers in ``range(K)``.
+
+    Returns:
+        A `Violations`.
 
     Raises:
         ShapeError, CodeRangeError, NonFiniteError, FloatEnvironmentError: as `verify`.
@@ -348,7 +366,9 @@ def _numbers(
     return problem.points.float64(rows), own, problem.vectors[rivals]
 
 
-def _squared(block: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _squared(
+    block: Annotated[NDArray[np.float64], "P D"], vectors: Annotated[NDArray[np.float64], "P D"]
+) -> Annotated[NDArray[np.float64], " P"]:
     with np.errstate(over="ignore", under="ignore"):
         difference = block - vectors
         return np.einsum("nd,nd->n", difference, difference)
@@ -404,7 +424,7 @@ def _verify_second(problem: _Problem, second: NDArray[Any], counter: _Counter) -
     besides = _Problem(problem.points, problem.vectors, own, found, problem.codes)
     for violation in _violations(besides, counter):
         text = (
-            f"second must be the lowest nearest code but for the first, but row {violation.row} "
+            f"second must be the lowest nearest code other than the first, but row {violation.row} "
             f"has {violation.code} where {violation.nearest} is right "
             f"(excess squared distance {to_text(violation.excess)})"
         )
@@ -493,7 +513,11 @@ def _close(claimed: float, exact: Fraction, margin: float) -> bool:
     return abs(Fraction(claimed) - exact) <= Fraction(margin) * exact + Fraction(2) ** -1075
 
 
-def _read(latents: Any, codebook: Any, codes: Any) -> _Problem:
+def _read(
+    latents: Annotated[Any, "N D"],
+    codebook: Annotated[Any, "K D"],
+    codes: Annotated[Any, " N"],
+) -> _Problem:
     if (np.array([5e-324]) * np.array([1.0]))[0] == 0.0:
         text = "subnormal numbers must be kept (IEEE 754), but this thread flushes them to zero"
         raise FloatEnvironmentError(text)

@@ -35,7 +35,7 @@ class ShapeError(CertVQError, ValueError):
 
 
 class DTypeError(CertVQError, TypeError):
-    """An array has a type of number that the contract does not cover."""
+    """An array has a number type that the contract does not cover."""
 
 
 class NonFiniteError(CertVQError, ValueError):
@@ -43,7 +43,7 @@ class NonFiniteError(CertVQError, ValueError):
 
 
 class TransformError(CertVQError, RuntimeError):
-    """A transformation of torch.func meets a layer that it cannot go through."""
+    """A torch.func transformation meets a layer that does not support it."""
 
 
 class DistributedError(CertVQError, RuntimeError):
@@ -51,7 +51,7 @@ class DistributedError(CertVQError, RuntimeError):
 
 
 class ExportError(CertVQError, RuntimeError):
-    """`torch.jit.trace` or `torch.onnx.export` meets a layer that no graph can stand for."""
+    """`torch.jit.trace` or `torch.onnx.export` meets a layer that a graph cannot represent."""
 
 
 class CodeRangeError(CertVQError, IndexError):
@@ -71,7 +71,7 @@ class BackendUnavailableError(CertVQError, RuntimeError):
 
 
 class DeviceError(CertVQError, RuntimeError):
-    """Tensors that must be on one device are not, or have no numbers there."""
+    """Tensors that must share a device do not, or hold no numbers (the meta device)."""
 
 
 class DeviceMemoryError(CertVQError, MemoryError):
@@ -79,7 +79,7 @@ class DeviceMemoryError(CertVQError, MemoryError):
 
 
 class CertificateError(CertVQError, RuntimeError):
-    """Codes were claimed to be the nearest ones and are not."""
+    """Codes that were claimed to be the lowest nearest ones are not."""
 
 
 class FloatEnvironmentError(CertVQError, RuntimeError):
@@ -87,7 +87,7 @@ class FloatEnvironmentError(CertVQError, RuntimeError):
 
 
 class UnknownQuantizerError(CertVQError, TypeError):
-    """A module holds no vector quantizer that certvq knows, or one whose argmin it cannot find."""
+    """A module has no vector quantizer that certvq knows, or one whose argmin it cannot find."""
 
 
 class DataError(CertVQError, ValueError):
@@ -105,14 +105,14 @@ class FileFormatError(CertVQError, ValueError):
 
 
 class DigestMismatchError(FileFormatError):
-    """Tokens belong to another codebook or model than the one that shall decode them."""
+    """Tokens were made with a different codebook or model than the one used to decode them."""
 
 
 class ProofError(CertVQError, RuntimeError):
     """A theorem is not proved.
 
     Attributes:
-        countermodel: what a solver gave as the reason, where it said sat; else empty.
+        countermodel: the solver's counterexample if it answered sat; else empty.
         smt2: path of the query that was not decided; else None.
     """
 
@@ -123,11 +123,11 @@ class ProofError(CertVQError, RuntimeError):
 
 
 class SolverDisagreementError(ProofError):
-    """One solver says that a query has a model, another that it has none."""
+    """One solver finds a query satisfiable, another finds it unsatisfiable."""
 
 
 class SolverUnavailableError(CertVQError, RuntimeError):
-    """A solver that was asked for is not installed."""
+    """A requested solver is not installed."""
 
 
 class LeanUnavailableError(SolverUnavailableError):
@@ -135,4 +135,4 @@ class LeanUnavailableError(SolverUnavailableError):
 
 
 class LeanError(CertVQError, RuntimeError):
-    """Lean ran and gave no answer: it crashed, or it took longer than it was given."""
+    """Lean ran but gave no answer: it crashed or timed out."""

@@ -1,4 +1,4 @@
-"""The contract suite: what any source of certified codes must pass, and inputs that break others.
+"""The contract suite: cases that every source of certified codes must pass, and others fail.
 
 In: a function from latents and codebook to codes, or the name of a backend. Out: the cases that it
 gets wrong, against exact integers, compared by ``==``. For authors of backends; certvq's own tests
@@ -20,7 +20,7 @@ _ROWS, _CODES, _DIM = 24, 17, 5
 
 @dataclass(frozen=True)
 class ContractCase:
-    """Latents and a codebook that are hard to get right.
+    """Latents and a codebook whose codes are hard to get right.
 
     Attributes:
         name: what is hard about them.

@@ -24,9 +24,9 @@ def true_excess(point, given, rival):
     return sum((x - y) ** 2 - (x - w) ** 2 for x, y, w in zip(z, a, b, strict=True))
 
 
-@pytest.mark.parametrize("dim", [1, 3, 8, 300])
-@pytest.mark.parametrize("scale", [2.0**-1074, 2.0**-1000, 1.0, 2.0**900])
-@pytest.mark.parametrize("limbs", range(1, LIMBS + 1))
+@pytest.mark.rows("dim", [1, 3, 8, 300])
+@pytest.mark.rows("scale", [2.0**-1074, 2.0**-1000, 1.0, 2.0**900])
+@pytest.mark.rows("limbs", range(1, LIMBS + 1))
 def test_integers_of_any_scale_are_subtracted(rng, dim, scale, limbs):
     """Also the greatest sums of all, with a number in its lowest bit."""
     most = 2.0 ** min(limbs * digit_bits(dim), 53) - 1

@@ -37,7 +37,7 @@ def test_the_filter_was_built():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.rows("case", CASES)
 def test_no_nearest_code_is_excluded(rng, case, level):
     expected, size = case.expected(), len(case.codebook)
     for codes in (expected, np.zeros_like(expected), rng.integers(0, size, len(expected))):
@@ -49,7 +49,7 @@ def test_no_nearest_code_is_excluded(rng, case, level):
             assert (found.rivals != codes[found.rows]).all()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.rows("case", CASES)
 def test_violations_are_those_of_the_numpy_path(monkeypatch, rng, case):
     size, expected = len(case.codebook), case.expected()
     given = [expected, rng.integers(0, size, len(expected)), np.full_like(expected, size - 1)]
@@ -63,8 +63,8 @@ def test_violations_are_those_of_the_numpy_path(monkeypatch, rng, case):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("shape", [(1500, 64, 3), (1500, 65, 8), (700, 130, 67), (97, 1000, 1)])
+@pytest.mark.rows("threads", [1, 2, 5])
+@pytest.mark.rows("shape", [(1500, 64, 3), (1500, 65, 8), (700, 130, 67), (97, 1000, 1)])
 def test_every_planted_code_is_found(rng, shape, threads, level):
     points, vectors = normal(rng, *shape)
     right = ((points[:, None].astype(np.float64) - vectors) ** 2).sum(2).argmin(1)
@@ -201,7 +201,7 @@ def test_one_code_and_no_rows():
         assert found.sqdist.tolist() == [0.0] * len(codes)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("change", "error"),
     [
         ({"latents": np.ones((2, 3), dtype=np.int32)}, TypeError),
@@ -230,6 +230,7 @@ def test_the_binding_refuses_what_does_not_fit(change, error):
         _checker._rivals.rivals(**(arguments | change))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it(rng):
     points, vectors = normal(rng, 1 << 18, 1 << 14, 64)
 

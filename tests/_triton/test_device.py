@@ -21,7 +21,7 @@ def _forget():
 
 
 def test_device_at_hand_is_accepted():
-    require_device(DEVICE)
+    assert require_device(DEVICE) is None
 
 
 def test_other_kinds_of_devices_are_refused():
@@ -69,8 +69,8 @@ def test_interpreters_that_numpy_is_too_new_for_are_named(
     monkeypatch.setattr(_device.triton, "__version__", of_triton)
     monkeypatch.setattr(_device.np, "__version__", of_numpy)
     if not refused:
-        return require_device(DEVICE)
+        assert require_device(DEVICE) is None
+        return
     match = rf"interpreter of Triton {of_triton} needs NumPy below 2\.4, got {of_numpy}; install"
     with pytest.raises(BackendUnavailableError, match=match):
         require_device(DEVICE)
-    return None

@@ -18,7 +18,7 @@ ADA = Device(99 << 10, 128, warpgroups=False)
 SMALL = Device(48 << 10, 20, warpgroups=False)
 
 
-@pytest.mark.parametrize("dim", [*range(1, 300), 384, 511, 513, 1000, 4096, 100_000])
+@pytest.mark.rows("dim", [*range(1, 300), 384, 511, 513, 1000, 4096, 100_000])
 def test_padding_adds_at_most_a_third_to_what_is_held_and_an_eighth_to_what_is_not(dim):
     chunk, padded = pad(dim)
     assert chunk in (16, 32, 64, 128, 256)
@@ -28,8 +28,8 @@ def test_padding_adds_at_most_a_third_to_what_is_held_and_an_eighth_to_what_is_n
     assert padded == chunk or chunk <= 64
 
 
-@pytest.mark.parametrize("dim", [1, 64, 256, 1000])
-@pytest.mark.parametrize("codes", [1, 2, 64, 256, 257, 8192, 65536, 1_000_000, 3_000_000])
+@pytest.mark.rows("dim", [1, 64, 256, 1000])
+@pytest.mark.rows("codes", [1, 2, 64, 256, 257, 8192, 65536, 1_000_000, 3_000_000])
 def test_groups_cover_the_codebook_and_their_names_leave_most_bits_of_a_score(dim, codes):
     shapes = plan(dim, codes)
     assert shapes.codes_padded >= codes
@@ -41,17 +41,17 @@ def test_groups_cover_the_codebook_and_their_names_leave_most_bits_of_a_score(di
     assert shapes.names == 2.0**shapes.name_bits / 2.0**23
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("dim", "codes", "members"), [(64, 1024, 4), (64, 65536, 16), (8, 8192, 16), (256, 8192, 4)]
 )
 def test_groups_grow_with_the_codebook_and_shrink_with_the_dims(dim, codes, members):
     assert plan(dim, codes).members == members
 
 
-@pytest.mark.parametrize("device", [HOPPER, AMPERE, ADA, SMALL])
-@pytest.mark.parametrize("dim", [8, 32, 64, 100, 128, 256, 768])
-@pytest.mark.parametrize("codes", [1, 1024, 65536, 1_000_000])
-@pytest.mark.parametrize("latents", [1, 5000, 65536])
+@pytest.mark.rows("device", [HOPPER, AMPERE, ADA, SMALL])
+@pytest.mark.rows("dim", [8, 32, 64, 100, 128, 256, 768])
+@pytest.mark.rows("codes", [1, 1024, 65536, 1_000_000])
+@pytest.mark.rows("latents", [1, 5000, 65536])
 def test_blocks_fit_the_shared_memory_of_the_device_but_for_the_smallest(
     device, dim, codes, latents
 ):

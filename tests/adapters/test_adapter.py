@@ -1,4 +1,7 @@
-"""What fits together, and how a class is recognised."""
+"""What fits together, and how a class is recognised.
+
+Also of `certvq.adapters._methods`.
+"""
 
 import torch
 

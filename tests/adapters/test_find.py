@@ -60,7 +60,7 @@ def test_kin_of_known_layers_are_not_called_unknown(layers):
     assert unknown_names(model, [each.name for each in find_layers(model)]) == ()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "name",
     [
         *("FSQ", "ResidualFSQ", "LFQ", "BSQ", "FSP", "BinaryMapper", "SimVQ", "LookupFreeQuant_VQ"),
@@ -74,7 +74,7 @@ def test_names_that_look_like_quantizers(layers, name):
     assert unknown_names(model, ["known"]) == ("q",)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "name",
     [
         *("Linear", "MSQLoss", "Disp", "BFQueue", "FSpace", "Sequential"),

@@ -1,5 +1,10 @@
-"""`certvq.assign`: the answer, its library and device, and what is refused before anything else."""
+"""`certvq.assign`: the answer, its library and device, and what is refused before anything else.
 
+Also of `certvq.assign._assignment`, `certvq.assign._filter`, `certvq.assign._filter_numpy` and
+`certvq.assign._validate`.
+"""
+
+import math
 import subprocess
 import sys
 from fractions import Fraction
@@ -121,6 +126,28 @@ def test_codes_do_not_depend_on_the_batch(rng, backend):
     assert (again == whole[shuffled]).all()
 
 
+def vector_of_square(square):
+    """Four whole numbers whose squares add up to at most so much, and to hardly less."""
+    numbers = []
+    for _ in range(4):
+        numbers.append(math.isqrt(square))
+        square -= numbers[-1] ** 2
+    return numbers
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "native"])
+def test_integers_that_leave_64_bits_are_not_wrapped(backend):
+    """The squared distances are just above and just below 2^63, and equal as floats."""
+    codebook = [vector_of_square(2**63 + 200), vector_of_square(2**63 - 100)]
+    squares = [sum(number**2 for number in vector) for vector in codebook]
+    assert squares[1] < 2**63 <= squares[0]
+    assert float(squares[0]) == float(squares[1])
+    signs = np.array([[1.0], [-1.0]])  # so that the filter cannot tell them apart either
+    found = certvq.assign(np.zeros((1, 4)), signs * codebook, backend=backend)
+    assert found.codes.tolist() == [1]
+    assert found.decided_by.tolist() == [DecidedBy.EXACT]
+
+
 def test_how_rows_were_decided():
     codebook = np.array([[0.0], [1.0], [1.0 + 2.0**-52]])
     latents = np.array([[0.1], [0.5], [1.0 + 2.0**-51]])
@@ -164,8 +191,8 @@ def test_sqdist_outside_the_range_of_float64():
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
-@pytest.mark.parametrize("library", ["numpy", "torch"])
-@pytest.mark.parametrize(
+@pytest.mark.rows("library", ["numpy", "torch"])
+@pytest.mark.rows(
     ("latents", "codebook", "error", "match"),
     [
         ((4,), (2, 3), ShapeError, r"latents must have two axes.*\(4,\)"),

@@ -1,4 +1,7 @@
-"""`certvq.prepare`: read once, duplicates folded, later changes of the array ignored."""
+"""`certvq.prepare`: read once, duplicates folded, later changes of the array ignored.
+
+Also of `certvq.assign._arrays`.
+"""
 
 import copy
 import pickle

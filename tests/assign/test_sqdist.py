@@ -43,8 +43,8 @@ def pairs_as_rounded(z, c):
     return found
 
 
-@pytest.mark.parametrize("dim", [1, 2, 7, 8, 9, 16, 33, 64, 300])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.rows("dim", [1, 2, 7, 8, 9, 16, 33, 64, 300])
+@pytest.mark.rows("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
 def test_ordinary_numbers_of_every_type(isa, dim, dtype, rng):
     pairs_as_rounded(*rng.standard_normal((2, 200, dim)).astype(dtype))
 
@@ -69,7 +69,7 @@ def test_ties_of_rounding(isa, rng):
     assert up == [False, True] * 500  # the even neighbour
 
 
-@pytest.mark.parametrize("side", [-1.0, 0.0, 1.0])
+@pytest.mark.rows("side", [-1.0, 0.0, 1.0])
 def test_next_to_a_tie(isa, side, rng):
     """A bit far below the last place decides, on either side of the middle, or none does."""
     odd = rng.integers(2**25, 2**26, 300) * 2 + 1
@@ -95,9 +95,7 @@ def test_what_underflow_takes_can_decide(isa, rng):
     assert (up == np.nextafter(even, np.inf)).all()
 
 
-@pytest.mark.parametrize(
-    "power", [-1074, -1060, -700, -541, -537, -500, -450, 0, 450, 499, 510, 511]
-)
+@pytest.mark.rows("power", [-1074, -1060, -700, -541, -537, -500, -450, 0, 450, 499, 510, 511])
 def test_every_magnitude(isa, power, rng):
     z = np.ldexp(rng.standard_normal((200, 6)), power)
     c = np.ldexp(rng.standard_normal((200, 6)), power)
@@ -127,7 +125,7 @@ def test_the_end_of_float64(isa):
     assert np.isinf(found).tolist() == [True, True, False, False, True, True]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.rows("seed", range(6))
 def test_mixed_exponents(isa, seed):
     rng = np.random.default_rng(seed)
     for spread in (5, 60, 200, 500):
@@ -217,6 +215,7 @@ def test_refusals_of_the_binding():
     assert np.isnan(call(z=odd)).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_signal_stops_a_long_call():
     """In a process of its own: many minutes of work, interrupted after half a second."""
     code = (

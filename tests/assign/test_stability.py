@@ -75,8 +75,8 @@ def exact_square_of_radius(z, codebook, code):
     return min((d(z, c) - d(z, own)) ** 2 / (4 * d(own, c)) for c in codebook if d(own, c) != 0)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+@pytest.mark.rows("offset", [0.0, 1e4])
+@pytest.mark.rows("scale", [1.0, 1e-200, 1e200])
 def test_radius_is_below_the_exact_one_and_close(path, rng, offset, scale):
     latents = (rng.standard_normal((60, 4)) + offset) * scale
     codebook = (rng.standard_normal((12, 4)) + offset) * scale
@@ -105,7 +105,7 @@ def test_a_step_just_beyond_the_radius_can_change_the_code(path):
     assert certvq.assign(moved, codebook).codes.tolist() == [1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("latents", "codebook", "codes", "expected"),
     [
         ([[0.3]], [[5.0]], [0], [np.inf]),
@@ -145,7 +145,7 @@ def test_the_error_term_is_needed(monkeypatch, rng):
     assert any(above)
 
 
-@pytest.mark.parametrize("case", list(testing.contract_cases()), ids=lambda case: case.name)
+@pytest.mark.rows("case", list(testing.contract_cases()))
 def test_contract_cases(isa, case):
     """Exact fractions: never above the true radius, and 0 only where rounding explains it."""
     codes = case.expected()
@@ -163,7 +163,7 @@ def test_contract_cases(isa, case):
             assert Fraction(r) ** 2 >= square * Fraction(999, 1000), case.name
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("codes", "dim"),
     [(2, 1), (5, 3), (64, 2), (65, 20), (300, 8), (1000, 24), (1500, 4), (3000, 33)],
 )
@@ -176,7 +176,7 @@ def test_kernel_against_numpy_and_longer_floats(isa, codes, dim, rng):
     np.testing.assert_allclose(radius, numpy_radii(latents, codebook, own), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.rows("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_kernel_on_every_type(isa, dtype, rng):
     latents = torch.from_numpy(rng.standard_normal((200, 5))).to(getattr(torch, dtype))
     codebook = torch.from_numpy(rng.standard_normal((90, 5))).to(getattr(torch, dtype))
@@ -185,8 +185,8 @@ def test_kernel_on_every_type(isa, dtype, rng):
     assert_tight(radius.numpy(), latents.double(), codebook.double(), own)
 
 
-@pytest.mark.parametrize("outlier", [30.0, 1e4, 1e8])
-@pytest.mark.parametrize("which", ["code", "latent"])
+@pytest.mark.rows("outlier", [30.0, 1e4, 1e8])
+@pytest.mark.rows("which", ["code", "latent"])
 def test_coarse_units(isa, outlier, which, rng):
     """One far code, or one far latent in each tile, leaves the filter few bits for the others."""
     latents, codebook = rng.standard_normal((120, 4)), rng.standard_normal((1400, 4))
@@ -213,7 +213,7 @@ def test_duplicates_ties_and_wrong_codes(isa, rng):
     assert (certvq.stability_radius(latents, twins, own) == radius).all()
 
 
-@pytest.mark.parametrize("codes", [4, 20, 70, 400])
+@pytest.mark.rows("codes", [4, 20, 70, 400])
 def test_all_codes_at_nearly_the_same_distance(isa, codes, rng):
     """Every code is a candidate: the filter narrows nothing down."""
     codebook = rng.standard_normal((codes, 6))
@@ -272,7 +272,7 @@ def test_the_quantization_term_of_the_threshold_is_needed(isa, rng):
     np.testing.assert_allclose(radius, true, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [2.0**-390, 2.0**-500, 2.0**390, 2.0**500])
+@pytest.mark.rows("scale", [2.0**-390, 2.0**-500, 2.0**390, 2.0**500])
 def test_extreme_scales(isa, scale, rng):
     latents, codebook = rng.standard_normal((40, 3)) * scale, rng.standard_normal((20, 3)) * scale
     own = certvq.assign(latents, codebook).codes
@@ -286,8 +286,8 @@ def test_one_code_and_no_rows(isa):
     assert certvq.stability_radius(np.ones((0, 2)), np.eye(2), np.zeros(0, int)).shape == (0,)
 
 
-@pytest.mark.parametrize("codes", [1, 50])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.rows("codes", [1, 50])
+@pytest.mark.rows("bad", [np.nan, np.inf])
 def test_numbers_that_are_not_finite_are_named(isa, bad, codes, rng):
     latents = rng.standard_normal((300, 4))
     latents[237, 2] = bad
@@ -323,6 +323,7 @@ def test_refusals_of_the_binding():
         kernel.stability(kernel.pack(np.full((1, 1), np.nan), ""), np.zeros((1, 1)), codes[:1], 1)
 
 
+@pytest.mark.slow
 def test_signal_stops_a_long_call():
     """In a process of its own: about a minute of work, interrupted after half a second."""
     code = (

@@ -12,7 +12,7 @@ import threadpoolctl
 import torch
 
 import certvq
-from certvq import _checker
+from certvq import _checker, _native
 from certvq.assign import _engine, _threads
 from certvq.errors import FloatEnvironmentError, OptionError
 
@@ -29,14 +29,15 @@ def test_codes_do_not_depend_on_the_number_of_threads(rng, monkeypatch, count):
     assert (found.decided_by == expected.decided_by).all()
 
 
-def test_every_block_is_done_once():
-    done = np.zeros(103, dtype=int)
+@pytest.mark.rows("rows", [0, 1, 9, 10, 11, 103])
+def test_every_block_is_done_once(rows):
+    done = np.zeros(rows, dtype=int)
 
     def work(block):
         done[block] += 1
 
     for threads in (1, 3):
-        _threads.each_block(work, 103, 10, threads=threads)
+        _threads.each_block(work, rows, 10, threads=threads)
     assert (done == 2).all()
 
 
@@ -65,6 +66,7 @@ def test_no_block_is_begun_after_an_error():
     assert len(begun) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_of_a_torch_program_does_not_ask_its_threads():
     """Those of OpenMP are not in a child that was forked, which would wait for them for ever."""
@@ -149,14 +151,14 @@ def test_threads_check_their_float_environment():
 def test_number_of_threads_must_be_positive(monkeypatch, value):
     monkeypatch.setenv("CERTVQ_NUM_THREADS", value)
     with pytest.raises(OptionError, match=f"must be a positive integer, got '{value}'"):
-        _threads.thread_count()
+        _native.thread_count()
 
 
 def test_number_of_threads_is_read_in_order(monkeypatch):
     monkeypatch.delenv("CERTVQ_NUM_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    for thread_count in (_threads.thread_count, _checker.thread_count):
+    for thread_count in (_native.thread_count, _checker.thread_count):
         assert thread_count() == 5  # torch is loaded, and may have been told by its user
         with monkeypatch.context() as patch:
             patch.setenv("CERTVQ_NUM_THREADS", "4")

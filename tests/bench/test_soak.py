@@ -37,7 +37,7 @@ def slow_codes(z, c):
 
 
 @pytest.mark.parametrize("generator", sorted({*SOAK.EASY, *SOAK.HARD}, key=lambda g: g.__name__))
-@pytest.mark.parametrize("size", [(12, 7, 3), (6, 9, 1), (5, 1, 4)])
+@pytest.mark.rows("size", [(12, 7, 3), (6, 9, 1), (5, 1, 4)])
 def test_the_exact_answer_is_the_definition(generator, size, rng):
     for _ in range(4):
         z, c = (SOAK.rounded(part, "float64") for part in generator(rng, *size))
@@ -51,6 +51,7 @@ def test_cases_are_the_same_for_the_same_seed():
     assert np.array_equal(one.c, other.c)
 
 
+@pytest.mark.slow
 def test_three_seconds_without_a_wrong_code(capsys, tmp_path):
     status = SOAK.main(["--seconds", "3", "--seed", "20261122", "--out", str(tmp_path)])
     told = capsys.readouterr().out

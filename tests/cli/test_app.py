@@ -1,4 +1,7 @@
-"""Every command explains itself, and the command line starts without what is heavy."""
+"""Every command explains itself, and the command line starts without what is heavy.
+
+Also of `certvq.cli._options`.
+"""
 
 import subprocess
 import sys

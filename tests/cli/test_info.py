@@ -1,10 +1,14 @@
-"""`certvq info`, `--version` and completion."""
+"""`certvq info`, `--version` and completion.
+
+Also of `certvq._info`.
+"""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +59,19 @@ def test_a_shell_completes_commands_and_options(words: str, found: list[str]) ->
         env={**os.environ, **asked},
     )
     assert done.stdout.split() == found
+
+
+def test_bash_completes_after_the_installation(tmp_path: Path) -> None:
+    """What `--show-completion` prints is what `--install-completion` writes for the next shell."""
+    asks = "COMP_WORDS=(certvq de); COMP_CWORD=1; _certvq_completion certvq; echo ${COMPREPLY[@]}"
+    for line, said in (
+        ("certvq --show-completion; true", "complete -o default -F _certvq_completion certvq"),
+        ("certvq --install-completion; true", "bash completion installed in"),
+        (f"source ~/.bashrc; {asks}", "demo decode\n"),
+    ):
+        folder = Path(sys.executable).parent
+        env = {**os.environ, "HOME": str(tmp_path), "PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", line], env=env, capture_output=True, text=True, check=True
+        )
+        assert said in done.stdout, done.stderr

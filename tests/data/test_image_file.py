@@ -1,4 +1,7 @@
-"""One image file: every format, orientation, transparency, and every way to be damaged."""
+"""One image file: every format, orientation, transparency, and every way to be damaged.
+
+Also of `certvq.data._quiet`.
+"""
 
 import io
 import os

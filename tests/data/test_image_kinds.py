@@ -1,4 +1,7 @@
-"""Every kind of image file is read as a second library reads it, or refused by name."""
+"""Every kind of image file is read as a second library reads it, or refused by name.
+
+Also of `certvq.data._tiff`.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -22,7 +25,7 @@ def load_table_writer():
 WRITER = load_table_writer()
 
 
-@pytest.mark.parametrize("kind", WRITER.KINDS, ids=lambda kind: f"{kind.format}: {kind.name}")
+@pytest.mark.rows("kind", WRITER.KINDS)
 def test_a_file_is_read_as_a_second_library_reads_it_or_refused(kind, tmp_path):
     path = tmp_path / "file"
     for content, wanted in kind.cases():

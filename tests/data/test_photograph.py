@@ -77,7 +77,8 @@ def test_a_bad_key_is_refused():
 
 class TestRequireUsable:
     def test_photographs_as_large_as_the_stride_pass(self):
-        require_usable([photograph("a", 4, 9), photograph("b", 9, 4)], stride=4, channels=3)
+        both = [photograph("a", 4, 9), photograph("b", 9, 4)]
+        assert require_usable(both, stride=4, channels=3) is None
 
     @pytest.mark.parametrize(("height", "width"), [(3, 9), (9, 3)])
     def test_smaller_ones_are_named_with_their_size(self, height, width):

@@ -1,4 +1,7 @@
-"""Files that run without torch: the encoder with the certified search, the decoder."""
+"""Files that run without torch: the encoder with the certified search, the decoder.
+
+Also of `certvq.assign._onnx`.
+"""
 
 import copy
 import subprocess

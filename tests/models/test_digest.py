@@ -1,4 +1,7 @@
-"""Digests follow their written definition and see every bit."""
+"""Digests follow their written definition and see every bit.
+
+Also of `certvq.models._tensors`.
+"""
 
 import hashlib
 

@@ -1,4 +1,7 @@
-"""Training steps compile as one graph and do what they do uncompiled, state included."""
+"""Training steps compile as one graph and do what they do uncompiled, state included.
+
+Also of `certvq.nn._core.uncompiled`.
+"""
 
 import copy
 

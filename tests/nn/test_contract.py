@@ -57,15 +57,31 @@ def collect():
             yield name, constructor, frozenset(*traits)
 
 
+def first_of_each_class():
+    """Name one case for each class: what a class inherits it refuses whatever its options are."""
+    kept = {}
+    for name, constructor, _ in ALL:
+        layer = constructor(layout="b n d", generator=torch.Generator())
+        kept.setdefault(type(layer), name)
+    return set(kept.values())
+
+
 ALL = list(collect())
-CASES = [pytest.param(constructor, id=name) for name, constructor, _ in ALL]
-every = pytest.mark.parametrize("make", CASES)
+FIRST = first_of_each_class()
 
 
-def but(*exempt):
-    """Parametrise over the cases that keep a promise."""
-    kept = [pytest.param(c, id=name) for name, c, traits in ALL if traits.isdisjoint(exempt)]
+def over(*exempt, names=None):
+    """Parametrise over the cases that keep a promise; those beside one of a class are slow."""
+    kept = [
+        pytest.param(constructor, id=name, marks=() if name in FIRST else pytest.mark.slow)
+        for name, constructor, traits in ALL
+        if traits.isdisjoint(exempt) and (names is None or name in names)
+    ]
     return pytest.mark.parametrize("make", kept)
+
+
+every = over()
+each_class = over(names=FIRST)
 
 
 def build(make, *, seed=0, layout="b n d", steps=0):
@@ -91,7 +107,7 @@ def test_names_are_unique():
 
 
 @every
-@pytest.mark.parametrize("layout", SHAPES)
+@pytest.mark.rows("layout", SHAPES)
 def test_shapes_and_types(make, layout):
     layer = build(make, layout=layout)
     assert isinstance(layer, Quantizer)
@@ -114,7 +130,7 @@ def test_shapes_and_types(make, layout):
 
 
 @every
-@pytest.mark.parametrize("layout", ["b n d", "b c h w"])
+@pytest.mark.rows("layout", ["b n d", "b c h w"])
 def test_decode_gives_the_same_bits_in_eval_mode(make, layout, same_bits):
     layer = build(make, layout=layout, steps=3).eval()
     quantized, codes, _ = layer(latents_of(layout, 9))
@@ -122,7 +138,7 @@ def test_decode_gives_the_same_bits_in_eval_mode(make, layout, same_bits):
     assert torch.equal(layer.encode(latents_of(layout, 9)), codes)
 
 
-@but("noisy")
+@over("noisy")
 def test_decode_gives_the_same_bits_in_train_mode(make, same_bits):
     layer = build(make)
     for step in range(4):
@@ -130,7 +146,7 @@ def test_decode_gives_the_same_bits_in_train_mode(make, same_bits):
         assert same_bits(quantized, layer.decode(codes))
 
 
-@but("samples")
+@over("samples")
 def test_encode_gives_the_codes_of_train_mode(make):
     layer = build(make)
     for step in range(4):
@@ -156,7 +172,7 @@ def test_codes_do_not_depend_on_the_split_of_the_batch(make):
     assert torch.equal(whole, torch.cat([layer.encode(sample[None]) for sample in latents]))
 
 
-@but("frozen")
+@over("frozen")
 def test_the_gradient_reaches_the_latents(make):
     layer = build(make, steps=2)
     for mode in (True, False):
@@ -166,7 +182,7 @@ def test_the_gradient_reaches_the_latents(make):
         assert latents.grad.any()
 
 
-@but("frozen")
+@over("frozen")
 def test_functional_gradients_in_eval_mode(make):
     layer = build(make, steps=2).eval()
 
@@ -194,8 +210,8 @@ def same_random(layer, states):
 
 
 @every
-@pytest.mark.parametrize("steps", [0, 3])
-@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+@pytest.mark.rows("steps", [0, 3])
+@pytest.mark.rows("bad", [math.nan, -math.inf])
 def test_a_bad_batch_changes_nothing(make, steps, bad, snapshot, unchanged):
     layer = build(make, steps=steps)
     before, random = snapshot(layer), layer_random(layer)
@@ -211,7 +227,7 @@ def test_a_bad_batch_changes_nothing(make, steps, bad, snapshot, unchanged):
 
 
 @every
-@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.rows("steps", [0, 3])
 def test_a_step_that_is_cut_short_changes_nothing(make, steps, snapshot, unchanged, monkeypatch):
     """Whatever raises: the next steps are those of a layer that never saw the batch."""
     layer, twin = build(make, steps=steps), build(make, steps=steps)
@@ -233,7 +249,7 @@ def test_a_step_that_is_cut_short_changes_nothing(make, steps, snapshot, unchang
     assert unchanged(layer, snapshot(twin))
 
 
-@every
+@each_class
 def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
     layer = build(make)
     before = snapshot(layer)
@@ -244,7 +260,7 @@ def test_an_empty_batch_teaches_nothing(make, snapshot, unchanged):
     assert unchanged(layer, before)
 
 
-@but("spatial")
+@over("spatial")
 def test_padding_neither_counts_nor_teaches(make, same_bits, snapshot, unchanged):
     mask = torch.ones(2, 8, dtype=torch.bool)
     mask[0, 3:] = mask[1, 0] = False
@@ -275,7 +291,7 @@ def test_padding_has_no_code(make, same_bits):
         layer.decode(codes)
 
 
-@every
+@each_class
 def test_a_batch_of_padding_alone(make):
     layer = build(make, steps=2)
     mask = torch.zeros(2, 8, dtype=torch.bool)
@@ -285,7 +301,7 @@ def test_a_batch_of_padding_alone(make):
     assert loss == 0.0
 
 
-@every
+@each_class
 def test_wrong_input_is_named(make):
     layer = build(make, steps=1)
     for method in (layer, layer.encode):
@@ -301,7 +317,7 @@ def test_wrong_input_is_named(make):
             method(torch.zeros(2, 8, DIM), torch.ones(2, 8))
 
 
-@every
+@each_class
 def test_a_layer_on_another_device_is_named(make):
     """One without parameters and buffers is on none."""
     layer = build(make, steps=1)
@@ -327,10 +343,10 @@ NOT_DENSE = [
     pytest.param(lambda t: t.to("meta"), r"shape \(2, 8.* on the device meta", id="meta"),
     pytest.param(lambda t: torch.nested.nested_tensor(list(t)), "got a nested one", id="nested"),
 ]
-other_than_dense = pytest.mark.parametrize(("change", "match"), NOT_DENSE)
+other_than_dense = pytest.mark.rows(("change", "match"), NOT_DENSE)
 
 
-@every
+@each_class
 @other_than_dense
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 def test_what_is_no_dense_tensor_is_named(make, change, match, snapshot, unchanged):
@@ -353,8 +369,8 @@ def test_what_is_no_dense_tensor_is_named(make, change, match, snapshot, unchang
     assert unchanged(layer, before)
 
 
-@every
-@pytest.mark.parametrize("bad", [torch.complex64, torch.bool], ids=str)
+@each_class
+@pytest.mark.rows("bad", [torch.complex64, torch.bool])
 def test_other_kinds_of_number_are_named(make, bad):
     """Also for codes of fewer levels, which residual quantizers complete."""
     layer = build(make, steps=1)
@@ -384,8 +400,8 @@ def test_losses_of_huge_latents_are_finite_or_refused(make):
             assert torch.equal(result.codes, layer.encode(huge))
 
 
-@but("frozen")
-@pytest.mark.parametrize("size", [1e19, 1e30, 3e38])
+@over("frozen")
+@pytest.mark.rows("size", [1e19, 1e30, 3e38])
 def test_gradients_of_huge_latents_are_finite_or_refused(make, size):
     """Twice these overflows, which times a slope of 0 would be NaN."""
     layer = build(make, steps=2).eval()
@@ -400,7 +416,7 @@ def test_gradients_of_huge_latents_are_finite_or_refused(make, size):
             assert torch.isfinite(slope).all()
 
 
-@every
+@each_class
 def test_wrong_codes_are_named(make):
     layer = build(make, steps=1)
     codes = layer.encode(latents_of())
@@ -414,7 +430,7 @@ def test_wrong_codes_are_named(make):
         layer.decode(high)
 
 
-@every
+@each_class
 def test_wrong_options_are_named(make):
     with pytest.raises(OptionError, match="layout must be one of .* got 'd b'"):
         make(layout="d b", generator=None)
@@ -430,8 +446,8 @@ def again(layer, way):
 
 
 @every
-@pytest.mark.parametrize("way", ["deepcopy", "pickle", "state_dict"])
-@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.rows("way", ["deepcopy", "pickle", "state_dict"])
+@pytest.mark.rows("steps", [0, 3])
 def test_training_goes_on_from_a_copy(make, way, steps, same_bits, snapshot, unchanged):
     layer = build(make, steps=steps)
     if way == "state_dict":
@@ -463,7 +479,7 @@ def test_the_generator_makes_every_random_choice(make, snapshot, unchanged):
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.rows("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_types_of_number(make, dtype, same_bits):
     layer = build(make).to(dtype)
     for step in range(3):
@@ -482,8 +498,8 @@ def test_other_types_of_number(make, dtype, same_bits):
     assert not narrow
 
 
-@every
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@each_class
+@pytest.mark.rows("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_latents_of_another_type_than_the_layer(make, dtype):
     """Each number is exact; vectors have the layer's type, the gradient that of the latents."""
     layer = build(make)
@@ -504,7 +520,7 @@ def statistics(layer):
             yield from ((f"{name}.{n}", b) for n, b in module.named_buffers())
 
 
-@but("projects")
+@over("projects")
 def test_autocast_changes_no_code(make, same_bits):
     """Codes and vectors are those without autocast, and the loss is float32."""
     layer, plain = build(make), build(make)
@@ -520,7 +536,7 @@ def test_autocast_changes_no_code(make, same_bits):
         assert decoded.shape == result.quantized.shape
 
 
-@every
+@each_class
 def test_without_gradients(make):
     """`requires_grad_(False)` and `torch.no_grad` stop nothing else."""
     layer = build(make).requires_grad_(False)
@@ -531,7 +547,7 @@ def test_without_gradients(make):
     assert not any(parameter.grad is not None for parameter in layer.parameters())
 
 
-@every
+@each_class
 def test_metrics_are_floats(make):
     layer = build(make)
     assert layer.metrics() == {}
@@ -541,13 +557,13 @@ def test_metrics_are_floats(make):
     assert not any(value.requires_grad for value in layer.latest.values())
 
 
-@every
+@each_class
 def test_repr_names_the_class(make):
     layer = build(make)
     assert type(layer).__name__ in repr(layer)
 
 
-@every
+@each_class
 def test_flushed_subnormals_are_refused(make):
     """Comparisons would see zeros where numbers were given."""
     layer = build(make, steps=1)
@@ -562,8 +578,7 @@ def test_flushed_subnormals_are_refused(make):
 
 
 @every
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+@pytest.mark.rows(("strict", "bad"), [(True, math.nan), (False, -math.inf)])
 def test_no_state_with_nan_is_loaded(make, strict, bad, snapshot, unchanged):
     """Whichever tensor has it, alone or within a larger module, and nothing has been loaded."""
     layer, other = build(make, steps=2), build(make, seed=1, steps=2)

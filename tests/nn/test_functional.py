@@ -55,7 +55,27 @@ def hierarchical(*, layout, generator):
     return HierarchicalVQ(4, 6, (1, 4), layout=layout, generator=generator)
 
 
-every = pytest.mark.parametrize("make", [*collect(), pytest.param(hierarchical, id="hierarchical")])
+def learns(layer):
+    return any(hasattr(part, "learn_now") for part in layer.modules())
+
+
+CASES = [*collect(), pytest.param(hierarchical, id="hierarchical")]
+LAYERS = [case.values[0](layout="b n d", generator=torch.Generator()) for case in CASES]
+FIRST = [type(layer) not in map(type, LAYERS[:at]) for at, layer in enumerate(LAYERS)]
+"""Which cases are one of each class; the others are slow."""
+
+
+def over(kept):
+    """Parametrise over some of the cases."""
+    chosen = [
+        pytest.param(*case.values, id=case.id, marks=() if first else pytest.mark.slow)
+        for case, first, keep in zip(CASES, FIRST, kept, strict=True)
+        if keep
+    ]
+    return pytest.mark.parametrize("make", chosen)
+
+
+every, each_class = over([True] * len(CASES)), over(FIRST)
 
 
 def latents_of(seed, *, tokens=4):
@@ -92,12 +112,8 @@ def close(left, right):
     return torch.allclose(left, right, rtol=ORDER, atol=ORDER)
 
 
-def learns(layer):
-    return any(hasattr(part, "learn_now") for part in layer.modules())
-
-
 @every
-@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.rows("axis", [0, 2])
 def test_vmap_gives_what_a_loop_gives(make, axis):
     layer = build(make)
     samples = batch()
@@ -178,7 +194,7 @@ def test_forward_mode_is_the_adjoint_of_backward(make):
     assert close(columns, torch.stack([moved[0], -2 * moved[0]]))
 
 
-@every
+@each_class
 def test_jacobians_and_products_with_the_hessian(make):
     layer, x = build(make), latents_of(7, tokens=4)
 
@@ -197,13 +213,11 @@ def test_jacobians_and_products_with_the_hessian(make):
     assert close(twice, gradients((first * direction).sum(), [y])[0])
 
 
-@every
+@over([bool([*layer.parameters(), *layer.buffers()]) for layer in LAYERS])
 def test_ensembles_over_stacked_state(make):
     layers = [build(make, seed=seed, steps=2 + seed) for seed in range(3)]
     parameters, buffers = func.stack_module_state(layers)
     parameters = {name: value.detach() for name, value in parameters.items()}
-    if not parameters and not buffers:
-        pytest.skip("nothing to stack")
     base, x = copy.deepcopy(layers[0]), latents_of(7)
 
     def call(p, b):
@@ -228,8 +242,8 @@ def test_ensembles_over_stacked_state(make):
         assert all(close(slopes[name][place], slope) for (name, _), slope in pairs)
 
 
-@every
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@each_class
+@pytest.mark.rows("bad", [math.nan, math.inf])
 def test_a_sample_that_is_not_finite_is_refused(make, bad):
     layer, samples = build(make), batch()
     samples[1, 0, 2, 3] = bad
@@ -272,7 +286,7 @@ def test_rows_of_the_error_are_those_of_all_samples():
 
 
 @every
-@pytest.mark.parametrize("transform", ["vmap", "grad", "jvp"])
+@pytest.mark.rows("transform", ["vmap", "grad", "jvp"])
 def test_train_mode_changes_nothing_or_is_refused(make, transform, snapshot, same_bits):
     """A layer may draw from its generator."""
     layer = build(make).train()
@@ -296,12 +310,10 @@ def test_train_mode_changes_nothing_or_is_refused(make, transform, snapshot, sam
     assert all(same_bits(*pair) for pair in zip(tree_leaves(before), after, strict=True))
 
 
-@every
+@over([not learns(layer) for layer in LAYERS])
 def test_train_mode_of_layers_that_learn_nothing(make):
     """With the same random numbers for all samples, each sample is what it is alone."""
     layer = build(make).train()
-    if learns(layer):
-        return
     samples = batch()
     sources = [part.generator for part in layer.modules() if getattr(part, "generator", None)]
     states = [source.get_state() for source in sources]
@@ -422,7 +434,7 @@ def test_a_large_batch_of_bits_in_train_mode(monkeypatch):
     assert close(func.grad(lambda x: cost(layer, x))(x), gradient(layer, x))
 
 
-@every
+@each_class
 def test_figures_of_derivatives_are_those_of_a_forward(make):
     layer, x = build(make), latents_of(7)
     func.grad(lambda x: cost(layer, x))(x)

@@ -21,12 +21,13 @@ def contract():
 
 
 CONTRACT = contract()
-build, but, every = CONTRACT.build, CONTRACT.but, CONTRACT.every
+build, over, every = CONTRACT.build, CONTRACT.over, CONTRACT.every
+each_class = CONTRACT.each_class
 has_generator, latents_of = CONTRACT.has_generator, CONTRACT.latents_of
 
 
 @every
-@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.rows("meta", [True, False])
 def test_training_goes_on_in_a_layer_whose_numbers_were_lost(make, meta, snapshot, unchanged):
     """Whether it was built without numbers or `to_empty` took them: the state dict has enough."""
     layer = build(make, steps=3)
@@ -62,7 +63,7 @@ def test_two_layers_that_share_a_state_train_apart(make, snapshot, unchanged):
     assert unchanged(layer, snapshot(twin))
 
 
-@every
+@each_class
 def test_inference_mode_teaches_as_well(make, snapshot, unchanged):
     """What was learned there goes on outside of it."""
     layer, twin = build(make), build(make)
@@ -73,9 +74,9 @@ def test_inference_mode_teaches_as_well(make, snapshot, unchanged):
     assert unchanged(layer, snapshot(twin))
 
 
-@but("samples", "noisy")
-@pytest.mark.parametrize("reentrant", [True, False])
-@pytest.mark.parametrize("mode", [True, False])
+@over("samples", "noisy")
+@pytest.mark.rows("reentrant", [True, False])
+@pytest.mark.rows("mode", [True, False])
 def test_gradient_checkpointing_changes_nothing(
     make, reentrant, mode, snapshot, unchanged, same_bits
 ):

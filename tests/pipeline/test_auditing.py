@@ -1,4 +1,7 @@
-"""An audit of arrays finds each wrong code, with its row in the file."""
+"""An audit of arrays finds each wrong code, with its row in the file.
+
+Also of `certvq.pipeline._naming`.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Images to tokens and back through files."""
+"""Images to tokens and back through files.
+
+Also of `certvq.pipeline._rate`.
+"""
 
 import math
 from collections.abc import Callable

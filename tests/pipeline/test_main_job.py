@@ -1,4 +1,7 @@
-"""The main job, end to end on two tiny pictures."""
+"""The main job, end to end on two tiny pictures.
+
+Also of `certvq.pipeline._summary`.
+"""
 
 import json
 import math

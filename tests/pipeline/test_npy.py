@@ -1,4 +1,7 @@
-"""Arrays are read from files without ever unpickling, and refused by name."""
+"""Arrays are read from files without ever unpickling, and refused by name.
+
+Also of `certvq._files.npy`.
+"""
 
 import os
 from pathlib import Path
@@ -68,7 +71,7 @@ def test_a_header_that_others_write_is_read(tmp_path: Path) -> None:
     assert load_array(tmp_path / "b.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("old", "new"),
     [
         ("(6,)", "(6,"),  # an unclosed parenthesis

@@ -4,7 +4,10 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+import scikit_build_core.build
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,3 +58,18 @@ def test_the_version_is_the_same_everywhere():
     first, second = done.stdout.split()
     assert first == second
     assert f"## {first}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_sdist_holds_what_builds_and_tests(tmp_path, monkeypatch):
+    """Nothing that was compiled or measured here, and no file that only a repository needs."""
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / scikit_build_core.build.build_sdist(str(tmp_path))
+    with tarfile.open(path) as archive:
+        names = [Path(*Path(name).parts[1:]) for name in archive.getnames()]
+    folders = {"bench", "docs", "examples", "lean", "native", "src", "tests"}
+    files = {"CMakeLists.txt", "Makefile", "constraints.txt", "mkdocs.yml", "pyproject.toml"}
+    texts = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "PKG-INFO"}
+    assert {name.parts[0] for name in names} == folders | files | texts
+    assert {"src/certvq/py.typed", "tests/repo/test_build.py"} <= {str(name) for name in names}
+    compiled = {".so", ".o", ".pyc", ".whl"}
+    assert [n for n in names if n.suffix in compiled or n.parts[:2] == ("bench", "results")] == []

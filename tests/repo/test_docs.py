@@ -73,7 +73,7 @@ def test_commands_of_a_page_run(page, code, tmp_path):
         assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("module", REFERENCE.MODULES)
+@pytest.mark.rows("module", REFERENCE.MODULES)
 def test_every_export_is_documented(module):
     """Each has a docstring of its own and a line in docs/reference.md."""
     reference = (ROOT / "docs" / "reference.md").read_text()
@@ -133,6 +133,56 @@ def test_links_of_the_pages_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_architecture_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    source = ROOT / "src" / "certvq"
+    packages = [*source.glob("*/__init__.py"), *(source / "nn").glob("*/__init__.py")]
+    assert [p.parent.name for p in packages if not re.search(rf"\b{p.parent.name}\b", text)] == []
+
+
+PLACES = [ROOT, ROOT / "src", ROOT / "src/certvq", ROOT / "src/certvq/nn"]
+"""What a path in the text of a page is relative to."""
+
+
+def test_paths_and_modules_that_a_page_names_exist():
+    path = re.compile(r"`([\w./]+/[\w.]+\.(?:py|pyi|h|cpp|lean|md|txt|toml))`")
+    missing = []
+    for page in PAGES:
+        prose = FENCE.sub("", page.read_text())
+        files = [name for name in path.findall(prose) if not is_file(name)]
+        names = [n for n in re.findall(r"`(certvq(?:\.\w+)+)[`(]", prose) if not is_importable(n)]
+        missing += [f"{page.name}: {name}" for name in files + names]
+    assert missing == []
+
+
+def is_file(path):
+    return any((place / path).exists() for place in PLACES)
+
+
+def is_importable(name):
+    """Say whether a dotted name is a module, or an attribute of one."""
+    value, words = importlib.import_module("certvq"), name.split(".")[1:]
+    for place, word in enumerate(words):
+        if not hasattr(value, word):
+            try:
+                importlib.import_module(".".join(["certvq", *words[: place + 1]]))
+            except ModuleNotFoundError:
+                return False
+        value = getattr(value, word)
+    return True
+
+
+def test_a_name_that_is_not_there_is_found_missing():
+    assert is_importable("certvq.bounds.norm_upper")
+    assert is_importable("certvq.train")
+    assert not is_importable("certvq.bounds.no_such_bound")
+    assert not is_importable("certvq.no_such_module.name")
+    assert is_file("certvq/bounds.py")
+    assert is_file("_scalar/thresholds.py")
+    assert not is_file("certvq/bound.py")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(path, tmp_path):
     """An example runs from anywhere, and gives certvq no wrong code."""

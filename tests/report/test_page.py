@@ -1,4 +1,7 @@
-"""`write_report`: what the page of a run says, and when there is none."""
+"""`write_report`: what the page of a run says, and when there is none.
+
+Also of `certvq.report._training`.
+"""
 
 import json
 import re

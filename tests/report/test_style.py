@@ -31,7 +31,7 @@ def _luminance(colour):
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize(("text", "ground"), _PAIRS)
+@pytest.mark.rows(("text", "ground"), _PAIRS)
 def test_contrast_is_that_of_wcag_aa(text, ground, theme):
     one, other = (_luminance(_COLOURS[name][theme]) for name in (text, ground))
     assert (max(one, other) + 0.05) / (min(one, other) + 0.05) >= 4.5

@@ -49,7 +49,7 @@ def test_infinite_psnr_is_a_figure(fields):
     assert parse_summary(fields | {"psnr_heldout": float("inf")}, _PATH).psnr_heldout > 1e308
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "value", "text"),
     [
         ("psnr_heldout", "25", "'psnr_heldout' must be a number, got '25'"),

@@ -1,4 +1,7 @@
-"""Floats read as the fractions that they stand for."""
+"""Floats read as the fractions that they stand for.
+
+Also of `certvq.spec._rounded`.
+"""
 
 import re
 from decimal import Decimal
@@ -13,7 +16,7 @@ from certvq.errors import DTypeError, NonFiniteError
 from certvq.spec import exact
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "expected"),
     [
         (0.5, Fraction(1, 2)),

@@ -69,7 +69,7 @@ def test_theorem_has_a_law_on_drawn_examples(theorem):
     assert asserts(node) > 0
 
 
-@pytest.mark.parametrize("theorem", SEED + CALLER)
+@pytest.mark.rows("theorem", SEED + CALLER)
 def test_theorem_has_a_refuted_wrong_version(theorem):
     node, names = written_tests()[f"test_{theorem}_mutant"]
     assert names == []

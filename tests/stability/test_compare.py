@@ -23,8 +23,8 @@ def here(call=0, part=(0, 0), layer="q"):
     return Place(layer, call, part)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 7, 64, 1000])
-@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-5, 1.0, 1e100])
+@pytest.mark.rows("dim", [1, 2, 7, 64, 1000])
+@pytest.mark.rows("scale", [1e-300, 1e-160, 1e-5, 1.0, 1e100])
 def test_the_noise_is_an_upper_bound_and_a_close_one(rng, dim, scale):
     left = rng.standard_normal((20, dim)) * scale
     right = left + rng.standard_normal((20, dim)) * scale * 10.0 ** rng.integers(-15, 1, (20, 1))

@@ -242,7 +242,7 @@ def test_instances_need_the_same_sort(proof):
         proof.kernel.instantiate(equal, {"x": as_lambda(lambda k: k, (NAT,))})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "ill_sorted",
     [
         lambda: Term("num", (), NAT, "-1"),

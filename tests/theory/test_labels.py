@@ -16,7 +16,7 @@ def hypotheses_in_lean(statement):
     return [name for group in groups for name in group.split()]
 
 
-@pytest.mark.parametrize("name", LEDGER)
+@pytest.mark.rows("name", LEDGER)
 def test_hypotheses_are_the_same_in_lean(name):
     assert name in IN_LEAN
     labels = [label for label, _ in LEDGER[name].statement.hypotheses]

@@ -98,7 +98,7 @@ def test_every_theorem_is_on_the_list_whose_axioms_are_reported():
     assert sorted(listed) == sorted(THEOREMS)
 
 
-@pytest.mark.parametrize("file", sorted(set(FILES) - {"CertVQ.lean"}))
+@pytest.mark.rows("file", sorted(set(FILES) - {"CertVQ.lean"}))
 def test_a_file_imports_what_it_uses(file):
     """The project is checked as one text; this is what lets each file stand on its own."""
     reached, open_files = set(), {file}
@@ -113,7 +113,7 @@ def test_a_file_imports_what_it_uses(file):
         assert not (declared_in(FILES[other]) - own - local) & words
 
 
-@pytest.mark.parametrize("file", sorted(FILES))
+@pytest.mark.rows("file", sorted(FILES))
 def test_a_file_says_what_flows_in_and_out_and_stays_short(file):
     text = FILES[file]
     assert re.search(r"/-!\n# .+\n\nIn: .*Out:\s.*-/", text, re.DOTALL)

@@ -145,7 +145,7 @@ def symbol(definition, name, value):
     return variables(NAT if name in NATS else REAL, name)[0], value
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.rows("name", DEFINITIONS)
 @pytest.mark.parametrize("by_spec", [True, False], ids=["spec", "term"])
 def test_every_definition_has_its_example(name, by_spec):
     """As `certvq.spec` computes it, and as the term that the solvers see says."""

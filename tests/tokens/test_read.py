@@ -1,4 +1,7 @@
-"""A token file is read as it was written, or refused with its name, what was found and the fix."""
+"""A token file is read as it was written, or refused with its name, what was found and the fix.
+
+Also of `certvq.tokens._sizes` and `certvq._files.limits`.
+"""
 
 import json
 import re
@@ -233,9 +236,11 @@ def test_content_that_contradicts_itself(path, name, rows, text):
     assert found.endswith(AGAIN)
 
 
-def test_counts_that_do_not_add_up(path):
-    rewrite(path, lambda columns, content: content["decided_by"].update(exact=2))
-    assert refusal(path) == f"decided_by counts 21 codes, but the records hold 20; {AGAIN}"
+@pytest.mark.rows("exact", [0, 2])
+def test_counts_that_do_not_add_up(path, exact):
+    rewrite(path, lambda columns, content: content["decided_by"].update(exact=exact))
+    text = f"decided_by counts {19 + exact} codes, but the records hold 20; {AGAIN}"
+    assert refusal(path) == text
 
 
 def test_a_changed_digest_of_the_model(path):

@@ -61,7 +61,7 @@ def test_the_first_negative_code_is_named():
             TokenRecord("a", (2, 3), (8, 12), np.array(codes))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "value", "required"),
     [
         ("codebook_size", 0, "from 1 to 2**63"),
@@ -96,8 +96,8 @@ def test_a_token_file_need_not_be_a_file(header, records):
 
 class TestRequireConsistent:
     def test_what_belongs_together_passes(self, header, records):
-        require_consistent(records, header())
-        require_consistent(records, header(codebook_size=286))
+        assert require_consistent(records, header()) is None
+        assert require_consistent(records, header(codebook_size=286)) is None
 
     def test_the_first_code_out_of_range_is_named(self, header, records):
         with pytest.raises(CodeRangeError) as caught:

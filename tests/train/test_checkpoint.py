@@ -1,4 +1,7 @@
-"""A checkpoint is read back to the bit, or refused by name."""
+"""A checkpoint is read back to the bit, or refused by name.
+
+Also of `certvq.train._run_files`.
+"""
 
 import json
 import resource

@@ -17,7 +17,7 @@ def test_json_round_trip_gives_the_same_configuration() -> None:
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("change", "text"),
     [
         ({"steps": 0}, "steps must be a whole number from 1 on, got 0"),

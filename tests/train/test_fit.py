@@ -1,4 +1,7 @@
-"""Training: what it leaves behind, how it resumes, how it stops."""
+"""Training: what it leaves behind, how it resumes, how it stops.
+
+Also of `certvq.train._step`.
+"""
 
 import json
 import math

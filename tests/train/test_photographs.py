@@ -17,7 +17,7 @@ def _flat(key: str, height: int, width: int, channels: int = 3) -> Photograph:
 
 
 def test_usable_photographs_pass(tiny_config: Make, photographs: list[Photograph]) -> None:
-    require_photographs(tiny_config(), photographs[:2], photographs[2:])
+    assert require_photographs(tiny_config(), photographs[:2], photographs[2:]) is None
 
 
 @pytest.mark.parametrize(

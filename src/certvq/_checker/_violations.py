@@ -42,7 +42,7 @@ class Violation:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Violations(Sequence[Violation]):
-    """Violations in order of rows, as arrays: a `Violation` is made where one is asked for.
+    """Violations in row order, stored as arrays; a `Violation` is made on access.
 
     Attributes:
         rows: int64 (V,).

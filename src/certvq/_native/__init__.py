@@ -1,15 +1,18 @@
 """The compiled kernels, with NumPy in their place where they were not built.
 
 In: arrays on the host. Out: arrays on the host. What NumPy does in their place satisfies the same
-bounds, so no code depends on which one ran. Must not import anything of certvq but types.
+bounds, so no code depends on which one ran. Must not import anything of certvq but
+types and errors.
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from certvq._types import Float64Array, Int64Array, UInt8Array
+from certvq.errors import OptionError
 
 try:
     from certvq._native import _kernel
@@ -26,6 +29,48 @@ AVAILABLE: Final = _kernel is not None
 
 ISA_VARIABLE: Final = "CERTVQ_ISA"
 """Environment variable that forces an instruction set, for tests and comparisons."""
+
+
+MOST_THREADS = 4096
+"""No more are started, whatever the environment says."""
+
+
+def thread_count() -> int:
+    """Return how many threads to use.
+
+    Returns:
+        ``CERTVQ_NUM_THREADS``, else ``torch.get_num_threads()`` where torch is loaded, else
+        ``OMP_NUM_THREADS``, else the cores this process may use.
+
+    Raises:
+        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
+    """
+    return chosen_threads()[0]
+
+
+def chosen_threads() -> tuple[int, str]:
+    """Return how many threads to use, and who says so.
+
+    Raises:
+        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
+    """
+    own = os.environ.get("CERTVQ_NUM_THREADS", "")
+    if own and not (own.isdecimal() and int(own) > 0):
+        text = f"CERTVQ_NUM_THREADS must be a positive integer, got {own!r}"
+        raise OptionError(text)
+    if own:
+        return min(int(own), MOST_THREADS), "CERTVQ_NUM_THREADS"
+    of_torch = getattr(
+        sys.modules.get("torch"), "get_num_threads", None
+    )  # torch is not loaded here
+    if of_torch is not None:
+        return min(of_torch(), MOST_THREADS), "torch.get_num_threads()"
+    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
+    if openmp.isdecimal() and int(openmp) > 0:
+        return min(int(openmp), MOST_THREADS), "OMP_NUM_THREADS"
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)), "the cores of this process"
+    return os.cpu_count() or 1, "the cores of this machine"
 
 
 def squared_row_norms(rows: Float64Array) -> Float64Array:

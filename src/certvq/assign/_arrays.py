@@ -8,12 +8,17 @@ a tensor is at hand.
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 
 from certvq._float64 import float64_home
-from certvq._types import Array
+from certvq._types import Array, Float, Integer, Lists
 from certvq.errors import DTypeError, ShapeError
+
+Latents: TypeAlias = Float[Array, "N D"] | Lists
+Codes: TypeAlias = Integer[Array, " N"] | Lists
+"""What `certvq.assign` and its kin take; what these names leave open they refuse themselves."""
 
 
 def is_torch(array: Array) -> bool:

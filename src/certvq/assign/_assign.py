@@ -10,18 +10,19 @@ from functools import partial
 import numpy as np
 
 from certvq._types import Array
-from certvq.assign._arrays import as_array, is_traced, sender, to_host
+from certvq.assign._arrays import Latents, as_array, is_traced, sender, to_host
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
-from certvq.assign._prepare import as_prepared
+from certvq.assign._prepare import Codebook, as_prepared
 from certvq.assign._second import find_second
 from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
+from certvq.assign._watch import show
 
 
 def assign(
-    latents: Array,
-    codebook: Array,
+    latents: Latents,
+    codebook: Codebook,
     *,
     backend: str = "auto",
     exact_sqdist: bool = False,
@@ -35,25 +36,25 @@ def assign(
         latents: (N, D) finite numbers, float64, float32, bfloat16 or float16; a NumPy array, a
             torch tensor, or an array of another library. Any strides; it is not copied whole.
             Inside ``jax.jit`` a callback to the host finds the codes (docs/jax.md).
-        codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. An array is not copied either, so
-            neither may change before the call returns. Its type of number may differ from that of
-            the latents: each number is read as the exact rational that it stands for.
-        backend: ``"auto"``, or one of `certvq.backends()`. It changes the speed, never a code.
+        codebook: (K, D) finite numbers, K >= 1, or a `Prepared`. An array is not copied, so neither
+            array may change before the call returns. Its number type may differ from that of
+            the latents: each number is read as the exact rational that it represents.
+        backend: ``"auto"``, or one of `certvq.backends()`. It affects speed, never codes.
         exact_sqdist: round each `sqdist` correctly, to nearest even.
-        second: find the nearest code besides the chosen one too.
+        second: also find the nearest code other than the chosen one.
 
     Returns:
-        An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, where the latents are; with
-        ``second`` if that was asked for: ``second[n]`` is the lowest index at the least distance
-        among all j other than ``codes[n]``, -1 where K = 1.
+        An `Assignment` with ``codes``, ``decided_by`` and ``sqdist``, on the device of the latents.
+        On request it has ``second``: ``second[n]`` is the lowest index at the least distance among
+        all j other than ``codes[n]``, or -1 if K = 1.
 
     Raises:
         ShapeError: wrong rank, empty codebook, or latents and codebook of different dim.
         DTypeError: numbers that are not floats.
         NonFiniteError: NaN or infinity; names the first row and column.
-        BackendUnavailableError: unknown backend, or something that it needs is missing.
+        BackendUnavailableError: unknown backend, or a package that it needs is missing.
         OptionError: `second` with the backend ``"lean"``, which does not offer it.
-        BackendError: a registered function returned something else than codes.
+        BackendError: a registered function returned something other than codes.
         DeviceMemoryError: a GPU has too little memory, even for small blocks.
         CertificateError: a backend registered with ``on_violation="raise"`` proposed a wrong code.
         FloatEnvironmentError: subnormal numbers are flushed in this thread, or the rounding mode
@@ -63,8 +64,8 @@ def assign(
         numbers alone: by ``quantized_score_gap_le`` and ``refine_sound`` in the native and Triton
         backends, by ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
-    Cost: O(N K D) time; O(N + K D) memory beside the inputs, and one block of scores. With `second`
-        two to three times the time, more where N K D is not what takes it (docs/performance.md).
+    Cost: O(N K D) time; O(N + K D) memory besides the inputs, and one block of scores. `second`
+        takes two to three times as long, more for small N K D (docs/performance.md).
 
     Example:
         >>> import numpy as np, certvq
@@ -99,12 +100,14 @@ def assign(
         distances = row_sqdist(array, prepared, host_codes)
     seconds = None if find is None else find(array, prepared, host_codes)
     send = sender(array)
-    return Assignment(
+    found = Assignment(
         codes=_returned(codes, send),
         decided_by=_returned(decided.decided_by, send),
         sqdist=_returned(distances, send),
         second=None if seconds is None else _returned(seconds, send),
     )
+    show(found, prepared)
+    return found
 
 
 def _returned(result: Array, send: Callable[[np.ndarray], Array]) -> Array:

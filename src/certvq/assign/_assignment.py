@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from certvq._types import Array, Float64Array, Int64Array, UInt8Array
+from certvq._types import Array, Float, Float64, Int, Int64, UInt8, UInt8Array
 
 
 class DecidedBy(IntEnum):
@@ -37,7 +37,7 @@ class Assignment:
         sqdist: float64 (N,), squared distance to the chosen code vector: within a relative error of
             ``gamma(D + 8)``, or correctly rounded if that was asked for; on the CPU where the
             latents' device has no float64.
-        second: int64 (N,), the nearest code vector besides the chosen one, -1 where K = 1; None if
+        second: int64 (N,), the nearest code other than the chosen one, -1 if K = 1; None if
             it was not asked for.
 
     Guarantee: that of `certvq.assign`: for each row, over the real numbers, no code vector is
@@ -45,10 +45,10 @@ class Assignment:
     codes but the chosen one.
     """
 
-    codes: Array
-    decided_by: Array
-    sqdist: Array
-    second: Array | None = None
+    codes: Int[Array, " N"]
+    decided_by: UInt8[Array, " N"]
+    sqdist: Float[Array, " N"]
+    second: Int[Array, " N"] | None = None
 
     def counts(self) -> dict[str, int]:
         """Count the rows decided by each means.
@@ -69,9 +69,9 @@ class Decided:
     the host and back.
     """
 
-    codes: Int64Array | Array
-    decided_by: UInt8Array | Array
-    sqdist: Float64Array | Array | None = None
+    codes: Int64[Array, " N"]
+    decided_by: UInt8[Array, " N"]
+    sqdist: Float64[Array, " N"] | None = None
     """Squared distances as in `Assignment`, from a backend that computes them anyway."""
 
 

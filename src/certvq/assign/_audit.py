@@ -5,16 +5,16 @@ is the independent checker's, not the kernels'.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
 from certvq import check
 from certvq._types import Array
-from certvq.assign._arrays import as_array, is_torch, to_host
+from certvq.assign._arrays import Codes, Latents, as_array, is_torch, to_host
 from certvq.assign._assign import assign
 from certvq.assign._assignment import Assignment
-from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._prepare import Codebook, Prepared, as_prepared
 from certvq.assign._validate import require_codes, require_ieee754, require_width
 from certvq.check import Violation, Violations
 from certvq.errors import CertificateError, OptionError
@@ -23,7 +23,7 @@ from certvq.spec._rounded import to_text
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Every row of some codes that breaks the contract.
+    """The rows whose codes break the contract.
 
     Attributes:
         rows: how many codes were audited.
@@ -65,8 +65,8 @@ def _shown(violation: Violation) -> str:
     )
 
 
-def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
-    """Find every code that is not the lowest nearest one, by exact arithmetic.
+def audit(latents: Latents, codebook: Codebook, codes: Codes) -> AuditReport:
+    """Find every code that is not the lowest nearest one, in exact arithmetic.
 
     Args:
         latents: (N, D), as for `certvq.assign`.
@@ -94,7 +94,7 @@ def audit(latents: Array, codebook: Array, codes: Array) -> AuditReport:
     return AuditReport(len(checked[2]), check.all_violations(*checked))
 
 
-def _read(latents: Array, prepared: Prepared, codes: Array) -> tuple[Array, Array, np.ndarray]:
+def _read(latents: Latents, prepared: Prepared, codes: Codes) -> tuple[Array, Array, np.ndarray]:
     array = as_array(latents)
     require_width(array, prepared.dim)
     require_ieee754()
@@ -107,21 +107,41 @@ def _readable(array: Array) -> Array:
     return array if is_torch(array) or isinstance(array, np.ndarray) else to_host(array)
 
 
+@overload
 def certify(
     latents: Array,
     codebook: Array,
     codes: Array,
     *,
+    on_violation: Literal["raise", "repair"] = "raise",
+) -> Assignment: ...
+@overload
+def certify(
+    latents: Array, codebook: Array, codes: Array, *, on_violation: Literal["report"]
+) -> AuditReport: ...
+@overload
+def certify(
+    latents: Array,
+    codebook: Array,
+    codes: Array,
+    *,
+    on_violation: Literal["raise", "repair", "report"],
+) -> Assignment | AuditReport: ...
+def certify(
+    latents: Latents,
+    codebook: Codebook,
+    codes: Codes,
+    *,
     on_violation: Literal["raise", "repair", "report"] = "raise",
 ) -> Assignment | AuditReport:
-    """Certify codes that somebody else proposed.
+    """Certify codes from any other source.
 
     Args:
         latents: (N, D), as for `certvq.assign`.
         codebook: (K, D) or a `Prepared`.
         codes: (N,) integers, from anywhere.
-        on_violation: ``"raise"`` refuses them all if one is wrong; ``"repair"`` puts the right code
-            in the place of each wrong one; ``"report"`` changes nothing and returns the audit.
+        on_violation: ``"raise"`` refuses all codes if one is wrong; ``"repair"`` replaces each
+            wrong code with the right one; ``"report"`` changes nothing and returns the audit.
 
     Returns:
         An `Assignment` for ``"raise"`` and ``"repair"``, an `AuditReport` for ``"report"``.

@@ -105,7 +105,7 @@ _registered: dict[str, Decide] = {}
 
 
 def backends() -> tuple[str, ...]:
-    """Return the names that `certvq.assign` takes as `backend`, besides ``"auto"``.
+    """Return the names that `certvq.assign` accepts as `backend`, in addition to ``"auto"``.
 
     Example:
         >>> import certvq
@@ -119,13 +119,13 @@ def backends() -> tuple[str, ...]:
 def register_backend(
     name: str, propose: Propose, *, on_violation: Literal["repair", "raise"] = "repair"
 ) -> None:
-    """Plug in a function that proposes codes; what it proposes is certified.
+    """Register a function that proposes codes, which certvq certifies.
 
     Args:
-        name: how `certvq.assign` shall call it; the built-in names are taken.
+        name: the name for `certvq.assign`; the built-in names are taken.
         propose: called as ``propose(latents, codebook)`` with copies of the user's arrays;
             returns one integer for each latent.
-        on_violation: put the right code in the place of a wrong one, or raise.
+        on_violation: ``"repair"`` replaces a wrong code with the right one, ``"raise"`` refuses it.
 
     Raises:
         OptionError: the name is taken by a built-in backend, or `on_violation` is unknown.
@@ -154,8 +154,11 @@ def register_backend(
 def unregister_backend(name: str) -> None:
     """Remove a backend that `register_backend` added.
 
+    Args:
+        name: as it was registered.
+
     Raises:
-        BackendUnavailableError: there is none of that name.
+        BackendUnavailableError: there is no backend of that name.
     """
     if _registered.pop(name, None) is None:
         text = f"backend {name!r} is not registered; registered are {sorted(_registered)}"

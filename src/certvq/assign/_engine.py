@@ -6,24 +6,25 @@ the inputs: O(N + K D) and one block of scores. Must not know which library comp
 
 import numpy as np
 
-from certvq._types import Array, Int64Array
+from certvq._native import thread_count
+from certvq._types import Array, Float, Int64, Int64Array
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._filter import Filter
 from certvq.assign._prepare import Prepared
 from certvq.assign._refine import refine
-from certvq.assign._threads import each_block, thread_count
+from certvq.assign._threads import each_block
 
 _WORTH_THREADS = 1 << 24
 """Multiplications below which starting threads costs more than it gains."""
 
 
 def run(
-    latents: Array,
+    latents: Float[Array, "N D"],
     prepared: Prepared,
     filter_: Filter,
     exponent: int,
     *,
-    besides: Int64Array | None = None,
+    besides: Int64[Int64Array, " N"] | None = None,
 ) -> Decided:
     """Decide every row.
 

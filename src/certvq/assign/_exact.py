@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from certvq._types import Float64Array, Int64Array
+from certvq._types import Float64, Float64Array, Int64, Int64Array
 
 _CHUNK = 1 << 20
 
@@ -25,8 +25,8 @@ class Pairs:
         codes: int64 (P,), increasing within a row.
     """
 
-    rows: Int64Array
-    codes: Int64Array
+    rows: Int64[Int64Array, " P"]
+    codes: Int64[Int64Array, " P"]
 
     def starts(self) -> Int64Array:
         """Return where each row begins, int64 (M,)."""
@@ -43,7 +43,9 @@ class Pairs:
         return [slice(i, i + step) for i in range(0, len(self.rows), step)]
 
 
-def decide_exactly(latents: Float64Array, codebook: Float64Array, pairs: Pairs) -> Int64Array:
+def decide_exactly(
+    latents: Float64[Float64Array, "M D"], codebook: Float64[Float64Array, "U D"], pairs: Pairs
+) -> Int64[Int64Array, " M"]:
     """Return for each row the lowest candidate at the least distance over the rationals.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from certvq._types import Array, Float64Array, Int64Array
+from certvq._types import Array, Float, Float64, Float64Array, Int64, Int64Array
 from certvq.assign._exact import Pairs
 
 
@@ -24,9 +24,9 @@ class Filtered:
         pairs: their candidates, which hold every nearest code.
     """
 
-    codes: Int64Array
-    open_rows: Int64Array
-    latents: Float64Array
+    codes: Int64[Int64Array, " B"]
+    open_rows: Int64[Int64Array, " M"]
+    latents: Float64[Float64Array, "M D"]
     pairs: Pairs
 
 
@@ -54,7 +54,9 @@ class Filter(Protocol):
         """Return how many latents a block should have."""
         ...
 
-    def run(self, latents: Array, besides: Int64Array | None = None) -> Filtered:
+    def run(
+        self, latents: Float[Array, "B D"], besides: Int64[Int64Array, " B"] | None = None
+    ) -> Filtered:
         """Decide the rows of a block (B, D) that lead by more than twice the radius.
 
         With `besides`, int64 (B,), one distinct code vector of at least two is left out of each

@@ -8,13 +8,13 @@ torch.
 import numpy as np
 
 from certvq import _native
+from certvq._native import thread_count
 from certvq._types import Array, Float64Array
 from certvq.assign._arrays import rows_of
 from certvq.assign._assignment import Decided
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
 from certvq.assign._sqdist import SMALLEST_PRODUCT, rounded_sqdist
-from certvq.assign._threads import thread_count
 from certvq.errors import BackendUnavailableError
 
 
@@ -49,13 +49,13 @@ def native_codes(latents: Array, prepared: Prepared) -> Decided | None:
     if found is None:
         return None
     codes, decided_by, sqdist = found
-    return Decided(codes, decided_by, _mend_underflow(latents, prepared, codes, sqdist))
+    return Decided(codes, decided_by, mended_sqdist(latents, prepared, codes, sqdist))
 
 
-def _mend_underflow(
+def mended_sqdist(
     latents: Array, prepared: Prepared, codes: np.ndarray, sqdist: Float64Array
 ) -> Float64Array:
-    """Round the squared distances correctly whose terms may have underflowed."""
+    """Round the squared distances correctly, in place, whose terms may have underflowed."""
     doubtful = np.flatnonzero(sqdist < SMALLEST_PRODUCT)
     if doubtful.size:
         sqdist[doubtful] = rounded_sqdist(rows_of(latents, doubtful), prepared, codes[doubtful])

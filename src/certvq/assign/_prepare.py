@@ -6,12 +6,12 @@ numbers on the host, with whatever the backends derive from them. Must not impor
 
 import math
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from certvq import _native, bounds
-from certvq._types import Array, Float64Array, Int64Array
+from certvq._types import Array, Float, Float64, Float64Array, Int64, Int64Array, Lists
 from certvq.assign._arrays import as_array, borrow, on_host, own_copy, to_host
 from certvq.assign._packing import pack_codebook
 from certvq.assign._validate import require_codebook, require_finite, require_ieee754
@@ -34,7 +34,7 @@ class Prepared:
         dim: D.
     """
 
-    def __init__(self, codebook: Array, *, copy: bool = True) -> None:
+    def __init__(self, codebook: Float[Array, "K D"] | Lists, *, copy: bool = True) -> None:
         source = as_array(codebook)
         require_codebook(source)
         require_ieee754()
@@ -54,17 +54,17 @@ class Prepared:
         return Prepared, (self.source,)  # what is derived from it is made anew
 
     @property
-    def distinct(self) -> Float64Array:
+    def distinct(self) -> Float64[Float64Array, "U {self.dim}"]:
         """float64 (U, D), read-only: U <= K distinct code vectors in the order of `lowest`."""
         return self.derive("distinct", 0, lambda: _read_only(self._exact[self.lowest]))
 
     @property
-    def lowest(self) -> Int64Array:
+    def lowest(self) -> Int64[Int64Array, " U"]:
         """int64 (U,), increasing: the lowest index of each distinct vector in the codebook."""
         return self._folded[0]
 
     @property
-    def group(self) -> Int64Array:
+    def group(self) -> Int64[Int64Array, "{self.codebook_size}"]:
         """int64 (K,): for each code vector its row in `distinct`."""
         return self._folded[1]
 
@@ -85,7 +85,7 @@ class Prepared:
         kind = f"native:{_native.forced_isa()}"
         return self.derive(kind, 0, lambda: pack_codebook(self.source))
 
-    def vectors(self) -> Float64Array:
+    def vectors(self) -> Float64[Float64Array, "{self.codebook_size} {self.dim}"]:
         """Return all K code vectors, float64 (K, D); equal ones are the same to the bit."""
         return self.distinct[self.group]
 
@@ -101,7 +101,7 @@ class Prepared:
         exponent = math.frexp(max(self._largest, largest_latent))[1]
         return 0 if abs(exponent) <= bounds.SAFE_EXPONENT else exponent
 
-    def scaled(self, exponent: int) -> Float64Array:
+    def scaled(self, exponent: int) -> Float64[Float64Array, "U {self.dim}"]:
         """Return the distinct code vectors divided by ``2**exponent``."""
         if exponent == 0:
             return self.distinct
@@ -120,12 +120,15 @@ class Prepared:
         return cast("_Derived", self._derived[key])
 
 
-def prepare(codebook: Array) -> Prepared:
-    """Read a codebook once, for use in many calls of `certvq.assign`.
+Codebook: TypeAlias = Float[Array, "K D"] | Lists | Prepared
+
+
+def prepare(codebook: Float[Array, "K D"] | Lists) -> Prepared:
+    """Validate a codebook once, for many calls of `certvq.assign`.
 
     Args:
         codebook: (K, D), float64, float32, bfloat16 or float16; it is copied, so later changes of
-            the array do not reach the prepared one.
+            the array do not affect the `Prepared`.
 
     Returns:
         A `Prepared`, accepted wherever a codebook is.
@@ -146,7 +149,7 @@ def prepare(codebook: Array) -> Prepared:
     return Prepared(codebook)
 
 
-def as_prepared(codebook: Array, *, copy: bool = False) -> Prepared:
+def as_prepared(codebook: Codebook, *, copy: bool = False) -> Prepared:
     """Return `codebook` if it is prepared already, else prepare it for the length of a call.
 
     Args:
@@ -165,7 +168,9 @@ def _read_only(array: _Array) -> _Array:
     return array
 
 
-def _fold_duplicates(exact: Float64Array) -> tuple[Int64Array, Int64Array]:
+def _fold_duplicates(
+    exact: Float64[Float64Array, "K D"],
+) -> tuple[Int64[Int64Array, " U"], Int64[Int64Array, " K"]]:
     keys = np.ascontiguousarray(exact).view(np.dtype((np.void, exact.shape[1] * 8))).ravel()
     first: dict[bytes, int] = {}
     group = np.empty(len(exact), dtype=np.int64)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from certvq import bounds
-from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
+from certvq._native import thread_count
+from certvq._types import Array, Float, Float64, Float64Array, Int, Int64, Int64Array
+from certvq.assign._arrays import Latents, as_array, largest_magnitude, sender, to_host
 from certvq.assign._exact import Pairs, integer_sqdist
 from certvq.assign._filter_numpy import NumpyFilter, candidates, numpy_filter
-from certvq.assign._prepare import Prepared, as_prepared
+from certvq.assign._prepare import Codebook, Prepared, as_prepared
 from certvq.assign._sqdist import row_sqdist
-from certvq.assign._threads import each_block, thread_count
+from certvq.assign._threads import each_block
 from certvq.assign._validate import require_finite, require_ieee754, require_width
 from certvq.errors import OptionError
 
@@ -29,12 +30,12 @@ class Ranking:
     Attributes:
         codes: int64 (N, count), the nearest first.
         sqdist: float64 (N, count), squared distances with a relative error of at most
-            ``gamma(D + 8)``, and an absolute one where they are subnormal; infinite where float64
-            ends.
+            ``gamma(D + 8)``, or an absolute error if they are subnormal; infinite beyond the
+            range of float64.
     """
 
-    codes: Array
-    sqdist: Array
+    codes: Int[Array, "N count"]
+    sqdist: Float[Array, "N count"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class _Ordered:
     """
 
     pairs: Pairs
-    codes: Int64Array
-    sqdist: Float64Array
+    codes: Int64[Int64Array, " P"]
+    sqdist: Float64[Float64Array, " P"]
 
 
-def rank(latents: Array, codebook: Array, count: int) -> Ranking:
+def rank(latents: Latents, codebook: Codebook, count: int) -> Ranking:
     """Find the nearest codes of each latent in order, certified over the real numbers.
 
     Mathematics: row n is the beginning of the sequence of all codes, sorted by
@@ -64,7 +65,7 @@ def rank(latents: Array, codebook: Array, count: int) -> Ranking:
         count: how many codes of each latent, in 1..K.
 
     Returns:
-        A `Ranking`, where the latents are.
+        A `Ranking`, on the device of the latents.
 
     Raises:
         OptionError: `count` is not in 1..K.

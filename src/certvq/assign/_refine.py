@@ -8,13 +8,15 @@ their error is relative; what overlaps even then goes to exact integers. Must no
 import numpy as np
 
 from certvq import bounds
-from certvq._types import Float64Array
+from certvq._types import Bool, BoolArray, Float64, Float64Array
 from certvq.assign._assignment import Decided, DecidedBy
 from certvq.assign._exact import Pairs, decide_exactly
 from certvq.assign._prepare import Prepared
 
 
-def refine(latents: Float64Array, prepared: Prepared, pairs: Pairs, exponent: int) -> Decided:
+def refine(
+    latents: Float64[Float64Array, "N D"], prepared: Prepared, pairs: Pairs, exponent: int
+) -> Decided:
     """Decide open rows among their candidates.
 
     Args:
@@ -45,8 +47,8 @@ def refine(latents: Float64Array, prepared: Prepared, pairs: Pairs, exponent: in
 
 
 def _may_be_nearest(
-    latents: Float64Array, prepared: Prepared, pairs: Pairs, exponent: int
-) -> np.ndarray:
+    latents: Float64[Float64Array, "M D"], prepared: Prepared, pairs: Pairs, exponent: int
+) -> Bool[BoolArray, " P"]:
     scaled = np.ldexp(latents, -exponent)
     vectors = prepared.scaled(exponent)
     computed = np.empty(len(pairs.rows))

@@ -13,6 +13,7 @@ import numpy as np
 
 from certvq import _native
 from certvq._float64 import float64_home
+from certvq._native import thread_count
 from certvq._types import Array, Int64Array
 from certvq.assign import _engine
 from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, rows_of, to_host
@@ -23,7 +24,7 @@ from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
 from certvq.assign._reference import reference_second
 from certvq.assign._sqdist import rounded_sqdist
-from certvq.assign._threads import thread_count, torch_was_forked
+from certvq.assign._threads import torch_was_forked
 from certvq.errors import OptionError
 
 FindSecond: TypeAlias = Callable[[Array, Prepared, Int64Array], Int64Array]

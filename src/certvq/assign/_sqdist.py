@@ -8,12 +8,12 @@ import filters.
 import numpy as np
 
 from certvq import _native
-from certvq._types import Array, Float64Array, Int64Array
+from certvq._native import thread_count
+from certvq._types import Array, Float, Float64, Float64Array, Int64, Int64Array
 from certvq.assign._arrays import to_host
 from certvq.assign._exact import exact_sqdist
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
-from certvq.assign._threads import thread_count
 
 _BLOCK = 1 << 18
 SMALLEST_PRODUCT = 2.0**-900
@@ -22,7 +22,9 @@ SMALLEST_PRODUCT = 2.0**-900
 _LARGE = 2.0**900
 
 
-def row_sqdist(latents: Array, prepared: Prepared, codes: Int64Array) -> Float64Array:
+def row_sqdist(
+    latents: Float[Array, "N {prepared.dim}"], prepared: Prepared, codes: Int64[Int64Array, " N"]
+) -> Float64[Float64Array, " N"]:
     """Compute ``sum_d (z[n, d] - c[codes[n], d])^2``.
 
     Args:
@@ -51,7 +53,9 @@ def row_sqdist(latents: Array, prepared: Prepared, codes: Int64Array) -> Float64
     return result
 
 
-def rounded_sqdist(latents: Array, prepared: Prepared, codes: Int64Array) -> Float64Array:
+def rounded_sqdist(
+    latents: Float[Array, "N {prepared.dim}"], prepared: Prepared, codes: Int64[Int64Array, " N"]
+) -> Float64[Float64Array, " N"]:
     """Compute the same, each rounded once, to nearest even, to infinity where float64 ends.
 
     Args:

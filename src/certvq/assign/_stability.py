@@ -9,12 +9,12 @@ out; NumPy takes its place where it was not built or refuses the numbers, and me
 import numpy as np
 
 from certvq import _native, bounds
-from certvq._types import Array, Float64Array, Int64Array
-from certvq.assign._arrays import as_array, largest_magnitude, sender, to_host
+from certvq._native import thread_count
+from certvq._types import Array, Float, Float64Array, Int64Array
+from certvq.assign._arrays import Codes, Latents, as_array, largest_magnitude, sender, to_host
 from certvq.assign._filter_numpy import NumpyFilter, numpy_filter
 from certvq.assign._packing import to_bits
-from certvq.assign._prepare import Prepared, as_prepared
-from certvq.assign._threads import thread_count
+from certvq.assign._prepare import Codebook, Prepared, as_prepared
 from certvq.assign._validate import (
     require_codes,
     require_finite,
@@ -23,7 +23,7 @@ from certvq.assign._validate import (
 )
 
 
-def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
+def stability_radius(latents: Latents, codebook: Codebook, codes: Codes) -> Float[Array, " N"]:
     """Bound from below how far each latent may move before its code can change.
 
     Mathematics: ``min over j of (|z - c_j|^2 - |z - c_i|^2) / (2 |c_i - c_j|)``, rounded down.
@@ -34,9 +34,9 @@ def stability_radius(latents: Array, codebook: Array, codes: Array) -> Array:
         codes: (N,) the codes of the latents, as `certvq.assign` returns them.
 
     Returns:
-        float64 (N,), where the latents are: for every perturbation of Euclidean norm at most the
-        radius the code stays the lowest nearest one. 0 where that cannot be proved, or where the
-        code is not the nearest one to begin with; infinite where there is one code vector only.
+        float64 (N,), on the device of the latents: for every perturbation of Euclidean norm at most
+        the radius, the code stays the lowest nearest one. 0 if this cannot be proved, or if the
+        code is not the lowest nearest one to begin with; infinite if there is only one code vector.
 
     Raises:
         ShapeError, DTypeError, NonFiniteError, CodeRangeError, FloatEnvironmentError: with numbers.

@@ -15,48 +15,6 @@ from functools import cache
 from typing import Any
 
 from certvq.assign._validate import require_ieee754
-from certvq.errors import OptionError
-
-MOST_THREADS = 4096
-"""No more are started, whatever the environment says."""
-
-
-def thread_count() -> int:
-    """Return how many threads to use.
-
-    Returns:
-        ``CERTVQ_NUM_THREADS``, else ``torch.get_num_threads()`` where torch is loaded, else
-        ``OMP_NUM_THREADS``, else the cores this process may use.
-
-    Raises:
-        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
-    """
-    return chosen_threads()[0]
-
-
-def chosen_threads() -> tuple[int, str]:
-    """Return how many threads to use, and who says so.
-
-    Raises:
-        OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
-    """
-    own = os.environ.get("CERTVQ_NUM_THREADS", "")
-    if own and not (own.isdecimal() and int(own) > 0):
-        text = f"CERTVQ_NUM_THREADS must be a positive integer, got {own!r}"
-        raise OptionError(text)
-    if own:
-        return min(int(own), MOST_THREADS), "CERTVQ_NUM_THREADS"
-    of_torch = getattr(
-        sys.modules.get("torch"), "get_num_threads", None
-    )  # torch is not loaded here
-    if of_torch is not None:
-        return min(of_torch(), MOST_THREADS), "torch.get_num_threads()"
-    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
-    if openmp.isdecimal() and int(openmp) > 0:
-        return min(int(openmp), MOST_THREADS), "OMP_NUM_THREADS"
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)), "the cores of this process"
-    return os.cpu_count() or 1, "the cores of this machine"
 
 
 def each_block(work: Callable[[slice], None], rows: int, step: int, *, threads: int) -> None:

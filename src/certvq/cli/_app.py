@@ -21,6 +21,7 @@ from certvq.cli._info import info
 from certvq.cli._prove import prove
 from certvq.cli._report import report
 from certvq.cli._stats import stats
+from certvq.cli._tokenize import tokenize
 from certvq.cli._train import train
 from certvq.cli._verify import verify
 
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (
-    *(demo, train, encode, decode, audit, verify, stats, export),
+    *(demo, train, encode, tokenize, decode, audit, verify, stats, export),
     *(assign, certify, prove, report, info),
 ):
     app.command(name=command.__name__)(command)

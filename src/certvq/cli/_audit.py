@@ -14,9 +14,11 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
     model_dir: Annotated[
         Path | None, typer.Argument(metavar="MODEL_DIR", help="Folder of the model.")
     ] = None,
-    tokens: Annotated[Path | None, typer.Argument(metavar="TOKENS", help="Token file.")] = None,
+    tokens: Annotated[
+        Path | None, typer.Argument(metavar="TOKENS", help="Token file or token set.")
+    ] = None,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGES...", help="Its images.")
+        list[Path] | None, typer.Argument(metavar="IMAGES...", help="Its images, or its sources.")
     ] = None,
     *,
     latents: Annotated[Path | None, typer.Option(help=".npy, (N, D).", **_ARRAY)] = None,
@@ -24,12 +26,18 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
         Path | None, typer.Option(help=".npy, (K, D), or a folder of a model.", **_ARRAY)
     ] = None,
     codes: Annotated[Path | None, typer.Option(help=".npy, integers (N,).", **_ARRAY)] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Inputs of a token set to try.", show_default="all of them"),
+    ] = None,
     channels: Channels = None,
     as_json: Json = False,
 ) -> None:
     """Audit codes by exact arithmetic: each must be the lowest of the nearest ones.
 
     Of a token file: certvq audit runs/demo/model tokens.parquet photographs
+
+    Of a token set, which is made again and compared: certvq audit MODEL tokens SOURCES --rows 100
 
     Of arrays: certvq audit --latents z.npy --codebook c.npy --codes codes.npy
 
@@ -38,8 +46,19 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
 
     Exit status 1: there is a violation.
     """
-    from certvq.cli._output import progress_bars, show_violations, warn_skipped
+    from certvq.cli._output import progress_bars, show_set_audit, show_violations, warn_skipped
 
+    if model_dir and tokens and images and tokens.is_dir():
+        from certvq.tokenize import audit_set
+
+        with progress_bars() as progress:
+            made = audit_set(str(model_dir), tokens, images, rows=rows, progress=progress)
+        show_set_audit(made.to_json(), as_json=as_json)
+        if not made.ok:
+            raise typer.Exit(1)
+        return
+    if rows is not None:
+        raise typer.BadParameter("is for a token set, a folder", param_hint="--rows")
     with progress_bars() as progress:
         if model_dir and tokens and images and not (latents or codebook or codes):
             from certvq.pipeline import audit_tokens

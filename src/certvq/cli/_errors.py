@@ -39,6 +39,9 @@ _EXTRAS = (
     "tensorboard",
     "jinja2",
     "plotly",
+    "transformers",
+    "diffusers",
+    "soundfile",
 )
 
 

@@ -34,10 +34,10 @@ _PERIOD = 10.0  # seconds between two lines of a stage
 def progress_bars() -> AbstractContextManager[Report]:
     """Give a function to report progress to.
 
-    Yields:
-        A `certvq._types.Progress`. It writes to standard error: one bar for each stage on a
-        terminal; elsewhere a line for each stage of over two seconds, every ten seconds and when it
-        ends.
+    Returns:
+        A context of a `certvq._types.Progress`. It writes to standard error: one bar for each stage
+        on a terminal; elsewhere a line for each stage of over two seconds, every ten seconds and
+        when it ends.
     """
     console = Console(stderr=True)
     return _bars(console) if console.is_terminal else _lines()
@@ -115,6 +115,27 @@ def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
             f"excess {entry['excess']:.9g}"
         )
     print(f"{found['rows']} codes audited, {found['audit_violations']} violations")  # noqa: T201
+
+
+def show_set_audit(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what an audit of a token set found on standard output.
+
+    Args:
+        found: as `certvq.tokenize.SetAudit.to_json` gives it.
+        as_json: print it as it is.
+    """
+    if as_json:
+        print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
+        return
+    for each in found["differing"]:
+        print(  # noqa: T201 (likewise)
+            f"{each['key']}: {each['codes']} codes differ, the first at {each['first']}: "
+            f"{each['found']} in the set, {each['made']} made again"
+        )
+    print(  # noqa: T201 (likewise)
+        f"{found['rows']} inputs and {found['tokens']} codes made again, "
+        f"{len(found['differing'])} inputs differ"
+    )
 
 
 def show_verified(found: Mapping[str, Any], *, as_json: bool) -> None:

@@ -10,15 +10,17 @@ from certvq.cli._options import Channels, Data, Json, Overwrite
 
 def train(  # noqa: PLR0913 (a command's options are its arguments)
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Becomes the run directory.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run directory to write.")],
     data: Data = None,
     channels: Channels = None,
     model: Annotated[
         str | None, typer.Option(help="small or published.", show_default="small")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps at most.", show_default=False)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Maximum number of steps.", show_default=False)
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Time at most, if not --steps.", show_default="150")
+        float | None, typer.Option(help="Time limit, unless --steps is given.", show_default="150")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Crops per step.", show_default="16")
@@ -33,16 +35,16 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
     seed: Annotated[
         int | None, typer.Option(help="Of weights, crops and split.", show_default="0")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train a VQ-VAE on photographs, some of which are held out and measured on.
+    """Train a VQ-VAE on photographs, and measure it on some that are held out.
 
     Example: certvq train --out runs/mine --data photographs --seconds 600
 
-    Go on with it: certvq train --out runs/mine --data photographs --seconds 900 --resume
-    (what is not given is as the run was told before)
+    Continue it: certvq train --out runs/mine --data photographs --seconds 900 --resume
+    (options that you leave out keep their earlier values)
     """
     from certvq.cli._output import progress_bars, show_figures, warn_skipped
     from certvq.pipeline import train_config, train_run

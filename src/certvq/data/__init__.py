@@ -1,4 +1,4 @@
-"""Sources of photographs: what comes with the packages, folders of images, arrays; splits, crops.
+"""Sources of photographs: bundled, from folders, from arrays; splits and crops.
 
 In: files or arrays. Out: `Photograph` records and batches of uint8 pixels. Must not import torch,
 nor anything of certvq but errors and types.

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from certvq._types import UInt8Array
+from certvq._types import UInt8, UInt8Array
 from certvq.data._photograph import Photograph, files_of, require_usable
 from certvq.errors import DataError, OptionError
 
 
 def crops(
     photographs: Sequence[Photograph], *, size: int, count: int, seed: int, step: int
-) -> UInt8Array:
+) -> UInt8[UInt8Array, "{count} {size} {size} C"]:
     """Cut a batch of square crops out of photographs.
 
     Each crop takes one photograph, all with equal chance whatever their size, then a place, all
@@ -64,7 +64,9 @@ def crops(
     return batch
 
 
-def _crop(photograph: Photograph, size: int, random: np.random.Generator) -> UInt8Array:
+def _crop(
+    photograph: Photograph, size: int, random: np.random.Generator
+) -> UInt8[UInt8Array, "{size} {size} C"]:
     top = int(random.integers(photograph.height - size + 1))
     left = int(random.integers(photograph.width - size + 1))
     crop = photograph.pixels[top : top + size, left : left + size]

@@ -76,7 +76,7 @@ def read_folder(
     """Read every photograph as `load_folder` does, grey and colour together.
 
     Raises:
-        OptionError, DataError: as `load_folder`, but for mixed kinds.
+        OptionError, DataError: as `load_folder`, except for mixed kinds.
     """
     folder = Path(path)
     if channels not in (None, 1, 3):
@@ -93,7 +93,7 @@ def read_folder(
     skipped.sort(key=lambda entry: entry.path.as_posix())
     photographs = [
         Photograph(key, pixels[name], path=folder / name)
-        for name, key in _keys(list(pixels)).items()
+        for name, key in unique_keys(list(pixels)).items()
     ]
     _require_some(folder, photographs, skipped)
     return FolderResult(photographs, skipped)
@@ -112,7 +112,7 @@ def _read(path: Path, name: str, channels: int | None, max_pixels: int | None) -
     return pixels if channels is None else with_channels(pixels, channels)
 
 
-def _keys(names: Sequence[str]) -> dict[str, str]:
+def unique_keys(names: Sequence[str]) -> dict[str, str]:
     """Name each file by its path without extension, or by the whole path where that is taken."""
     keys = {name: Path(name).with_suffix("").as_posix() for name in names}
     while True:

@@ -3,16 +3,17 @@
 In: a path. Out: uint8 pixels. Must not import torch, nor know of keys and folders.
 """
 
+import io
 import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from certvq._types import UInt8Array
+from certvq._types import UInt8, UInt8Array
 from certvq.data._pixel_limit import VARIABLE, pillow_allows, pixel_limit
 from certvq.data._quiet import quieten_pillow
 from certvq.data._tiff import bits_of_grey, mend_planes, require_right_tiff, white_is_zero
@@ -49,7 +50,7 @@ _DECODER_ERRORS = (
 )
 
 
-def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8Array:
+def read_image(path: Path | bytes, *, max_pixels: int | None = None) -> UInt8[UInt8Array, "H W C"]:
     """Read a photograph.
 
     The orientation that a camera noted (EXIF) is applied. Transparent parts show white behind
@@ -57,7 +58,7 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8Array:
     is read. Colour profiles are not applied. docs/images.md lists every kind of file.
 
     Args:
-        path: a PNG, JPEG, WebP, TIFF or BMP file.
+        path: a PNG, JPEG, WebP, TIFF or BMP file, or what is in one.
         max_pixels: the pixels that it may have; None for `CERTVQ_MAX_PIXELS`, or else for 2^24 or
             16 for each byte of the file, whichever is more, but at most 2^27.
 
@@ -86,10 +87,19 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> UInt8Array:
             raise DataError(_reason(error)) from error
 
 
-def with_channels(pixels: UInt8Array, channels: int) -> UInt8Array:
+def with_channels(
+    pixels: UInt8[UInt8Array, "H W _"], channels: int
+) -> UInt8[UInt8Array, "H W {channels}"]:
     """Convert pixels (H, W, 1 or 3) to grey (1) or to red, green, blue (3).
 
     Grey is the luma of ITU-R BT.601, as Pillow computes it; colour of grey is three equal channels.
+
+    Args:
+        pixels: uint8 (H, W, 1 or 3).
+        channels: 1 or 3.
+
+    Returns:
+        uint8 (H, W, channels); the very array where it has them already.
 
     Example:
         >>> with_channels(np.full((1, 1, 1), 7, np.uint8), 3).tolist()
@@ -102,14 +112,21 @@ def with_channels(pixels: UInt8Array, channels: int) -> UInt8Array:
     return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, np.newaxis]
 
 
-def _read(path: Path, max_pixels: int | None) -> UInt8Array:
+def _read(path: Path | bytes, max_pixels: int | None) -> UInt8Array:
+    if isinstance(path, bytes):
+        return _read_stream(io.BytesIO(path), len(path), max_pixels)
     # Opening a pipe or a device would wait for ever.
     if path.exists() and not path.is_file():
         raise DataError("neither a file nor a folder")
-    quieten_pillow()
-    limit = pixel_limit(path.stat().st_size, max_pixels)
     # From a path, Pillow 13 maps some files into memory, and then scrambles what is turned.
-    with path.open("rb") as file, pillow_allows(limit):
+    with path.open("rb") as file:
+        return _read_stream(file, path.stat().st_size, max_pixels)
+
+
+def _read_stream(file: BinaryIO, size: int, max_pixels: int | None) -> UInt8Array:
+    quieten_pillow()
+    limit = pixel_limit(size, max_pixels)
+    with pillow_allows(limit):
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -138,7 +155,7 @@ def _require_readable(image: Any, limit: int) -> None:
         raise DataError("32-bit samples have no fixed range; save it with 8 bits per sample")
 
 
-def _decoded(image: Any) -> UInt8Array:
+def _decoded(image: Any) -> UInt8[UInt8Array, "H W C"]:
     """Unpack an image, turn it upright and make it 8-bit grey or colour, in blocks of rows."""
     stored = image.tile[0].args if image.tile else None
     stored = stored[0] if isinstance(stored, tuple) else stored
@@ -171,7 +188,7 @@ def _mend_transparency(image: Any, stored: object) -> None:
     image.info["transparency"] = value * {"L;2": 85, "L;4": 17}.get(str(stored), 1)
 
 
-def _flattened(image: Image.Image, *, grey: bool, shift: int) -> UInt8Array:
+def _flattened(image: Image.Image, *, grey: bool, shift: int) -> UInt8[UInt8Array, "H W C"]:
     """Make a block of rows 8-bit grey (H, W, 1) or colour (H, W, 3), over white."""
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> shift).astype(np.uint8)[:, :, np.newaxis]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from certvq._types import UInt8Array
+from certvq._types import UInt8, UInt8Array
 from certvq.data._key import require_key
 from certvq.errors import DataError, DTypeError, OptionError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """A photograph that cannot change any more.
+    """An immutable photograph.
 
     Args:
         key: unique name, see `require_key`.
@@ -40,7 +40,7 @@ class Photograph:
     """
 
     key: str
-    pixels: UInt8Array
+    pixels: UInt8[UInt8Array, "H W C"]
     path: Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ def together(problems: Sequence[str]) -> str:
 def require_usable(
     photographs: Sequence[Photograph], *, stride: int, channels: int | None = None
 ) -> None:
-    """Refuse photographs that a network of the given stride cannot take together.
+    """Refuse photographs that a network of the given stride cannot process together.
 
     Args:
         photographs: at least one.

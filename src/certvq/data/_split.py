@@ -27,7 +27,7 @@ class Split:
 def split_by_photograph(
     photographs: Sequence[Photograph], *, heldout: int | Sequence[str], seed: int = 0
 ) -> Split:
-    """Hold some photographs out, as a whole.
+    """Hold out some photographs as a whole.
 
     A number holds out the photographs whose SHA-256 of seed and key comes first. So the choice does
     not depend on their order, and a new photograph displaces at most one of those held out. Copies

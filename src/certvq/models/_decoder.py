@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from certvq._types import Float
 from certvq.models._config import VQVAEConfig
 from certvq.models._residual import residual_stack
 
@@ -34,7 +35,7 @@ class Decoder(nn.Module):
             *layers[:-1],
         )
 
-    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+    def forward(self, vectors: Float[torch.Tensor, "B D h w"]) -> Float[torch.Tensor, "B C H W"]:
         """Map code vectors (B, D, h, w) to centred images (B, channels, H, W)."""
         images: torch.Tensor = self.body(vectors)
         return images

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from certvq._types import Array
+from certvq._types import Array, Shaped
 from certvq.nn._torch.generators import without_generators
 
 
-def codebook_digest(codebook: Array) -> str:
+def codebook_digest(codebook: Shaped[Array, "..."]) -> str:
     r"""Return the SHA-256 of a codebook.
 
     Hashed are the name of its type of number, its shape and its entries in row order, each in
@@ -37,7 +37,7 @@ def codebook_digest(codebook: Array) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of everything in a model's ``state_dict`` but states of generators.
+    """Return the SHA-256 of everything in a model's ``state_dict`` except generator states.
 
     Hashed are, in the order of the names, each name and what `codebook_digest` hashes of its
     tensor.

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from certvq._types import Float
 from certvq.models._config import VQVAEConfig
 from certvq.models._residual import residual_stack
 
@@ -38,7 +39,7 @@ class Encoder(nn.Module):
             nn.Conv2d(config.hidden, config.dim, 1),
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Float[torch.Tensor, "B C H W"]) -> Float[torch.Tensor, "B D h w"]:
         """Map centred images (B, channels, H, W) to latents (B, D, h, w)."""
         latents: torch.Tensor = self.body(images)
         return latents

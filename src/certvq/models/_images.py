@@ -7,6 +7,7 @@ quantizers.
 import torch
 from torch.nn import functional
 
+from certvq._types import Float
 from certvq.errors import DTypeError, ShapeError
 
 
@@ -54,7 +55,9 @@ def require_size(height: int, width: int, stride: int) -> None:
         raise ShapeError(text)
 
 
-def pad_to_stride(images: torch.Tensor, stride: int) -> torch.Tensor:
+def pad_to_stride(
+    images: Float[torch.Tensor, "B C H W"], stride: int
+) -> Float[torch.Tensor, "B C rows columns"]:
     """Repeat the last row and column until height and width are multiples of the stride."""
     down, right = (-images.shape[2]) % stride, (-images.shape[3]) % stride
     if not down and not right:

@@ -6,6 +6,8 @@ In: feature maps. Out: feature maps of the same shape. Must not know of quantize
 import torch
 from torch import nn
 
+from certvq._types import Float
+
 
 class ResidualBlock(nn.Module):
     """Add ``conv1x1(relu(conv3x3(relu(x))))`` to x.
@@ -24,7 +26,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(hidden, channels, 1, bias=False),
         )
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Float[torch.Tensor, "B C H W"]) -> Float[torch.Tensor, "B C H W"]:
         """Map (B, channels, H, W) to the same shape."""
         return features + self.body(features)
 

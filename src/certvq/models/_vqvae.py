@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from certvq._types import Float, Int64, Integer
 from certvq.errors import FileFormatError, ShapeError
 from certvq.models._config import VQVAEConfig
 from certvq.models._decoder import Decoder
@@ -17,8 +18,8 @@ from certvq.models._encoder import Encoder
 from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, write_model
 from certvq.models._images import pad_to_stride, require_images, require_size
 from certvq.nn import EMA, Gradient, VectorQuantize
+from certvq.nn._core.latents import require_same_device
 from certvq.nn._core.losses import mean_square
-from certvq.nn._torch.device import require_same_device
 from certvq.nn._torch.generators import without_generators
 
 
@@ -35,12 +36,12 @@ class VQVAEOutput(NamedTuple):
         commitment_loss: mean of ``(z - sg[c])^2``.
     """
 
-    reconstruction: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
-    reconstruction_loss: torch.Tensor
-    codebook_loss: torch.Tensor
-    commitment_loss: torch.Tensor
+    reconstruction: Float[torch.Tensor, "B C H W"]
+    codes: Int64[torch.Tensor, "B h w"]
+    loss: Float[torch.Tensor, ""]
+    reconstruction_loss: Float[torch.Tensor, ""]
+    codebook_loss: Float[torch.Tensor, ""]
+    commitment_loss: Float[torch.Tensor, ""]
 
 
 class VQVAE(nn.Module):
@@ -95,7 +96,7 @@ class VQVAE(nn.Module):
             generator=generator,
         )
 
-    def forward(self, images: torch.Tensor) -> VQVAEOutput:
+    def forward(self, images: Float[torch.Tensor, "B C H W"]) -> VQVAEOutput:
         """Encode, quantize and decode; in train mode the codebook learns.
 
         Args:
@@ -125,7 +126,9 @@ class VQVAE(nn.Module):
             terms["commitment_loss"],
         )
 
-    def latents(self, images: torch.Tensor) -> torch.Tensor:
+    def latents(
+        self, images: Float[torch.Tensor, "B C H W"]
+    ) -> Float[torch.Tensor, "B h w {self.config.dim}"]:
         """Return what the quantizer gets to see.
 
         Args:
@@ -142,7 +145,7 @@ class VQVAE(nn.Module):
         return self._features(images).movedim(1, -1)
 
     @torch.no_grad()
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: Float[torch.Tensor, "B C H W"]) -> Int64[torch.Tensor, "B h w"]:
         """Return the codes of images.
 
         Args:
@@ -160,7 +163,9 @@ class VQVAE(nn.Module):
         return self.quantizer.encode(self._features(images))
 
     @torch.no_grad()
-    def decode(self, codes: torch.Tensor, *, size: tuple[int, int] | None = None) -> torch.Tensor:
+    def decode(
+        self, codes: Integer[torch.Tensor, "B h w"], *, size: tuple[int, int] | None = None
+    ) -> Float[torch.Tensor, "B {self.config.channels} H W"]:
         """Return the images of codes.
 
         Args:
@@ -194,6 +199,9 @@ class VQVAE(nn.Module):
         Args:
             height: in pixels, at least the stride.
             width: likewise.
+
+        Returns:
+            ``ceil(height / stride), ceil(width / stride)``.
 
         Raises:
             ShapeError: smaller than the stride.

@@ -13,7 +13,7 @@ from certvq.spec._tensor import Scalar, Tensor, is_nested
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """Read a tensor of finite numbers as the fractions that they stand for.
+    """Read a tensor of finite numbers as the exact fractions that they represent.
 
     A finite float is a dyadic rational m * 2**e; `exact` returns that number, not a decimal near
     to it.
@@ -29,7 +29,7 @@ def exact(tensor: Tensor) -> Tensor:
         NonFiniteError: an entry is NaN or infinite; the text names the first one by its indices.
         DTypeError: an entry is no number of these kinds (`bool`, a string, an array, a symbol).
 
-    Guarantee: injective on the values of a float type, but for -0.0, which is 0.
+    Guarantee: injective on the values of a float type, except that -0.0 is 0.
 
     Cost: O(entries).
 

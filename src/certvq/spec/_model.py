@@ -169,7 +169,7 @@ def reconstruction_loss(model: Model, x: Tensor, idx: int) -> Scalar:
 
 
 def codebook_loss(model: Model, x: Tensor, idx: int) -> Scalar:
-    """Return the term that draws the code vector towards the latent.
+    """Return the term that pulls the code vector towards the latent.
 
     codebook_loss(model, x, i) = mse(C_i, z_e(x)). In training the latent is held fixed here; the
     value does not show that, `training_gradients` does.
@@ -201,7 +201,7 @@ def codebook_loss(model: Model, x: Tensor, idx: int) -> Scalar:
 
 
 def commitment_loss(model: Model, x: Tensor, idx: int) -> Scalar:
-    """Return the term that draws the latent towards the code vector.
+    """Return the term that pulls the latent towards the code vector.
 
     commitment_loss(model, x, i) = mse(z_e(x), C_i). In training the code vector is held fixed
     here; the value does not show that, `training_gradients` does.

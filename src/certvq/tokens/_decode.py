@@ -4,7 +4,7 @@ In: the content of a token file and the model that encoded it. Out: reconstructi
 at photographs.
 """
 
-from certvq._types import Progress, UInt8Array, no_progress
+from certvq._types import Progress, UInt8, UInt8Array, no_progress
 from certvq.errors import DigestMismatchError, FileFormatError
 from certvq.models import VQVAE, codebook_digest, model_digest
 from certvq.tokens._network import inference, photograph_pixels
@@ -13,7 +13,7 @@ from certvq.tokens._record import TokenFile
 
 def decode_tokens(
     token_file: TokenFile, model: VQVAE, *, progress: Progress = no_progress
-) -> dict[str, UInt8Array]:
+) -> dict[str, UInt8[UInt8Array, "H W C"]]:
     """Decode every photograph of a token file.
 
     Args:

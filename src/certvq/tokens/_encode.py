@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from certvq._types import Float64Array, Progress, UInt8Array, no_progress
+from certvq._types import (
+    Float,
+    Float64,
+    Float64Array,
+    Progress,
+    UInt8,
+    UInt8Array,
+    no_progress,
+)
 from certvq._version import __version__
 from certvq.assign import (
     Assignment,
@@ -42,10 +50,10 @@ class EncodedPhotograph:
     """
 
     record: TokenRecord
-    reconstruction: UInt8Array
-    latents: np.ndarray
-    sqdist: Float64Array
-    radii: Float64Array
+    reconstruction: UInt8[UInt8Array, "H W C"]
+    latents: Float[np.ndarray, "N D"]
+    sqdist: Float64[Float64Array, "rows columns"]
+    radii: Float64[Float64Array, "rows columns"]
 
 
 @dataclass(frozen=True, eq=False)

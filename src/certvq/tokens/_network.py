@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from certvq._types import Int64Array, UInt8Array
+from certvq._types import Float, Int64, Int64Array, UInt8, UInt8Array
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE
 
@@ -37,7 +37,9 @@ def inference(model: VQVAE) -> Iterator[None]:
         model.train(training)
 
 
-def photograph_latents(model: VQVAE, pixels: UInt8Array) -> torch.Tensor:
+def photograph_latents(
+    model: VQVAE, pixels: UInt8[UInt8Array, "H W C"]
+) -> Float[torch.Tensor, "rows columns {model.config.dim}"]:
     """Compute the latents of one photograph, inside `inference`.
 
     Args:
@@ -53,8 +55,8 @@ def photograph_latents(model: VQVAE, pixels: UInt8Array) -> torch.Tensor:
 
 
 def photograph_pixels(
-    model: VQVAE, codes: Int64Array, *, size: tuple[int, int], key: str
-) -> UInt8Array:
+    model: VQVAE, codes: Int64[Int64Array, "rows columns"], *, size: tuple[int, int], key: str
+) -> UInt8[UInt8Array, "{size[0]} {size[1]} C"]:
     """Compute the reconstruction of one photograph, inside `inference`.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from certvq._types import Int64Array
+from certvq._types import Int64, Int64Array
 from certvq.data import require_key
 from certvq.errors import CodeRangeError, DataError, DTypeError, OptionError, ShapeError
 
@@ -52,7 +52,7 @@ class TokenRecord:
     key: str
     shape: tuple[int, ...]
     size: tuple[int, ...]
-    codes: Int64Array
+    codes: Int64[Int64Array, " N"]
     modality: str = "image"
 
     def __post_init__(self) -> None:

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 
-from certvq._types import Progress, UInt8Array, no_progress
+from certvq._types import Float32, Float32Array, Progress, UInt8, UInt8Array, no_progress
 from certvq.data import Photograph, require_usable
 from certvq.errors import DataError, OptionError
 
@@ -39,7 +38,7 @@ def patch_kmeans_codec(
     codebook_size: int,
     seed: int,
     progress: Progress = no_progress,
-) -> dict[str, UInt8Array]:
+) -> dict[str, UInt8[UInt8Array, "H W C"]]:
     """Code photographs with k-means on pixel patches.
 
     The codebook is learnt from patches at random places of `train`, as many from each photograph,
@@ -89,7 +88,7 @@ def patch_kmeans_codec(
 
 def _sample(
     train: Sequence[Photograph], patch: int, count: int, random: np.random.Generator
-) -> NDArray[np.float32]:
+) -> Float32[Float32Array, "S values"]:
     """Cut as many patches out of each photograph: (S, patch * patch * channels), shuffled."""
     share = -(-count // len(train))
     parts: list[UInt8Array] = []
@@ -106,11 +105,11 @@ def _sample(
 
 
 def _fit(
-    sample: NDArray[np.float32],
+    sample: Float32[Float32Array, "S values"],
     codebook_size: int,
     random: np.random.Generator,
     progress: Progress,
-) -> NDArray[np.float32]:
+) -> Float32[Float32Array, "K values"]:
     """Learn code vectors and round them to pixel values, which is what a decoder shows."""
     start = sample[: max(_START, _START_PER_CODE * codebook_size)]
     seed = int(random.integers(2**32))
@@ -127,7 +126,9 @@ def _fit(
     return np.clip(np.rint(centres), 0, 255).astype(np.float32)
 
 
-def _code(pixels: UInt8Array, codebook: NDArray[np.float32], patch: int) -> UInt8Array:
+def _code(
+    pixels: UInt8[UInt8Array, "H W C"], codebook: Float32[Float32Array, "K values"], patch: int
+) -> UInt8[UInt8Array, "H W C"]:
     """Replace each patch of a photograph by its nearest code vector."""
     height, width, channels = pixels.shape
     padding = ((0, -height % patch), (0, -width % patch), (0, 0))

@@ -114,6 +114,9 @@ class TrainConfig:
         settings (`learning_rate`, `gradient_clip`) may change when a run is resumed; what decides
         about shapes, numbers and crops may not.
 
+        Args:
+            other: the configuration that the run is to be resumed with.
+
         Returns:
             One text per field, such as ``"seed (0, not 1)"``; empty if it is the same run.
         """

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from certvq._types import UInt8Array
+from certvq._types import UInt8, UInt8Array
 from certvq.errors import DTypeError, ShapeError
 
 
-def psnr(original: UInt8Array, reconstruction: UInt8Array) -> float:
+def psnr(
+    original: UInt8[UInt8Array, "*shape"], reconstruction: UInt8[UInt8Array, "*shape"]
+) -> float:
     """Measure how close two pictures are.
 
     Mathematics: ``10 log10(255^2 / MSE)``, MSE over all pixels and channels.

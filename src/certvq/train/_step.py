@@ -7,10 +7,10 @@ they are, and the codes are the nearest ones to those very numbers. Must not tou
 
 import math
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from certvq._types import UInt8, UInt8Array
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE, VQVAEOutput
 from certvq.train._checkpoint import TrainState
@@ -37,7 +37,12 @@ class Stepper:
         self._model, self._optimizer = self._fabric.setup(state.model, state.optimizer)
 
     def step(
-        self, pixels: np.ndarray, *, learning_rate: float, number: int, seconds: float
+        self,
+        pixels: UInt8[UInt8Array, "B size size C"],
+        *,
+        learning_rate: float,
+        number: int,
+        seconds: float,
     ) -> Figures:
         """Make one step.
 

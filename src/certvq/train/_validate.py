@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from certvq._types import Int64Array, UInt8Array
+from certvq._types import Int64, Int64Array, UInt8, UInt8Array
 from certvq.data import Photograph
 from certvq.models import VQVAE, VQVAEOutput
 from certvq.train._images import to_images, to_pixels
@@ -22,14 +22,16 @@ _WAYS = ("filter", "refined", "exact")
 
 @dataclass
 class _Tally:
-    counts: Int64Array
+    counts: Int64[Int64Array, " K"]
     decided: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_WAYS, 0.0))
     pixels: int = 0
     squared_error: float = 0.0
     codebook: float = 0.0
     commitment: float = 0.0
     regularised: float = 0.0
-    pictures: list[tuple[UInt8Array, UInt8Array]] = field(default_factory=list)
+    pictures: list[tuple[UInt8[UInt8Array, "..."], UInt8[UInt8Array, "..."]]] = field(
+        default_factory=list
+    )
 
     def add(self, model: VQVAE, photograph: Photograph, output: VQVAEOutput) -> None:
         codes = output.codes.reshape(-1).cpu().numpy()

@@ -30,8 +30,8 @@ def both(ours, theirs, logits, **arguments):
     return results
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 4, 5)])
+@pytest.mark.rows("training", [True, False])
+@pytest.mark.rows("shape", [(5,), (3, 5), (2, 3, 4, 5)])
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -29,8 +29,8 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("options", "shape"), SHAPES, ids=str)
-@pytest.mark.parametrize("act_name", ["tanh", "sigmoid", "normal", "laplace", "cauchy"])
-@pytest.mark.parametrize("need_inv_act", [True, False])
+@pytest.mark.rows("act_name", ["tanh", "sigmoid", "normal", "laplace", "cauchy"])
+@pytest.mark.rows("need_inv_act", [True, False])
 def test_eval_mode_is_the_originals(options, shape, act_name, need_inv_act, seeded):
     ours, theirs = pair([3, 4, 7], act_name=act_name, need_inv_act=need_inv_act, **options)
     latents = torch.randn(shape, generator=seeded())

@@ -37,8 +37,8 @@ def pair(*, training=True, **options):
     return ours.train(training), theirs.train(training)
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.rows("training", [True, False])
+@pytest.mark.rows("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("options", "shape"), CASES, ids=str)
 @pytest.mark.filterwarnings("ignore")
 def test_forward_and_backward_are_the_originals(options, shape, dtype, training, seeded):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from certvq.compat.vector_quantize_pytorch._heads import Heads
+from certvq.compat.vector_quantize_pytorch._tensors import Heads
 from certvq.errors import ShapeError
 
 

@@ -49,8 +49,8 @@ def latents():
 
 
 @every
-@pytest.mark.parametrize("mode", [True, False])
-@pytest.mark.parametrize(
+@pytest.mark.rows("mode", [True, False])
+@pytest.mark.rows(
     ("change", "text"),
     [
         (torch.Tensor.long, "must be float64, float32, bfloat16 or float16, got int64"),
@@ -72,7 +72,7 @@ def test_what_is_no_tensor_of_floats_is_named(make, mode, change, text):
 
 
 @every
-@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.rows("mode", [True, False])
 def test_latents_on_another_device_than_the_layer_are_named(make, mode):
     layer = make().train(mode).to("meta")
     if not [*layer.parameters(), *layer.buffers()]:  # nothing of it is anywhere
@@ -89,7 +89,7 @@ def test_a_number_is_no_batch(make):
         make()(torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.rows("mode", [True, False])
 @pytest.mark.parametrize("name", [name for name in LAYERS if name[:6] != "Random"])
 def test_an_empty_batch_teaches_nothing(name, mode):
     layer = LAYERS[name]().train(mode)

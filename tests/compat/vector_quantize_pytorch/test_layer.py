@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certvq.compat.vector_quantize_pytorch import VectorQuantize
-from certvq.compat.vector_quantize_pytorch._layer import nearest_of_own
+from certvq.nn._vector.neural_codebook import nearest_of_own
 
 
 def test_exact_ties_go_to_the_lowest_code_whatever_the_rounding():

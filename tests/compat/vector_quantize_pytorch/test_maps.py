@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from certvq.compat import vector_quantize_pytorch as ours
-from certvq.compat.vector_quantize_pytorch._maps import mapped_back, through, wide_type
+from certvq.compat.vector_quantize_pytorch._tensors import mapped_back, through, wide_type
 
 from ._classes import OPTIONS, batch, build
 
@@ -13,8 +13,8 @@ HALF, BRAIN, SINGLE = torch.float16, torch.bfloat16, torch.float32
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
-@pytest.mark.parametrize("weights", KINDS)
-@pytest.mark.parametrize("latents", KINDS)
+@pytest.mark.rows("weights", KINDS)
+@pytest.mark.rows("latents", KINDS)
 def test_unlike_types_are_computed_in_the_wider(weights, latents):
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5)).to(weights)

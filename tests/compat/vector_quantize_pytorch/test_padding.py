@@ -5,7 +5,7 @@ import torch
 import vector_quantize_pytorch as original
 
 from certvq.compat import vector_quantize_pytorch as ours
-from certvq.compat.vector_quantize_pytorch._padding import among, counted, mask_of_lengths
+from certvq.compat.vector_quantize_pytorch._tensors import counted, mask_of_lengths
 from certvq.errors import CodeRangeError, DTypeError, OptionError, ShapeError
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
@@ -19,13 +19,10 @@ def test_rows_that_count():
     assert counted(mask, None, (2, 3), CPU).tolist() == [0, 2, 4, 5]
     assert counted(None, torch.tensor([1, 3]), (2, 3), CPU).tolist() == [0, 3, 4, 5]
     assert counted(None, None, (2, 3), CPU) is None
-    whole = among(torch.ones(2, 1), torch.tensor([0, 2]), 3, -1.0)
-    assert whole.tolist() == [[1.0], [-1.0], [1.0]]
-    assert among(whole, None, 3, 0.0) is whole
     assert mask_of_lengths(torch.tensor([0, 3]), (2, 3)).tolist() == [[False] * 3, [True] * 3]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("mask", "lens", "grid", "error", "text"),
     [
         (torch.ones(2, 3), None, (2, 3), DTypeError, "mask must be bool.*got float32"),

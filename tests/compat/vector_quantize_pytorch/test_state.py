@@ -8,7 +8,7 @@ from vector_quantize_pytorch import VectorQuantize as Original
 
 from certvq import nn
 from certvq.compat.vector_quantize_pytorch import VectorQuantize
-from certvq.compat.vector_quantize_pytorch._state import has_layer, layer_state
+from certvq.compat.vector_quantize_pytorch._codebook import layer_state
 from certvq.errors import FileFormatError, NonFiniteError
 
 BOTH = (Original, VectorQuantize)
@@ -75,8 +75,6 @@ def test_frozen_moments_are_frozen_as_migration_says():
 def test_the_layer_may_stand_anywhere():
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 3), trained())
     state = theirs.state_dict()
-    assert has_layer(state, "1.")
-    assert not has_layer(state, "0.")
     ours = torch.nn.Sequential(torch.nn.Linear(3, 3), VectorQuantize(3, 5))
     ours.load_state_dict(state)
     assert torch.equal(ours[1].codebook, theirs[1].codebook)

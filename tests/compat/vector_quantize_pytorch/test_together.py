@@ -37,7 +37,9 @@ def make_layers(**sync):
         "residual": several(num_quantizers=3, kmeans_init=True, quantize_dropout=True),
         "residual, dead codes": several(num_quantizers=2, threshold_ema_dead_code=2),
         "residual, shared": several(num_quantizers=3, shared_codebook=True),
-        "residual, networks": several(num_quantizers=2, implicit_neural_codebook=True),
+        "residual, networks": several(
+            num_quantizers=2, implicit_neural_codebook=True, threshold_ema_dead_code=2
+        ),
         "groups": vq.GroupedResidualVQ(**VQ, groups=2, num_quantizers=2, kmeans_init=True, **sync),
         "scales": vq.HierarchicalVQ(
             **VQ, scales=[1, 3, 6], channel_first=False, nested_dropout=0.5, **sync

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from certvq.compat import vector_quantize_pytorch as vq
-from certvq.compat.vector_quantize_pytorch import _losses
 from certvq.compat.vector_quantize_pytorch._layer import Layer
-from certvq.compat.vector_quantize_pytorch._level_keywords import LevelKeywords
 from certvq.nn._codebook.online import InnerOptimizer
+from certvq.nn._core import similarity
 
 from ._classes import ADAM, LEARNS, SEPARATE
 
@@ -58,7 +57,7 @@ def test_a_loss_that_fails_undoes_the_step(options, steps, monkeypatch, snapshot
     before, beside = snapshot(layer), others(layer)
     torch.manual_seed(7)
     with monkeypatch.context() as patch:
-        patch.setattr(_losses.Losses, "_losses", raiser)
+        patch.setattr(Layer, "_terms", raiser)
         with pytest.raises(StopError):
             layer(latents(8))
     assert unchanged(layer, before)
@@ -89,7 +88,7 @@ def test_cross_entropies_that_fail_undo_the_step(monkeypatch, snapshot, unchange
     layer = vq.VectorQuantize(**VQ)
     layer(latents(0))
     before = snapshot(layer)
-    monkeypatch.setattr(_losses, "cross_entropy", raiser)
+    monkeypatch.setattr(similarity, "cross_entropy", raiser)
     with pytest.raises(StopError):
         layer(latents(1), indices=torch.zeros(2, 40, dtype=torch.int64))
     assert unchanged(layer, before)
@@ -145,7 +144,7 @@ def test_a_loss_of_a_level_that_fails_undoes_all_levels(name, monkeypatch, snaps
     layer(latents(0))
     before = snapshot(layer)
     with monkeypatch.context() as patch:
-        patch.setattr(LevelKeywords, "loss", raiser)
+        patch.setattr(Layer, "total", raiser)
         with pytest.raises(StopError):
             layer(latents(1))
     assert unchanged(layer, before)

@@ -152,7 +152,7 @@ def test_every_class_is_walked():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.rows("training", [True, False])
 @pytest.mark.parametrize(("name", "options"), cases())
 def test_types_are_the_originals(name, options, training):
     """An encoder of the user's own, as in `EvoLFQ`, takes what torch takes."""

@@ -232,8 +232,8 @@ def test_masks_and_lengths(as_lens, zeros, extra):
     same(ours(x, **given), theirs(x, **given))
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [{}, {"use_cosine_sim": True}, {"codebook_dim": 4}], ids=str)
+@pytest.mark.rows("training", [True, False])
+@pytest.mark.rows("options", [{}, {"use_cosine_sim": True}, {"codebook_dim": 4}])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_several_nearest_codes(training, options, layout):
     arranged, shape = LAYOUTS[layout]
@@ -508,7 +508,7 @@ def test_contradicting_keywords_are_named(options, text):
 def test_wrong_arguments_are_named():
     layer = VectorQuantize(6, 11)
     x = torch.zeros(2, 3, 6)
-    with pytest.raises(ShapeError, match=r"dim=6 at axis 2, got shape \(2, 3, 5\)"):
+    with pytest.raises(ShapeError, match=r"dim=6 features, got shape \(2, 3, 5\)"):
         layer(torch.zeros(2, 3, 5))
     with pytest.raises(ShapeError, match="must have 3 axes, or 2 for one token each, got 4"):
         layer(torch.zeros(2, 6, 3, 3))

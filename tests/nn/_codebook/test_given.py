@@ -113,7 +113,7 @@ def latents(seeded, seed=0):
 
 
 @pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rows("way", WAYS)
 def test_the_first_batch_leaves_it(way, make, seeded):
     layer = way(make())
     x = latents(seeded)

@@ -1,4 +1,7 @@
-"""Running counts and sums follow their definition."""
+"""Running counts and sums follow their definition.
+
+Also of `certvq.nn._torch.full_precision`.
+"""
 
 import pytest
 import torch

@@ -7,8 +7,8 @@ from certvq.nn._core.features import by_feature
 
 
 @pytest.mark.parametrize("operation", [torch.add, torch.mul, torch.div])
-@pytest.mark.parametrize("rows", [0, 1, 64, 2047, 2048, 2049])
-@pytest.mark.parametrize("features", [1, 3, 63, 64])
+@pytest.mark.rows("rows", [0, 1, 64, 2047, 2048, 2049])
+@pytest.mark.rows("features", [1, 3, 63, 64])
 def test_the_same_bits_and_gradients(operation, rows, features, seeded, same_bits):
     kind = {"dtype": torch.float64}
     given = torch.randn(rows, features, generator=seeded(), requires_grad=True, **kind)

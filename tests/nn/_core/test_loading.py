@@ -25,7 +25,8 @@ def test_the_first_bad_place_is_named():
 
 def test_what_holds_no_floats_is_not_looked_at():
     state = {"codes": torch.tensor([1, 2]), "on": torch.tensor(True), "name": "x", "none": None}
-    require_finite_state({**state, "meta": torch.empty(2, device="meta"), "empty": torch.zeros(0)})
+    state |= {"meta": torch.empty(2, device="meta"), "empty": torch.zeros(0)}
+    assert require_finite_state(state) is None
 
 
 class Kept(CheckedState):

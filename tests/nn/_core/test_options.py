@@ -100,7 +100,7 @@ def test_every_public_class_with_options_is_here():
     assert classes - set(CLASSES) - results - plain == {"Quantizer", "BaseQuantizer"}
 
 
-@pytest.mark.parametrize(("name", "given", "parameter"), list(arguments()))
+@pytest.mark.rows(("name", "given", "parameter"), list(arguments()))
 def test_whatever_is_given_is_taken_or_named(name, given, parameter):
     """No bare error of Python or torch; at least one of these is of the wrong kind."""
     make = getattr(nn, name)
@@ -115,7 +115,7 @@ def test_whatever_is_given_is_taken_or_named(name, given, parameter):
     assert any(f"{parameter.name} must be " in text for text in refused), refused
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("make", "text"),
     [
         (

@@ -1,7 +1,17 @@
 """The search of the families: exact codes whatever autocast says, and how they were decided."""
 
+import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from certvq import assign
+from certvq.errors import (
+    DTypeError,
+    FloatEnvironmentError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
 from certvq.nn._core.search import decisions, search
 
 
@@ -40,3 +50,63 @@ def test_the_same_counts_under_torch_func():
         return torch.stack(list(decisions(search(part, book)).values()))
 
     assert torch.equal(torch.vmap(counts)(tokens), torch.stack([counts(part) for part in tokens]))
+
+
+def _strided(rows):
+    return rows.repeat_interleave(2, dim=1)[:, ::2]
+
+
+@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, _strided])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_kernel_is_asked_for_what_assign_finds(dtype, layout, seeded):
+    """Also where distances are zero, and where a lazily negated tensor has other bits."""
+    book = layout(torch.randn(40, 6, generator=seeded()).to(dtype))
+    tokens = layout(torch.cat([torch.randn(90, 6, generator=seeded(1)).to(dtype), book[:9]]))
+    flipped = torch.view_as_complex(torch.randn(30, 6, 2, generator=seeded(2))).conj().imag
+    for latents in (tokens, tokens[:0], tokens[::3], flipped):
+        found = search(latents, book)
+        expected = assign(latents, book, backend="reference", exact_sqdist=True)
+        assert torch.equal(found.codes, expected.codes)
+        assert torch.allclose(found.sqdist, expected.sqdist, rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "book", "error", "match"),
+    [
+        ([[0.0, torch.nan]], [[0.0, 0.0]], NonFiniteError, "latents .* row 0, column 1"),
+        ([[0.0, 0.0]], [[0.0, 0.0], [torch.inf, 0.0]], NonFiniteError, "codebook .* row 1"),
+        ([[0.0, 0.0]], [[0.0, 0.0, 0.0]], ShapeError, "the same dim"),
+        ([[0.0, 0.0]], torch.zeros(0, 2), ShapeError, "at least one row"),
+        ([[0, 0]], [[0.0, 0.0]], DTypeError, "got int64"),
+    ],
+)
+def test_what_assign_refuses_is_refused_by_its_names(tokens, book, error, match):
+    with pytest.raises(error, match=match):
+        search(torch.as_tensor(tokens), torch.as_tensor(book))
+
+
+def test_an_unknown_instruction_set_is_named(monkeypatch):
+    monkeypatch.setenv("CERTVQ_ISA", "abacus")
+    with pytest.raises(OptionError, match="CERTVQ_ISA='abacus' cannot be used"):
+        search(torch.zeros(1, 2), torch.zeros(1, 2))
+
+
+def test_flushed_numbers_are_refused():
+    torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(FloatEnvironmentError, match="subnormal"):
+            search(torch.zeros(1, 2), torch.zeros(1, 2))
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_dispatch_mode_sees_the_operator():
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    names: list[str] = []
+    with Seen():
+        search(torch.zeros(1, 2), torch.zeros(1, 2))
+    assert "certvq::assign" in names

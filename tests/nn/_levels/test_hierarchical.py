@@ -30,8 +30,8 @@ def grid_of(layer, latents):
 
 
 @each
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.rows("shared", [True, False])
+@pytest.mark.rows("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_decode_gives_the_same_bits(layout, shape, sizes, shared, dtype, seeded, same_bits):
     layer = layer_of(seeded, layout, sizes, shared=shared, dropout=LevelDropout()).to(dtype)
     for step in range(5):

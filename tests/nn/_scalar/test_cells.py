@@ -35,10 +35,10 @@ def test_latents_may_be_negated_lazily(layer, dtype, seeded):
     assert torch.equal(layer(torch._neg_view(latents)).codes, layer(-latents).codes)
 
 
-@pytest.mark.parametrize("entry", [torch.bfloat16, torch.float32, torch.float64, torch.int64])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.rows("entry", [torch.bfloat16, torch.float32, torch.float64, torch.int64])
+@pytest.mark.rows("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("levels", [(8, 5, 5), (2,), (1, 1), (64, 3, 25, 26), (4096, 2), (200, 33)])
-@pytest.mark.parametrize("rows", [0, 1, 255, 257, 5000])
+@pytest.mark.rows("rows", [0, 1, 255, 257, 5000])
 def test_kernel_and_torch_agree_with_counting(rows, levels, dtype, entry, seeded):
     latents, limits = problem(rows, levels, dtype, seeded())
     entries = torch.randperm(len(levels) * max(levels), generator=seeded()).to(entry)

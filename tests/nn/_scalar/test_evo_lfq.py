@@ -1,4 +1,7 @@
-"""The search among bits: what is fit stays, what wins has children, what is wrong is named."""
+"""The search among bits: what is fit stays, what wins has children, what is wrong is named.
+
+Also of `certvq.nn._scalar.evolution`.
+"""
 
 import pytest
 import torch

@@ -6,8 +6,8 @@ from certvq.nn._scalar.grid import axis_of
 
 
 @pytest.mark.parametrize("levels", [3, 4, 5, 8, 100, 4095, 4096])
-@pytest.mark.parametrize("hard_clamp", [False, True])
-@pytest.mark.parametrize("preserve_symmetry", [False, True])
+@pytest.mark.rows("hard_clamp", [False, True])
+@pytest.mark.rows("preserve_symmetry", [False, True])
 def test_thresholds_increase(levels, hard_clamp, preserve_symmetry):
     axis = axis_of(levels, preserve_symmetry=preserve_symmetry, hard_clamp=hard_clamp)
     assert len(axis.limits) == levels - 1

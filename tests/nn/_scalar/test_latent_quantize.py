@@ -25,8 +25,8 @@ def scrambled(levels, seeded, dtype=torch.float32):
     return layer
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("value_dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.rows("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.rows("value_dtype", [torch.float64, torch.float32, torch.float16])
 @pytest.mark.parametrize("levels", [(8, 5, 5), (3, 1, 40), (1, 1)])
 def test_codes_are_those_of_assign_on_the_explicit_grid(levels, dtype, value_dtype, seeded):
     for layer in (scrambled(levels, seeded, value_dtype), LatentQuantize(levels).to(value_dtype)):

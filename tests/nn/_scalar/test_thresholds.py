@@ -45,9 +45,9 @@ def test_infinity_stays():
     assert below_float32(torch.tensor([math.inf], dtype=torch.float64)).item() == math.inf
 
 
-@pytest.mark.parametrize("most", [1, 5, 32, 127, 128, 200])
-@pytest.mark.parametrize("count", [0, 1, 3000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.rows("most", [1, 5, 32, 127, 128, 200])
+@pytest.mark.rows("count", [0, 1, 3000])
+@pytest.mark.rows("dtype", [torch.float32, torch.float64])
 def test_counting_is_counting(most, count, dtype):
     generator = torch.Generator().manual_seed(most + count)
     limits = torch.randn(2, most, generator=generator).sort().values.to(dtype)

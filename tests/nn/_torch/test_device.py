@@ -11,14 +11,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from certvq.errors import DeviceError
 from certvq.nn import PADDING, HierarchicalVQ, VectorQuantize
-from certvq.nn._core.mask import kept_rows
-from certvq.nn._torch.device import default_device, require_same_device
+from certvq.nn._core.latents import kept_rows, require_same_device
+from certvq.nn._torch.device import default_device
 
 
 def test_the_same_device_and_layers_without_numbers_pass():
-    require_same_device(nn.Linear(2, 2), torch.zeros(2), "latents")
-    require_same_device(nn.Linear(2, 2, device="meta"), torch.zeros(2, device="meta"), "latents")
-    require_same_device(nn.Identity(), torch.zeros(2, device="meta"), "latents")
+    meta = torch.zeros(2, device="meta")
+    assert require_same_device(nn.Linear(2, 2), torch.zeros(2), "latents") is None
+    assert require_same_device(nn.Linear(2, 2, device="meta"), meta, "latents") is None
+    assert require_same_device(nn.Identity(), meta, "latents") is None
 
 
 def test_a_layer_without_numbers_is_named():

@@ -12,7 +12,7 @@ from certvq.nn._vector.vector_options import METRICS, require_agreement, require
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1e30])
 def test_what_is_in_range_is_taken(metric, weight):
-    require_options(1, weight, metric)
+    assert require_options(1, weight, metric) is None
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_what_is_out_of_range_is_named(options, text):
 
 
 def test_what_agrees_is_taken():
-    require_agreement("euclidean", EMA(affine=Affine()), (Diversity(),))
-    require_agreement("cosine", Gradient(), (Orthogonal(), Diversity()))
+    assert require_agreement("euclidean", EMA(affine=Affine()), (Diversity(),)) is None
+    assert require_agreement("cosine", Gradient(), (Orthogonal(), Diversity())) is None
 
 
 def test_a_map_that_leaves_the_sphere_is_refused():

@@ -203,8 +203,8 @@ def test_the_codebook_follows_the_tokens_of_the_batch_before():
 
 
 @pytest.mark.parametrize("update", UPDATES, ids=repr)
-@pytest.mark.parametrize("steps", [0, 1, 3])
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+@pytest.mark.rows("steps", [0, 1, 3])
+@pytest.mark.rows("bad", [math.nan, math.inf, 1e30])
 def test_a_bad_batch_raises_and_leaves_every_state_untouched(
     update, steps, bad, seeded, snapshot, unchanged
 ):

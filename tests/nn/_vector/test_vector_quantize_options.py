@@ -23,7 +23,7 @@ from certvq.nn import (
     VectorQuantize,
     straight_through,
 )
-from certvq.nn._core.unit import unit_rows
+from certvq.nn._core.similarity import unit_rows
 
 
 def exact_order(tokens, codebook):

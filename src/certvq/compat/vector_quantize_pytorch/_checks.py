@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._module import keep_codes
 from certvq.errors import OptionError
-from certvq.nn._torch.device import require_same_device
+from certvq.nn._core.latents import require_same_device
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Says what a value must do that it does not, or None."""
@@ -200,9 +201,6 @@ def require(**values: object) -> None:
     """Require values that keywords may have; None is allowed for each.
 
     The exporter of torch that traces hands over the defaults of a forward pass as tensors.
-
-    Raises:
-        OptionError: the first wrong one, by its name.
     """
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
     for name, value in values.items():
@@ -240,6 +238,8 @@ def checked(**own: Check) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
             layer = args[0]
             if isinstance(layer, nn.Module):
                 layer.register_forward_pre_hook(_require_same_device)
+                if not getattr(layer, "learns", False):
+                    layer.register_forward_hook(keep_codes)
 
         return look
 

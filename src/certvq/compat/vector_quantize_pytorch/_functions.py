@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._depth import draw_seed
-from certvq.compat.vector_quantize_pytorch._padding import mask_of_lengths
+from certvq.compat.vector_quantize_pytorch._levels import draw_seed
+from certvq.compat.vector_quantize_pytorch._tensors import mask_of_lengths
 from certvq.errors import ShapeError
 from certvq.nn import Reparam, RotationTrick, exchange
 from certvq.nn._estimators.each_level import partly_detached
@@ -29,9 +29,6 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 
 def build_cdf_act(act_name: str) -> tuple[Map, Map]:
     """Return an activation of `FSP` onto [0, 1], and its inverse.
-
-    Raises:
-        OptionError: no such activation; the text lists those there are.
 
     Example:
         >>> onto, back = build_cdf_act("tanh")
@@ -107,11 +104,7 @@ def l2norm(t: torch.Tensor, dim: int = -1, eps: float = 1e-6) -> torch.Tensor:
 
 
 def lens_to_mask(lens: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Return the mask (b, max_length) of sequences of the lengths (b,).
-
-    Raises:
-        ShapeError, DTypeError: lengths that are out of range, or no integers.
-    """
+    """Return the mask (b, max_length) of sequences of the lengths (b,)."""
     return mask_of_lengths(lens, (len(lens), max_length))
 
 

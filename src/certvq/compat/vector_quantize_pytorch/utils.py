@@ -1,49 +1,48 @@
-"""`Sequential`, under the original's path.
+"""The original's `Sequential`.
 
-In: nothing. Out: the same names. Must not define any.
+In: modules, one of them a quantizer. Out: its tuple, with the first entry led through the rest.
+Must not know of any quantizer in particular.
 """
 
-from certvq.compat.vector_quantize_pytorch._absent import absent
-from certvq.compat.vector_quantize_pytorch._fsp import FSP
-from certvq.compat.vector_quantize_pytorch._fsq import FSQ
-from certvq.compat.vector_quantize_pytorch._grouped_residual_vq import GroupedResidualVQ
-from certvq.compat.vector_quantize_pytorch._hierarchical_vq import HierarchicalVQ
-from certvq.compat.vector_quantize_pytorch._latent_quantize import LatentQuantize
-from certvq.compat.vector_quantize_pytorch._lfq import LFQ
-from certvq.compat.vector_quantize_pytorch._random_projection_quantizer import (
-    RandomProjectionQuantizer,
-)
-from certvq.compat.vector_quantize_pytorch._residual_fsq import GroupedResidualFSQ, ResidualFSQ
-from certvq.compat.vector_quantize_pytorch._residual_lfq import GroupedResidualLFQ, ResidualLFQ
-from certvq.compat.vector_quantize_pytorch._residual_sim_vq import ResidualSimVQ
-from certvq.compat.vector_quantize_pytorch._residual_vq import ResidualVQ
-from certvq.compat.vector_quantize_pytorch._sequential import Sequential
-from certvq.compat.vector_quantize_pytorch._sim_vq import SimVQ
-from certvq.compat.vector_quantize_pytorch._vector_quantize import VectorQuantize
+from typing import Any
 
-__all__ = [
-    "FSP",
-    "FSQ",
-    "LFQ",
-    "GroupedResidualFSQ",
-    "GroupedResidualLFQ",
-    "GroupedResidualVQ",
-    "HierarchicalVQ",
-    "LatentQuantize",
-    "RandomProjectionQuantizer",
-    "ResidualFSQ",
-    "ResidualLFQ",
-    "ResidualSimVQ",
-    "ResidualVQ",
-    "Sequential",
-    "SimVQ",
-    "VectorQuantize",
-]
+import torch
+from torch import nn
 
-__getattr__ = absent(
-    __name__,
-    "",
-    {
-        "QUANTIZE_KLASSES": "Sequential takes every quantizer of this package and of certvq.nn",
-    },
-)
+from certvq.compat.vector_quantize_pytorch._module import Translated
+from certvq.compat.vector_quantize_pytorch._names import names_of
+from certvq.errors import OptionError
+from certvq.nn import BaseQuantizer
+
+__getattr__ = names_of(__name__)
+
+
+class Sequential(nn.Module):
+    """Apply modules one after the other, exactly one of which is a quantizer.
+
+    Args:
+        *fns: the modules; the quantizer is one of this package, or of `certvq.nn`.
+    """
+
+    def __init__(self, *fns: nn.Module) -> None:
+        super().__init__()
+        count = sum(map(_quantizes, fns))
+        if count != 1:
+            text = f"Sequential must contain exactly one quantizer, got {count}"
+            raise OptionError(text)
+        self.fns = nn.ModuleList(fns)
+
+    def forward(self, x: torch.Tensor, **kwargs: Any) -> tuple[Any, ...]:
+        """Return ``(x, *rest)``; keywords go to the quantizer."""
+        rest: tuple[Any, ...] = ()
+        for fn in self.fns:
+            if _quantizes(fn):
+                x, *others = fn(x, **kwargs)
+                rest = tuple(others)
+            else:
+                x = fn(x)
+        return (x, *rest)
+
+
+def _quantizes(module: nn.Module) -> bool:
+    return isinstance(module, BaseQuantizer | Translated)

@@ -10,9 +10,9 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
+from certvq.nn._torch.device import WideBuffers
 from certvq.nn._torch.distributed import ALONE, Peers
-from certvq.nn._torch.float64 import widest
-from certvq.nn._torch.full_precision import WideBuffers
+from certvq.nn._torch.modes import widest
 
 _LEAST_VARIANCE = 1e-5
 """Variances below count as this."""

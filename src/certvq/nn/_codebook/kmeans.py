@@ -12,9 +12,9 @@ from certvq.assign import assign
 from certvq.errors import OptionError
 from certvq.nn._codebook.statistics import sums_by_code
 from certvq.nn._core.options import checked
-from certvq.nn._core.unit import unit_rows
+from certvq.nn._core.similarity import unit_rows
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.float64 import beside, brought, widened
+from certvq.nn._torch.modes import beside, brought, widened
 
 _NOISE = 0.01
 """Spread of surplus codes around tokens, in standard deviations of each feature."""

@@ -16,7 +16,7 @@ from certvq.nn._codebook.affine import Affine
 from certvq.nn._codebook.statistics import totals_by_code
 from certvq.nn._core.options import checked
 from certvq.nn._torch.distributed import Peers
-from certvq.nn._torch.float64 import brought, widened
+from certvq.nn._torch.modes import brought, widened
 from certvq.nn._torch.packed import pack, unpack
 
 _COPIES, _ROOM = 4, 1 << 14

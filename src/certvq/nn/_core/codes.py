@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from certvq.errors import CodeRangeError, DTypeError, ShapeError
-from certvq.nn._core.dense import require_dense
-from certvq.nn._core.mask import PADDING
+from certvq.nn._core.latents import PADDING, require_dense
 from certvq.nn._torch.modes import beneath, exporting, sizes, transforming
 from certvq.nn._torch.tracing import required
 

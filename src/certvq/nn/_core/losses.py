@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._torch.autograd import applied
-from certvq.nn._torch.modes import transforming
+from certvq.nn._torch.modes import applied, transforming
 
 
 def saturated(loss: torch.Tensor) -> torch.Tensor:

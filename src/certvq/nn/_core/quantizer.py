@@ -12,22 +12,77 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
+from certvq._types import Bool, Float, Int64, Integer
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_codes, require_integers, require_range
-from certvq.nn._core.figures import as_floats, lasting, lasting_codes
-from certvq.nn._core.layout import LayoutName, find_layout
+from certvq.nn._core.latents import (
+    PADDING,
+    LayoutName,
+    among_padding,
+    find_layout,
+    kept_rows,
+    require_same_device,
+)
 from certvq.nn._core.loading import CheckedState
 from certvq.nn._core.losses import saturated
-from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.options import checked
-from certvq.nn._core.uncompiled import refuse, register
+from certvq.nn._core.uncompiled import refuse_transforms, refused, register
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
 from certvq.nn._torch.constants import Constants
-from certvq.nn._torch.device import require_same_device
+from certvq.nn._torch.distributed import raise_together
 from certvq.nn._torch.generators import Drawing
+from certvq.nn._torch.modes import beneath, exporting, is_batched, recorded, transforming
 from certvq.nn._torch.transaction import all_or_nothing
 
 _Layer = TypeVar("_Layer", bound="BaseQuantizer")
+
+
+class Passing(dict[str, torch.Tensor]):
+    """Figures with one number for each sample of `torch.func.vmap`, which end with it.
+
+    The function that is transformed may return them; copies and pickles are empty.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, torch.Tensor]:
+        """Return nothing: such tensors cannot be copied."""
+        del memo
+        return {}
+
+    def __reduce__(self) -> tuple[type[dict[str, torch.Tensor]], tuple[()]]:
+        """Pickle nothing."""
+        return dict, ()
+
+
+def lasting(figures: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return figures as a layer may keep them.
+
+    Args:
+        figures: detached scalars by name.
+
+    Returns:
+        Ordinary tensors, or under `torch.func.vmap` a `Passing`; none while a graph is exported.
+    """
+    if recorded():
+        return {}
+    if not transforming():
+        return figures
+    if any(map(is_batched, figures.values())):
+        return Passing(figures)
+    return {name: beneath(value) for name, value in figures.items()}
+
+
+def lasting_codes(codes: torch.Tensor) -> torch.Tensor | None:
+    """Return codes as a layer may keep them: by reference, and none of `torch.func.vmap`."""
+    if not transforming():
+        return codes
+    return None if is_batched(codes) else beneath(codes)
+
+
+def as_floats(figures: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Read figures; those of `torch.func.vmap` are no numbers and are left out."""
+    if isinstance(figures, Passing):
+        return {}
+    return {name: float(value) for name, value in figures.items()}
 
 
 class Quantized(NamedTuple):
@@ -44,9 +99,9 @@ class Quantized(NamedTuple):
             and vectors differ by finite numbers.
     """
 
-    quantized: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
+    quantized: Float[torch.Tensor, "first ..."]
+    codes: Int64[torch.Tensor, "first ..."]
+    loss: Float[torch.Tensor, ""]
 
 
 class Found(NamedTuple):
@@ -59,9 +114,9 @@ class Found(NamedTuple):
         figures: detached scalars by name; losses are called ``..._loss`` and have no weight yet.
     """
 
-    vectors: torch.Tensor
-    codes: torch.Tensor
-    loss: torch.Tensor
+    vectors: Float[torch.Tensor, "N width"]
+    codes: Int64[torch.Tensor, "N ..."]
+    loss: Float[torch.Tensor, ""]
     figures: dict[str, torch.Tensor]
 
 
@@ -126,15 +181,23 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
         """
 
     @abc.abstractmethod
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+    def forward(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Quantized:
         """Quantize latents; in train mode, learn from them."""
 
     @abc.abstractmethod
-    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Int64[torch.Tensor, "first ..."]:
         """Return the codes of latents that eval mode gives; change nothing."""
 
     @abc.abstractmethod
-    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self,
+        codes: Integer[torch.Tensor, "first ..."],
+        mask: Bool[torch.Tensor, "..."] | None = None,
+    ) -> Float[torch.Tensor, "first ..."]:
         """Return the vectors of codes."""
 
     def freeze(self: _Layer, frozen: bool = True) -> _Layer:  # noqa: FBT001, FBT002, PYI019 (as `requires_grad_`)
@@ -178,6 +241,13 @@ class BaseQuantizer(CheckedState, Drawing, Constants, abc.ABC):
             figures |= usage_figures(tallies, shared=self.shares_codebook)
         return figures
 
+    def _remember(self, figures: dict[str, torch.Tensor], codes: torch.Tensor | None) -> None:
+        """Keep what `metrics` reports of a forward pass."""
+        if torch.compiler.is_compiling():
+            self.latest, self._codes = figures, codes
+        else:  # `__setattr__` of modules takes as long as an operation on a few hundred tokens
+            vars(self).update(latest=figures, _codes=codes)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the latest codes behind: a copy has made none, and a file need not hold them."""
         return {**self.__dict__, "_codes": None}
@@ -218,7 +288,7 @@ class Quantizer(BaseQuantizer):
         self.handle = register(self)
 
     @abc.abstractmethod
-    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
+    def quantize_tokens(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> Found:
         """Quantize one token a row; in train mode, learn.
 
         Args:
@@ -229,7 +299,9 @@ class Quantizer(BaseQuantizer):
         """
 
     @abc.abstractmethod
-    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+    def encode_tokens(
+        self, tokens: Float[torch.Tensor, "N {self.dim}"]
+    ) -> Int64[torch.Tensor, "N ..."]:
         """Return the codes, int64 (N, *code_shape), that eval mode gives; change nothing.
 
         Args:
@@ -240,14 +312,16 @@ class Quantizer(BaseQuantizer):
         """
 
     @abc.abstractmethod
-    def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
+    def decode_tokens(
+        self, codes: Int64[torch.Tensor, "N ..."]
+    ) -> Float[torch.Tensor, "N ... {self.width}"]:
         """Return the vectors (N, D) of codes.
 
         Args:
             codes: int64 (N, *code_shape), in range.
         """
 
-    def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
+    def token_error(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> NonFiniteError | None:
         """Look for whatever would stop `quantize_tokens` halfway; change nothing.
 
         Args:
@@ -276,7 +350,10 @@ class Quantizer(BaseQuantizer):
         return math.inf
 
     def learn_tokens(
-        self, tokens: torch.Tensor, *, candidates: Callable[[], torch.Tensor] | None = None
+        self,
+        tokens: Float[torch.Tensor, "N {self.dim}"],
+        *,
+        candidates: Callable[[], Float[torch.Tensor, "M {self.dim}"]] | None = None,
     ) -> None:
         """Do all that `quantize_tokens` does in train mode before it chooses codes.
 
@@ -289,7 +366,7 @@ class Quantizer(BaseQuantizer):
         """
         del tokens, candidates
 
-    def choose_tokens(self, tokens: torch.Tensor) -> Found:
+    def choose_tokens(self, tokens: Float[torch.Tensor, "N {self.dim}"]) -> Found:
         """Do the rest of `quantize_tokens`; what it observes in train mode adds up.
 
         Families that learn from the batch override this together with `learn_tokens`.
@@ -305,6 +382,11 @@ class Quantizer(BaseQuantizer):
         return codes
 
     @property
+    def steady(self) -> bool:
+        """Whether a training step draws nothing and changes nothing but figures."""
+        return False
+
+    @property
     def code_axes(self) -> tuple[str, ...]:
         """What a place of each axis of `code_shape` is called in `metrics`."""
         return ("place",) * len(self.code_shape)
@@ -314,7 +396,7 @@ class Quantizer(BaseQuantizer):
         wide = require_codes(codes, self._layout.rank - 1, code_shape=self.code_shape)
         return split_places(wide, self.codebook_size, self.code_shape, self.code_axes)
 
-    def require_coded(self, codes: torch.Tensor) -> torch.Tensor:
+    def require_coded(self, codes: Int64[torch.Tensor, "*codes"]) -> Int64[torch.Tensor, "*codes"]:
         """Return the codes; refuse them if any has no vector.
 
         Args:
@@ -325,7 +407,9 @@ class Quantizer(BaseQuantizer):
         """
         return require_range(codes, self.codebook_size)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+    def forward(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Quantized:
         """Quantize latents; in train mode, learn from them.
 
         Args:
@@ -356,7 +440,7 @@ class Quantizer(BaseQuantizer):
         if kept is not None:
             tokens = tokens[kept]
         if self.training:
-            tokens = refuse(self, tokens)
+            tokens = self.refuse(tokens)
 
         def step() -> Quantized:
             found = self.quantize_tokens(tokens)
@@ -368,13 +452,32 @@ class Quantizer(BaseQuantizer):
                 codes,
                 found.loss if self.training else saturated(found.loss),
             )
-            self.latest, self._codes = lasting(found.figures), lasting_codes(codes)
+            self._remember(lasting(found.figures), lasting_codes(codes))
             return result
 
         return all_or_nothing(self, tokens, step)
 
+    def refuse(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens; raise what would stop a training step, here or on another process.
+
+        Args:
+            tokens: (N, D).
+
+        Raises:
+            NonFiniteError: what `token_error` returns.
+            TransformError: see `refuse_transforms`.
+        """
+        if torch.compiler.is_compiling() or exporting():
+            return refused(self, tokens)
+        if transforming():
+            refuse_transforms(self)
+        raise_together(self, self.token_error(tokens.detach()), tokens.device)
+        return tokens
+
     @torch.no_grad()
-    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(
+        self, x: Float[torch.Tensor, "first ..."], mask: Bool[torch.Tensor, "..."] | None = None
+    ) -> Int64[torch.Tensor, "first ..."]:
         """Return the codes of latents; changes nothing, also in train mode.
 
         Args:
@@ -397,7 +500,11 @@ class Quantizer(BaseQuantizer):
         codes = self.encode_tokens(tokens if kept is None else tokens[kept])
         return among_padding(codes, kept, tokens.shape[0], PADDING).reshape(*grid, *self.code_shape)
 
-    def decode(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self,
+        codes: Integer[torch.Tensor, "first ..."],
+        mask: Bool[torch.Tensor, "..."] | None = None,
+    ) -> Float[torch.Tensor, "first ..."]:
         """Return the vectors of codes.
 
         Args:

@@ -1,8 +1,6 @@
-"""How alike latents and code vectors are, all pairs, as numbers with a gradient.
+"""How alike latents and code vectors are: directions, distances, what follows from them.
 
-In: latents, code vectors, a metric. Out: similarities, cross entropies and mean probabilities, a
-chunk of rows at a time, so that no N x K matrix is ever kept. These are ordinary floating-point
-numbers: no code that is promised to be nearest comes from here. Must not know of quantizers.
+In: latents and code vectors. Out: unit vectors, scores, entropies. Must not know of layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +9,37 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._torch.modes import beyond_backward, own_graph
+from certvq.nn._torch.modes import beyond_backward, holds_numbers, own_graph, transforming
+
+SHORTEST = 1e-6
+"""Vectors shorter than this are divided by it instead of their length; zero stays zero."""
+
+
+def unit_rows(vectors: torch.Tensor) -> torch.Tensor:
+    """Divide each row by its Euclidean length, in float32 or wider; differentiable.
+
+    Mathematics: ``v / max(|v|, 1e-6)``, as rounded: no row has length one to the bit.
+
+    Args:
+        vectors: (N, D) finite, any float type.
+
+    Returns:
+        (N, D).
+
+    Example:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    overflow = torch.isinf(lengths.detach())  # of the squares, not of the numbers
+    if not holds_numbers(vectors) or transforming() or bool(overflow.any()):
+        largest = wide.detach().abs().amax(dim=1, keepdim=True)
+        wide = wide / torch.where(overflow, largest, 1.0)
+        lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    return wide / lengths.clamp(min=SHORTEST)
+
 
 CHUNK = 1 << 20
 """Entries of a chunk of similarities."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from certvq.errors import ExportError, NonFiniteError, TransformError
-from certvq.nn._core.finite import require_finite_latents
+from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._torch.distributed import raise_together
 from certvq.nn._torch.modes import exporting, transforming
 from certvq.nn._torch.transaction import all_or_nothing
@@ -50,29 +50,20 @@ def register(module: nn.Module) -> int:
     return number
 
 
-def refuse(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the tokens; raise the error that the module finds, here or on another process.
+def refused(module: Checked, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the tokens, with a zero that compilers and exporters cannot have without the check.
 
     Args:
-        module: what is asked.
+        module: what is asked; see `Quantizer.refuse`.
         tokens: (N, D).
 
-    Returns:
-        The tokens; while a compiler traces, with a zero added to them.
-
     Raises:
-        NonFiniteError: what ``module.token_error`` returns.
-        TransformError: see `refuse_transforms`.
+        ExportError: see `refuse_graphs`.
     """
     if exporting():
         refuse_graphs(cast("nn.Module", module))
         return require_finite_latents(tokens)
-    if torch.compiler.is_compiling():
-        return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
-    refuse_transforms(cast("nn.Module", module))
-    layer = cast("nn.Module", module)
-    raise_together(layer, module.token_error(tokens.detach()), tokens.device)
-    return tokens
+    return tokens + torch.ops.certvq.refuse(tokens.detach(), module.handle)
 
 
 def refuse_transforms(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch import distributed
 
 from certvq._types import Int64Array
 from certvq.nn._core.codes import Sizes
-from certvq.nn._core.mask import PADDING
+from certvq.nn._core.latents import PADDING
 
 
 class Place(NamedTuple):

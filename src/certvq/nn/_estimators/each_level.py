@@ -10,7 +10,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
-from certvq.nn._torch.autograd import applied
+from certvq.nn._torch.modes import applied
 
 
 @checked

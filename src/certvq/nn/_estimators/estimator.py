@@ -1,12 +1,17 @@
-"""What all estimators have in common.
+"""What estimators have in common, and the one that layers use unless an option says otherwise.
 
-In: latents, a codebook and codes. Out: vectors with a gradient. Must not know how codes are found.
+In: latents, code vectors and codes. Out: the code vectors with a gradient for the latents. Must not
+know how codes are found.
 """
 
 import abc
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
+from torch.nn import functional
+
+from certvq.nn._torch.modes import applied
 
 
 class Estimator(abc.ABC):
@@ -56,3 +61,142 @@ class Estimator(abc.ABC):
             (N, D) of the codebook's type of number, with a gradient for `latents`; where the class
             says so, also one for `codebook`.
         """
+
+
+class _StraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        del latents
+        return functional.embedding(codes, codebook)
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        del output
+        ctx.latents_dtype = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return cotangents[0].to(ctx.latents_dtype), None, None
+
+
+class _StraightThroughBothWays(_StraightThrough):
+    """With the derivative of forward mode, which compilers refuse."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], output: torch.Tensor
+    ) -> None:
+        ctx.latents_dtype, ctx.vectors_dtype = inputs[0].dtype, output.dtype
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        return tangents[0].to(ctx.vectors_dtype, copy=True)
+
+
+def straight_through(
+    latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Look codes up; send the gradient of the result to the latents, unchanged.
+
+    Mathematics: the value is ``codebook[codes]``; the derivative with respect to `latents` is the
+    identity, and that with respect to `codebook` is zero. The usual ``z + sg(c - z)`` has the same
+    derivatives but is not the code vector in floating point: it is off by a rounding error.
+
+    Args:
+        latents: (N, D), any float type.
+        codebook: (K, D).
+        codes: (N,) int64 in ``range(K)``, not checked here.
+
+    Returns:
+        (N, D) of the codebook's type of number.
+
+    Guarantee: equals ``codebook[codes]`` bit for bit, the sign of zero included; the cotangent of
+    the latents is that of the result, rounded to the latents' type of number
+    (``straightThrough_gradients``).
+
+    Example:
+        >>> latents = torch.tensor([[0.1, 0.2]], requires_grad=True)
+        >>> codebook = torch.tensor([[0.0, 0.0], [0.3, 0.3]])
+        >>> quantized = straight_through(latents, codebook, torch.tensor([1]))
+        >>> quantized.sum().backward()
+        >>> latents.grad
+        tensor([[1., 1.]])
+
+    References:
+        Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic
+        Neurons", 2013; van den Oord, Vinyals, Kavukcuoglu, 2017, section 3.2.
+    """
+    result: torch.Tensor = applied(
+        _StraightThrough, _StraightThroughBothWays, latents, codebook.detach(), codes
+    )
+    return result
+
+
+@dataclass(frozen=True)
+class StraightThrough(Estimator):
+    """Send the gradient to the latents unchanged, as `straight_through` does."""
+
+    def estimate(
+        self,
+        latents: torch.Tensor,
+        codebook: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        """Return the code vectors; see `Estimator.estimate`."""
+        del generator
+        return straight_through(latents, codebook, codes)
+
+
+@torch.library.custom_op("certvq::straight_through", mutates_args=())
+def straight_through_operator(
+    latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Look codes up; the derivative with respect to `latents` is the identity.
+
+    Args:
+        latents: (N, D), any float type.
+        codebook: (K, D).
+        codes: (N,) int64 in ``range(K)``.
+
+    Returns:
+        (N, D) of the codebook's type of number.
+    """
+    del latents
+    return functional.embedding(codes, codebook)
+
+
+@straight_through_operator.register_fake
+def _(latents: torch.Tensor, codebook: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    return codebook.new_empty((*codes.shape, latents.shape[-1]))
+
+
+def _keep_dtype(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    del output
+    ctx.latents_dtype = inputs[0].dtype
+
+
+def _send_back(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    return cotangent.to(ctx.latents_dtype), None, None
+
+
+straight_through_operator.register_autograd(_send_back, setup_context=_keep_dtype)
+
+
+@straight_through_operator.register_vmap
+def _(
+    info: Any, in_dims: tuple[int | None, ...], *inputs: torch.Tensor
+) -> tuple[torch.Tensor, int]:
+    latents, codebook, codes = (
+        part.expand(info.batch_size, *part.shape) if dim is None else part.movedim(dim, 0)
+        for part, dim in zip(inputs, in_dims, strict=True)
+    )
+    if in_dims[1] is None:
+        return straight_through_operator(latents, inputs[1], codes), 0
+    places = torch.arange(info.batch_size, device=codes.device)
+    shifted = codes + places.reshape(-1, *(1 for _ in codes.shape[1:])) * codebook.shape[1]
+    return straight_through_operator(latents, codebook.flatten(0, 1), shifted), 0

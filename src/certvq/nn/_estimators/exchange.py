@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from certvq.nn._torch.autograd import applied
+from certvq.nn._torch.modes import applied
 
 
 class _Exchange(torch.autograd.Function):

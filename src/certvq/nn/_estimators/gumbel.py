@@ -14,9 +14,8 @@ from torch.nn import functional
 from certvq.errors import OptionError, TransformError
 from certvq.nn._core.options import checked
 from certvq.nn._core.similarity import chunks, similarity
-from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.estimator import Estimator, straight_through
 from certvq.nn._estimators.exchange import exchange
-from certvq.nn._estimators.straight_through import straight_through
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.modes import beyond_backward, is_batched, transforming
 

@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional
 
 from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._torch.autograd import applied
-from certvq.nn._torch.modes import transforming
+from certvq.nn._torch.modes import applied, transforming
 
 _OPPOSITE = 1e-6
 """Squared length of the sum of two unit vectors below which they count as opposite."""

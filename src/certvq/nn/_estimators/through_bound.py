@@ -10,8 +10,7 @@ from typing import Any, cast
 import torch
 
 from certvq.nn._core.features import by_feature
-from certvq.nn._torch.autograd import applied
-from certvq.nn._torch.modes import beyond_backward, followed
+from certvq.nn._torch.modes import applied, beyond_backward, followed
 
 
 @dataclass(frozen=True)

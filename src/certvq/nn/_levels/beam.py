@@ -12,7 +12,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
-from certvq.nn._torch.float64 import widened
+from certvq.nn._torch.modes import widened
 from certvq.nn._vector.vector_quantize import VectorQuantize
 
 

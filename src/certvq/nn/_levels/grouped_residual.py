@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._levels.level_dropout import LevelDropout, require_min_levels

@@ -5,22 +5,19 @@ for codes.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from certvq.errors import OptionError
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
-from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._levels.grouped_residual import GroupedResidual, slice_width
 from certvq.nn._levels.level_dropout import LevelDropout
-from certvq.nn._levels.product import ProductQuantize
 from certvq.nn._levels.residual_vq import ResidualVQ
-from certvq.nn._torch.distributed import peers_of
 
 
 @checked
-class GroupedResidualVQ(ProductQuantize):
+class GroupedResidualVQ(GroupedResidual):
     """Cut the features into slices of one size, each with a residual quantizer of its own.
 
     Args:
@@ -64,31 +61,15 @@ class GroupedResidualVQ(ProductQuantize):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        if groups < 1 or dim % groups:
-            text = f"dim must be a multiple of groups, which is at least 1; got {dim} and {groups}"
-            raise OptionError(text)
+        width = slice_width(dim, groups)
         parts = [
             ResidualVQ(
-                dim // groups,
+                width,
                 codebook_size,
                 num_quantizers=num_quantizers,
-                dropout=dropout,
                 generator=generator,
                 **options,
             )
             for _ in range(groups)
         ]
-        super().__init__(parts, layout=layout)
-        self.dropout = dropout
-        self.draw_from(generator)
-
-    def quantize_tokens(self, tokens: torch.Tensor) -> Found:
-        """Quantize each slice, all with one depth; see `Quantizer`."""
-        depth = self.code_shape[1]
-        if self.training and self.dropout is not None:
-            depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
-
-        def quantize(part: Quantizer, piece: torch.Tensor) -> Found:
-            return cast("ResidualVQ", part).quantize_levels(piece, depth)
-
-        return self.quantize_slices(tokens, quantize)
+        super().__init__(parts, dropout=dropout, layout=layout, generator=generator)

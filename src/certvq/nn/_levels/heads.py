@@ -10,8 +10,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 

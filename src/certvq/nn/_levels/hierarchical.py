@@ -6,54 +6,39 @@ know of models.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from certvq.errors import NonFiniteError, OptionError, ShapeError
+from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import Sizes, require_codes, require_range
-from certvq.nn._core.figures import lasting, lasting_codes
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import (
+    PADDING,
+    LayoutName,
+    among_padding,
+    kept_rows,
+    require_finite_latents,
+    require_same_device,
+)
 from certvq.nn._core.losses import mean_square, saturated
-from certvq.nn._core.mask import PADDING, among_padding, kept_rows
 from certvq.nn._core.options import checked
-from certvq.nn._core.quantizer import BaseQuantizer, Found, Quantized
-from certvq.nn._core.uncompiled import refuse, refuse_transforms
+from certvq.nn._core.quantizer import BaseQuantizer, Quantized, lasting, lasting_codes
+from certvq.nn._core.uncompiled import refuse_transforms
 from certvq.nn._core.usage import Place
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._levels import scales as _scales
 from certvq.nn._levels.level_dropout import LevelDropout, require_min_levels
+from certvq.nn._levels.pyramid import Pyramid, Step, encode, tokens_of
 from certvq.nn._levels.refine import Refine, Refinement
-from certvq.nn._torch.device import require_same_device
 from certvq.nn._torch.distributed import peers_of, raise_together
 from certvq.nn._torch.modes import beneath, holds_numbers, sizes, transforming
 from certvq.nn._torch.transaction import all_or_nothing
 from certvq.nn._vector.vector_quantize import VectorQuantize
 
 _STRAIGHT, _REFINE = StraightThrough(), Refine()
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What one scale added.
-
-    Attributes:
-        tokens: (M, D), the averages of the cells with a latent.
-        codes: (b, n), `PADDING` where a cell has no latent.
-        maps: (b, D, ...), the vectors spread and refined; gradients reach the refinement only.
-        found: what the quantizer of the scale found.
-    """
-
-    tokens: torch.Tensor
-    codes: torch.Tensor
-    maps: torch.Tensor
-    found: Found
 
 
 @checked
@@ -201,7 +186,8 @@ class HierarchicalVQ(BaseQuantizer):
         tokens = self._tokens(maps, kept)
         if self.training:
             refuse_transforms(self)
-            raise_together(self, self._error(tokens.detach()), tokens.device)
+            error = self._pyramid.token_error(tokens.detach())
+            raise_together(self, error, tokens.device)
         else:
             require_finite_latents(tokens)
         return all_or_nothing(self, tokens, lambda: self._forward(maps, mask, tokens, kept))
@@ -216,9 +202,10 @@ class HierarchicalVQ(BaseQuantizer):
         depth = len(self.scales)
         if self.training and self.dropout is not None:
             depth = self.dropout.depth(depth, self.generator, tokens.device, peers=peers_of(self))
-        if self.training and self.shared:
-            self._learn_shared(maps.detach(), mask, depth)
-        steps = self._descend(maps, mask, depth, self._quantize)
+        pyramid = self._pyramid
+        if self.training:
+            pyramid.learn(maps.detach(), mask, depth)
+        steps = pyramid.descend(maps, mask, depth)
         total, loss, figures = self._sum(tokens, steps, kept)
         codes = torch.cat([step.codes for step in steps], dim=1)
         codes = functional.pad(codes, (0, sum(self.cells) - codes.shape[1]), value=PADDING)
@@ -229,7 +216,7 @@ class HierarchicalVQ(BaseQuantizer):
         rows = among_padding(vectors, kept, maps[:, 0].numel(), 0)
         grid = (maps.shape[0], *maps.shape[2:])
         result = Quantized(self._layout.restore(rows, grid), codes, saturated(loss))
-        self.latest, self._codes = lasting(figures), lasting_codes(codes)
+        self._remember(lasting(figures), lasting_codes(codes))
         return result
 
     @torch.no_grad()
@@ -249,7 +236,7 @@ class HierarchicalVQ(BaseQuantizer):
         maps, kept = self._read(x, mask)
         mask = None if mask is None else mask.to(x.device)
         require_finite_latents(self._tokens(maps, kept))
-        steps = self._descend(maps, mask, len(self.scales), self._encode)
+        steps = self._pyramid.descend(maps, mask, len(self.scales), encode)
         return torch.cat([step.codes for step in steps], dim=1)
 
     def decode(
@@ -295,14 +282,9 @@ class HierarchicalVQ(BaseQuantizer):
         used = used.masked_fill(absent, 0)
         every = self.codebook_size
         require_range(used, every if isinstance(every, int) else every[: used.shape[1]])
-        total = None
-        gone = absent.split(self.cells[:depth], dim=1)
-        for level, piece in enumerate(used.split(self.cells[:depth], dim=1)):
-            vectors = self.quantizers[level].decode_tokens(piece.reshape(-1))
-            vectors = vectors.masked_fill(gone[level].reshape(-1, 1), 0)
-            maps = self._spread(vectors, level, full)
-            total = maps if total is None else total + maps
-        rows = self._tokens(cast("torch.Tensor", total), kept)
+        cells = self.cells[:depth]
+        each = list(zip(used.split(cells, dim=1), absent.split(cells, dim=1), strict=True))
+        rows = self._tokens(self._pyramid.decode(each, full), kept)
         batch = wide.shape[0]
         every_row = among_padding(rows, kept, batch * math.prod(full), 0)
         return self._layout.restore(every_row, (batch, *full))
@@ -345,73 +327,15 @@ class HierarchicalVQ(BaseQuantizer):
         return maps, kept
 
     def _tokens(self, maps: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-        rows = maps.movedim(1, maps.ndim - 1).reshape(-1, self.dim)
+        rows = tokens_of(maps)
         return rows if kept is None else rows[kept]
 
-    def _error(self, tokens: torch.Tensor) -> NonFiniteError | None:
-        error = self.quantizers[0].token_error(tokens)
-        for part in self.quantizers[1:] if not self.shared else ():
-            error = error or part.token_error(tokens[:0])
-        return error
-
-    def _learn_shared(self, maps: torch.Tensor, mask: torch.Tensor | None, depth: int) -> None:
-        def candidates() -> torch.Tensor:
-            steps = self._descend(maps, mask, depth, self._encode)
-            return torch.cat([step.tokens for step in steps])
-
-        finest = self._cells(maps, mask, self.scales[-1])[0]
-        self.quantizers[0].learn_tokens(finest, candidates=candidates)
-
-    def _cells(
-        self, maps: torch.Tensor, mask: torch.Tensor | None, scale: tuple[int, ...]
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the averages of the cells with a latent, and which cells these are."""
-        present = _scales.present(mask, scale)
-        rows = None if present is None else torch.nonzero(present.reshape(-1)).squeeze(1)
-        return self._tokens(_scales.average(maps, mask, scale), rows), rows
-
-    def _descend(
-        self,
-        maps: torch.Tensor,
-        mask: torch.Tensor | None,
-        depth: int,
-        quantize: Callable[[VectorQuantize, torch.Tensor], Found],
-    ) -> list[_Step]:
-        """Quantize the residuals of the first scales."""
-        residual, steps = maps, []
-        for level, scale in enumerate(self.scales[:depth]):
-            tokens, rows = self._cells(residual, mask, scale)
-            found = quantize(self.quantizers[level], tokens)
-            cells = math.prod(scale)
-            batch = maps.shape[0]
-            count = batch * cells
-            vectors = among_padding(found.vectors.detach(), rows, count, 0)
-            large = self._spread(vectors, level, sizes(maps)[2:])
-            codes = among_padding(found.codes, rows, count, PADDING).reshape(batch, cells)
-            steps.append(_Step(tokens, codes, large, found))
-            residual = residual - large.detach()
-        return steps
-
-    def _quantize(self, part: VectorQuantize, tokens: torch.Tensor) -> Found:
-        if self.training:
-            tokens = refuse(part, tokens)
-        return part.choose_tokens(tokens) if self.shared else part.quantize_tokens(tokens)
-
-    @staticmethod
-    def _encode(part: VectorQuantize, tokens: torch.Tensor) -> Found:
-        codes = part.encode_tokens(tokens)
-        return Found(part.decode_tokens(codes), codes, tokens.new_zeros(()), {})
-
-    def _spread(self, vectors: torch.Tensor, level: int, full: tuple[int, ...]) -> torch.Tensor:
-        """Spread the vectors of all cells of a scale over the whole grid, and refine them."""
-        scale = self.scales[level]
-        maps = vectors.reshape(-1, *scale, self.dim).movedim(1 + len(scale), 1)
-        with torch.autocast(maps.device.type, enabled=False):
-            maps = _scales.spread(maps, full)
-            return maps if self.refinement is None else self.refinement(maps, level)
+    @property
+    def _pyramid(self) -> Pyramid:
+        return Pyramid(self.scales, self.quantizers, self.shared, self.refinement)
 
     def _sum(
-        self, tokens: torch.Tensor, steps: list[_Step], kept: torch.Tensor | None
+        self, tokens: torch.Tensor, steps: list[Step], kept: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Return the sum of all maps, detached, the loss and the figures."""
         total = steps[0].maps

@@ -12,7 +12,7 @@ from torch import nn
 
 from certvq.errors import CodeRangeError, NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, spread_sizes
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct

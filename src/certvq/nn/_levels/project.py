@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from certvq.errors import NonFiniteError
 from certvq.nn._core.codes import Sizes
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 

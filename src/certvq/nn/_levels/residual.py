@@ -4,7 +4,7 @@ In: tokens. Out: for each token one code of every level, and the sum of their ve
 is found by its own part. Must not search for codes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -12,17 +12,14 @@ from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import Sizes, require_integers, require_range, spread_sizes
-from certvq.nn._core.finite import largest_of
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import PADDING, LayoutName, largest_of
 from certvq.nn._core.losses import mean_square
-from certvq.nn._core.mask import PADDING
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer, require_distinct
 from certvq.nn._estimators.each_level import EachLevel, partly_detached
-from certvq.nn._estimators.estimator import Estimator
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._estimators.gumbel import Gumbel
-from certvq.nn._estimators.straight_through import StraightThrough
 from certvq.nn._levels.beam import Beam, require_beam, search
 from certvq.nn._levels.level_dropout import LevelDropout, require_min_levels
 from certvq.nn._torch.distributed import any_process, peers_of, raise_together
@@ -167,39 +164,53 @@ class Residual(Quantizer):
         losses = [found.loss for found in founds]
         return Found(vectors, codes, torch.stack(losses).sum(), figures)
 
-    def descend(self, tokens: torch.Tensor, depth: int, *, beam: Beam | None = None) -> list[Found]:
+    def descend(
+        self,
+        tokens: torch.Tensor,
+        depth: int,
+        *,
+        beam: Beam | None = None,
+        codes: torch.Tensor | None = None,
+    ) -> list[Found]:
         """Return what each of the first levels finds; in train mode, let them learn.
 
         Args:
             tokens: (N, D).
             depth: how many levels are used.
             beam: how the levels are searched together, or None for the greedy choice.
+            codes: int64 (N, depth) of levels that are all `VectorQuantize`, in place of a search.
         """
-        return all_or_nothing(self, tokens, lambda: self._descend(tokens, depth, beam))
+        return all_or_nothing(self, tokens, lambda: self._descend(tokens, depth, beam, codes))
 
-    def _descend(self, tokens: torch.Tensor, depth: int, beam: Beam | None) -> list[Found]:
-        each = isinstance(self.estimator, EachLevel)
-        share = self.estimator.share if isinstance(self.estimator, EachLevel) else 0.0
-        residual, total = tokens, None
-        founds: list[Found] = []
-        risky = self._may_overflow(tokens.detach(), depth)
+    def _descend(
+        self, tokens: torch.Tensor, depth: int, beam: Beam | None, codes: torch.Tensor | None
+    ) -> list[Found]:
+        estimator, latents = self.estimator, tokens.detach()
+        risky = self._may_overflow(latents, depth)
         if self.training and self.shared:
-            self._learn_shared(tokens.detach(), depth)
-        chosen = self._search(tokens.detach(), depth, beam, risky=risky)
-        for level, part in enumerate(self.quantizers[:depth]):
+            self._learn_shared(latents, depth)
+        chosen = self._search(latents, depth, beam, risky=risky) if codes is None else codes
+
+        def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
+            part = self.quantizers[level]
             if risky and level:
                 self._ask(part, residual.detach(), f"level {level} of {depth}")
             if isinstance(part, VectorQuantize) and chosen is not None:
-                found = part.choose_tokens(residual, codes=chosen[:, level])
-            elif self.shared:
-                found = part.choose_tokens(residual)
-            else:
-                found = after(part, total).quantize_tokens(residual)
-            residual = residual - partly_detached(found.vectors, share)
-            vectors = found.vectors if each else found.vectors.detach()
-            total = vectors if total is None else total + vectors
-            founds.append(found)
-        return founds
+                return part.choose_tokens(residual, codes=chosen[:, level])
+            if self.shared:
+                return part.choose_tokens(residual)
+            return after(part, total).quantize_tokens(residual)
+
+        if isinstance(estimator, EachLevel):
+            return descend(tokens, depth, step, share=estimator.share)
+        return descend(tokens, depth, step, each=False)
+
+    @property
+    def steady(self) -> bool:
+        """Whether no depth is drawn, nor anything by the estimator, and all levels are steady."""
+        plain = isinstance(self.estimator, StraightThrough | EachLevel)
+        levels = all(part.steady for part in cast("tuple[Quantizer, ...]", tuple(self.parts)))
+        return plain and self.dropout is None and levels
 
     def reach(self, largest: float) -> float:
         """Add up the levels' bounds; see `Quantizer`."""
@@ -344,6 +355,43 @@ class Residual(Quantizer):
             return exchange(tokens, total.detach())
         places = torch.arange(total.shape[0], device=total.device)
         return estimator.estimate(tokens, total, places, self.generator)
+
+
+def descend(
+    tokens: torch.Tensor,
+    depth: int,
+    step: Callable[[int, torch.Tensor, torch.Tensor | None], Found],
+    *,
+    share: float = 0.0,
+    each: bool = True,
+) -> list[Found]:
+    """Give each level what the levels before it left over.
+
+    Args:
+        tokens: (N, D).
+        depth: how many levels are used.
+        step: what a level finds, by its place, for a residual (N, D), where the vectors of the
+            levels before it have a sum (N, D), or None.
+        share: share of each level's gradient that reaches the residuals after it.
+        each: whether the sums of the vectors that levels are given have a gradient.
+    """
+    residual, total = tokens, None
+    founds: list[Found] = []
+    for level in range(depth):
+        found = step(level, residual, total)
+        residual = residual - partly_detached(found.vectors, share)
+        vectors = found.vectors if each else found.vectors.detach()
+        total = vectors if total is None else total + vectors
+        founds.append(found)
+    return founds
+
+
+def add_up(founds: Sequence[Found]) -> torch.Tensor:
+    """Add the vectors of levels in their order, as decoding does."""
+    total = founds[0].vectors
+    for found in founds[1:]:
+        total = total + found.vectors
+    return total
 
 
 def after(part: Quantizer, total: torch.Tensor | None) -> Any:

@@ -11,13 +11,11 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.features import by_feature
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
 from certvq.nn._estimators.each_level import EachLevel
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._levels.grouped_residual import GroupedResidual
 from certvq.nn._levels.level_dropout import LevelDropout
 from certvq.nn._levels.residual import Residual

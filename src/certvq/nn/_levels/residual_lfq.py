@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from certvq.errors import OptionError
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._levels.grouped_residual import GroupedResidual, slice_width
 from certvq.nn._levels.level_dropout import LevelDropout
 from certvq.nn._levels.residual import Residual

@@ -11,11 +11,10 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.gradient import Gradient
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._estimators.each_level import EachLevel
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._levels.beam import Beam
 from certvq.nn._levels.level_dropout import LevelDropout
 from certvq.nn._levels.residual import Residual

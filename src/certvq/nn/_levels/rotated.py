@@ -6,7 +6,7 @@ found.
 
 import torch
 
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._levels.wrapper import Wrapper

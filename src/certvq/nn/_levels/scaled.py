@@ -11,7 +11,7 @@ import torch
 
 from certvq.errors import OptionError
 from certvq.nn._core.features import by_feature
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._levels.wrapper import Wrapper
@@ -84,6 +84,11 @@ class Scaled(Wrapper):
             return vectors
         scale = self.constant("scale", vectors.device)
         return by_feature(torch.mul, vectors, scale).to(vectors.dtype)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the part is; see `Quantizer`."""
+        return self.part.steady
 
     def reach(self, largest: float) -> float:
         """Scale the part's bound; see `Quantizer`."""

@@ -11,7 +11,7 @@ import torch
 
 from certvq.errors import OptionError, TransformError
 from certvq.nn._core.options import checked
-from certvq.nn._core.unit import unit_rows
+from certvq.nn._core.similarity import unit_rows
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.modes import is_batched, transforming

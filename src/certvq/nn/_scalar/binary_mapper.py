@@ -11,14 +11,11 @@ import torch
 from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.autograd import applied
-from certvq.nn._torch.float64 import widest
-from certvq.nn._torch.modes import followed, sizes, transforming
+from certvq.nn._torch.modes import applied, followed, sizes, transforming, widest
 
 _MOST_BITS = 30
 """A vector of more entries than 2^30 does not fit into the memory of most machines."""

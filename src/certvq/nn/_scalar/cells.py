@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from certvq import _native
-from certvq.assign._threads import thread_count
+from certvq._native import thread_count
 from certvq.nn._scalar.radix import join_digits, split_codes
 from certvq.nn._scalar.thresholds import count_below
 from certvq.nn._torch.functorch import apart

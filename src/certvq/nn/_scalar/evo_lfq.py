@@ -11,11 +11,10 @@ import torch
 from torch import nn
 
 from certvq.errors import DTypeError, NonFiniteError, OptionError, ShapeError
-from certvq.nn._core.dense import require_dense
+from certvq.nn._core.latents import require_dense, require_same_device
 from certvq.nn._core.options import checked
 from certvq.nn._scalar.evolution import Evolution
 from certvq.nn._scalar.lfq import LFQ
-from certvq.nn._torch.device import require_same_device
 from certvq.nn._torch.generators import Drawing
 
 _EVOLUTION = Evolution()

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
@@ -20,7 +19,7 @@ from certvq.nn._scalar.activations import find_activation
 from certvq.nn._scalar.moments import Moments
 from certvq.nn._scalar.radix import join_digits, require_levels, split_codes
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.float64 import beside, brought, widened
+from certvq.nn._torch.modes import beside, brought, widened
 
 _MOST_LEVELS = 1 << 20
 _SPREAD = math.sqrt(12.0)

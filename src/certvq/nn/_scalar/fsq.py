@@ -10,8 +10,7 @@ import torch
 
 from certvq.errors import NonFiniteError, OptionError
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import finite_error, require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.noise_dropout import NoiseDropout
@@ -156,6 +155,11 @@ class FSQ(Quantizer):
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
         return finite_error(tokens)
+
+    @property
+    def steady(self) -> bool:
+        """Whether there is no noise to draw; see `Quantizer`."""
+        return self.noise is None
 
     def reach(self, largest: float) -> float:
         """Return 1, also where latents overflowed; see `Quantizer`."""

@@ -10,10 +10,8 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, check_batch, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._scalar.learned_scalars import choose
@@ -133,6 +131,11 @@ class LatentQuantize(Quantizer):
         """Refuse latents or values whose losses could overflow; see `Quantizer`."""
         wide = torch.promote_types(self.values.dtype, torch.float32)
         return check_batch(tokens, self.values.detach().unsqueeze(1), wide)
+
+    @property
+    def steady(self) -> bool:
+        """True, as an optimiser moves the values; see `Quantizer`."""
+        return True
 
     def level_indices(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the place of each feature's value.

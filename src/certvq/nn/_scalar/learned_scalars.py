@@ -12,8 +12,7 @@ import torch
 
 from certvq.nn._core.losses import known_mean_square, wide_of
 from certvq.nn._estimators.exchange import exchange
-from certvq.nn._torch.float64 import widest
-from certvq.nn._torch.modes import beyond_backward, has_memory
+from certvq.nn._torch.modes import beyond_backward, has_memory, widest
 
 
 class Chosen(NamedTuple):

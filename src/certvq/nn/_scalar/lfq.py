@@ -10,10 +10,8 @@ import torch
 from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_range
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, check_batch, require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -158,6 +156,11 @@ class LFQ(Quantizer):
         """Refuse latents whose losses could overflow; see `Quantizer`."""
         wide = torch.promote_types(tokens.dtype, torch.float32)
         return check_batch(tokens, tokens.new_zeros((1, 1), dtype=wide), wide)
+
+    @property
+    def steady(self) -> bool:
+        """True; see `Quantizer`."""
+        return True
 
     def reach(self, largest: float) -> float:
         """Return `scale`, where the losses are far from overflow; see `Quantizer`."""

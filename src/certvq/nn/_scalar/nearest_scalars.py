@@ -11,14 +11,13 @@ import torch
 
 from certvq.assign import assign
 from certvq.errors import NonFiniteError
-from certvq.nn._core.finite import largest
+from certvq.nn._core.latents import largest
 from certvq.nn._scalar.cells import find_cells
 from certvq.nn._scalar.midpoints import midpoints
 from certvq.nn._scalar.radix import join_digits
 from certvq.nn._scalar.thresholds import count_below
-from certvq.nn._torch.float64 import brought, widened
 from certvq.nn._torch.functorch import apart
-from certvq.nn._torch.modes import beneath, exporting, transforming
+from certvq.nn._torch.modes import beneath, brought, exporting, transforming, widened
 from certvq.nn._torch.tracing import nearest_in_graph
 
 

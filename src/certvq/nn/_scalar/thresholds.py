@@ -15,8 +15,7 @@ from fractions import Fraction
 
 import torch
 
-from certvq.nn._torch.float64 import widened
-from certvq.nn._torch.modes import exporting, sizes
+from certvq.nn._torch.modes import exporting, sizes, widened
 
 _DIGITS = 70
 """Decimal digits of logarithms; float64 has 16, so that 54 are left to tell t from a float."""

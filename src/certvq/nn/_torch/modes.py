@@ -1,9 +1,11 @@
-"""Tell tensors that hold numbers from those that stand for some.
+"""What torch does with tensors now: compile, trace, transform, go backward; and on which device.
 
-In: a tensor. Out: whether code that looks at its numbers may run now, and where they are. Must not
-know what it does.
+In: a tensor, or a function with a backward pass of its own. Out: whether code that looks at numbers
+may run now, and where they are; the same numbers as wide as the device has them; the function,
+applied as whoever follows it needs it. Must not know what is computed.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 from torch._C import (
     _are_functorch_transforms_active,  # pyright: ignore[reportAttributeAccessIssue] (no stub)
+    _is_tracing,  # pyright: ignore[reportAttributeAccessIssue] (what `torch.jit.is_tracing` asks)
 )
 from torch._C._functorch import (  # nothing public tells what these do
     get_unwrapped,
@@ -18,8 +21,10 @@ from torch._C._functorch import (  # nothing public tells what these do
     is_functorch_wrapped_tensor,
     maybe_get_bdim,
 )
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 from torch.utils._python_dispatch import _disable_current_modes
+
+from certvq import _float64
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
@@ -47,11 +52,25 @@ def holds_numbers(tensor: torch.Tensor) -> bool:
         (True, False)
     """
     return (
-        type(tensor) in _PLAIN
-        and tensor.device.type != "meta"
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] (documented)
+        not torch.compiler.is_compiling()
+        and type(tensor) in _PLAIN
+        and not tensor.is_meta
+        and not _is_tracing()
     )
+
+
+def unwatched(*tensors: torch.Tensor) -> bool:
+    """Say whether a function may be called where compilers and modes of torch see an operator.
+
+    To call an operator that Python implements takes longer than to search for 256 tokens.
+
+    Example:
+        >>> def known(part):
+        ...     return part * 0 + unwatched(part)
+        >>> known(torch.zeros(2)), torch.func.vmap(known)(torch.zeros(2))
+        (tensor([1., 1.]), tensor([0., 0.]))
+    """
+    return all(map(has_memory, tensors)) and not torch._C._len_torch_dispatch_stack()  # noqa: SLF001 (no public name)
 
 
 def exporting() -> bool:
@@ -61,9 +80,9 @@ def exporting() -> bool:
         >>> exporting()
         False
     """
-    return torch.jit.is_tracing() or (  # pyright: ignore[reportPrivateImportUsage] (documented)
-        torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
-    )
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    return _is_tracing()
 
 
 def recorded() -> bool:
@@ -94,7 +113,7 @@ def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
         >>> sizes(torch.zeros(2, 3))
         (2, 3)
     """
-    if not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] (documented)
+    if torch.compiler.is_compiling() or not _is_tracing():
         return tuple(tensor.shape)
     with unrecorded():
         return tuple(tensor.shape)
@@ -253,3 +272,74 @@ def beneath(tensor: torch.Tensor) -> torch.Tensor:
     while is_functorch_wrapped_tensor(tensor):  # `torch.func` wraps all results anew
         tensor = get_unwrapped(tensor)
     return tensor
+
+
+def applied(function: type[Function], both_ways: type[Function] | None, *inputs: Any) -> Any:
+    """Apply a function.
+
+    `Function.apply` looks at the signature of a function that has `setup_context`, which takes
+    longer than what it computes for a few hundred tokens; `torch.func` and compilers need
+    `setup_context`. So outside of these the same three methods are called without it.
+
+    Args:
+        function: has `forward`, `setup_context` and `backward`.
+        both_ways: the same, with the derivative of forward mode; None where the caller has seen
+            that nobody asks for it.
+        inputs: of `forward`, all of them by place.
+    """
+    if both_ways is not None and beyond_backward():
+        return both_ways.apply(*inputs)
+    if exporting():
+        return function.forward(*inputs)
+    if torch.compiler.is_compiling():
+        return function.apply(*inputs)
+    return _plain(function).apply(*inputs)
+
+
+@functools.cache
+def _plain(function: type[Function]) -> type[Function]:
+    """Return the function without `setup_context`."""
+
+    class Plain(Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = function.forward(*inputs)
+            function.setup_context(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+            return function.backward(ctx, *cotangents)
+
+    return Plain
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Return float64, or float32 where a device has no float64.
+
+    Example:
+        >>> widest(torch.device("cpu")), widest(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float64 if device.type not in _float64.WITHOUT_FLOAT64 else torch.float32
+
+
+def widened(numbers: torch.Tensor) -> torch.Tensor:
+    """Return numbers as float64, on the CPU where their device has none."""
+    return _cast(beside(numbers))
+
+
+def _cast(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.to(torch.float64)
+
+
+def beside(numbers: torch.Tensor) -> torch.Tensor:
+    """Return a tensor, such as one of codes, where `widened` puts others of its device."""
+    return numbers if numbers.device.type not in _float64.WITHOUT_FLOAT64 else numbers.cpu()
+
+
+def brought(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move what was computed to a device, as float32 where that has no float64."""
+    if device.type in _float64.WITHOUT_FLOAT64 and numbers.dtype == torch.float64:
+        numbers = numbers.float()
+    return numbers if numbers.device == device else numbers.to(device)

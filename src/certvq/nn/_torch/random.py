@@ -5,24 +5,12 @@ device and moved to where they are needed. Must not know what they are for.
 """
 
 import itertools
-import threading
 import weakref
 
 import torch
 
-from certvq.nn._torch.float64 import brought, widest
-
-
-class _Counted(threading.local):
-    draws: int = 0
-
-
-_counted = _Counted()
-
-
-def draws() -> int:
-    """Return how often numbers were drawn here in this thread, compiled programs apart."""
-    return _counted.draws
+from certvq.nn._torch.modes import brought, widest
+from certvq.nn._torch.transaction import drew
 
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
@@ -77,7 +65,7 @@ def _draw(
     if torch.compiler.is_compiling():  # which follow neither generators nor sizes that vary here
         source, place = _number(generator), _place()
         return torch.ops.certvq.draw(kind, shape, below, source, place, device, dtype)
-    _counted.draws += 1
+    drew()
     return _drawn(kind, shape, below, generator, device, dtype)
 
 

@@ -1,18 +1,10 @@
-"""Graphs that `torch.jit.trace` and `torch.onnx.export` record: checks and searches within them.
+"""Graphs that `torch.jit.trace` and `torch.onnx.export` record: checks and tables within them.
 
 In: tensors that a tracer follows. Out: tensors. Graphs of standard operators cannot raise errors of
-their own; the certified search stays one operator. Must not know of layers.
+their own. Must not know of layers.
 """
 
-from typing import Any
-
 import torch
-
-from certvq.assign._onnx import ASSIGN, DOMAIN
-from certvq.errors import ExportError
-from certvq.nn._torch.operators import assign_operator
-
-_NAME = f"{DOMAIN}::{ASSIGN}"
 
 
 def required(fine: torch.Tensor) -> torch.Tensor:
@@ -36,61 +28,6 @@ def required(fine: torch.Tensor) -> torch.Tensor:
     bad = torch.logical_not(fine).to(torch.int64).sum().clamp(max=1)
     table = torch.zeros(1, dtype=torch.int64, device=fine.device)
     return table.index_select(0, bad.reshape(1)).reshape(())
-
-
-def search_in_graph(
-    latents: torch.Tensor, codebook: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Record the search: as ``certvq::assign`` for TorchScript, as `ASSIGN` for ONNX.
-
-    Args:
-        latents: (N, D), detached.
-        codebook: (K, D), detached.
-
-    Returns:
-        What `assign_operator` returns.
-
-    Raises:
-        ExportError: numbers that the operator of ONNX does not take: float64.
-    """
-    if not torch.onnx.is_in_onnx_export():
-        return assign_operator(latents, codebook)
-    for name, numbers in (("latents", latents), ("codebook", codebook)):
-        if numbers.dtype == torch.float64:
-            text = f"the search in ONNX graphs takes float32, got float64 {name}; call .float()"
-            raise ExportError(text)
-    latents, codebook = latents.float(), codebook.float()
-    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage] (documented)
-        recorded: tuple[torch.Tensor, ...] = _Search.apply(latents, codebook)
-        return recorded[0], recorded[1], recorded[2]
-    if not hasattr(torch.onnx, "ops"):  # before torch 2.8
-        return assign_operator(latents, codebook)
-    found = torch.onnx.ops.symbolic_multi_out(
-        _NAME,
-        (latents, codebook),
-        dtypes=(torch.int64, torch.uint8, torch.float64),
-        shapes=[latents.shape[:1]] * 3,
-        version=1,
-    )
-    return found[0], found[1], found[2]
-
-
-class _Search(torch.autograd.Function):
-    """The search as the TorchScript exporter wants it."""
-
-    @staticmethod
-    def forward(ctx: Any, latents: torch.Tensor, codebook: torch.Tensor) -> Any:
-        found = assign_operator(latents, codebook)
-        ctx.mark_non_differentiable(*found)
-        return found
-
-    @staticmethod
-    def symbolic(graph: Any, latents: Any, codebook: Any) -> Any:
-        """Return the operator, with the types of its results."""
-        found = graph.op(_NAME, latents, codebook, outputs=3)
-        for value, number in zip(found, (torch.int64, torch.uint8, torch.float64), strict=True):
-            value.setType(latents.type().with_dtype(number).with_sizes([None]))
-        return found
 
 
 def nearest_in_graph(latents: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

@@ -1,19 +1,22 @@
-"""Training steps that happen as a whole or not at all.
+"""Training steps that happen as a whole or not at all, and once.
 
 In: a module that is about to learn. Out: the same module, with its old state if the step failed.
-Must not know of any family.
+Where gradient checkpointing computes a forward pass again within the backward pass, draws are those
+of the first time; torch sees to that for its default generators alone, and cannot know that
+learning is left out the second time. Must not know of any family.
 """
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import nn
 
-from certvq.nn._torch import checkpointing as _replay
-from certvq.nn._torch.modes import holds_numbers, transforming
+from certvq.nn._torch.modes import holds_numbers, recomputing, transforming
 
 _Undo = Callable[[], None]
 _Result = TypeVar("_Result")
@@ -38,9 +41,10 @@ def all_or_nothing(
     can be asked for beforehand. Put back are parameters and buffers of the state dict, the state of
     inner optimisers (as far as their state dicts go), the figures of the latest forward pass, and
     random generators: the modules' own, and torch's default ones where a module has none. A module
-    with other state has a method `remember` that returns what puts it back. A step within a step of
-    a module that contains it is part of that one. Compiled programs do not look: in them a step
-    that fails halfway leaves what it has learned.
+    with other state has a method `remember` that returns what puts it back; one that draws nothing
+    and changes nothing but figures, at the end, has a property `steady` that is True. A step within
+    a step of a module that contains it is part of that one. Compiled programs do not look: in them
+    a step that fails halfway leaves what it has learned.
 
     Args:
         module: what learns.
@@ -56,15 +60,16 @@ def all_or_nothing(
     if (
         torch.compiler.is_compiling()
         or not (module.training if learns is None else learns)
+        or getattr(module, "steady", False)
         or _running.within(module)
         or not holds_numbers(tokens)
     ):
         return step()
-    kept = _Kept(list(module.modules()), tokens.device)
+    kept = _Kept(parts_of(module), tokens.device)
     end = _nothing
     try:
         _running.enter(kept)
-        end = _replay.begin(module, tokens, kept.generators)
+        end = _begin(module, tokens, kept.own)
         result = step()
         end()
         return result  # noqa: TRY300 (Ctrl-C may come here, too)
@@ -79,33 +84,53 @@ def _nothing() -> None:
     """End what has not begun."""
 
 
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """Return a module and all in it, each once; `Module.modules` takes several times as long."""
+    parts, known = [module], {id(module)}
+    for part in parts:
+        for child in part._modules.values():  # noqa: SLF001 (cheap to look at)
+            if child is not None and id(child) not in known:
+                known.add(id(child))
+                parts.append(child)
+    return parts
+
+
 class _Kept:
     """What modules were when a step began.
 
     Attributes:
         modules: their identities.
-        generators: their own ones.
+        own: their own generators, with their states.
     """
 
     def __init__(self, parts: list[nn.Module], device: torch.device) -> None:
         self.modules = frozenset(map(id, parts))
-        # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
-        self.generators, default = _generators(parts, device)
-        self._undo = [_generator(one) for one in (*self.generators, *default)]
+        generators, default = _generators(parts, device)
+        self.own = [(one, one.get_state()) for one in generators]
+        self._default = [(one, one.get_state()) for one in default]
+        self._tensors: list[tuple[torch.Tensor, torch.Tensor, int | None]] = []
+        self._undo: list[_Undo] = []
+        attributes = [vars(part) for part in parts]
         self._figures = [
-            (part, {name: vars(part)[name] for name in _FIGURES if name in vars(part)})
-            for part in parts
+            (of, {name: of[name] for name in _FIGURES}) for of in attributes if "latest" in of
         ]
+        # Under `torch.func` nothing learns; the tensors there cannot be put back, nor need be.
         if not transforming():
             learning = [part for part in parts if hasattr(type(part), "remember")]
-            self._undo += _tensors(parts)
-            self._undo += [cast("Any", part).remember() for part in learning]
+            self._tensors = list(_tensors(parts))
+            self._undo = [cast("Any", part).remember() for part in learning]
 
+    @torch.no_grad()
     def put_back(self) -> None:
+        _put([*self.own, *self._default])
+        for tensor, old, version in self._tensors:
+            # What was not written to is left alone: backward passes through it stay valid.
+            if version is None or version != _version(tensor) or not torch.equal(tensor, old):
+                tensor.copy_(old)
         for undo in self._undo:
             undo()
-        for part, figures in self._figures:
-            vars(part).update(figures)
+        for attributes, figures in self._figures:
+            attributes.update(figures)
 
 
 class _Running(threading.local):
@@ -135,10 +160,13 @@ class _Running(threading.local):
 _running = _Running()
 
 
-def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
+def _tensors(parts: list[nn.Module]) -> Iterator[tuple[torch.Tensor, torch.Tensor, int | None]]:
     """Copy buffers, and parameters but for those of torch's own maps, which do not change them.
 
     Buffers outside the state dict are constants.
+
+    Yields:
+        Each tensor, its copy and its version.
     """
     seen: set[int] = set()
     for part in parts:
@@ -150,19 +178,7 @@ def _tensors(parts: list[nn.Module]) -> Iterator[_Undo]:
         for tensor in own:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                yield _tensor(tensor)
-
-
-def _tensor(tensor: torch.Tensor) -> _Undo:
-    old, version = tensor.detach().clone(), _version(tensor)
-
-    @torch.no_grad()
-    def undo() -> None:
-        # What was not written to is left alone: backward passes through it stay valid.
-        if version is None or version != _version(tensor) or not torch.equal(tensor, old):
-            tensor.copy_(old)
-
-    return undo
+                yield tensor, tensor.detach().clone(), _version(tensor)
 
 
 def _version(tensor: torch.Tensor) -> int | None:
@@ -183,10 +199,133 @@ def _generators(
     return list(own.values()), default
 
 
-def _generator(generator: torch.Generator) -> _Undo:
-    state = generator.get_state()
+_STEPS = 64
+"""Steps of a module whose backward pass may be still to come; older ones are forgotten."""
 
-    def undo() -> None:
+_LOOKED_AT = 64
+"""Numbers by which a batch is known again."""
+
+_States = list[tuple[torch.Generator, torch.Tensor]]
+
+
+class _Batch(NamedTuple):
+    """What of a batch of tokens is remembered."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    some: torch.Tensor
+
+    def same(self, other: "_Batch | None") -> bool:
+        return self.like(other) and other is not None and torch.equal(self.some, other.some)
+
+    def like(self, other: "_Batch | None") -> bool:
+        return other is not None and self[:2] == other[:2]
+
+
+@dataclass
+class _Tape:
+    """States of generators before a step, and after each time that something has learned."""
+
+    before: _States
+    batch: _Batch | None = None
+    learned: list[_States] = field(default_factory=list)
+    place: int = 0
+
+
+class _Recording(threading.local):
+    """The tape of the step that runs in this thread."""
+
+    tape: _Tape | None = None
+    draws: int = 0
+
+
+_recording = _Recording()
+
+
+def drew() -> None:
+    """Count a draw."""
+    _recording.draws += 1
+
+
+def draws() -> int:
+    """Return how often numbers were drawn in this thread, compiled programs apart."""
+    return _recording.draws
+
+
+_tapes: weakref.WeakKeyDictionary[nn.Module, deque[_Tape]] = weakref.WeakKeyDictionary()
+
+
+def _begin(module: nn.Module, tokens: torch.Tensor, own: _States) -> _Undo:
+    """Begin a step of training: put generators where they were, if it is one that comes again.
+
+    Args:
+        module: what is trained.
+        tokens: (N, D), by which a batch is known again.
+        own: generators of the module other than torch's default ones, with their states.
+
+    Returns:
+        What ends the step. The generators of one that came again are then as before it.
+    """
+    if transforming():
+        return _nothing
+    outer = _recording.tape
+    if recomputing():
+        tape = _recording.tape = _find(module, _batch(tokens))
+        if tape is not None:
+            tape.place = 0
+            _put(tape.before)
+
+        def end_again() -> None:
+            _recording.tape = outer
+            _put(own)
+
+        return end_again
+    fresh = _recording.tape = _Tape(own)
+
+    def end() -> None:
+        _recording.tape = outer
+        drawn = any(not torch.equal(state, one.get_state()) for one, state in own)
+        if drawn or any(fresh.learned):
+            fresh.batch = _batch(tokens)
+            _tapes.setdefault(module, deque(maxlen=_STEPS)).append(fresh)
+
+    return end
+
+
+def learned(generator: torch.Generator | None, *, drew: bool) -> None:
+    """Note what something that has learned from the batch left of a generator, if it drew."""
+    if _recording.tape is not None:
+        one = torch.default_generator if generator is None else generator
+        _recording.tape.learned.append([(one, one.get_state())] if drew else [])
+
+
+def pass_over_learning() -> None:
+    """Leave generators as learning left them, where it is not to happen again."""
+    tape = _recording.tape
+    if tape is not None and tape.place < len(tape.learned):
+        _put(tape.learned[tape.place])
+        tape.place += 1
+
+
+def _find(module: nn.Module, batch: _Batch) -> _Tape | None:
+    """Return the latest step with the same batch, or else with one of the same shape.
+
+    On some devices a computation that comes again gives slightly other numbers.
+    """
+    tapes = list(reversed(_tapes.get(module, ())))
+    for same in (batch.same, batch.like):
+        found = next((tape for tape in tapes if same(tape.batch)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _batch(tokens: torch.Tensor) -> _Batch:
+    flat = tokens.detach().reshape(-1)
+    some = flat[:: max(1, len(flat) // _LOOKED_AT)].clone()
+    return _Batch(tuple(tokens.shape), tokens.dtype, some)
+
+
+def _put(states: _States) -> None:
+    for generator, state in states:
         generator.set_state(state)
-
-    return undo

@@ -12,26 +12,21 @@ from torch import nn
 
 from certvq.nn._codebook.affine import AffineMap
 from certvq.nn._codebook.ema import EMA
-from certvq.nn._codebook.given import Given, Written
+from certvq.nn._codebook.given import Given
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans, cluster
 from certvq.nn._codebook.online import InnerOptimizer, Online, batch_slope, codebook_slope
-from certvq.nn._codebook.revive import Revive, dead_codes, pick_tokens
-from certvq.nn._codebook.statistics import RunningStatistics
-from certvq.nn._codebook.ties import Ties, require_lasting
+from certvq.nn._codebook.statistics import Revive, RunningStatistics, dead_codes, pick_tokens
 from certvq.nn._codebook.uniform import Uniform, uniform_codebook
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, require_finite_latents
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._core.search import search
-from certvq.nn._core.uncompiled import learn
-from certvq.nn._core.unit import unit_rows
-from certvq.nn._torch import checkpointing as _replay
-from certvq.nn._torch import random as _random
+from certvq.nn._core.similarity import unit_rows
+from certvq.nn._core.uncompiled import learn, refuse_transforms
 from certvq.nn._torch.device import default_device
-from certvq.nn._torch.distributed import Peers
-from certvq.nn._torch.modes import holds_numbers, recomputing
-from certvq.nn._torch.transaction import all_or_nothing
+from certvq.nn._torch.distributed import Peers, Ties, require_lasting
+from certvq.nn._torch.modes import holds_numbers, recomputing, transforming
+from certvq.nn._torch.transaction import all_or_nothing, draws, learned, pass_over_learning
 
 Update: TypeAlias = EMA | Gradient | Online
 Start: TypeAlias = KMeans | Uniform | Given
@@ -187,13 +182,15 @@ class LearnedCodebook(Quantizer):
     ) -> None:
         """Bring the codebook up to date; see `Quantizer`. What can fail has been checked."""
         if recomputing():
-            _replay.pass_over_learning()
+            pass_over_learning()
         if recomputing() or not self.training:
             return
-        if candidates is None:
+        if torch.compiler.is_compiling() and candidates is None:
             learn(self, tokens)
-        else:
-            self.learn_now(tokens, candidates=candidates)
+            return
+        if transforming():
+            refuse_transforms(self)
+        self.learn_now(tokens, candidates=candidates)
 
     @torch.no_grad()
     def learn_now(
@@ -202,7 +199,7 @@ class LearnedCodebook(Quantizer):
         """Do what `learn_tokens` says, out of a compiler's sight."""
         if self.frozen:
             return
-        drawn = _random.draws()
+        drawn = draws()
         latents = self._points(tokens)
         self._agree()
         begins = not bool(self.started)
@@ -225,7 +222,7 @@ class LearnedCodebook(Quantizer):
         if isinstance(self.update, Online) and self.update.immediate:
             codes = search(latents, self.code_vectors()).codes
             self._step(lambda vectors: batch_slope(vectors, latents, codes, self.peers))
-        _replay.learned(self.generator, drew=_random.draws() > drawn)
+        learned(self.generator, drew=draws() > drawn)
 
     @torch.no_grad()
     def observe_now(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
@@ -429,3 +426,67 @@ class LearnedCodebook(Quantizer):
             self.written.note(self.codebook, None)
         else:
             self.written.forget()
+
+
+class Written(nn.Module):
+    """What a layer itself last wrote into its codebook.
+
+    A codebook that is another one was set by somebody: by assignment, ``copy_``, or a state that
+    holds nothing but code vectors. Whoever replaces the counts along with it, as loaders of whole
+    states do, says more than that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codebook: torch.Tensor | None = None
+        self.counts: torch.Tensor | None = None
+        self._changes = 0
+
+    @torch.inference_mode(False)  # what is made within could not be written to later
+    @torch.no_grad()
+    def note(self, codebook: torch.Tensor, counts: torch.Tensor | None) -> None:
+        """Remember a codebook (K, D) and its counts (K,); without counts none are compared."""
+        known = holds_numbers(codebook)
+        self.codebook = codebook.detach().clone() if known else None
+        self.counts = counts.clone() if known and counts is not None else None
+
+    def note_rows(
+        self,
+        rows: torch.Tensor,
+        vectors: torch.Tensor,
+        codebook: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> None:
+        """Do the same where only some rows (M,) of the codebook have become other vectors."""
+        own = self.codebook
+        same = own is not None and (own.device, own.dtype) == (codebook.device, codebook.dtype)
+        if own is None or not same or own.is_inference() or torch.is_inference_mode_enabled():
+            self.note(codebook, counts)
+            return
+        self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes
+        own.index_copy_(0, rows, vectors)
+        self.counts = counts.clone()
+
+    def forget(self) -> None:
+        """Take any codebook for the layer's own until the next `note`."""
+        self.codebook = self.counts = None
+
+    def overruled(self, codebook: torch.Tensor, counts: torch.Tensor) -> bool:
+        """Say whether somebody set the codebook since the layer wrote it, and not the counts."""
+        own, before = self.codebook, self.counts
+        if own is None or own.shape != codebook.shape or not holds_numbers(codebook):
+            return False
+        if torch.equal(own.to(codebook.device), codebook.detach()):
+            return False
+        return before is None or torch.equal(before.to(counts.device), counts)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts the note back; see `all_or_nothing`."""
+        note, changes = (self.codebook, self.counts), self._changes
+
+        def restore() -> None:
+            self.codebook, self.counts = note
+            if self._changes != changes:  # to the very tensor
+                self.forget()
+
+        return restore

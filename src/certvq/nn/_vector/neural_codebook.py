@@ -16,16 +16,15 @@ from certvq import bounds
 from certvq.assign import assign
 from certvq.errors import ExportError, NonFiniteError, OptionError
 from certvq.nn._codebook.gradient import Gradient
-from certvq.nn._core.finite import largest_of, require_finite_latents
+from certvq.nn._core.latents import largest_of, require_finite_latents
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import StraightThrough
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
-from certvq.nn._torch.float64 import beside, widened
 from certvq.nn._torch.functorch import apart
-from certvq.nn._torch.modes import recorded, transforming
+from certvq.nn._torch.modes import beside, recorded, transforming, widened
 from certvq.nn._vector.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()

@@ -12,17 +12,14 @@ from torch.nn import functional
 from certvq.assign import Assignment
 from certvq.errors import OptionError, ShapeError
 from certvq.nn._core.codes import require_integers, require_range
-from certvq.nn._core.finite import require_finite_latents
-from certvq.nn._core.layout import LayoutName
-from certvq.nn._core.mask import PADDING
+from certvq.nn._core.latents import PADDING, LayoutName, require_finite_latents, require_same_device
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._core.search import decisions, search
-from certvq.nn._estimators.straight_through import straight_through
+from certvq.nn._estimators.estimator import straight_through
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.device import default_device, require_same_device
-from certvq.nn._torch.float64 import brought, widened
-from certvq.nn._torch.modes import sizes
+from certvq.nn._torch.device import default_device
+from certvq.nn._torch.modes import brought, sizes, widened
 
 _EPS = 1e-5
 """What is added to the variance of a latent's entries."""

@@ -11,11 +11,15 @@ import torch
 from certvq.assign import Ranking, rank
 from certvq.errors import ExportError, ShapeError
 from certvq.nn._core import similarity as _similarity
-from certvq.nn._core.batch import check_batch
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.finite import finite_error
-from certvq.nn._core.mask import PADDING, among_padding, kept_rows
-from certvq.nn._torch.device import require_same_device
+from certvq.nn._core.latents import (
+    PADDING,
+    among_padding,
+    check_batch,
+    finite_error,
+    kept_rows,
+    require_same_device,
+)
 from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import recorded, transforming
 from certvq.nn._vector.learned_codebook import LearnedCodebook

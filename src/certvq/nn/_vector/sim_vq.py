@@ -12,14 +12,12 @@ from torch import nn
 from torch.nn import functional
 
 from certvq.errors import NonFiniteError, OptionError, ShapeError
-from certvq.nn._core.batch import check_batch
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._core.latents import LayoutName, check_batch
 from certvq.nn._core.losses import mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._core.search import decisions, search
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough, straight_through
+from certvq.nn._estimators.estimator import Estimator, StraightThrough, straight_through
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
 

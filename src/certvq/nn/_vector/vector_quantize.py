@@ -15,17 +15,14 @@ from certvq.nn._codebook.ema import EMA
 from certvq.nn._codebook.gradient import Gradient
 from certvq.nn._codebook.kmeans import KMeans
 from certvq.nn._codebook.online import Online
-from certvq.nn._codebook.revive import Revive
-from certvq.nn._core.batch import check_batch, finite_error
-from certvq.nn._core.finite import largest_of
-from certvq.nn._core.layout import LayoutName
+from certvq.nn._codebook.statistics import Revive
+from certvq.nn._core.latents import LayoutName, check_batch, finite_error, largest_of
 from certvq.nn._core.losses import known_mean_square, mean_square
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found
 from certvq.nn._core.search import decisions, search
 from certvq.nn._core.uncompiled import observe
-from certvq.nn._estimators.estimator import Estimator
-from certvq.nn._estimators.straight_through import StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 from certvq.nn._vector.learned_codebook import Start, Update
 from certvq.nn._vector.ranked_codebook import RankedCodebook
@@ -177,8 +174,10 @@ class VectorQuantize(RankedCodebook):
             found = search(latents, fixed)
             chosen, sqdist = found.codes, found.sqdist
             figures = decisions(found)
-        if self.training:
+        if self.training and torch.compiler.is_compiling():
             observe(self, latents, chosen)
+        elif self.training:
+            self.observe_now(latents, chosen)
         return self._found(points, vectors, chosen, sqdist, figures)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,42 @@
+"""Let a caller see each search that runs below it, whoever asked for it.
+
+In: a function. Out: a block within which it gets every `Assignment` of this thread, and the
+codebook searched. It cannot change them. Must not import torch.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeAlias
+
+from certvq.assign._assignment import Assignment
+from certvq.assign._prepare import Prepared
+
+Watcher: TypeAlias = Callable[[Assignment, Prepared], None]
+
+_WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("_WATCHERS", default=())
+
+
+@contextmanager
+def watching(see: Watcher) -> Iterator[None]:
+    """Call `see` with each result of `certvq.assign` within a block, in this thread.
+
+    Example:
+        >>> import numpy as np, certvq
+        >>> seen = []
+        >>> with watching(lambda found, codebook: seen.append(found.counts())):
+        ...     _ = certvq.assign(np.zeros((2, 1)), np.array([[0.0], [9.0]]))
+        >>> seen
+        [{'filter': 2, 'refined': 0, 'exact': 0}]
+    """
+    token = _WATCHERS.set((*_WATCHERS.get(), see))
+    try:
+        yield
+    finally:
+        _WATCHERS.reset(token)
+
+
+def show(found: Assignment, codebook: Prepared) -> None:
+    """Give a result to all that watch."""
+    for see in _WATCHERS.get():
+        see(found, codebook)

@@ -1,0 +1,110 @@
+"""A model as the job sees it.
+
+In: a module and its two ways, to codes and back. Out: the frozen `Codec`. Must not load files.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+
+from certvq.errors import OptionError
+from certvq.tokenize._plan import Modality
+
+Encode: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+Decode: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A model that makes codes of images, sounds or latents.
+
+    Attributes:
+        module: whose parameters are the model's; in eval mode, not called from here.
+        modality: ``"image"``, ``"audio"`` or ``"latent"``.
+        codebooks: one (K, D) for each code of a token, in the order of the codes.
+        encode: inputs (B, channels, H, W), (B, channels, T) or (B, ..., D) to codes
+            (B, ...grid, number of codebooks), or without the last axis where there is one codebook.
+            The codes must come from searches by `certvq.assign`, as those of a patched module do.
+        decode: codes (1, ...grid, number of codebooks) to an image (1, C, H, W) of `pixels`, or a
+            sound (1, C, T); None where there is no way back.
+        name: of the kind of model, for the manifest.
+        channels: that inputs must have; None for any.
+        pixels: the numbers that black and white become.
+        stride: image sides, or samples, are padded to a multiple of it: images by their last row
+            and column, sounds by silence.
+        rate: samples per second of sounds.
+        options: all else that decides about the codes, such as a bandwidth; JSON.
+
+    Raises:
+        OptionError: no codebook, an unknown modality, or a sound model without a rate.
+    """
+
+    module: nn.Module
+    modality: Modality
+    codebooks: Sequence[torch.Tensor]
+    encode: Encode
+    decode: Decode | None = None
+    name: str = "entry"
+    channels: int | None = None
+    pixels: tuple[float, float] = (0.0, 1.0)
+    stride: int = 1
+    rate: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.modality not in ("image", "audio", "latent"):
+            raise OptionError(
+                f"modality must be 'image', 'audio' or 'latent', got {self.modality!r}"
+            )
+        if not self.codebooks:
+            raise OptionError("codebooks must hold one (K, D) for each code of a token, got none")
+        if self.modality == "audio" and not self.rate:
+            raise OptionError("rate must be the samples per second that the model takes, got None")
+
+    @property
+    def dim(self) -> int:
+        """D of latents."""
+        return int(self.codebooks[0].shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs belong."""
+        return next(self._tensors()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of number that its inputs are cast to."""
+        return next(each.dtype for each in self._tensors() if each.is_floating_point())
+
+    def of_pixels(self, pixels: np.ndarray) -> torch.Tensor:
+        """Bring uint8 (H, W, C) to an input (C, H', W')."""
+        black, white = self.pixels
+        image = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)
+        scaled = image.to(torch.float32) / 255 * (white - black) + black
+        height, width = scaled.shape[1:]
+        pad = (0, -width % self.stride, 0, -height % self.stride)
+        padded = nn.functional.pad(scaled[None], pad, mode="replicate")[0] if any(pad) else scaled
+        return padded.to(self.dtype)
+
+    def of_samples(self, samples: np.ndarray) -> torch.Tensor:
+        """Bring float32 (C, T) to an input (C, T')."""
+        sound = torch.from_numpy(samples).to(self.device)
+        return nn.functional.pad(sound, (0, -sound.shape[1] % self.stride)).to(self.dtype)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Describe what is done to inputs, as JSON."""
+        if self.modality == "latent":
+            return {"latents": "as they are"}
+        common = {"dtype": str(self.dtype).removeprefix("torch."), "multiple_of": self.stride}
+        if self.modality == "audio":
+            return {**common, "rate": self.rate, "padding": "silence"}
+        return {**common, "black": self.pixels[0], "white": self.pixels[1], "padding": "last"}
+
+    def _tensors(self) -> Any:
+        yield from self.module.parameters()
+        yield from self.module.buffers()
+        yield from self.codebooks

@@ -1,0 +1,109 @@
+"""A token set back to pictures or sounds, one after another.
+
+In: a token set and its model. Out: PNG or WAV files. Memory holds one of them.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from certvq._files.atomic import atomic_directory, is_empty
+from certvq._types import Progress, no_progress
+from certvq.data import Skipped
+from certvq.errors import NonFiniteError, OptionError
+from certvq.tokenize._codecs._codec import Codec
+from certvq.tokenize._codecs._open import ModelSource, open_codec
+from certvq.tokenize._encoder import steady
+from certvq.tokenize._output import mark_output, write_picture, write_sound
+from certvq.tokens import open_tokens
+
+
+@dataclass(frozen=True)
+class DecodedSet:
+    """What decoding a token set left behind.
+
+    Attributes:
+        paths: the files written.
+        skipped: those whose names the file system does not take, with the reasons.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def decode_set(
+    model: ModelSource,
+    directory: str | Path,
+    out: str | Path,
+    *,
+    keys: Iterable[str] | None = None,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> DecodedSet:
+    """Decode the tokens of a set to `KEY.png` or `KEY.wav`.
+
+    Args:
+        model: that made the set.
+        directory: of the set.
+        out: the folder to make; absent or empty.
+        keys: of inputs; None decodes all.
+        device: where the model runs.
+        progress: called after each input.
+
+    Raises:
+        OptionError: `out` holds something, or the model has no way back.
+        DataError: a key is not in the set.
+        DigestMismatchError: the set is of another model.
+        NonFiniteError: the decoder gave NaN; the input is named.
+        OSError: a file cannot be written.
+
+    Guarantee: `out` receives all files but those in `skipped`, or none.
+    """
+    final, found = Path(out), DecodedSet()
+    if os.path.lexists(final) and not (final.is_dir() and is_empty(final)):
+        raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
+    stored = open_tokens(directory)
+    job = stored.job
+    if job is None:
+        raise OptionError(f"{directory}: is no token set with a manifest")
+    codec = open_codec(
+        model, latents=job.modality == "latent", quantizers=len(job.codebooks), device=device
+    )
+    job.require_same(codec.module, codec.codebooks)
+    if codec.decode is None:
+        raise OptionError(f"{model}: has no way back from codes ({codec.name})")
+    wanted = None if keys is None else set(keys)
+    total = stored.rows if wanted is None else len(wanted)
+    with atomic_directory(final, replace=False) as folder, steady(codec.device.type):
+        mark_output(folder)
+        for record in stored.records(keys=wanted):
+            name = f"{record.key}.{'wav' if codec.modality == 'audio' else 'png'}"
+            reason = _write(folder / name, codec, record)
+            if reason is None:
+                found.paths.append(final / name)
+            else:
+                found.skipped.append(Skipped(final / name, reason))
+            progress("decoding", len(found.paths) + len(found.skipped), total)
+    return found
+
+
+def _write(path: Path, codec: Codec, record: Any) -> str | None:
+    assert codec.decode is not None
+    grid = tuple(record.shape)
+    codes = torch.from_numpy(np.array(record.codes, dtype=np.int64)).to(codec.device)
+    shaped = codes.view(1, *grid) if len(codec.codebooks) > 1 else codes.view(1, *grid, 1)
+    found = codec.decode(shaped)[0].float().cpu()
+    if not bool(torch.isfinite(found).all()):
+        raise NonFiniteError(f"{record.key}: the decoder must give finite numbers, got NaN")
+    if codec.modality == "audio":
+        return write_sound(path, found[:, : record.size[0]].numpy(), rate=int(record.size[1]))
+    black, white = codec.pixels
+    height, width = record.size
+    image = (found[:, :height, :width] - black) / (white - black)
+    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return write_picture(path, pixels)

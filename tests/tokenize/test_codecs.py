@@ -1,0 +1,314 @@
+"""Models of certvq, transformers and diffusers, and one's own, opened without network.
+
+The tokens are compared with those of the patched model, called by hand; `certvq.tokenize._codecs`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import certvq
+from certvq.errors import CertificateError, FileFormatError, OptionError
+from certvq.models import VQVAE
+from certvq.tokenize import Codec, TokenEncoder, open_codec
+
+SOUNDS = ("encodec", "dac", "mimi", "xcodec")
+
+
+@pytest.fixture(scope="session")
+def hf():
+    """Import transformers without its progress bars."""
+    pytest.importorskip("transformers")
+    import transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    return transformers
+
+
+@pytest.fixture(scope="session")
+def folder_of(hf, tmp_path_factory):
+    """Return a function that saves a model with random weights and gives its folder."""
+    made = {}
+
+    def save(kind):
+        if kind not in made:
+            torch.manual_seed(11)
+            made[kind] = tmp_path_factory.mktemp("models") / kind
+            MAKERS[kind](hf).save_pretrained(made[kind])
+        return made[kind]
+
+    return save
+
+
+def fill(model, name, deviation=1.0):
+    """Give codebooks, which start as zeros, vectors."""
+    for each in model.modules():
+        if type(each).__name__.endswith("EuclideanCodebook"):
+            getattr(each, name).normal_(std=deviation)
+    return model
+
+
+def encodec(hf):
+    config = hf.EncodecConfig(
+        num_filters=4,
+        hidden_size=16,
+        codebook_dim=16,
+        codebook_size=64,
+        num_lstm_layers=1,
+        upsampling_ratios=[4, 4],
+        target_bandwidths=[9.0, 18.0],
+    )
+    return fill(hf.EncodecModel(config), "embed")
+
+
+def dac(hf):
+    config = hf.DacConfig(
+        encoder_hidden_size=8,
+        downsampling_ratios=[4, 4],
+        upsampling_ratios=[4, 4],
+        decoder_hidden_size=16,
+        hidden_size=32,
+        n_codebooks=3,
+        codebook_size=64,
+        codebook_dim=8,
+    )
+    return hf.DacModel(config)
+
+
+def mimi(hf):
+    config = hf.MimiConfig(
+        hidden_size=16,
+        num_filters=4,
+        upsampling_ratios=[4, 4],
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size=32,
+        codebook_dim=16,
+        vector_quantization_hidden_dimension=16,
+        codebook_size=64,
+        num_quantizers=3,
+        num_semantic_quantizers=1,
+        frame_rate=12.5,
+        sampling_rate=400,
+        upsample_groups=16,
+    )
+    return fill(hf.MimiModel(config), "embed_sum")
+
+
+def xcodec(hf):
+    config = hf.XcodecConfig(
+        target_bandwidths=[12.0],
+        sample_rate=16000,
+        codebook_size=64,
+        codebook_dim=24,
+        acoustic_model_config={
+            "model_type": "dac",
+            "encoder_hidden_size": 4,
+            "downsampling_ratios": [4, 4],
+            "upsampling_ratios": [4, 4],
+            "decoder_hidden_size": 8,
+            "hidden_size": 8,
+            "codebook_size": 64,
+        },
+        semantic_model_config={
+            "model_type": "hubert",
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "conv_dim": [4, 4],
+            "conv_stride": [4, 4],
+            "conv_kernel": [4, 4],
+            "num_conv_pos_embeddings": 4,
+            "num_conv_pos_embedding_groups": 2,
+            "feat_extract_norm": "group",
+            "do_stable_layer_norm": False,
+        },
+    )
+    return fill(hf.XcodecModel(config), "embed")
+
+
+def vq_model(hf):
+    from diffusers import VQModel
+
+    return VQModel(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        num_vq_embeddings=64,
+        mid_block_add_attention=False,
+    )
+
+
+MAKERS = {"encodec": encodec, "dac": dac, "mimi": mimi, "xcodec": xcodec, "VQModel": vq_model}
+
+
+def by_hand(hf, kind, folder, inputs):
+    """Give the codes of the patched model, whose classes and arguments are written out here."""
+    with torch.no_grad():
+        if kind == "VQModel":
+            from diffusers import VQModel
+
+            model = VQModel.from_pretrained(str(folder)).eval()
+            certvq.patch_module(model)
+            latents = model.encode(inputs * 2 - 1).latents
+            return model.quantize(latents)[2][2].view(1, *latents.shape[2:], 1)
+        classes = {"dac": "DacModel", "mimi": "MimiModel", "xcodec": "XcodecModel"}
+        name = classes.get(kind, "EncodecModel")
+        model = getattr(hf, name).from_pretrained(str(folder)).eval()
+        certvq.patch_module(model)
+        codes = model.encode(inputs).audio_codes
+        return (codes[0] if kind == "encodec" else codes).transpose(1, 2)
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_tokens_of_sounds_are_those_of_the_patched_model(hf, folder_of, rng, kind):
+    folder = folder_of(kind)
+    encoder = TokenEncoder(str(folder))
+    samples = rng.uniform(-0.5, 0.5, (1, 1600)).astype(np.float32)
+    found = encoder({"key": ["a"], "data": [samples]})
+    assert found["reason"] == [None]
+    wanted = by_hand(hf, kind, folder, torch.from_numpy(samples)[None])
+    books = len(encoder.codec.codebooks)
+    assert books == wanted.shape[-1]
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert found["shape"][0] == (wanted.shape[1], books)[: 1 + (books > 1)]
+    assert found["size"][0] == (1600, encoder.codec.rate)
+    assert sum(found["decided_by"][0]) == found["codes"][0].size
+    sizes = [len(book) for book in encoder.codec.codebooks]
+    assert sizes == [64] * books
+
+
+def test_tokens_of_images_are_those_of_the_patched_model(hf, folder_of, rng):
+    folder = folder_of("VQModel")
+    pixels = rng.integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    found = TokenEncoder(str(folder))({"key": ["a"], "data": [pixels]})
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    wanted = by_hand(hf, "VQModel", folder, images)
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert (found["shape"], found["size"]) == ([(8, 6)], [(16, 12)])
+
+
+def test_tokens_of_our_own_model_are_those_of_its_forward(model_dir, rng):
+    pixels = rng.integers(0, 256, (18, 12, 3), dtype=np.uint8)
+    found = TokenEncoder(str(model_dir))({"key": ["a"], "data": [pixels]})
+    model = VQVAE.from_pretrained(model_dir)
+    wanted = model.encode(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
+    assert found["shape"] == [(5, 3)]
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+
+
+def test_tokens_of_latents_are_those_of_the_codebook(model_dir, tmp_path, rng):
+    latents = rng.standard_normal((9, 8)).astype(np.float32)
+    codebook = VQVAE.from_pretrained(model_dir).quantizer.codebook.numpy()
+    np.save(tmp_path / "codebook.npy", codebook)
+    wanted = certvq.assign(latents, codebook).codes.tolist()
+    for model in (model_dir, tmp_path / "codebook.npy"):
+        found = TokenEncoder(model, latents=True)({"key": ["a"], "data": [latents]})
+        assert found["codes"][0].tolist() == wanted
+        assert (found["shape"], found["size"]) == ([(9,)], [()])
+
+
+@pytest.mark.parametrize("kind", [*SOUNDS, "VQModel"])
+def test_the_way_back_is_the_model_s_own(folder_of, rng, kind):
+    codec = open_codec(folder_of(kind))
+    assert codec.decode is not None
+    grid = (1, 6, 4) if kind == "VQModel" else (1, 20)
+    codes = torch.from_numpy(rng.integers(0, 64, (*grid, len(codec.codebooks))))
+    with torch.no_grad():
+        found = codec.decode(codes)
+    assert found.shape[:2] == ((1, 3) if kind == "VQModel" else (1, 1))
+    assert torch.isfinite(found).all()
+
+
+def test_a_number_of_quantizers_chooses_the_bandwidth(folder_of):
+    assert open_codec(folder_of("encodec")).options == {"bandwidth": 9.0}
+    two = open_codec(folder_of("encodec"), quantizers=2)
+    assert (len(two.codebooks), two.options) == (2, {"bandwidth": 18.0})
+    assert len(open_codec(folder_of("dac"), quantizers=2).codebooks) == 2
+    with pytest.raises(OptionError, match="quantizers must be one of 1, 2 for this model, got 3"):
+        open_codec(folder_of("encodec"), quantizers=3)
+    with pytest.raises(OptionError, match="quantizers must be from 1 to 3 for this model, got 4"):
+        open_codec(folder_of("mimi"), quantizers=4)
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """Make the models beside this file importable, as from the working directory."""
+    monkeypatch.chdir(Path(__file__).parent)
+    monkeypatch.delitem(sys.modules, "models", raising=False)
+
+
+def test_a_model_of_one_s_own_is_named_by_its_entry(entries, rng):
+    pixels = rng.integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    encoder = TokenEncoder("models:codec")
+    found = encoder({"key": ["a"], "data": [pixels]})
+    assert found["shape"] == [(3, 2)]
+    image = encoder.codec.of_pixels(pixels)[None]
+    assert image.shape == (1, 3, 12, 8)
+    with torch.no_grad():
+        assert found["codes"][0].tolist() == encoder.codec.encode(image).flatten().tolist()
+
+
+def test_codes_that_no_search_found_are_refused(entries, rng):
+    pixels = rng.integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    with pytest.raises(CertificateError, match="returned 6 codes, .* found 6 others"):
+        TokenEncoder("models:untrue")({"key": ["a"], "data": [pixels]})
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("models:missing", "models:missing: cannot be imported"),
+        ("nowhere:codec", "nowhere:codec: cannot be imported"),
+        ("models:no_model", "must return a torch module or a certvq.tokenize.Codec, got int"),
+        ("facebook/encodec_24khz", "no such folder, and a model is never fetched from the network"),
+        ("conftest.py", "conftest.py: is a file; give the folder of a model"),
+    ],
+)
+def test_what_is_no_model_is_named(entries, source, text):
+    with pytest.raises(OptionError, match=text):
+        open_codec(source)
+
+
+def test_a_kind_that_is_not_known_is_named_with_those_that_are(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(OptionError, match="of the kind 'bert', known are certvq, encodec, dac, "):
+        open_codec(tmp_path)
+
+
+def test_a_folder_without_weights_asks_no_network(folder_of, tmp_path):
+    (tmp_path / "config.json").write_bytes((folder_of("dac") / "config.json").read_bytes())
+    with pytest.raises(FileFormatError, match="cannot be loaded without network"):
+        open_codec(tmp_path)
+    with pytest.raises(FileFormatError, match="a model is a folder with config.json"):
+        open_codec(tmp_path.parent)
+
+
+def test_a_model_of_sounds_takes_no_latents(folder_of):
+    with pytest.raises(OptionError, match="takes audios, and the sources hold latents"):
+        open_codec(folder_of("dac"), latents=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"modality": "smell"}, "modality must be"),
+        ({"codebooks": []}, "codebooks must hold one"),
+        ({"modality": "audio"}, "rate must be the samples per second"),
+    ],
+)
+def test_a_codec_is_checked(options, text):
+    fields = {"modality": "image", "codebooks": [torch.zeros(2, 1)], **options}
+    with pytest.raises(OptionError, match=text):
+        Codec(module=torch.nn.Identity(), encode=lambda x: x, **fields)
