@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from certvq import _native
-
 os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if find_spec("jaxtyping") and os.environ.get("CERTVQ_SHAPES") != "0":  # before certvq is imported
     runpy.run_path(str(Path(__file__).parent / "shapes.py"))["install"]()
+
+from certvq import _native  # after the hook
 
 TIERS = ("slow", "isa", "peer", "browser", "lean", "solver", "gpu", "ray")
 QUICK_SECONDS = 20.0

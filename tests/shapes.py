@@ -151,7 +151,9 @@ def _plain(hint):
     """Read `typing.Annotated[NDArray[...], "N D"]`, of modules that import nothing of certvq."""
     if typing.get_origin(hint) is not typing.Annotated:
         return hint
-    array, axes = typing.get_args(hint)
+    array, axes = typing.get_args(hint)[:2]
+    if not isinstance(axes, str):
+        return hint  # an argument of a command
     if array is typing.Any:
         return jaxtyping.Shaped[array, axes] | Shapeless
     (number,) = typing.get_args(typing.get_args(array)[1])
