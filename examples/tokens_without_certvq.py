@@ -46,7 +46,9 @@ def with_polars(folder: Path) -> dict[str, int]:
     """Read all parts, lazily."""
     import polars as pl
 
-    table = pl.scan_parquet(folder / "parts" / "*.parquet").select("key", pl.col("codes").list.len())
+    table = pl.scan_parquet(folder / "parts" / "*.parquet").select(
+        "key", pl.col("codes").list.len()
+    )
     return dict(table.collect().iter_rows())
 
 
