@@ -24,6 +24,7 @@ MODULES = (
     "certvq.data",
     "certvq.export",
     "certvq.tokens",
+    "certvq.tokenize",
     "certvq.runs",
     "certvq.train",
     "certvq.report",
@@ -48,7 +49,7 @@ def lines_of(module: str) -> list[str]:
     head = first_sentence(importlib.import_module(module))
     lines = [f"## {module}", "", head, "", "| name | |", "| --- | --- |"]
     for name, value in public_names(module).items():
-        documented = inspect.isclass(value) or inspect.isroutine(value)
+        documented = callable(value)
         says = first_sentence(value) if documented else "constant"
         lines.append(f"| `{module}.{name}` | {says} |")
     return [*lines, ""]

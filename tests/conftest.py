@@ -30,6 +30,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
 if find_spec("jaxtyping") and os.environ.get("CERTVQ_SHAPES") != "0":  # before certvq is imported
     runpy.run_path(str(Path(__file__).parent / "shapes.py"))["install"]()
 
+
 collect_ignore = ["mutants.py", "tokens/killed.py"]
 """Scripts."""
 

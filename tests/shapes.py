@@ -28,7 +28,8 @@ class AxesError(AssertionError):
 
 
 def install():
-    """Wrap the functions of all modules of certvq that are imported from now on."""
+    """Wrap the functions of all modules of certvq, which must not be imported yet."""
+    assert "certvq" not in sys.modules
     sys.meta_path.insert(0, _Finder())
 
 

@@ -52,7 +52,8 @@ def __getattr__(name: str) -> object:
     if name in _LAZY:
         from importlib import import_module
 
-        return getattr(import_module(f"certvq.{_LAZY[name]}"), name)
+        module = import_module(f"certvq.{_LAZY[name]}")
+        return module if name == _LAZY[name] else getattr(module, name)  # one can be called itself
     text = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(text)
 

@@ -120,6 +120,7 @@ def data(make_set):
     return data, windows
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")
 def test_four_workers_see_each_window_once(data):
     data, windows = data
     options = {"num_workers": 4, "multiprocessing_context": "fork"}

@@ -100,11 +100,12 @@ class NeuralLevel(NeuralCodebook):
 class ResidualVQ(Levels):
     """Quantize by one codebook what the codebooks before it left over.
 
+    Keywords that are not explained here mean what they mean in the original.
+
     Args:
         dim: size of the feature axis.
         num_quantizers: number of levels; may be left out where `codebook_size` is a tuple.
         codebook_size: number of codes of each level, or a tuple of one for each.
-        codebook_dim, ..., return_zeros_for_masked_padding: as in the original.
         heads: 1; more are refused, as by the original.
         vq_kwargs: keywords of `VectorQuantize`.
 
