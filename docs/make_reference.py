@@ -17,17 +17,18 @@ MODULES = (
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",
-    "certvq.adapters",
     "certvq.nn",
     "certvq.compat.vector_quantize_pytorch",
-    "certvq.stability",
+    "certvq.inspect",
     "certvq.models",
     "certvq.data",
     "certvq.export",
     "certvq.tokens",
+    "certvq.tokenize",
+    "certvq.runs",
     "certvq.train",
     "certvq.report",
-    "certvq.pipeline",
+    "certvq.jobs",
 )
 
 
@@ -48,7 +49,7 @@ def lines_of(module: str) -> list[str]:
     head = first_sentence(importlib.import_module(module))
     lines = [f"## {module}", "", head, "", "| name | |", "| --- | --- |"]
     for name, value in public_names(module).items():
-        documented = inspect.isclass(value) or inspect.isroutine(value)
+        documented = callable(value)
         says = first_sentence(value) if documented else "constant"
         lines.append(f"| `{module}.{name}` | {says} |")
     return [*lines, ""]

@@ -16,6 +16,8 @@ from certvq.nn import BaseQuantizer
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SLOW = {"compile.md", "training.md", "tutorial.md", "distributed.md"}
+"""Pages whose blocks compile or train."""
 SHORTER = {"certvq demo": ["--seconds", "5"]}
 """Options that a test adds to a command that would take minutes as it is written."""
 
@@ -34,7 +36,8 @@ def blocks(language):
     for page in PAGES:
         code = [body for name, body in FENCE.findall(page.read_text()) if name == language]
         if code:
-            yield pytest.param(page, code, id=page.name)
+            slow = pytest.mark.slow if page.name in SLOW else ()
+            yield pytest.param(page, code, id=page.name, marks=slow)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's compiler, of its own
@@ -83,6 +86,13 @@ def test_every_export_is_documented(module):
         if inspect.isclass(value) or inspect.isroutine(value):
             assert inspect.getdoc(value), f"{module}.{name} has no docstring"
         assert f"`{module}.{name}`" in reference, f"{module}.{name} is not in docs/reference.md"
+
+
+def test_no_line_of_arguments_leaves_some_out():
+    """`first, ..., last: text` is no argument to mkdocstrings, which ends the strict build."""
+    sources = (ROOT / "src" / "certvq").rglob("*.py")
+    found = [p for p in sources if re.search(r"^ +\w+, \.\.\., \w+: ", p.read_text(), re.MULTILINE)]
+    assert found == []
 
 
 def test_every_package_has_its_section():

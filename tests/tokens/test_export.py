@@ -1,4 +1,7 @@
-"""Exports are read back by the libraries that they are for, where these are installed."""
+"""Exports are read back by the libraries that they are for, where these are installed.
+
+Also of `certvq.tokens._flat`.
+"""
 
 import gc
 import hashlib

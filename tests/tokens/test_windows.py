@@ -1,4 +1,7 @@
-"""Windows hold what `Pattern.apply` gives, cut; every worker, process and epoch sees each once."""
+"""Windows hold what `Pattern.apply` gives, cut; every worker, process and epoch sees each once.
+
+Also of `certvq.tokens._stream`.
+"""
 
 import pickle
 import subprocess

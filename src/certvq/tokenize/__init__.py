@@ -25,6 +25,7 @@ from certvq.tokenize._items import Item as Item
 from certvq.tokenize._items import items as items
 from certvq.tokenize._job import State as State
 from certvq.tokenize._job import Tokenized as Tokenized
+from certvq.tokenize._job import job_of as job_of
 from certvq.tokenize._job import tokenize as tokenize
 from certvq.tokenize._media import Reading as Reading
 from certvq.tokenize._plan import InputPart as InputPart

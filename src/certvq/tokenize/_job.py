@@ -212,8 +212,14 @@ def _withdraw(directory: Path) -> None:
         directory.rmdir()
 
 
-def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int) -> Job:
-    """Record what the parts are made by: model, preprocessing, sources, options."""
+def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int = FILES_PER_PART) -> Job:
+    """Record what parts are made by: model, preprocessing, sources, options.
+
+    Args:
+        making: how they are made.
+        parts: all of them, from `plan`.
+        files_per_part: as it was given to `plan`.
+    """
     encoder, codec = making.encoder, making.encoder.codec
     return Job.of(
         codec.module,
