@@ -165,13 +165,13 @@ def digest(array: np.ndarray) -> str:
 
 
 def read_npy(path: Path) -> str:
-    from certvq.pipeline._npy import load_array
+    from certvq.jobs._arrays import load_array
 
     return digest(np.asarray(load_array(path)))
 
 
 def make_npz(folder: Path) -> list[Path]:
-    from certvq.pipeline._writing import write_arrays
+    from certvq.jobs._outputs import write_arrays
 
     rng = np.random.default_rng(1)
     write_arrays(folder / "a.npz", {"a/b": rng.random((3, 5)), "file": rng.random(4)})
@@ -179,7 +179,7 @@ def make_npz(folder: Path) -> list[Path]:
 
 
 def read_npz(path: Path) -> str:
-    from certvq.report._files import read_arrays
+    from certvq.runs._read_file import read_arrays
 
     return repr({name: digest(array) for name, array in read_arrays(path).items()})
 
@@ -203,7 +203,7 @@ def make_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> str:
-    from certvq.pipeline._sources import load_images
+    from certvq.jobs._photographs import load_images
 
     return digest(load_images([path]).photographs[0].pixels)
 

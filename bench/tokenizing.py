@@ -33,7 +33,7 @@ import resource, sys
 from pathlib import Path
 job, model, source, out = sys.argv[1:]
 if job == "encode":
-    from certvq.pipeline import encode_images
+    from certvq.jobs import encode_images
     encode_images(Path(model), [Path(source)], Path(out))
 else:
     import certvq
@@ -110,7 +110,7 @@ def peaks(work: Path) -> dict[str, float]:
 
 def rates(work: Path, turns: int) -> dict[str, float]:
     """Return images a second: the bare encoder, the job, and `certvq encode`."""
-    from certvq.pipeline import encode_images
+    from certvq.jobs import encode_images
 
     model = VQVAE.from_pretrained(work / "small")
     paths = sorted((work / "images").iterdir())

@@ -17,18 +17,18 @@ MODULES = (
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",
-    "certvq.adapters",
     "certvq.nn",
     "certvq.compat.vector_quantize_pytorch",
-    "certvq.stability",
+    "certvq.inspect",
     "certvq.models",
     "certvq.data",
     "certvq.export",
     "certvq.tokens",
     "certvq.tokenize",
+    "certvq.runs",
     "certvq.train",
     "certvq.report",
-    "certvq.pipeline",
+    "certvq.jobs",
 )
 
 

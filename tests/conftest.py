@@ -24,13 +24,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from certvq import _native
-
 os.environ.setdefault("TRITON_INTERPRET", "1")  # on the CPU; `make gpu-test` compiles the kernels
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if find_spec("jaxtyping") and os.environ.get("CERTVQ_SHAPES") != "0":  # before certvq is imported
     runpy.run_path(str(Path(__file__).parent / "shapes.py"))["install"]()
+
+
+collect_ignore = ["mutants.py", "tokens/killed.py"]
+"""Scripts."""
 
 TIERS = ("slow", "isa", "peer", "browser", "lean", "solver", "gpu", "ray")
 QUICK_SECONDS = 20.0
@@ -58,6 +60,8 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Set the marks that set themselves, and leave out what is of another tier."""
+    from certvq import _native
+
     slower = set(_native.isas()[1:])
     for item in items:
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()

@@ -28,7 +28,8 @@ class AxesError(AssertionError):
 
 
 def install():
-    """Wrap the functions of all modules of certvq that are imported from now on."""
+    """Wrap the functions of all modules of certvq, which must not be imported yet."""
+    assert "certvq" not in sys.modules
     sys.meta_path.insert(0, _Finder())
 
 
@@ -151,7 +152,10 @@ def _plain(hint):
     """Read `typing.Annotated[NDArray[...], "N D"]`, of modules that import nothing of certvq."""
     if typing.get_origin(hint) is not typing.Annotated:
         return hint
-    array, axes = typing.get_args(hint)
+    array, *notes = typing.get_args(hint)
+    if len(notes) != 1 or not isinstance(notes[0], str):  # of the command line
+        return hint
+    axes = notes[0]
     if array is typing.Any:
         return jaxtyping.Shaped[array, axes] | Shapeless
     (number,) = typing.get_args(typing.get_args(array)[1])

@@ -30,19 +30,19 @@ from certvq.assign import unregister_backend as unregister_backend
 
 if _TYPE_CHECKING:
     from certvq._info import show_info as show_info
-    from certvq.adapters import audit_module as audit_module
-    from certvq.adapters import patch_module as patch_module
-    from certvq.adapters import unpatch_module as unpatch_module
-    from certvq.stability import stability_report as stability_report
+    from certvq.inspect import audit_module as audit_module
+    from certvq.inspect import patch_module as patch_module
+    from certvq.inspect import stability_report as stability_report
+    from certvq.inspect import unpatch_module as unpatch_module
     from certvq.tokenize import tokenize as tokenize
 
 _LAZY = {
-    "audit_module": "adapters",
-    "patch_module": "adapters",
+    "audit_module": "inspect",
+    "patch_module": "inspect",
     "show_info": "_info",
-    "stability_report": "stability",
+    "stability_report": "inspect",
     "tokenize": "tokenize",
-    "unpatch_module": "adapters",
+    "unpatch_module": "inspect",
 }
 """Names that are imported when they are asked for, and the part of certvq that each is from."""
 

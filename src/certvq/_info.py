@@ -34,8 +34,7 @@ def info() -> dict[str, Any]:
         "platform": platform.platform(),
         "kernel_built": _native.AVAILABLE,
         "checker_built": bool(_checker.levels()),
-        "instruction_set": _native.forced_isa() or (_native.isas() or [None])[0],
-        "instruction_set_from": _native.ISA_VARIABLE if _native.forced_isa() else "the best here",
+        **_instruction_set(),
         "instruction_sets": _native.isas(),
         **_threads(),
         "backends": {name: _state(name) for name in backends()},
@@ -59,6 +58,16 @@ def show_info(*, as_json: bool = False) -> None:
         return
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}: {_text(value)}")  # noqa: T201 (likewise)
+
+
+def _instruction_set() -> dict[str, Any]:
+    forced, here = _native.forced_isa(), _native.isas()
+    if forced and forced not in here:
+        known = ", ".join(here) or "none, as the kernel was not built"
+        source = f"{_native.ISA_VARIABLE} must be one of those here ({known}), got {forced!r}"
+        return {"instruction_set": None, "instruction_set_from": source}
+    source = _native.ISA_VARIABLE if forced else "the best here"
+    return {"instruction_set": forced or next(iter(here), None), "instruction_set_from": source}
 
 
 def _threads() -> dict[str, Any]:
@@ -98,9 +107,12 @@ def _version(library: str) -> str | None:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return "".join(f"\n  {name}: {_text(entry)}" for name, entry in value.items())
+        return "".join(
+            f"\n  {name}: {'not installed' if entry is None else entry}"
+            for name, entry in value.items()
+        )
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "not installed" if value is None else str(value)
+    return "none" if value is None else str(value)

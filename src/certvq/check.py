@@ -43,8 +43,11 @@ from certvq.spec import squared_l2
 from certvq.spec._rounded import to_text
 
 _BLOCK = 1 << 17
+"""Numbers at a time: 1 MiB of float64, so that memory stays O(N + K D)."""
 
 _FAR_BELOW_INFINITY = 2.0**1022
+"""An infinite squared distance is the greater one beside a least one below this: the true one is
+above 2**1023, since it overflowed in spite of roundings."""
 
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and rivals of their codes, in order of rows."""

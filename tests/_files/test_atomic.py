@@ -54,6 +54,20 @@ def test_what_a_link_points_to_is_left_alone(tmp_path):
     assert mode(tmp_path / "secret") == 0o600
 
 
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    """Forced out: the file before it is renamed, then the names in its folder."""
+    forced = []
+
+    def fsync(handle):
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        forced.append((path, (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_path(tmp_path / "file") as partial:
+        partial.write_text("whole")
+    assert forced == [(partial, False), (tmp_path, True)]
+
+
 def test_a_file_gets_the_permissions_of_a_new_one(tmp_path, mask):
     with atomic_path(tmp_path / "file") as partial:
         partial.write_text("whole")

@@ -26,11 +26,18 @@ def codes_of(latents, codebook):
         return certvq.assign(latents, codebook, backend="triton").codes
 
 
-@pytest.mark.parametrize("case", list(contract_cases()), ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=pytest.mark.slow if place % 8 else ())
+        for place, case in enumerate(contract_cases())
+    ],
+)
 def test_contract(case):
     assert np.array_equal(codes_of(case.latents, case.codebook), case.expected())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("dim", [1, 3, 16, 65, 100, 300])
 def test_any_dtype_and_dim_gives_the_codes_of_the_reference(rng, dtype, dim):
@@ -195,6 +202,7 @@ def test_latents_and_codebook_on_unlike_devices(rng):
         assert torch.equal(found.cpu(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(_triton.INTERPRETED, reason="needs the compiled kernels: make gpu-test")
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from certvq.bench._cells import Cell
 from certvq.bench._data import Numbers, drawn, of_model, offset
 from certvq.data import Photograph, Split
 from certvq.errors import OptionError
-from certvq.pipeline import _sources
+from certvq.jobs import _photographs as _sources
 
 
 @pytest.mark.parametrize("kind", ["normal", "sphere"])

@@ -11,6 +11,8 @@ from certvq.bench._cells import Cell
 from certvq.bench._contenders import Contender
 from certvq.errors import BackendUnavailableError, OptionError
 
+pytestmark = pytest.mark.slow
+
 CELLS = {
     "rows": [Cell(8, 4, 2), Cell(40, 4, 2)],
     "codebook_size": [Cell(8, 4, 2)],

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("vector_quantize_pytorch")
 
 BENCH = Path(__file__).parents[2] / "bench"

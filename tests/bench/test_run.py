@@ -5,10 +5,12 @@ import json
 import pytest
 
 import certvq
-from certvq.bench import BenchConfig, Cell, _room, _run, bench_assign
+from certvq.bench import BenchConfig, Cell, _free_memory, _run, bench_assign
 from certvq.bench import _measure as measuring
 from certvq.bench._contenders import Contender
 from certvq.errors import BackendUnavailableError, OptionError
+
+pytestmark = pytest.mark.slow
 
 CELL = Cell(40, 6, 3)
 
@@ -70,7 +72,7 @@ def test_what_does_not_fit_is_not_run(own, monkeypatch):
 
     large = Contender("large", (), fail, 3, "a note")
     monkeypatch.setattr(_run, "contenders", lambda backend="auto": {"certvq": own, "large": large})
-    monkeypatch.setattr(_room, "free_bytes", lambda: 4 * 3 * 40 * 6 * 2 - 1)
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda: 4 * 3 * 40 * 6 * 2 - 1)
     found = bench_assign(config(memory=True))
     entry = found["results"][0]["contenders"]["large"]
     assert entry == {"status": "skipped: needs about 2.68e-06 GiB"}

@@ -11,6 +11,8 @@ import pytest
 
 import certvq
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).parents[2] / "bench" / "soak.py"
 
 

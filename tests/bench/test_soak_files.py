@@ -7,6 +7,8 @@ import pytest
 
 from certvq.errors import FileFormatError
 
+pytestmark = pytest.mark.slow
+
 _SPEC = importlib.util.spec_from_file_location(
     "soak_files", Path(__file__).parents[2] / "bench" / "soak_files.py"
 )

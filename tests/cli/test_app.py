@@ -12,6 +12,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "train", "encode", "decode", "audit", "assign", "bench assign", "report", "info"),
+    *("verify", "stats", "export"),
 )
 
 

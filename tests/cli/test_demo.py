@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from certvq.pipeline import _main_job as main_job
-from certvq.pipeline import run_demo
+from certvq.jobs import demo as main_job
+from certvq.jobs import run_demo
 
 Command = Callable[..., Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from certvq.pipeline import EncodedImages
-from certvq.pipeline import _encoding as encoding
+from certvq.jobs import EncodedImages
+from certvq.jobs import encode as encoding
 from certvq.tokens import read_tokens
 
 Command = Callable[..., Any]

@@ -105,34 +105,26 @@ def test_a_missing_file_ends_a_real_process_with_status_2(tmp_path: Path) -> Non
 
 
 def test_control_c_ends_a_real_process_with_status_130(tmp_path: Path) -> None:
-    """The command waits for a pipe in the place of its file, which tells when it is read."""
+    """The command reads a pipe in the place of its file, which tells when it is opened.
+
+    The pipe is closed after the signal: Python looks for signals when a read returns.
+    """
     os.mkfifo(tmp_path / "z.npy")
     command = [sys.executable, "-m", "certvq", "assign", "z.npy", "c.npy", "--out", "codes.npy"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        writer = _open_when_read(tmp_path / "z.npy")
-        try:
-            err = _interrupt(process)
-        finally:
-            process.kill()
-            os.close(writer)
+        writer = _open_when_read(tmp_path / "z.npy", process)
+        process.send_signal(signal.SIGINT)
+        os.close(writer)
+        err = process.communicate()[1]
     assert (process.returncode, err) == (130, "certvq: interrupted\n")
 
 
-def _interrupt(process: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C; again, if it came in the moment between Python's last look and the read."""
-    for _ in range(12):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=5)[1]
-    raise TimeoutError(process.args)
-
-
-def _open_when_read(pipe: Path) -> int:
-    for _ in range(1200):
+def _open_when_read(pipe: Path, process: "subprocess.Popen[str]") -> int:
+    while process.poll() is None:
         with contextlib.suppress(OSError):
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.05)
-    raise TimeoutError(pipe)
+    raise ChildProcessError(process.communicate()[1])
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -226,3 +218,18 @@ def test_an_output_that_takes_nothing_leaves_the_status(
     command = ["sh", "-c", f'"$0" -m certvq {line}', sys.executable]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == (status, "", "")
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from certvq.cli import main; sys.exit(main())"
+    found = subprocess.run(
+        [sys.executable, "-c", code, "encode", "m", "a.png", "--out", "t.parquet"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=gone,
+    )
+    line = "certvq: error: the working directory was deleted; change to another one\n"
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", line)

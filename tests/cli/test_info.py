@@ -28,9 +28,21 @@ def test_info_says_what_runs_here(
     assert found["backends"]["numpy"] == "ready"
     assert found["instruction_set"] in [*found["instruction_sets"], None]
     assert found["kernel_built"] == bool(found["instruction_sets"])
-    monkeypatch.setenv("CERTVQ_NUM_THREADS", "many")
-    lines = certvq_command("info").out
-    assert "threads from: CERTVQ_NUM_THREADS must be a positive integer, got 'many'" in lines
+
+
+def test_info_does_not_show_as_used_what_cannot_be(
+    certvq_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", "0")
+    monkeypatch.setenv("CERTVQ_ISA", "x")
+    lines = certvq_command("info").out.splitlines()
+    place = lines.index("threads: none")
+    assert lines[place + 1] == (
+        "threads from: CERTVQ_NUM_THREADS must be a positive integer, got '0'"
+    )
+    place = lines.index("instruction set: none")
+    assert lines[place + 1].startswith("instruction set from: CERTVQ_ISA must be one of those here")
+    assert lines[place + 1].endswith("got 'x'")
 
 
 def test_show_info_prints_the_same_and_loads_no_library() -> None:

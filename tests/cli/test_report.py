@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from certvq.jobs import run_demo
 from certvq.models import VQVAEConfig
-from certvq.pipeline import run_demo
 from certvq.train import TrainConfig
 
 Command = Callable[..., Any]

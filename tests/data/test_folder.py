@@ -102,7 +102,7 @@ def test_unusable_files_are_skipped_with_name_and_reason(tmp_path):
     assert reasons["cut.png"].startswith(("cannot be decoded", "not a readable image"))
     assert reasons["gone.png"] == "No such file or directory"
     assert reasons["notes.txt"] == "not a readable image (PNG, JPEG, WEBP, TIFF, BMP)"
-    assert reasons["pipe.png"] == "neither a file nor a folder"
+    assert reasons["pipe.png"] == "a pipe, socket or device, which is not read as an image"
 
 
 def test_names_that_cannot_be_keys_are_skipped(tmp_path):

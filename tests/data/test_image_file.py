@@ -297,7 +297,7 @@ def test_a_missing_file_has_the_system_s_reason(tmp_path):
 
 def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(DataError, match="neither a file nor a folder"):
+    with pytest.raises(DataError, match="a pipe, socket or device"):
         read_image(tmp_path / "pipe.png")
 
 

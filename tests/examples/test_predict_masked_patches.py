@@ -10,6 +10,8 @@ import torch
 
 from certvq.nn import PADDING
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).parents[2] / "examples" / "predict_masked_patches.py"
 
 

@@ -7,6 +7,8 @@ import certvq
 from certvq.errors import CodeRangeError
 from certvq.export import DecodeGraph, EncodeGraph
 
+pytestmark = pytest.mark.slow
+
 AXES = {0: torch.export.Dim("batch", min=2, max=1 << 20)}
 
 

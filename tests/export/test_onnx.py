@@ -23,6 +23,8 @@ from certvq.errors import (
 )
 from certvq.export import _onnx, export_onnx, onnx_session
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):

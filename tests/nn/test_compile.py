@@ -34,6 +34,7 @@ DIM = 8
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # the compiler's own
     pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning"),  # torch 2.6's
+    pytest.mark.slow,
 ]
 
 

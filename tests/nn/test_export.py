@@ -14,6 +14,7 @@ from certvq.nn import FSQ, Beam, ResidualVQ, VectorQuantize
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.slow,
 ]
 
 LATENTS = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))
@@ -81,6 +82,15 @@ def test_layers_that_learn_nothing_are_traced_in_train_mode():
 def test_what_no_graph_can_hold_is_named(layer, example, words):
     with pytest.raises(ExportError, match=words):
         traced(layer, example)
+
+
+@pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode")
+def test_the_exporter_of_programs_names_what_no_graph_can_hold():
+    """It tries two tracers, one of which hides from a layer that it is at work."""
+    with pytest.raises(torch.onnx.errors.OnnxExporterError) as caught:
+        torch.onnx.export(VectorQuantize(2, 3), (LATENTS,), io.BytesIO(), dynamo=True)
+    assert isinstance(caught.value.__cause__, ExportError)
+    assert "got VectorQuantize in train mode" in str(caught.value.__cause__)
 
 
 def test_the_search_of_onnx_takes_no_float64():

@@ -9,8 +9,10 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from certvq.errors import NonFiniteError
+from certvq.nn import VectorQuantize
 from certvq.nn._torch.distributed import peers_of
-from certvq.nn._vector.learned_codebook import LearnedCodebook
+
+pytestmark = pytest.mark.slow
 
 CONTRACT = str(Path(__file__).parent / "test_contract.py")
 
@@ -32,7 +34,7 @@ def forward_alone(rank, path):
     shared = []
     for name, model in models(path):
         layer, x = model[1], torch.randn(2, 8, 4)
-        shares = any(isinstance(part, LearnedCodebook) for part in layer.modules())
+        shares = any(isinstance(part, VectorQuantize) for part in layer.modules())
         assert bool(peers_of(layer)) == shares, name
         layer(x)
         if rank == 0:

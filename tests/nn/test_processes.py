@@ -25,6 +25,8 @@ from certvq.nn import (
 )
 from certvq.nn._torch.generators import without_generators
 
+pytestmark = pytest.mark.slow
+
 SGD = functools.partial(torch.optim.SGD, lr=0.5, momentum=0.5)
 ADAM = functools.partial(torch.optim.Adam, lr=0.05)
 FIXED = {"start": Uniform(1.0), "revive": None}

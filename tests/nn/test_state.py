@@ -105,7 +105,10 @@ def chosen(name, layer, x):
     return found if isinstance(found, torch.Tensor) else found[1]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")

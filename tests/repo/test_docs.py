@@ -16,6 +16,8 @@ from certvq.nn import BaseQuantizer
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SLOW = {"compile.md", "training.md", "tutorial.md", "distributed.md"}
+"""Pages whose blocks compile or train."""
 SHORTER = {"certvq demo": ["--seconds", "5"]}
 """Options that a test adds to a command that would take minutes as it is written."""
 
@@ -34,7 +36,8 @@ def blocks(language):
     for page in PAGES:
         code = [body for name, body in FENCE.findall(page.read_text()) if name == language]
         if code:
-            yield pytest.param(page, code, id=page.name)
+            slow = pytest.mark.slow if page.name in SLOW else ()
+            yield pytest.param(page, code, id=page.name, marks=slow)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's compiler, of its own
@@ -83,6 +86,13 @@ def test_every_export_is_documented(module):
         if inspect.isclass(value) or inspect.isroutine(value):
             assert inspect.getdoc(value), f"{module}.{name} has no docstring"
         assert f"`{module}.{name}`" in reference, f"{module}.{name} is not in docs/reference.md"
+
+
+def test_no_line_of_arguments_leaves_some_out():
+    """`first, ..., last: text` is no argument to mkdocstrings, which ends the strict build."""
+    sources = (ROOT / "src" / "certvq").rglob("*.py")
+    found = [p for p in sources if re.search(r"^ +\w+, \.\.\., \w+: ", p.read_text(), re.MULTILINE)]
+    assert found == []
 
 
 def test_every_package_has_its_section():
@@ -246,11 +256,20 @@ def check_which_tokens_can_flip(text):
     assert rows["residual, bfloat16"][-1][-1] > 0
 
 
+def check_tokens_without_certvq(text):
+    """Each library that is installed counts the same codes."""
+    found = [line.partition(": ")[2] for line in text.splitlines()]
+    counts = {f"{part}/{row}": 10 * (row + 1) for part in ("first", "second") for row in range(3)}
+    assert len(found) == 4
+    assert set(found) <= {str(counts), "not installed"}
+
+
 CHECKS = {
     "wrong_codes.py": check_wrong_codes,
     "audit_a_model.py": check_audit_a_model,
     "predict_masked_patches.py": check_predict_masked_patches,
     "search_the_bits.py": check_search_the_bits,
+    "tokens_without_certvq.py": check_tokens_without_certvq,
     "train_a_quantizer.py": check_train_a_quantizer,
     "which_tokens_can_flip.py": check_which_tokens_can_flip,
 }

@@ -32,17 +32,8 @@ def test_every_class_is_listed():
     assert list(WRITER.table()) == list(WRITER.LAYERS)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("VectorQuantize", "FSQ"),
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in WRITER.LAYERS
-            if name not in {"VectorQuantize", "FSQ"}
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITER.LAYERS)
 def test_a_row_of_the_table_holds(name):
     """Make it anew with `python docs/make_export_table.py`."""
     assert WRITER.row(name) == WRITER.table()[name]

@@ -16,15 +16,10 @@ ASSERTING = {"pytest.raises", "pytest.warns", "pytest.fail", "pair.run", "gradch
 """What raises where something is wrong: two processes, and functions of torch."""
 
 NOT_BY_NAME = {
-    "_types": "annotations",
-    **dict.fromkeys(
-        (f"tokens/_{name}" for name in ("job", "manifest", "part", "stored", "writer")),
-        "token data sets, which have no tests yet",
-    ),
     "theory/": "theorems, each of which tests/theory proves by its name in the ledger",
     "compat/vector_quantize_pytorch/": "parts of classes that are compared with the original's",
 }
-"""What is tested without its name, or not yet, and why; a folder ends in a stroke."""
+"""What is tested without its name, and why; a folder ends in a stroke."""
 
 
 def files():

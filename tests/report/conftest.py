@@ -1,4 +1,4 @@
-"""A run directory, small and complete, as the pipeline writes it, and ways to look at a page."""
+"""A run directory, small and complete, as `certvq demo` writes it, and ways to look at a page."""
 
 import json
 import shutil

@@ -9,7 +9,7 @@ import pytest
 
 from certvq.report._charts import code_histogram, codec_bars, loss_charts
 from certvq.report._colours import hexadecimal
-from certvq.report._read import read_run
+from certvq.runs._read import read_run
 
 
 def _numbers(values):

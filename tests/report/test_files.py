@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from certvq.errors import FileFormatError
-from certvq.report._files import (
+from certvq.runs._read_file import (
     read_arrays,
     read_codebook,
     read_json,

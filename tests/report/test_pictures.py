@@ -10,7 +10,7 @@ from PIL import Image
 
 from certvq.report._colours import code_colours, radius_colours
 from certvq.report._pictures import code_tints, photograph, stability_map, token_map
-from certvq.report._read import read_run
+from certvq.runs._read import read_run
 
 
 def _decode(picture):

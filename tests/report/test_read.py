@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from certvq.errors import DigestMismatchError, FileFormatError
-from certvq.report._read import read_run
+from certvq.runs._read import read_run
 
 
 def _rewrite_arrays(path, **changes):

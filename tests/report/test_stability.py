@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from certvq.report._read import read_run
 from certvq.report._stability import near_border, stability
+from certvq.runs._read import read_run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from certvq.report._read import read_run
 from certvq.report._stability import stability
 from certvq.report._view import (
     digests,
@@ -16,6 +15,7 @@ from certvq.report._view import (
     stability_view,
     versions,
 )
+from certvq.runs._read import read_run
 
 
 @pytest.fixture

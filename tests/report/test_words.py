@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from certvq.report._read import read_run
 from certvq.report._words import decided_rows, decimals, faults, figures, gain, percent, violations
+from certvq.runs._read import read_run
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def test_originals_have_eight_bits_for_each_channel(summary):
 
 
 def test_shares_of_no_codes_are_zero(summary):
-    empty = replace(summary, codes_total=0, filter_rows=0, refined_rows=0, exact_rows=0)
+    empty = replace(
+        summary, codes_total=0, decided_by=dict.fromkeys(("filter", "refined", "exact"), 0)
+    )
     assert [row.rows for row in decided_rows(empty)] == [0, 0, 0]
 
 

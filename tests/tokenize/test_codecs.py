@@ -1,6 +1,10 @@
 """Models of certvq, transformers and diffusers, and one's own, opened without network.
 
 The tokens are compared with those of the patched model, called by hand; `certvq.tokenize._codecs`.
+
+Also of `certvq.tokenize._codecs._codec`, `certvq.tokenize._codecs._diffusers`,
+`certvq.tokenize._codecs._open`, `certvq.tokenize._codecs._own` and
+`certvq.tokenize._codecs._transformers`.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""A batch of inputs to columns."""
+"""A batch of inputs to columns.
+
+Also of `certvq.assign._watch`.
+"""
 
 import pickle
 

@@ -1,5 +1,9 @@
-"""Exports are read back by the libraries that they are for, where these are installed."""
+"""Exports are read back by the libraries that they are for, where these are installed.
 
+Also of `certvq.tokens._flat`.
+"""
+
+import gc
 import hashlib
 import json
 import struct
@@ -25,7 +29,7 @@ def test_npy(tokens_dir, tmp_path, expected):
     export_tokens(tokens_dir, tmp_path / "out", "npy")
     codes = np.load(tmp_path / "out/codes.npy", mmap_mode="r")
     offsets = np.load(tmp_path / "out/offsets.npy")
-    rows = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").open()]
+    rows = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").read_text().splitlines()]
     assert codes.dtype == np.uint16
     assert codes.shape[1] == 2
     same(
@@ -40,6 +44,8 @@ def test_npy(tokens_dir, tmp_path, expected):
     assert len(about["model_sha256"]) == 64
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # that library closes no shard
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset(tokens_dir, tmp_path, expected):
     webdataset = pytest.importorskip("webdataset")
     export_tokens(tokens_dir, tmp_path / "out", "webdataset")
@@ -50,6 +56,7 @@ def test_webdataset(tokens_dir, tmp_path, expected):
         (f["json"]["key"], f["json"]["shape"], f["json"]["size"], f["codes.npy"]) for f in found
     ]
     same(rows, expected)
+    gc.collect()
     assert [row["__key__"] for row in found] == [row[0] for row in expected()]
 
 

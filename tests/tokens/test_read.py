@@ -300,6 +300,7 @@ def test_a_codebook_size_beyond_64_bits_and_a_key_of_1500_folders(path, header, 
         TokenRecord("a/" * 1499 + "a", (1, 1), (4, 4), np.zeros(1, np.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["codes", "key"])
 def test_a_small_file_that_unpacks_to_gigabytes_is_refused_in_little_memory(
     tmp_path, header, what, monkeypatch

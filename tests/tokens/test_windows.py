@@ -1,4 +1,7 @@
-"""Windows hold what `Pattern.apply` gives, cut; every worker, process and epoch sees each once."""
+"""Windows hold what `Pattern.apply` gives, cut; every worker, process and epoch sees each once.
+
+Also of `certvq.tokens._stream`.
+"""
 
 import pickle
 
@@ -117,6 +120,7 @@ def data(make_set):
     return data, windows
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")
 def test_four_workers_see_each_window_once(data):
     data, windows = data
     options = {"num_workers": 4, "multiprocessing_context": "fork"}

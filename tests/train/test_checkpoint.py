@@ -1,6 +1,6 @@
 """A checkpoint is read back to the bit, or refused by name.
 
-Also of `certvq.train._run_files`.
+Also of `certvq.runs._run_files`.
 """
 
 import json

@@ -23,7 +23,8 @@ from certvq.data import Photograph, crops
 from certvq.errors import DataError, FileFormatError, NonFiniteError
 from certvq.models import VQVAE, model_digest
 from certvq.nn import VectorQuantize
-from certvq.train import CheckpointInfo, RunFiles, TrainConfig, fit, read_checkpoint_info
+from certvq.runs import RunFiles
+from certvq.train import CheckpointInfo, TrainConfig, fit, read_checkpoint_info
 from certvq.train import _fit as fit_module
 from certvq.train._checkpoint import TrainState
 from certvq.train._config_file import read_config

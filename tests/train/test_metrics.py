@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
-from certvq.train import Figures, RunFiles, perplexity, usage
+from certvq.runs import RunFiles
+from certvq.train import Figures, perplexity, usage
 from certvq.train._metrics import metrics_log, pixel_variance
 
 

@@ -20,8 +20,10 @@ LEAST_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPUs that are taken: those of the A100."""
 
 _BLOCK: Final = 16
+"""Numbers of a program of the trial, which widens two."""
 
 _HOPPER: Final = 9
+"""Major compute capability of the H100 and its kin."""
 
 _INTERPRETED: Final = Device(shared=99 << 10, processors=4, warpgroups=False)
 """What the interpreter passes for, on a CPU: small blocks, because it runs one after another."""

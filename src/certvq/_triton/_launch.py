@@ -48,6 +48,8 @@ _COMPILER: Final = ("PassManager::run failed", "ptxas", "PTXAS")
 _SETTLE_ROWS: Final = 32
 _READ_ROWS: Final = 32
 _READ_CHUNK: Final = 64
+"""Latents and dims that a program settles or reads at a time; chosen, not measured on a GPU."""
+
 _MOST_SLICES: Final = 64
 """Pieces of the codebook that are searched at a time for the candidates of some pending rows."""
 

@@ -13,22 +13,40 @@ COLUMNS: Final = 16
 """Columns that a tile of scores is folded to: what a thread keeps of them fits its registers."""
 
 MOST: Final = 16
-"""Candidates that are listed for a row; a row with more stays open."""
+"""Candidates that are listed for a row; a row with more stays open. None of 1024 normal latents has
+more (docs/performance.md)."""
 
 SIZE_OF_ROW: Final = 5 * 8 + 4 * 4 + 4 * MOST
 """Bytes of the notes of a row while its block is decided, beside its float16 numbers."""
 
 _HELD: Final = (16, 32, 64, 128, 256)
 _CHUNKS: Final = (16, 32, 64)
+"""Dims that are held whole, or multiplied at a time; tensor cores multiply 16 at least."""
+
 _ROWS: Final = 256
+"""Latents of a program on a Hopper: every program reads all codes from the second-level cache, and
+128 would read twice as much (docs/performance.md). Elsewhere half as many."""
+
 _CODES: Final = (64, 128)
+"""Codes of a tile, and of a wide one, where registers hold it; see `scan_blocks`."""
+
 _FEWEST_ROWS: Final = 16
+"""Tensor cores multiply at least as many rows."""
+
 _MEMBERS: Final = (4, 16, 32)
 _MEMBERS_BY_DIMS: Final = 1024
 _NAME_BITS: Final = 9
+"""Codes of a group, at least, usually and at most, and when there are more: see `plan`."""
+
 _STAGES: Final = 3
+"""Of the pipeline at first; fewer where shared memory is short. Chosen, not measured on a GPU."""
+
 _COLLECTED_ROWS: Final = 32
+"""Latents of a program that collects; Triton 3.6 cannot compile it with more for Blackwell."""
+
 _SCANNED_ROWS: Final = 64
+"""Programs are not cut below this where latents are too few for all multiprocessors; chosen."""
+
 _SCRATCH: Final = (2 << 10, 8 << 10)
 """Bytes of shared memory beside the pipeline, for what scan and collection exchange in it."""
 
@@ -180,10 +198,7 @@ def scan_blocks(shapes: Plan, device: Device, latents: int) -> Iterator[Blocks]:
 
 
 def collect_blocks(shapes: Plan, device: Device) -> Iterator[Blocks]:
-    """Propose blocks for the collection of candidates, as `scan_blocks` does.
-
-    Of 32 rows: with 64 and more, Triton 3.6 fails to compile that kernel for Blackwell.
-    """
+    """Propose blocks for the collection of candidates, as `scan_blocks` does."""
     largest = Blocks(_COLLECTED_ROWS, _CODES[0], 4, _STAGES, _SCRATCH[1])
     yield from _fitting(shapes, device, 1, largest)
 

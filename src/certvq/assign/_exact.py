@@ -13,7 +13,13 @@ import numpy as np
 
 from certvq._types import Float64, Float64Array, Int64, Int64Array
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
+"""Differences at a time: 1 MiB. Of 2**15 .. 2**20 the fastest at 8, 32 and 256 dims; 2**20 takes
+1.2 to 2.4 times as long."""
+
+_SURE_BITS = 62
+"""A sum of D squares of differences below ``2**(b + 1)`` has at most so many bits in an int64; one
+more is left free beside the sign."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def decide_exactly(
     vectors = codebook[used]
     exponent, bits = _common_grid(latents, vectors)
     local = Pairs(pairs.rows, places.astype(np.int64))
-    if 2 * (bits + 1) + max(1, latents.shape[1]).bit_length() <= 62:
+    if 2 * (bits + 1) + max(1, latents.shape[1]).bit_length() <= _SURE_BITS:
         chosen = _decide_int64(
             np.ldexp(latents, -exponent).astype(np.int64),
             np.ldexp(vectors, -exponent).astype(np.int64),
@@ -90,7 +96,7 @@ def integer_sqdist(
     used, places = np.unique(pairs.codes, return_inverse=True)
     vectors = codebook[used]
     exponent, bits = _common_grid(latents, vectors)
-    if 2 * (bits + 1) + max(1, latents.shape[1]).bit_length() <= 62:
+    if 2 * (bits + 1) + max(1, latents.shape[1]).bit_length() <= _SURE_BITS:
         local = Pairs(pairs.rows, places.astype(np.int64))
         points = np.ldexp(latents, -exponent).astype(np.int64)
         return _sqdist_int64(points, np.ldexp(vectors, -exponent).astype(np.int64), local)

@@ -17,6 +17,10 @@ from certvq.assign._threads import no_fork
 _BLOCK_SCORES = 1 << 20
 """Scores of a block: 8 MiB, measured best of 2**18 .. 2**22 at K = 8192 (docs/performance.md)."""
 
+_FEWEST_ROWS, _MOST_ROWS = 32, 2048
+"""Rows of a block at least, where 32 took 147 ms and 128 took 137 (docs/performance.md), and at
+most, which is chosen and not measured."""
+
 
 class NumpyFilter:
     """Centred scores ``z.c - |c|^2/2`` of one codebook, as one matrix product with D + 1 terms."""
@@ -38,7 +42,7 @@ class NumpyFilter:
 
     def block_rows(self) -> int:
         """Return how many latents a block should have."""
-        return min(2048, max(32, _BLOCK_SCORES // max(self.augmented.shape)))
+        return min(_MOST_ROWS, max(_FEWEST_ROWS, _BLOCK_SCORES // max(self.augmented.shape)))
 
     def augment(self, latents: np.ndarray) -> tuple[Float64Array, Float64Array]:
         """Prepare a block for the product with `augmented`.

@@ -19,7 +19,14 @@ from certvq.assign._prepare import Prepared
 from certvq.errors import DeviceMemoryError
 
 _BLOCK_SCORES = {"cpu": 1 << 20, "cuda": 1 << 25}
+"""Scores of a block: on a CPU as in `_filter_numpy`; on a GPU 256 MiB of float64, chosen and not
+measured."""
+
 _FEWEST_ROWS = 32
+"""As in `_filter_numpy`; where memory is short, blocks are not halved below this."""
+
+_MOST_ROWS = 1 << 16
+"""Where there are few codes; chosen, not measured."""
 
 
 class TorchFilter:
@@ -39,7 +46,7 @@ class TorchFilter:
     def block_rows(self) -> int:
         """Return how many latents a block should have."""
         scores = _BLOCK_SCORES.get(self._device.type, 1 << 20)
-        return min(1 << 16, max(_FEWEST_ROWS, scores // max(self._augmented.shape)))
+        return min(_MOST_ROWS, max(_FEWEST_ROWS, scores // max(self._augmented.shape)))
 
     def run(self, latents: torch.Tensor, besides: Int64Array | None = None) -> Filtered:
         """Decide the rows of a block that lead by more than twice the radius.

@@ -117,7 +117,7 @@ def offset(numbers: Numbers) -> Numbers:
 
 def _encoded(model: "VQVAE") -> Iterator[Float32Array]:
     """Yield latents (n, D): each photograph as it is, then shifted, then mirrored and shifted."""
-    from certvq.pipeline._sources import load_split
+    from certvq.jobs._photographs import load_split
     from certvq.tokens._network import inference, photograph_latents
 
     stride = model.config.downsampling

@@ -20,9 +20,9 @@ from certvq.bench import _report
 from certvq.bench._cells import CELLS, Cell
 from certvq.bench._contenders import CERTVQ, Contender, contenders
 from certvq.bench._data import DRAWN, KINDS, OF_A_MODEL, Numbers, drawn, of_model, offset
+from certvq.bench._free_memory import lacking
 from certvq.bench._measure import Measured, measure
 from certvq.bench._memory import peak_bytes, write_numbers
-from certvq.bench._room import lacking
 from certvq.bench._threads import thread_limit
 from certvq.errors import OptionError
 

@@ -23,7 +23,7 @@ def assign(
     Example: certvq assign latents.npy codebook.npy --out codes.npy
     """
     from certvq.cli._output import progress_bars, show_figures
-    from certvq.pipeline import assign_file
+    from certvq.jobs import assign_file
 
     with progress_bars() as progress:
         found = assign_file(latents, codebook, out, backend=backend, progress=progress)

@@ -61,11 +61,11 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
         raise typer.BadParameter("is for a token set, a folder", param_hint="--rows")
     with progress_bars() as progress:
         if model_dir and tokens and images and not (latents or codebook or codes):
-            from certvq.pipeline import audit_tokens
+            from certvq.jobs import audit_tokens
 
             found = audit_tokens(model_dir, tokens, images, channels=channels, progress=progress)
         elif latents and codebook and codes and not model_dir:
-            from certvq.pipeline import audit_arrays  # needs NumPy alone
+            from certvq.jobs import audit_arrays  # needs NumPy alone
 
             found = audit_arrays(latents, codebook, codes, progress=progress)
         else:

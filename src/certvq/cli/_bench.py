@@ -150,7 +150,7 @@ def bench_growth(  # noqa: PLR0913 (a command's options are its arguments)
 
 
 def _claim(outputs: Sequence[Path | None], model: Path | None) -> None:
-    from certvq.pipeline._claim import claim_file
+    from certvq._files.claim import claim_file
 
     for path in outputs:
         if path is not None:

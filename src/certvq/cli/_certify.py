@@ -57,7 +57,7 @@ def certify(  # noqa: PLR0913 (a command's options are its arguments)
     Exit status 1: a code is wrong and was not repaired, or Lean refuses the file.
     """
     from certvq.cli._output import progress_bars, show_certified
-    from certvq.pipeline import certify_file
+    from certvq.jobs import certify_file
 
     with progress_bars() as progress:
         found = certify_file(

@@ -36,7 +36,7 @@ def decode(
         elif keys:
             raise typer.BadParameter("is for a token set, a folder", param_hint="--keys")
         else:
-            from certvq.pipeline import decode_file
+            from certvq.jobs import decode_file
 
             found = decode_file(model_dir, tokens, out, progress=progress)
     for path in found.paths:

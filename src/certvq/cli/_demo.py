@@ -28,7 +28,7 @@ def demo(
     Exit status 1: the audit found a wrong code, or decoding did not give back the very pixels.
     """
     from certvq.cli._output import progress_bars, show_figures, warn_skipped
-    from certvq.pipeline import demo_config, run_demo
+    from certvq.jobs import demo_config, run_demo
 
     with progress_bars() as progress:
         found = run_demo(

@@ -23,7 +23,7 @@ def encode(
     Exit status 1: the audit found a wrong code.
     """
     from certvq.cli._output import progress_bars, show_figures, warn_skipped
-    from certvq.pipeline import encode_images
+    from certvq.jobs import encode_images
 
     with progress_bars() as progress:
         found = encode_images(model_dir, images, out, channels=channels, progress=progress)

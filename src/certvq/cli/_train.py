@@ -56,7 +56,7 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
     (options that you leave out keep their earlier values)
     """
     from certvq.cli._output import progress_bars, show_figures, warn_skipped
-    from certvq.pipeline import train_config, train_run
+    from certvq.jobs import train_config, train_run
 
     config = train_config(
         out,

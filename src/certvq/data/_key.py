@@ -9,7 +9,11 @@ import re
 from certvq.errors import DataError
 
 _MOST_PARTS = 100
+"""Folders that a key of unknown origin may ask for when its picture is written; chosen."""
+
 _LONGEST = 4096
+"""Characters: what Linux allows a path (PATH_MAX)."""
+
 _FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
 
 

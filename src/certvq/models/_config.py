@@ -9,9 +9,11 @@ from typing import Literal
 
 from certvq.errors import OptionError
 
-_MOST = 1 << 16
-_MOST_BLOCKS = 256
+_MOST, _MOST_BLOCKS = 1 << 16, 256
+"""Beyond any network that is trained; a damaged file is refused, not built. Chosen."""
+
 _MOST_CODES = (1 << 31) - 1
+"""As many as the compiled kernel counts."""
 
 
 @dataclass(frozen=True)

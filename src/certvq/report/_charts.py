@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from certvq._types import Float64Array, Int64Array, UInt8Array
 from certvq.report._colours import hexadecimal
-from certvq.report._read import Photo, Run
+from certvq.runs._read import Photo, Run
 
 _MOST_BARS = 1024
 _MOST_POINTS = 400

@@ -19,9 +19,10 @@ from certvq.report import _view, _words
 from certvq.report._charts import codec_bars, loss_charts
 from certvq.report._colours import code_colours
 from certvq.report._pictures import code_tints
-from certvq.report._read import Run, read_run
 from certvq.report._stability import stability
 from certvq.report._training import NOT_MADE, is_training, training_context
+from certvq.runs import RunFiles
+from certvq.runs._read import Run, read_run
 
 _MOST_PHOTOS = 12
 
@@ -57,7 +58,7 @@ def write_report(run_dir: Path, *, progress: Progress = no_progress) -> Path:
     else:
         template, content = "page.html.j2", _context(read_run(run_dir), progress)
     page = _environment().get_template(template).render(_frame() | content)
-    target = run_dir / "report.html"
+    target = RunFiles(run_dir).report
     with atomic_path(target) as partial:
         partial.write_text(page, encoding="utf-8")
     return target
@@ -78,7 +79,7 @@ def missing_parts(run_dir: Path) -> tuple[str, ...]:
     if is_training(run_dir):
         return NOT_MADE
     missing = read_run(run_dir).missing
-    if (run_dir / "heldout").is_dir():
+    if RunFiles(run_dir).heldout.is_dir():
         return _view.shortened(missing)
     return ("heldout/", *(name for name in missing if not name.startswith("heldout/")))
 

@@ -16,8 +16,8 @@ from PIL import Image
 from certvq._types import Float64Array, Int64Array, UInt8Array
 from certvq.errors import FileFormatError
 from certvq.report._colours import radius_colours
-from certvq.report._files import read_picture
-from certvq.report._read import Photo
+from certvq.runs._read import Photo
+from certvq.runs._read_file import read_picture
 
 _WIDEST = 640
 _QUALITY = 90

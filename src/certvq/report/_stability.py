@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from certvq._types import Float64Array
-from certvq.report._read import Run
+from certvq.runs._read import Run
 
 _NEAR, _NEARISH = 0.01, 0.05
 _TOP_PERCENTILE = 98.0

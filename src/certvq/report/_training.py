@@ -9,13 +9,13 @@ from typing import Any
 
 from certvq.report import _view
 from certvq.report._charts import loss_charts
-from certvq.report._files import read_json
-from certvq.report._read import Shelf, read_metrics
+from certvq.runs import RunFiles
+from certvq.runs._read import Shelf, read_metrics
+from certvq.runs._read_file import read_json
 
 NOT_MADE = ("summary.json", "tokens.parquet", "heldout/")
 """What a run that was only trained does not hold."""
 
-_PARTS = ("train.json", "metrics.jsonl", "model/config.json", "model/model.safetensors")
 _SHOWN = {"psnr": "PSNR, held-out photographs, dB", "perplexity": "Perplexity", "step": "Steps"}
 
 
@@ -29,8 +29,10 @@ class Training:
 
 def is_training(run_dir: Path) -> bool:
     """Say whether a folder holds a trained model with its curves, and no tokens."""
-    made = [name for name in NOT_MADE if (run_dir / name).exists()]
-    return not made and all((run_dir / name).is_file() for name in _PARTS)
+    files = RunFiles(run_dir)
+    made = (files.summary, files.tokens, files.heldout)
+    parts = (files.config, files.metrics, files.architecture, files.weights)
+    return not any(path.exists() for path in made) and all(path.is_file() for path in parts)
 
 
 def training_context(run_dir: Path) -> dict[str, Any]:
@@ -48,8 +50,8 @@ def training_context(run_dir: Path) -> dict[str, Any]:
         "figures": [(_SHOWN[name], _text(last[name])) for name in _SHOWN if name in last],
         "losses": loss_charts(training),
         "metrics_cut": training.cut,
-        "train": _view.rows(shelf.settings("train.json")),
-        "model": _view.rows(read_json(run_dir / "model/config.json")),
+        "train": _view.rows(shelf.settings(shelf.files.config)),
+        "model": _view.rows(read_json(shelf.files.architecture)),
     }
 
 

@@ -18,9 +18,9 @@ from certvq._version import __version__
 from certvq.report._charts import Chart, code_histogram
 from certvq.report._colours import radius_gradient, scale_place
 from certvq.report._pictures import Picture, photograph, stability_map, token_map
-from certvq.report._read import Photo, Run
 from certvq.report._stability import Stability, near_border
 from certvq.report._words import NARROW, decibels, percent
+from certvq.runs._read import Photo, Run
 
 _MOST_MISSING = 12
 

@@ -6,7 +6,7 @@ In: figures of a `Summary`. Out: text. Must not know the template, pictures or c
 import math
 from dataclasses import dataclass
 
-from certvq.report._summary import Summary
+from certvq.runs._summary import Summary
 
 NARROW = "\u202f"
 """A narrow space at which no line breaks: it stands between a number and its unit."""
@@ -198,17 +198,17 @@ def decided_rows(summary: Summary) -> tuple[DecidedRow, ...]:
     ways = (
         (
             "FILTER",
-            summary.filter_rows,
+            summary.decided_by["filter"],
             "Its score leads every other by more than twice the proved radius of their errors.",
         ),
         (
             "REFINED",
-            summary.refined_rows,
+            summary.decided_by["refined"],
             "Too close for the filter; decided by wider arithmetic with a proved error bound.",
         ),
         (
             "EXACT",
-            summary.exact_rows,
+            summary.decided_by["exact"],
             (
                 "Tied, or too close for that as well; decided by exact integer arithmetic, or by "
                 "code vectors being equal bit for bit."

@@ -28,7 +28,9 @@ AGAIN: Final = "encode the photographs again, or fetch the file again"
 NUMBER: Final = 16
 """Bytes of memory for each number: as it is stored, and in 64 bits."""
 
-_RECORD = 600
+_RECORD: Final = 600
+"""Likewise for each record, which takes 300 as measured: twice that."""
+
 MAGIC = b"PAR1"
 """How a token file begins and ends."""
 

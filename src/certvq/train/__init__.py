@@ -1,7 +1,7 @@
 """Training: configuration, loop, checkpoints, metrics, and the codec to compare with.
 
 In: photographs and a `TrainConfig`. Out: a trained `VQVAE` and a run directory. Must not import
-`certvq.tokens`, `certvq.report`, `certvq.pipeline` nor `certvq.cli`.
+`certvq.tokens`, `certvq.report`, `certvq.jobs` nor `certvq.cli`.
 """
 
 from certvq.train._checkpoint import CheckpointInfo as CheckpointInfo
@@ -17,4 +17,3 @@ from certvq.train._photographs import photographs_digest as photographs_digest
 from certvq.train._photographs import require_photographs as require_photographs
 from certvq.train._psnr import mean_psnr as mean_psnr
 from certvq.train._psnr import psnr as psnr
-from certvq.train._run_files import RunFiles as RunFiles

@@ -19,13 +19,13 @@ from certvq.data import Photograph, require_usable
 from certvq.errors import DataError, OptionError
 
 _SAMPLE, _SAMPLE_PER_CODE = 160_000, 32
-"""Patches to learn from: the larger of a number and of so many per code."""
+"""Patches to learn from: the larger of a number and of so many per code; chosen, not tuned."""
 
 _START, _START_PER_CODE = 32_768, 8
 """Patches among which k-means++ chooses the first centres, likewise; it costs many iterations."""
 
 _ROUNDS, _ITERATIONS_PER_ROUND = 10, 3
-"""Lloyd iterations, in rounds so that progress can be shown."""
+"""Lloyd iterations, in rounds so that progress can be shown; chosen, not tuned."""
 
 _STAGE = "k-means codec"
 

@@ -16,6 +16,7 @@ from certvq._types import Progress, no_progress
 from certvq.data import Photograph, crops
 from certvq.errors import FileFormatError, NonFiniteError
 from certvq.models import VQVAE
+from certvq.runs import RunFiles
 from certvq.train._checkpoint import (
     CheckpointInfo,
     TrainState,
@@ -35,7 +36,6 @@ from certvq.train._metrics import (
     pixel_variance,
 )
 from certvq.train._photographs import photographs_digest, require_photographs
-from certvq.train._run_files import RunFiles
 from certvq.train._schedule import learning_rate, spent_share
 from certvq.train._step import Stepper
 from certvq.train._validate import validate

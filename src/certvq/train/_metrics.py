@@ -21,7 +21,7 @@ from certvq._files.json import dumps, loads
 from certvq.data import Photograph
 from certvq.errors import FileFormatError
 from certvq.nn._core.usage import perplexity, usage
-from certvq.train._run_files import RunFiles
+from certvq.runs import RunFiles
 
 __all__ = ["Figures", "MetricsLog", "metrics_log", "perplexity", "pixel_variance", "usage"]
 

@@ -91,8 +91,9 @@ def is_still(name, options):
     inner = "in_place_codebook_optimizer" in options
     if options.get("freeze_codebook") or name not in LEARNERS:
         return options.get("freeze_codebook", False) or not inner
-    averages = options.get("ema_update", True) or "affine_param" in options
-    return name == "VectorQuantize" and not (averages or inner)
+    by_gradient = {"diveq", "implicit_neural_codebook"} & options.keys()
+    averages = options.get("ema_update", True) and not by_gradient
+    return not (averages or "affine_param" in options or inner)
 
 
 STILL = [at for at, listed in enumerate(LISTED) if is_still(*listed)]
@@ -337,7 +338,8 @@ def test_a_batch_that_waits_is_named():
 
 
 def test_networks_that_adapt_codebooks_can_be_frozen():
-    layer = Case("ResidualVQ", {"implicit_neural_codebook": True}, train=True).layer()
+    options = {"implicit_neural_codebook": True, "threshold_ema_dead_code": 1}
+    layer = Case("ResidualVQ", options, train=True).layer()
     stacked = func.stack_module_state([copy.deepcopy(layer) for _ in range(2)])
     state = {**{name: each.detach() for name, each in stacked[0].items()}, **stacked[1]}
     x = torch.zeros(1, 4, 6).double()

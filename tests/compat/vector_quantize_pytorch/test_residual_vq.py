@@ -94,9 +94,9 @@ def keywords_of(case):
     return {"eps": 1e-9, "dim": 4, "num_quantizers": 3, "codebook_size": 8} | CASES[case]
 
 
-@pytest.mark.parametrize("case", sorted(CASES.keys() - {"affine", "affine-learnable"}))
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"affine", "affine-learnable", "bridge"}))
 def test_eval_mode_equals_the_original(case):
-    """With an affine map the original changes its state in eval mode too."""
+    """With an affine map the original changes its state in eval mode too; it decodes unbridged."""
     theirs, ours = (module.eval() for module in pair(**keywords_of(case)))
     x = latents(2, 30, 4)
     expected = theirs(x, return_all_codes=True)

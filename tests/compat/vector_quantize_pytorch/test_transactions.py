@@ -5,6 +5,7 @@ import torch
 
 from certvq.compat import vector_quantize_pytorch as vq
 from certvq.compat.vector_quantize_pytorch._layer import Layer
+from certvq.nn._codebook.learned_codebook import LearnedCodebook
 from certvq.nn._codebook.online import InnerOptimizer
 from certvq.nn._core import similarity
 
@@ -107,7 +108,7 @@ def test_what_fails_at_the_second_codebook_undoes_the_first(act, monkeypatch, sn
         "step": (InnerOptimizer, "step"),
         "eval": (Layer, "write"),
         "update_indices": (Layer, "observe_now"),
-        "expire": (Layer, "_replace_dead_codes"),
+        "expire": (LearnedCodebook, "replace_dead_codes"),
     }[act]
     real, calls = getattr(owner, name), []
 

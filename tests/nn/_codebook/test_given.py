@@ -25,7 +25,6 @@ from certvq.nn import (
     ResidualVQ,
     VectorQuantize,
 )
-from certvq.nn._vector.learned_codebook import LearnedCodebook
 
 SGD = functools.partial(torch.optim.SGD, lr=0.0)
 FAMILIES = {
@@ -55,7 +54,7 @@ def books(layer):
     return {
         f"{name}.codebook" if name else "codebook": part
         for name, part in layer.named_modules()
-        if isinstance(part, LearnedCodebook)
+        if isinstance(part, VectorQuantize)
     }
 
 

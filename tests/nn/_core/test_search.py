@@ -12,7 +12,7 @@ from certvq.errors import (
     OptionError,
     ShapeError,
 )
-from certvq.nn._core.search import decisions, search
+from certvq.nn._core.search import decisions, search, watched_searches
 
 
 def test_autocast_does_not_reach_the_search(seeded):
@@ -50,6 +50,17 @@ def test_the_same_counts_under_torch_func():
         return torch.stack(list(decisions(search(part, book)).values()))
 
     assert torch.equal(torch.vmap(counts)(tokens), torch.stack([counts(part) for part in tokens]))
+
+
+def test_searches_are_reported_while_they_are_watched() -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    tokens, codebook = torch.randn(5, 2), torch.randn(3, 2)
+    with watched_searches(lambda *pair: seen.append(pair)):
+        search(tokens, codebook)
+    search(tokens + 1, codebook)
+    assert len(seen) == 1
+    assert torch.equal(seen[0][0], tokens)
+    assert torch.equal(seen[0][1], codebook)
 
 
 def _strided(rows):

@@ -40,7 +40,21 @@ def test_padding_is_not_counted_and_nothing_has_no_figures():
         "codebook_usage": 0.5,
         "dead_codes": 2.0,
     }
-    assert usage_figures({"": tally(Place(codes[:, :1], 4))}, shared=False) == {}
+    nothing = usage_figures({"": tally(Place(codes[:, :1], 4))}, shared=False)
+    assert math.isnan(nothing.pop("perplexity"))
+    assert nothing == {"codebook_usage": 0.0, "dead_codes": 4.0}
+    assert usage_figures({}, shared=False) == {}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_places_without_codes_have_figures_and_count_in_no_mean(shared):
+    codes = torch.tensor([[0, PADDING], [1, PADDING]])
+    places = {f"level{k}/": tally(Place(codes[:, k], 4)) for k in range(2)}
+    figures = usage_figures(places, shared=shared)
+    assert figures["perplexity"] == figures["level0/perplexity"] == pytest.approx(2.0)
+    assert math.isnan(figures["level1/perplexity"])
+    assert (figures["codebook_usage"], figures["dead_codes"]) == (0.5, 2.0)
+    assert (figures["level1/codebook_usage"], figures["level1/dead_codes"]) == (0.0, 4.0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Scales, coarse to fine: certified averages, exact decoding, masks, one gradient."""
+"""Scales, coarse to fine: certified averages, exact decoding, masks, one gradient.
+
+Also of `certvq.nn._levels.pyramid`.
+"""
 
 import copy
 import pickle

@@ -156,8 +156,11 @@ def audit_in_shards(rank):
         certvq.patch_module(model)
         with torch.no_grad():
             assert torch.equal(model(x)[1], expected)
-    with pytest.raises(DistributedError, match="register_fsdp_forward_method"):
-        layers[0].encode(x)
+    for layer in (layers[0], *layers[2:4]):
+        with pytest.raises(DistributedError, match="register_fsdp_forward_method"):
+            layer.encode(x)
+        with pytest.raises(DistributedError, match="register_fsdp_forward_method"):
+            layer.decode(torch.zeros(1, 1).long())
     register_fsdp_forward_method(layers[0], "encode")
     assert layers[0].encode(x).shape == (2, 300)
 
@@ -172,4 +175,4 @@ def test_copies_know_nothing_of_shards():
     assert ties.__deepcopy__({}).shard is None
     assert ties.__reduce__() == (Ties, (False, "a layer"))
     assert Ties(None, "a layer").__reduce__() == (Ties, (None, "a layer"))
-    assert not VectorQuantize(2, 4, update=EMA())._ties.in_shards(torch.zeros(1))
+    assert not VectorQuantize(2, 4, update=EMA()).book.ties.in_shards(torch.zeros(1))

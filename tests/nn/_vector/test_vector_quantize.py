@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from certvq import spec
 from certvq.errors import (
@@ -387,3 +388,15 @@ def test_strategies_are_objects(options, message):
     """A class in the place of an object would leave the codebook as it is, without a word."""
     with pytest.raises(OptionError, match=message):
         VectorQuantize(2, 4, **options)
+
+
+def test_few_classes_stand_above_it():
+    """A codebook is a part of a quantizer, and not what it is made from."""
+
+    def levels(cls):
+        if cls is nn.Module:
+            return 0
+        return 1 + max(levels(base) for base in cls.__bases__ if issubclass(base, nn.Module))
+
+    assert levels(VectorQuantize) - 1 <= 3
+    assert not isinstance(VectorQuantize(2, 4).book, nn.Module)

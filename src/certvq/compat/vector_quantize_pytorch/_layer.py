@@ -130,7 +130,7 @@ class Layer(VectorQuantize):
             self.codebook = nn.Parameter(codebook)
             if isinstance(self.update, EMA):
                 self.register_buffer("left", codebook.clone())
-        self._note()
+        self.book.note(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Copy code vectors that a user assigns, as `VectorQuantize.codebook` does."""
@@ -148,6 +148,11 @@ class Layer(VectorQuantize):
     def use_cosine_sim(self) -> bool:
         """Whether codes are compared by cosine similarity."""
         return self.metric == "cosine"
+
+    @property
+    def steady(self) -> bool:
+        """Whether a training step changes nothing, whatever it is asked; see `Quantizer`."""
+        return False
 
     @property
     def at_rest(self) -> bool:
@@ -182,12 +187,12 @@ class Layer(VectorQuantize):
 
         The step that an optimiser has taken since the training forward (`left`) is added to it.
         """
-        if self._ties.in_shards(self.codebook) or self.frozen:
+        if self.book.ties.in_shards(self.codebook) or self.frozen:
             return  # in shards between forward passes: the next one takes in what waits
         if not isinstance(self.update, EMA):
             super().settle()
             return
-        self._adopt()
+        self.book.adopt(self)
         by_hand = self.options.by_hand
         if self.statistics.average(self.update.decay) and self.writes and not by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
@@ -196,14 +201,14 @@ class Layer(VectorQuantize):
             self.write()
             if moved is not None:
                 self.codebook += moved
-                self._lasts()
-                self._note()
+                self.book.keep(self)
+                self.book.note(self)
 
     @torch.no_grad()
     def write(self) -> None:
         """Make code vectors of the averages."""
         if isinstance(self.update, EMA):
-            self._store_means(self.update.eps)
+            self.book.store_means(self)
         self._leave()
 
     def settle_for_readers(self) -> None:
@@ -230,11 +235,11 @@ class Layer(VectorQuantize):
         self.codebook.copy_(vectors)
         if not bool(self.started):
             counts = torch.ones_like(statistics.counts)
-            statistics.begin(self.codebook, counts, 0.0 if averages else self._decay())
+            statistics.begin(self.codebook, counts, 0.0 if averages else self.decay())
             self.started.fill_(True)
         fresh = statistics.weight if self.revive is None else self.revive.fresh(statistics)
         statistics.restart(self.codebook, torch.maximum(fresh, statistics.weight))
-        self._note()
+        self.book.note(self)
         self._leave()
 
     @torch.no_grad()
@@ -290,7 +295,7 @@ class Layer(VectorQuantize):
 
     def feed(self, tokens: torch.Tensor, codes: torch.Tensor) -> None:
         """Learn at once from tokens whose codes somebody else chose."""
-        self._agree()
+        self.book.agree(self)
         self.settle()
         self.call = Call(averages=True)
         self.observe_now(self._points(tokens).detach(), codes)
@@ -300,7 +305,7 @@ class Layer(VectorQuantize):
     def expire(self, tokens: torch.Tensor) -> None:
         """Replace dead codes by tokens."""
         if self.revive is not None and not self.frozen:
-            self._replace_dead_codes(lambda: self._points(tokens), self.revive)
+            self.book.replace_dead_codes(self, lambda: self._points(tokens))
 
     def update_in_place_optimizer(self) -> None:
         """Let the inner optimiser take the step that was put off."""
@@ -339,12 +344,12 @@ class Layer(VectorQuantize):
         if hasattr(self, "left"):
             self.left.copy_(self.codebook.detach())
 
-    def _decay(self) -> float:
+    def decay(self) -> float:
         return self.options.decay
 
-    def _step(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    def step_down(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
         if not self.options.by_hand or self.inner_optimizer is None:
-            super()._step(slope)
+            super().step_down(slope)
             return
         by_vectors = slope(self.code_vectors().detach())
         if by_vectors is not None:
@@ -441,7 +446,7 @@ class Layer(VectorQuantize):
         points = hit.points[:, None].expand_as(vectors) if vectors.ndim == 3 else hit.points
         points, flat = points.reshape(-1, self.dim), hit.vectors.reshape(-1, self.dim)
         rows = torch.arange(flat.shape[0], device=flat.device)
-        result = options.estimator().estimate(points, flat, rows, None)
+        result = self.estimator.estimate(points, flat, rows, None)
         if options.sync_update_v > 0.0:
             result = result + options.sync_update_v * (result - result.detach())
         return result.reshape(vectors.shape)

@@ -16,6 +16,7 @@ from certvq.nn._core.codes import require_range
 from certvq.nn._core.loading import require_finite_state
 from certvq.nn._core.quantizer import lasting_codes
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
+from certvq.nn._torch.modes import transforming
 from certvq.nn._torch.transaction import all_or_nothing
 
 _BOOKS = frozenset({"codebook", "codebooks", "implicit_codebook"})
@@ -91,7 +92,8 @@ class Translated(nn.Module):
             `certvq.nn.BaseQuantizer.metrics`.
         """
         places = {} if self._codes is None else self._places(self._codes)
-        tallies = {name: tally(place) for name, place in places.items()}
+        wide = {name: Place(codes.long(), size) for name, (codes, size) in places.items()}
+        tallies = {name: tally(place) for name, place in wide.items()}
         return usage_figures(tallies, shared=self._shares())
 
     def translate(self, state_dict: dict[str, Any], prefix: str) -> None:
@@ -195,11 +197,13 @@ def keep_codes(module: nn.Module, given: tuple[object, ...], result: Any) -> Non
     codes = result
     if isinstance(result, tuple):
         codes = (result[0] if isinstance(result[0], tuple) else result)[1]  # before a breakdown
-    if isinstance(codes, tuple):
-        kept = [lasting_codes(each) for each in codes]
-        vars(module)["_codes"] = None if any(each is None for each in kept) else kept
-    elif isinstance(codes, torch.Tensor) and not codes.is_floating_point():
-        vars(module)["_codes"] = lasting_codes(codes)
+    if isinstance(codes, torch.Tensor) and codes.is_floating_point():
+        return  # a loss alone
+    every = codes if isinstance(codes, tuple) else (codes,)
+    if transforming():
+        every = tuple(lasting_codes(each) for each in every)
+    kept = None if any(each is None for each in every) else every
+    vars(module)["_codes"] = kept if kept is None or isinstance(codes, tuple) else kept[0]
 
 
 def _is_unset(name: str, state: dict[str, Any]) -> bool:

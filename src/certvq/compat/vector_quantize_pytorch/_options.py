@@ -6,7 +6,7 @@ each other. Must not hold state.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -104,7 +104,28 @@ class Options:
     sync_update_v: float = 0.0
     route_gradients_to_input: bool = True
 
+    averages: bool = field(init=False)
+    """Whether the codebook is a moving average."""
+    learns: bool = field(init=False)
+    """Whether the codebook is a parameter."""
+    rotates: bool = field(init=False)
+    """Whether gradients are rotated."""
+    commits: bool = field(init=False)
+    """Whether the loss has a commitment term."""
+    by_hand: bool = field(init=False)
+    """Whether averages and inner steps are taken when the user says so."""
+
     def __post_init__(self) -> None:
+        other = self.directional_reparam or self.vq_bridge is not None
+        straight = self.directional_reparam or self.straight_through
+        for name, given, usual in (
+            ("averages", self.ema_update, not other),
+            ("learns", self.learnable_codebook, other),
+            ("rotates", self.rotation_trick, not straight),
+            ("commits", None, self.commitment_weight > 0.0 and not self.directional_reparam),
+            ("by_hand", None, self.manual_ema_update or self.manual_in_place_optimizer_update),
+        ):
+            object.__setattr__(self, name, usual if given is None else given)
         wrong = next((text for text, holds in _CONTRADICTIONS.items() if holds(self)), None)
         if wrong is not None:
             text = f"{wrong}; see docs/migration.md"
@@ -126,34 +147,6 @@ class Options:
             text = f"unexpected keyword arguments {unknown}{hint}"
             raise TypeError(text)
         return cls.among(dict(keywords) | rotation_of(dim, keywords.get("rotation_trick")))
-
-    @property
-    def averages(self) -> bool:
-        """Whether the codebook is a moving average."""
-        given = self.ema_update
-        return not self.directional_reparam and self.vq_bridge is None if given is None else given
-
-    @property
-    def learns(self) -> bool:
-        """Whether the codebook is a parameter."""
-        given = self.learnable_codebook
-        return self.directional_reparam or self.vq_bridge is not None if given is None else given
-
-    @property
-    def rotates(self) -> bool:
-        """Whether gradients are rotated."""
-        other = self.directional_reparam or self.straight_through
-        return not other if self.rotation_trick is None else self.rotation_trick
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether averages and inner steps are taken when the user says so."""
-        return self.manual_ema_update or self.manual_in_place_optimizer_update
-
-    @property
-    def commits(self) -> bool:
-        """Whether the loss has a commitment term."""
-        return self.commitment_weight > 0.0 and not self.directional_reparam
 
     def estimator(self) -> Estimator:
         """Return how the gradient reaches the latents in train mode, where it does."""
@@ -189,7 +182,7 @@ class Options:
         return EMA(self.decay, self.eps, debias=False, affine=affine)
 
 
-NAMES: Final = frozenset(field.name for field in fields(Options))
+NAMES: Final = frozenset(each.name for each in fields(Options) if each.init)
 """The keywords."""
 
 

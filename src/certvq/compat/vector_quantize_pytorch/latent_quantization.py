@@ -51,6 +51,8 @@ class LatentQuantize(Codebooks):
 
     fixed = frozenset(["has_projections"])
 
+    frozen: bool = False
+
     @checked(
         levels=SIZES,
         codebook_dim=integer(),
@@ -91,6 +93,11 @@ class LatentQuantize(Codebooks):
             if in_place_codebook_optimizer is None
             else in_place_codebook_optimizer([self.quantizer.values])
         )
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether train mode changes nothing; see `freeze`."""
+        return self.frozen
 
     @property
     def values_per_latent(self) -> tuple[torch.Tensor, ...]:
@@ -155,8 +162,7 @@ class LatentQuantize(Codebooks):
         rows = through(self.project_in, tokens).reshape(-1, self.codebook_dim)
         learns = self.training and len(rows) > 0  # the mean over no latents is NaN
         inner = self.in_place_codebook_optimizer
-        frozen = not self.quantizer.values.requires_grad
-        if learns and inner is not None and not (frozen or recomputing()):
+        if learns and inner is not None and not (self.frozen or recomputing()):
             self._learn(rows.detach(), inner)
         indices = self.quantizer.encode_tokens(rows.detach())
         values = self.quantizer.decode_tokens(indices)

@@ -56,7 +56,7 @@ from certvq.nn._core.latents import among_padding, kept_rows, require_finite_lat
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._levels.residual import add_up, after
 from certvq.nn._torch.distributed import peers_of, raise_together
-from certvq.nn._torch.modes import exporting
+from certvq.nn._torch.modes import exporting, transforming
 
 __getattr__ = names_of(__name__)
 
@@ -100,11 +100,12 @@ class NeuralLevel(NeuralCodebook):
 class ResidualVQ(Levels):
     """Quantize by one codebook what the codebooks before it left over.
 
+    Keywords that are not explained here mean what they mean in the original.
+
     Args:
         dim: size of the feature axis.
         num_quantizers: number of levels; may be left out where `codebook_size` is a tuple.
         codebook_size: number of codes of each level, or a tuple of one for each.
-        codebook_dim, ..., return_zeros_for_masked_padding: as in the original.
         heads: 1; more are refused, as by the original.
         vq_kwargs: keywords of `VectorQuantize`.
 
@@ -420,7 +421,8 @@ class ResidualVQ(Levels):
 
     def _refused(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return tokens to learn from; raise what is wrong with them, here or elsewhere."""
-        refuse_transforms(self)
+        if transforming():
+            refuse_transforms(self)
         if exporting():
             refuse_graphs(self)
             return require_finite_latents(tokens)

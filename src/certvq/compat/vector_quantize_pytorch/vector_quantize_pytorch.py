@@ -94,12 +94,12 @@ class VectorQuantize(Translated):
     Keywords, methods, layouts and returned tuples are those of vector-quantize-pytorch 1.32, whose
     state dicts it loads. What deliberately differs is listed in docs/migration.md. Processes of
     `torch.distributed` share the codebook in train mode unless `sync_codebook` is False;
-    `sync_kmeans` and `sync_affine_param` have no effect.
+    `sync_kmeans` and `sync_affine_param` have no effect. Keywords that are not explained here mean
+    what they mean in the original.
 
     Args:
         dim: size of the feature axis.
         codebook_size: number of codes.
-        codebook_dim, ..., route_gradients_to_input: as in the original.
 
     Guarantee: that of `certvq.assign` for every code that is not drawn at random, between the
         latents behind the projection, as computed, and the code vectors in use.
@@ -207,6 +207,7 @@ class VectorQuantize(Translated):
         self.options = replace(self.options, **{name: value})
         for layer in self._each():
             layer.options = self.options
+            layer.estimator = self.options.estimator()
             layer.commitment_weight = self.options.commitment_weight
 
     @property

@@ -18,7 +18,7 @@ from certvq.nn._core.options import checked
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import WideBuffers
 from certvq.nn._torch.distributed import ALONE, Peers
-from certvq.nn._torch.modes import beside, brought, recomputing, widened
+from certvq.nn._torch.modes import beside, brought, holds_numbers, recomputing, widened
 
 _CHUNK = 1 << 18
 """Numbers that are widened at a time."""
@@ -312,3 +312,66 @@ def pick_tokens(
     """
     order = _random.permutation(len(tokens), generator, tokens.device)
     return tokens[order[:count]]
+
+
+class Written:
+    """What a layer itself last wrote into its codebook.
+
+    A codebook that is another one was set by somebody: by assignment, ``copy_``, or a state that
+    holds nothing but code vectors. Whoever replaces the counts along with it, as loaders of whole
+    states do, says more than that.
+    """
+
+    def __init__(self) -> None:
+        self.codebook: torch.Tensor | None = None
+        self.counts: torch.Tensor | None = None
+        self._changes = 0
+
+    @torch.inference_mode(False)  # what is made within could not be written to later
+    @torch.no_grad()
+    def note(self, codebook: torch.Tensor, counts: torch.Tensor | None) -> None:
+        """Remember a codebook (K, D) and its counts (K,); without counts none are compared."""
+        known = holds_numbers(codebook)
+        self.codebook = codebook.detach().clone() if known else None
+        self.counts = counts.clone() if known and counts is not None else None
+
+    def note_rows(
+        self,
+        rows: torch.Tensor,
+        vectors: torch.Tensor,
+        codebook: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> None:
+        """Do the same where only some rows (M,) of the codebook have become other vectors."""
+        own = self.codebook
+        same = own is not None and (own.device, own.dtype) == (codebook.device, codebook.dtype)
+        if own is None or not same or own.is_inference() or torch.is_inference_mode_enabled():
+            self.note(codebook, counts)
+            return
+        self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes
+        own.index_copy_(0, rows, vectors)
+        self.counts = counts.clone()
+
+    def forget(self) -> None:
+        """Take any codebook for the layer's own until the next `note`."""
+        self.codebook = self.counts = None
+
+    def overruled(self, codebook: torch.Tensor, counts: torch.Tensor) -> bool:
+        """Say whether somebody set the codebook since the layer wrote it, and not the counts."""
+        own, before = self.codebook, self.counts
+        if own is None or own.shape != codebook.shape or not holds_numbers(codebook):
+            return False
+        if torch.equal(own.to(codebook.device), codebook.detach()):
+            return False
+        return before is None or torch.equal(before.to(counts.device), counts)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts the note back; see `all_or_nothing`."""
+        note, changes = (self.codebook, self.counts), self._changes
+
+        def restore() -> None:
+            self.codebook, self.counts = note
+            if self._changes != changes:  # to the very tensor
+                self.forget()
+
+        return restore

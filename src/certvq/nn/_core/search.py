@@ -6,23 +6,27 @@ implementation (shapes without numbers) and a rule for `torch.func.vmap`. Must n
 code vectors come from.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import distributed
 
 from certvq import _native
-from certvq.assign import Assignment, DecidedBy, assign
+from certvq.assign import Assignment, DecidedBy, Ranking, assign, rank
 from certvq.assign._native import mended_sqdist
 from certvq.assign._onnx import ASSIGN, DOMAIN
 from certvq.assign._prepare import as_prepared
 from certvq.assign._sqdist import SMALLEST_PRODUCT
 from certvq.errors import DeviceError, ExportError
+from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import (
     brought,
     exporting,
     holds_numbers,
+    recorded,
     transforming,
     unwatched,
     widest,
@@ -37,6 +41,24 @@ _NUMBERS = {torch.float32: "float32", torch.float64: "float64"}
 """Types of number that torch and NumPy both have, and the kernel takes as they are."""
 
 _Searched = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+Report: TypeAlias = Callable[[torch.Tensor, torch.Tensor], None]
+"""Called with the tokens (N, D) and the code vectors (K, D) of a search."""
+
+_REPORTS: list[Report] = []
+
+
+@contextmanager
+def watched_searches(report: Report) -> Iterator[None]:
+    """Report each search of this process meanwhile, such as `certvq.inspect` asks for.
+
+    Within a graph that a compiler made nothing is reported.
+    """
+    _REPORTS.append(report)
+    try:
+        yield
+    finally:
+        _REPORTS.remove(report)
 
 
 def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
@@ -53,10 +75,35 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
     """
     latents, vectors = tokens.detach(), codebook.detach()
     if exporting():
-        return Assignment(*search_in_graph(latents, vectors))
-    if not unwatched(latents, vectors):
-        return Assignment(*assign_operator(latents, vectors))
-    return Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+        found = Assignment(*search_in_graph(latents, vectors))
+    elif not unwatched(latents, vectors):
+        found = Assignment(*assign_operator(latents, vectors))
+    else:
+        found = Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+    for report in _REPORTS:
+        report(latents, vectors)
+    return found
+
+
+def ranked(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:
+    if recorded():
+        text = (
+            f"a ranking of the {count} nearest codes has no operator in graphs, got a layer with a "
+            "Beam; export it with beam=None, or export decode alone"
+        )
+        raise ExportError(text)
+    if torch.compiler.is_compiling():  # a compiler would compute NumPy's part in its own way
+        untraced: Any = torch.compiler.disable(rank)
+        ranking: Ranking = untraced(latents, vectors, count)
+        return ranking
+    if not transforming():
+        return rank(latents, vectors, count)
+
+    def step(rows: torch.Tensor, book: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = rank(rows, book, count)
+        return found.codes, found.sqdist
+
+    return Ranking(*apart(step, [latents], [vectors]))
 
 
 def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:

@@ -135,7 +135,9 @@ def _refuse(tokens: torch.Tensor, handle: int) -> torch.Tensor:
 
 @_refuse.register_fake
 def _(tokens: torch.Tensor, handle: int) -> torch.Tensor:
-    del handle
+    # torch.onnx.export tries again by a tracer within which `exporting` is False.
+    if torch.onnx.is_in_onnx_export() and isinstance(handle, int):
+        refuse_graphs(_modules[handle])
     return tokens.new_empty(())
 
 

@@ -5,6 +5,7 @@ place. Counts follow the codes that occur, not the codebook, which may have 2^63
 layers.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -137,27 +138,28 @@ def usage_figures(tallies: Mapping[str, Tally], *, shared: bool) -> dict[str, fl
     """Return perplexity, usage and dead codes, of the whole and of each place.
 
     Args:
-        tallies: by name, as of `split_places`; a place without any code is left out.
+        tallies: by name, as of `split_places`.
         shared: whether all places have one codebook, whose codes are then counted together.
 
     Returns:
-        ``perplexity`` and ``codebook_usage``, means over the places; ``dead_codes``, their sum; of
-        several places also those of each, as ``level0/perplexity``.
+        ``perplexity`` and ``codebook_usage``, means over the places that have codes;
+        ``dead_codes``, their sum; of several places also those of each, as ``level0/perplexity``.
+        Without any code perplexity is NaN, usage is 0 and all codes are dead.
 
     Example:
         >>> usage_figures({"": tally(Place(torch.tensor([0, 2, 2, 0]), 8))}, shared=False)
         {'perplexity': 2.0, 'codebook_usage': 0.25, 'dead_codes': 6.0}
     """
-    places = {name: each for name, each in tallies.items() if len(each.codes)}
-    figures = {name: _figures(each) for name, each in places.items()}
+    figures = {name: _figures(each) for name, each in tallies.items()}
     if not figures:
         return {}
-    if shared and len(places) > 1:
-        whole = _figures(merged(*places.values()))
+    filled = {name: each for name, each in tallies.items() if len(each.codes)} or tallies
+    if shared and len(filled) > 1:
+        whole = _figures(merged(*filled.values()))
     else:
         whole = {
-            key: sum(each[key] for each in figures.values())
-            / (1.0 if key == "dead_codes" else len(figures))
+            key: sum(figures[name][key] for name in filled)
+            / (1.0 if key == "dead_codes" else len(filled))
             for key in next(iter(figures.values()))
         }
     by_place = {f"{name}{key}": one for name, each in figures.items() for key, one in each.items()}
@@ -166,7 +168,7 @@ def usage_figures(tallies: Mapping[str, Tally], *, shared: bool) -> dict[str, fl
 
 def _figures(tally: Tally) -> dict[str, float]:
     return {
-        "perplexity": perplexity(tally.counts.numpy()),
+        "perplexity": perplexity(tally.counts.numpy()) if len(tally.codes) else math.nan,
         "codebook_usage": len(tally.codes) / tally.size,
         "dead_codes": float(tally.size - len(tally.codes)),
     }

@@ -379,7 +379,8 @@ def descend(
     founds: list[Found] = []
     for level in range(depth):
         found = step(level, residual, total)
-        residual = residual - partly_detached(found.vectors, share)
+        passed = partly_detached(found.vectors, share) if share else found.vectors.detach()
+        residual = residual - passed
         vectors = found.vectors if each else found.vectors.detach()
         total = vectors if total is None else total + vectors
         founds.append(found)

@@ -18,6 +18,7 @@ from certvq.nn._scalar.learned_scalars import choose
 from certvq.nn._scalar.nearest_scalars import nearest_scalars
 from certvq.nn._scalar.radix import require_levels, split_codes
 from certvq.nn._torch.device import default_device
+from certvq.nn._torch.distributed import require_whole
 
 
 @checked
@@ -123,6 +124,7 @@ class LatentQuantize(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Look values up; see `Quantizer`."""
+        require_whole(self.values, f"LatentQuantize({self.levels})")
         return self.values[
             split_codes(codes, self.levels).T + self.constant("index", codes.device)[:, 0]
         ]
@@ -161,6 +163,7 @@ class LatentQuantize(Quantizer):
 
     def _places(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the places of the nearest values among `values`, (N, D), and the codes (N,)."""
+        require_whole(self.values, f"LatentQuantize({self.levels})")
         index = self.constant("index", latents.device)
         return nearest_scalars(latents, self.values.detach(), index, self.levels)
 

@@ -261,13 +261,7 @@ class Ties:
             DistributedError: it is.
         """
         if self.in_shards(codebook):
-            text = (
-                f"{self.peers.owner} needs its whole codebook, which fully_shard (FSDP2) gathers "
-                "for forward passes only; call torch.distributed.fsdp.register_fsdp_forward_method"
-                "(module, 'encode') for each further method that is called, on the module that "
-                "fully_shard was given"
-            )
-            raise DistributedError(text)
+            require_whole(codebook, self.peers.owner)
 
     @torch.no_grad()
     def write_back(self, codebook: torch.Tensor) -> None:
@@ -296,6 +290,24 @@ class Ties:
         whole = DTensor.from_local(whole, mesh, copies, run_check=False)  # pyright: ignore[reportUnknownMemberType] (torch's types)
         own = whole.redistribute(placements=self.shard.placements)
         self.shard.to_local().copy_(own.to_local())
+
+
+def require_whole(codebook: torch.Tensor, owner: str) -> None:
+    """Require a tensor that is not in shards, as FSDP2 leaves parameters between forward passes.
+
+    Raises:
+        DistributedError: it is.
+    """
+    tensors = sys.modules.get("torch.distributed.tensor")
+    if tensors is None or not isinstance(codebook, tensors.DTensor):
+        return
+    text = (
+        f"{owner} needs its whole codebook, which fully_shard (FSDP2) gathers "
+        "for forward passes only; call torch.distributed.fsdp.register_fsdp_forward_method"
+        "(module, 'encode') for each further method that is called, on the module that "
+        "fully_shard was given"
+    )
+    raise DistributedError(text)
 
 
 def require_lasting(codebook: torch.Tensor, owner: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from certvq.nn._vector.learned_codebook import LearnedCodebook
+from certvq.nn._vector.vector_quantize import VectorQuantize
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def accumulate(module: nn.Module) -> Iterator[None]:
         >>> with accumulate(layer):
         ...     losses = [layer(torch.randn(1, 8, 2)).loss for _ in range(4)]
     """
-    parts = [part for part in module.modules() if isinstance(part, LearnedCodebook)]
+    parts = [part for part in module.modules() if isinstance(part, VectorQuantize)]
     before = [part.statistics.held for part in parts]
     try:
         for part in parts:

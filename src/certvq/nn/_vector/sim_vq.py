@@ -20,6 +20,7 @@ from certvq.nn._core.search import decisions, search
 from certvq.nn._estimators.estimator import Estimator, StraightThrough, straight_through
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
+from certvq.nn._torch.distributed import require_whole
 
 _STRAIGHT = StraightThrough()
 
@@ -114,9 +115,15 @@ class SimVQ(Quantizer):
 
         Raises:
             ShapeError: the map gives another shape.
+            DistributedError: the map is in shards, as FSDP2 leaves it between forward passes.
         """
-        with torch.autocast(self.frozen.device.type, enabled=False):
-            mapped: torch.Tensor = self.transform(self.frozen)
+        try:
+            with torch.autocast(self.frozen.device.type, enabled=False):
+                mapped: torch.Tensor = self.transform(self.frozen)
+        except RuntimeError:  # a map that is sharded by itself gathers its parameters
+            for parameter in self.transform.parameters():
+                require_whole(parameter, f"SimVQ(dim={self.dim})")
+            raise
         if mapped.shape != (self.codebook_size, self.dim):
             text = (
                 f"transform must map the frozen vectors {tuple(self.frozen.shape)} to "

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias, get_args
 
 from certvq.errors import OptionError
 from certvq.nn._codebook.gradient import Gradient
+from certvq.nn._codebook.learned_codebook import Update
 from certvq.nn._regularizers.regularizer import Regularizer
-from certvq.nn._vector.learned_codebook import Update
 
 MetricName: TypeAlias = Literal["euclidean", "cosine"]
 """How latents and code vectors are compared."""

@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import nn
 
-from certvq.adapters import patch_module
 from certvq.errors import FileFormatError, OptionError, UnknownQuantizerError
+from certvq.inspect import patch_module
 from certvq.models import VQVAE
 from certvq.tokenize._codecs._codec import Codec
 from certvq.tokenize._codecs._diffusers import vq_model

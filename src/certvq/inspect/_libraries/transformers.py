@@ -1,0 +1,103 @@
+"""Quantizers of transformers: EnCodec, X-Codec, Higgs Audio, Mimi, DAC, Chameleon and its kin.
+
+In: nothing. Out: `ADAPTERS`. Must not import transformers.
+"""
+
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from certvq.inspect._argmin.products import as_heads
+from certvq.inspect._libraries.adapter import Adapter, Comparison, Seen
+
+
+def embedded(seen: Seen) -> Comparison | None:
+    """``quantize(hidden_states)``, whose product is of twice the latents: (N, D) and ``embed``."""
+    module: Any = seen.module
+    return as_heads(seen.first, module.embed)
+
+
+def as_floats(seen: Seen) -> Comparison | None:
+    """``quantize(hidden_states)`` of Mimi, which compares both in float32."""
+    module: Any = seen.module
+    return as_heads(seen.first.float(), module.embed.float())
+
+
+def normalised(seen: Seen) -> Comparison | None:
+    """``decode_latents(hidden_states)`` of DAC: (B, D, T), divided by their norms; and the rows."""
+    latents = seen.first.permute(0, 2, 1).reshape(-1, seen.first.shape[1])
+    module: Any = seen.module
+    found = as_heads(normalize(latents), normalize(module.codebook.weight))
+    return None if found is None else replace(found, unit=True)
+
+
+_CHECKED: WeakKeyDictionary[nn.Module, tuple[object, ...]] = WeakKeyDictionary()
+"""What each Mimi codebook held when it was last found to keep the vectors of its weights."""
+
+
+def keeps_others(module: nn.Module) -> bool:
+    """Say whether Mimi's codebook keeps another ``embed`` than that of ``embed_sum``."""
+    own: Any = module
+    embed = vars(module).get("_embed")
+    if embed is None:
+        return False
+    held = (own.embed_sum, own.cluster_usage, embed)
+    state = tuple((id(each), each._version) for each in held)  # noqa: SLF001 (torch has no other)
+    if _CHECKED.get(module) == state:
+        return False
+    fresh = own.embed_sum / own.cluster_usage.clamp(min=own.epsilon)[:, None]
+    if torch.equal(fresh, embed):
+        _CHECKED[module] = state
+        return False
+    return True
+
+
+_MODELS = "transformers.models."
+
+ADAPTERS = (
+    Adapter(
+        "transformers",
+        (
+            "EncodecEuclideanCodebook",
+            "XcodecEuclideanCodebook",
+            "HiggsAudioV2TokenizerEuclideanCodebook",
+        ),
+        "quantize",
+        _MODELS,
+        capture=embedded,
+        own_method=True,
+        answer=embedded,
+    ),
+    Adapter(
+        "transformers",
+        ("MimiEuclideanCodebook",),
+        "quantize",
+        _MODELS,
+        stale=keeps_others,
+        kept="_embed",
+        answer=as_floats,
+    ),
+    Adapter(
+        "transformers",
+        ("DacVectorQuantize",),
+        "decode_latents",
+        _MODELS,
+        capture=normalised,
+        own_method=True,
+    ),
+    Adapter(
+        "transformers",
+        (
+            "ChameleonVQVAEVectorQuantizer",
+            "Emu3VQVAEVectorQuantizer",
+            "GlmImageVQVAEVectorQuantizer",
+            "JanusVQVAEVectorQuantizer",
+        ),
+        "forward",
+        _MODELS,
+    ),
+)

@@ -1,0 +1,108 @@
+"""Arrays from files: read, named in every complaint about them, walked in blocks.
+
+In: the path of an `.npy` file or of a model directory. Out: NumPy arrays, never unpickled. Must not
+interpret them, nor import torch unless the codebook is a model's.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from certvq._files.npy import NO_NPY, read_npy, read_npy_of_pipe
+from certvq._types import Array, Progress
+from certvq.errors import (
+    CodeRangeError,
+    DTypeError,
+    FileFormatError,
+    NonFiniteError,
+    ShapeError,
+)
+
+_BLOCK = 1 << 15
+"""Rows of a block. A code depends on its own row alone, so any split is as good."""
+
+
+def load_array(path: Path) -> Array:
+    """Read an `.npy` file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The array.
+
+    Raises:
+        FileFormatError: not an `.npy` file, truncated, or of Python objects.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        try:
+            if path.is_file():
+                return read_npy(file, os.fstat(file.fileno()).st_size)
+            return read_npy_of_pipe(file)
+        except ValueError as error:
+            if str(error) == NO_NPY:
+                text = f"{path}: not an .npy file; write one with numpy.save"
+                raise FileFormatError(text) from error
+            text = (
+                f"{path}: corrupt, truncated or of Python objects ({error}); write an array of "
+                f"numbers with numpy.save"
+            )
+            raise FileFormatError(text) from error
+
+
+def load_codebook(path: Path) -> Array:
+    """Read a codebook (K, D) from an `.npy` file or a model directory.
+
+    Args:
+        path: the file or directory.
+
+    Returns:
+        The codebook.
+
+    Raises:
+        FileFormatError: the file or the model is corrupt.
+        OSError: it cannot be opened.
+    """
+    if not path.is_dir():
+        return load_array(path)
+    from certvq.models import VQVAE
+
+    return VQVAE.from_pretrained(path).quantizer.codebook.detach().cpu().numpy()
+
+
+@contextmanager
+def naming(*paths: Path) -> Iterator[None]:
+    """Lead the text of an error about array content with the names of the files.
+
+    Args:
+        paths: where the arrays came from.
+
+    Raises:
+        ShapeError, DTypeError, NonFiniteError, CodeRangeError: as raised within, with the names.
+    """
+    try:
+        yield
+    except (ShapeError, DTypeError, NonFiniteError, CodeRangeError) as error:
+        names = ", ".join(str(path) for path in paths)
+        raise type(error)(f"{names}: {error}") from error
+
+
+def blocks(rows: int, stage: str, progress: Progress) -> Iterator[slice]:
+    """Yield slices that cover ``range(rows)`` in order, at least one.
+
+    Args:
+        rows: how many.
+        stage: to be named in the progress.
+        progress: called after each block.
+
+    Example:
+        >>> from certvq._types import no_progress
+        >>> list(blocks(40000, "assigning", no_progress))
+        [slice(0, 32768, None), slice(32768, 40000, None)]
+    """
+    for start in range(0, max(rows, 1), _BLOCK):
+        stop = min(start + _BLOCK, rows)
+        yield slice(start, stop)
+        progress(stage, stop, rows)
