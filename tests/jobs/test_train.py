@@ -122,6 +122,18 @@ def test_a_resumed_run_is_told_what_it_was_told_before(
     assert train_config(tmp_path, resume=False, model=None) == TrainConfig()
 
 
+def test_the_shape_of_the_model_can_be_told(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = train_config(tmp_path, resume=False, model=None, codebook_size=64, dim=8)
+    assert config.model == replace(VQVAEConfig.small(), codebook_size=64, dim=8)
+    config = train_config(tmp_path, resume=False, model="published", downsampling=8)
+    assert config.model == replace(VQVAEConfig.published(), downsampling=8)
+    RunFiles(tmp_path).config.write_text(json.dumps(tiny_config.to_json()))
+    found = train_config(tmp_path, resume=True, model=None, dim=5)
+    assert found.model == replace(tiny_config.model, dim=5)
+    with pytest.raises(OptionError, match="downsampling must be one of"):
+        train_config(tmp_path, resume=False, model=None, downsampling=3)
+
+
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="model must be one of small, published, got 'huge'"):
         train_config(tmp_path, resume=False, model="huge")

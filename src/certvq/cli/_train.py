@@ -26,6 +26,15 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
         int | None, typer.Option(help="Crops per step.", show_default="16")
     ] = None,
     crop: Annotated[int | None, typer.Option(help="Side of crops, px.", show_default="64")] = None,
+    codebook_size: Annotated[
+        int | None, typer.Option(help="Codes, K.", show_default="the model's")
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Of code vectors, D.", show_default="the model's")
+    ] = None,
+    downsampling: Annotated[
+        int | None, typer.Option(help="Pixels per token, px.", show_default="the model's")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule.", show_default="0.004")
     ] = None,
@@ -57,6 +66,9 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
         seconds=seconds,
         batch_size=batch_size,
         crop=crop,
+        codebook_size=codebook_size,
+        dim=dim,
+        downsampling=downsampling,
         learning_rate=learning_rate,
         precision=precision,
         seed=seed,

@@ -20,6 +20,9 @@ from certvq.runs._claim import claim_run, remove_results, remove_run
 from certvq.train import TrainConfig, fit, read_checkpoint_info, require_photographs
 from certvq.train._config_file import read_config
 
+_SHAPE = ("codebook_size", "dim", "downsampling")
+"""Fields of the model's configuration that are options of a job."""
+
 _MODELS = {"small": VQVAEConfig.small, "published": VQVAEConfig.published}
 
 
@@ -62,8 +65,9 @@ def train_config(out: Path, *, resume: bool, model: str | None, **options: Any) 
         out: the run directory.
         resume: start from the configuration of the run in `out`, if there is one.
         model: "small" or "published"; None for that of the run that is resumed, or else "small".
-        options: fields of `TrainConfig` by name; None keeps the default, or what the run that is
-            resumed was told. Steps alone are a budget without a limit of time.
+        options: fields of `TrainConfig`, and `codebook_size`, `dim` and `downsampling` of the
+            model, by name; None keeps the default, or what the run that is resumed was told. Steps
+            alone are a budget without a limit of time.
 
     Returns:
         The configuration.
@@ -81,6 +85,9 @@ def train_config(out: Path, *, resume: bool, model: str | None, **options: Any) 
         if model not in _MODELS:
             raise OptionError(f"model must be one of {', '.join(_MODELS)}, got {model!r}")
         given["model"] = replace(_MODELS[model](), channels=base.model.channels)
+    shape = {name: given.pop(name) for name in _SHAPE if name in given}
+    if shape:
+        given["model"] = replace(given.get("model", base.model), **shape)
     return replace(base, **given)
 
 
