@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,8 @@ def _decoded(data: bytes | str) -> tuple[NDArray[np.float32], int]:
 
     try:
         stream = io.BytesIO(data) if isinstance(data, bytes) else data
-        return soundfile.read(stream, dtype="float32", always_2d=True)
+        found = soundfile.read(stream, "float32", always_2d=True)
+        return cast("tuple[NDArray[np.float32], int]", found)
     except (soundfile.SoundFileError, TypeError) as error:
         reason = str(error).partition(": ")[2] or str(error)
         raise DataError(f"not a readable sound ({reason})") from error

@@ -136,7 +136,8 @@ class Layer(VectorQuantize):
         """Copy code vectors that a user assigns, as `VectorQuantize.codebook` does."""
         kept = [vars(self).get(kind, {}) for kind in ("_buffers", "_parameters")]
         own = next((each[name] for each in kept if name == "codebook" and name in each), None)
-        if own is not None and type(value) is torch.Tensor:
+        loading = own is not None and (own.is_meta or getattr(value, "is_meta", False))
+        if own is not None and type(value) is torch.Tensor and not loading:
             self.give(code_vectors_given(value, own, name))
         else:
             super().__setattr__(name, value)
