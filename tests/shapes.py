@@ -112,8 +112,8 @@ def _look(value):
     """Return all of a value that a comparison depends on; TypeError if that is not known."""
     if value is None:
         return None
-    if (shape := getattr(value, "shape", None)) is not None:
-        return type(value), value.dtype, tuple(shape)
+    if hasattr(value, "dtype") and getattr(value, "shape", None) is not None:
+        return type(value), value.dtype, tuple(value.shape)
     if fields := _fields(type(value)):
         return type(value), *(_look(getattr(value, field)) for field in fields)
     raise TypeError
