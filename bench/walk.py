@@ -85,9 +85,26 @@ def compat_residual() -> Callable[[], None]:
     return step
 
 
+def photograph() -> Callable[[], None]:
+    """Make what encodes one photograph, audits its codes and reconstructs it."""
+    from certvq.data import Photograph
+    from certvq.models import VQVAE, VQVAEConfig
+    from certvq.tokens import encode_photographs
+
+    model = VQVAE(VQVAEConfig()).eval()
+    pixels = torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy()
+    one = [Photograph("a", pixels)]
+
+    def step() -> None:
+        encode_photographs(model, one)
+
+    return step
+
+
 WALKS: dict[str, Callable[[], Callable[[], None]]] = {
     "VectorQuantize, training forward": vector_quantize,
     "compat.ResidualVQ, two levels": compat_residual,
+    "a photograph to tokens": photograph,
 }
 
 

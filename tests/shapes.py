@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.machinery
 import inspect
+import re
 import sys
 import types
 import typing
@@ -84,17 +85,38 @@ def held(function, hints):
     signature = inspect.signature(function)
     if inspect.isgeneratorfunction(inspect.unwrap(function)):
         return function
-    traced = _traced()
+    traced, seen = _traced(), set()
+    named = [compile(n, "<axis>", "eval") for n in re.findall(r"\{(.*?)\}", str([*hints.values()]))]
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
         result = function(*args, **kwargs)
         if not traced():
-            values = signature.bind(*args, **kwargs).arguments
-            compare(function.__qualname__, {**values, "return": result}, hints)
+            values = {**signature.bind(*args, **kwargs).arguments, "return": result}
+            try:  # what agreed once agrees again, and most calls of a test are alike
+                looks = [_look(values.get(name)) for name in hints]
+                key = (*looks, *(eval(name, {}, values) for name in named))  # noqa: S307
+                known = key in seen
+            except TypeError:
+                key, known = None, False
+            if not known:
+                compare(function.__qualname__, values, hints)
+                if key is not None:
+                    seen.add(key)
         return result
 
     return wrapper
+
+
+def _look(value):
+    """Return all of a value that a comparison depends on; TypeError if that is not known."""
+    if value is None:
+        return None
+    if (shape := getattr(value, "shape", None)) is not None:
+        return type(value), value.dtype, tuple(shape)
+    if fields := _fields(type(value)):
+        return type(value), *(_look(getattr(value, field)) for field in fields)
+    raise TypeError
 
 
 def compare(name, values, hints):

@@ -189,12 +189,12 @@ def test_every_bound_has_a_check():
     assert set(CHECKS) >= set(bounds.THEOREMS)
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.rows("name", CHECKS)
 def test_bound_is_large_enough(name):
     assert CHECKS[name](getattr(bounds, name)) is None
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.rows("name", CHECKS)
 def test_half_of_it_is_not(name):
     bound = getattr(bounds, name)
     with pytest.raises(AssertionError):

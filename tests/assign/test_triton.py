@@ -39,7 +39,7 @@ def test_contract(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("dim", [1, 3, 16, 65, 100, 300])
+@pytest.mark.rows("dim", [1, 3, 16, 65, 100, 300])
 def test_any_dtype_and_dim_gives_the_codes_of_the_reference(rng, dtype, dim):
     latents = torch.from_numpy(rng.standard_normal((20, dim)) + 0.5).to(dtype)
     codebook = torch.from_numpy(rng.standard_normal((70, dim)) + 0.5).to(dtype)

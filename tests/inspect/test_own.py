@@ -326,7 +326,7 @@ def test_the_outermost_hold_all_figures():
         nn.Sequential(HierarchicalVQ(2, 8, scales=(1, 2))),
         compat.ResidualVQ(dim=2, codebook_size=8, num_quantizers=2),
     )
-    assert outermost(model) == [model[0], model[1][0], model[2].residual]
+    assert outermost(model) == [model[0], model[1][0], model[2]]
     assert outermost(nn.Linear(2, 2)) == []
 
 

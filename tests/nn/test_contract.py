@@ -182,7 +182,7 @@ def test_the_gradient_reaches_the_latents(make):
         assert latents.grad.any()
 
 
-@over("frozen")
+@over("frozen", names=FIRST)
 def test_functional_gradients_in_eval_mode(make):
     layer = build(make, steps=2).eval()
 
@@ -275,7 +275,7 @@ def test_padding_neither_counts_nor_teaches(make, same_bits, snapshot, unchanged
     assert unchanged(masked, snapshot(plain))
 
 
-@every
+@each_class
 def test_padding_has_no_code(make, same_bits):
     layer = build(make, steps=2).eval()
     mask = torch.ones(2, 8, dtype=torch.bool)

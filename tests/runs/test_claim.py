@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from certvq.errors import OptionError
-from certvq.runs._claim import claim_run, remove_results, remove_run
 from certvq.runs import RunFiles
+from certvq.runs._claim import claim_run, remove_results, remove_run
 
 
 def _run(path: Path) -> RunFiles:

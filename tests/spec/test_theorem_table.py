@@ -62,7 +62,7 @@ def asserts(node):
     return sum(isinstance(part, ast.Assert) for part in ast.walk(node))
 
 
-@pytest.mark.parametrize("theorem", SEED + CALLER)
+@pytest.mark.rows("theorem", SEED + CALLER)
 def test_theorem_has_a_law_on_drawn_examples(theorem):
     node, names = written_tests()[f"test_{theorem}"]
     assert names == ["LAW", "given"]

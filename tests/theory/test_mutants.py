@@ -18,7 +18,7 @@ def test_every_mutant_is_killed_by_an_exact_countermodel(name):
         assert all(isinstance(v, Fraction | bool) for v in verdict.countermodel.values())
 
 
-@pytest.mark.parametrize("name", LEDGER)
+@pytest.mark.rows("name", LEDGER)
 def test_the_theorem_itself_has_no_countermodel_where_its_mutants_have_one(name):
     """So what kills a mutant is the change, and not the instance."""
     statement = LEDGER[name].statement

@@ -51,9 +51,10 @@ def test_many_codes_are_counted_without_a_counter_for_each(make_set, monkeypatch
         assert one.to_json() == other.to_json()
 
 
-def test_a_codebook_of_forty_bits(make_set):
-    found = token_stats(make_set(sizes=(1 << 40,)))
+def test_a_codebook_of_forty_bits_beside_a_small_one(make_set):
+    found = token_stats(make_set(sizes=(1 << 40, 7)))
     assert found.codebooks[0].usage < 1e-9
+    assert found.codebooks[1].usage == 1
 
 
 def test_rates_of_pictures_are_per_pixel(tmp_path, model, photographs):

@@ -4,6 +4,8 @@ Also of `certvq.tokens._stream`.
 """
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from certvq.errors import OptionError
-from certvq.tokens import Pattern, TokenDataset, TokenStream, export_tokens
+from certvq.tokens import DatasetWriter, Pattern, TokenDataset, TokenStream, export_tokens
 
 PATTERNS = ["flat", "parallel", "delayed"]
 OFFSETS = [None, (0, 1000)]
@@ -99,6 +101,43 @@ def test_codes_are_laid_out_once_and_anew_for_another_set(tokens_dir, make_set, 
     found = TokenDataset(other, cache=tokens_dir / ".flat")
     assert len(found) == 12
     assert not (other / ".flat").exists()
+
+
+def test_codes_of_an_older_state_are_removed(tmp_path, make_job, columns_of):
+    with DatasetWriter(tmp_path / "set", make_job()) as writer:
+        for number in (0, 1):
+            writer.write(number, columns_of(number))
+    before = TokenDataset(tmp_path / "set")
+    first = before[3].tolist()
+    with DatasetWriter(tmp_path / "set", make_job()) as writer:
+        writer.write(2, columns_of(2))
+    assert (len(before), len(TokenDataset(tmp_path / "set"))) == (38, 57)
+    assert len([path for path in (tmp_path / "set/.flat").iterdir() if path.is_dir()]) == 1
+    assert before[3].tolist() == first
+
+
+def test_a_set_without_rows_has_no_windows(tmp_path, make_job):
+    with DatasetWriter(tmp_path / "set", make_job()):
+        pass
+    for options in ({}, {"length": 4}, {"length": 4, "pack": True}):
+        assert len(TokenDataset(tmp_path / "set", **options)) == 0
+
+
+def test_processes_that_come_at_once_lay_codes_out_once(tokens_dir):
+    """Both open a set that is not laid out: one waits for the other."""
+    code = f"""
+from certvq.tokens import TokenDataset
+stages = []
+data = TokenDataset({str(tokens_dir)!r}, progress=lambda *report: stages.append(report))
+print(len(data), bool(stages))
+"""
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    found = [process.communicate()[0].split() for process in both]
+    assert [line[0] for line in found] == ["57", "57"]
+    assert sorted(line[1] for line in found) == ["False", "True"]
 
 
 def test_an_export_to_npy_is_read_as_it_is(tokens_dir, tmp_path):

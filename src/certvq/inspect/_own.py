@@ -50,6 +50,12 @@ _REASONS: Final = {
 _NOT_KNOWN = "finds its codes in a way of its own"
 
 
+def _translated(module: nn.Module) -> bool:
+    """Say whether a module is a layer of `certvq.compat`, which exists only if that is loaded."""
+    compat = sys.modules.get("certvq.compat.vector_quantize_pytorch._module")
+    return compat is not None and isinstance(module, compat.Translated)
+
+
 def _searches_by_itself(module: nn.Module) -> bool:
     """Say whether a module is the one of `certvq.compat` that is made of no layer of nn."""
     compat = sys.modules.get("certvq.compat.vector_quantize_pytorch")
@@ -113,7 +119,7 @@ def outermost(module: nn.Module) -> list[nn.Module]:
     """Return the quantizers of certvq that are in no other one; they hold figures of their own."""
     found: dict[str, nn.Module] = {}
     for name, each in module.named_modules():
-        own = isinstance(each, BaseQuantizer) or _searches_by_itself(each)
+        own = isinstance(each, BaseQuantizer) or _translated(each)
         if own and not any(within(name, other) for other in found):
             found[name] = each
     return list(found.values())

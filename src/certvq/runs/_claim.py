@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from certvq._files.atomic import is_empty
-from certvq.errors import OptionError
 from certvq._files.claim import claim_folder, try_writing
+from certvq.errors import OptionError
 from certvq.runs._run_files import RunFiles
 
 

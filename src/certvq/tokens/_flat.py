@@ -5,6 +5,7 @@ They are an export of their own, and what `TokenDataset` reads. Must not import 
 """
 
 import json
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,9 +145,18 @@ def flat_codes(
             if not (folder / SET).exists():
                 with atomic_directory(folder) as partial:
                     write_flat(data, partial, progress=progress)
+                if cache is None:
+                    _remove_others(folder)
             break
         time.sleep(_PAUSE)  # another process lays them out
     return read_flat(folder)
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove the arrays of older states of a set; who has mapped them keeps them."""
+    for path in folder.parent.iterdir():
+        if path.is_dir() and path != folder:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _identity(data: TokenSet) -> str:

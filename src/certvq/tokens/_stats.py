@@ -176,7 +176,7 @@ class _Counter:
 
     def add(self, codes: np.ndarray) -> None:
         if self.dense is not None:
-            found = np.bincount(codes, minlength=self.size)
+            found = np.bincount(codes.astype(np.int64), minlength=self.size)
             if len(found) > self.size:
                 raise DataError(f"a code lies outside range({self.size}); verify the set")
             self.dense += found

@@ -103,7 +103,7 @@ class StoredPart:
 
     Attributes:
         path: the file.
-        part: what its header says; `bytes` and `sha256` are not known there, and are 0 and "".
+        part: what its header says; `bytes` and `sha256` are not known there, and are zeros.
         modality: of its rows.
         codebook_sizes: K of each codebook.
         job_sha256: of the job; None for a token file of one part.

@@ -158,21 +158,14 @@ class TokenDataset(Dataset[torch.Tensor]):
     def _straight(self, numbers: np.ndarray, out: np.ndarray) -> None:
         """Copy pieces of the stream; in "flat" and "parallel" steps lie as codes do."""
         begins, ends = self._spans(numbers)
-        stream, pad = self._stream, self.pattern.filler
+        stream, added, pad = self._stream, self._added, self.pattern.filler
         for window, begin, end in zip(out, begins.tolist(), ends.tolist(), strict=True):
             count = end - begin
             window[:count] = stream[begin:end]
+            if added is not None:
+                window[:count] += added[begin % len(added), :count]
             if count < len(window):
                 window[count:] = pad
-        if self._added is None:
-            return
-        counts = ends - begins
-        added = self._added[begins % len(self._added)]
-        if (counts == out.shape[1]).all():
-            out += added
-            return
-        for window, more, count in zip(out, added, counts.tolist(), strict=True):
-            window[:count] += more[:count]
 
     def _spans(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where windows begin and end, in steps of the stream."""

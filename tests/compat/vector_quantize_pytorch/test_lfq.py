@@ -107,7 +107,7 @@ def test_training_is_the_originals(options, shape, masked, temperature, seeded):
 
 
 @pytest.mark.parametrize(("options", "shape"), CASES, ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.rows("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.filterwarnings("ignore")
 def test_eval_and_decoding_are_the_originals(options, shape, dtype, seeded):
     if dtype != torch.float32 and "orthogonal_rotation" in options:

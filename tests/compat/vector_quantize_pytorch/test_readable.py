@@ -214,3 +214,17 @@ def test_averages_of_a_codebook_without_any_are_named():
     layer = ours.VectorQuantize(**VQ, learnable_codebook=True, ema_update=False)
     with pytest.raises(AttributeError, match="no embed_avg: it learns by gradient"):
         _ = layer._codebook.embed_avg
+
+
+@pytest.mark.parametrize("kind", [{}, {"learnable_codebook": True, "ema_update": False}])
+def test_code_vectors_that_are_assigned_are_copied(kind):
+    """To a layer and to a level alike: what the user does with the tensor later changes nothing."""
+    layer = ours.VectorQuantize(dim=2, codebook_size=3, **kind)
+    several = ours.ResidualVQ(dim=2, codebook_size=3, num_quantizers=2, **kind)
+    for owner in (layer, several.layers[0]):
+        given = torch.ones(3, 2)
+        owner.codebook = given
+        given.zero_()
+        assert bool((owner.codebook == 1.0).all())
+    with pytest.raises(ShapeError, match=r"codebook must have shape \(3, 2\), got \(4, 2\)"):
+        several.layers[0].codebook = torch.ones(4, 2)

@@ -113,8 +113,14 @@ WALKED = [*cases(), *(pytest.param(name, BUILT[name], id=f"{name}-built") for na
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "options"), WALKED)
-def test_every_attribute_is_here_with_its_value(name, options):
+@pytest.mark.parametrize("name", BUILT)
+def test_every_attribute_is_here_with_its_value(name):
+    for case in WALKED:
+        if case.values[0] == name:
+            compare_attributes(*case.values)
+
+
+def compare_attributes(name, options):
     theirs, mine = (build(package, name, options) for package in (original, ours))
     for attribute in attributes(theirs):
         if (name, attribute) in NOT_OFFERED | NOT_KEPT:

@@ -174,7 +174,7 @@ def test_what_is_listed_as_different_is_so(name):
                 used |= compare(name, options, mode, training=training, call={})
     listed = {(*key, mode) for key, modes in DIFFERENT.items() for mode in modes}
     assert used == {each for each in listed if each[0] == name}
-    section = MIGRATION.split("### Types of number")[1].split("###")[0]
+    section = MIGRATION.split("### Number types")[1].split("###")[0]
     assert f"`{name}`" in section
 
 

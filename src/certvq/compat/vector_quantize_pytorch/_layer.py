@@ -134,7 +134,8 @@ class Layer(VectorQuantize):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Copy code vectors that a user assigns, as `VectorQuantize.codebook` does."""
-        own = vars(self).get("_buffers", {}).get(name) if name == "codebook" else None
+        kept = [vars(self).get(kind, {}) for kind in ("_buffers", "_parameters")]
+        own = next((each[name] for each in kept if name == "codebook" and name in each), None)
         if own is not None and type(value) is torch.Tensor:
             self.give(code_vectors_given(value, own, name))
         else:
