@@ -9,7 +9,6 @@ The library needs neither jaxtyping nor beartype: there `Float` is `typing.Annot
 
 import dataclasses
 import functools
-import importlib.machinery
 import inspect
 import re
 import sys
@@ -40,7 +39,7 @@ class _Finder:
             return None
         others = (f for f in sys.meta_path if f is not self and hasattr(f, "find_spec"))
         spec = next(filter(None, (f.find_spec(name, path, target) for f in others)), None)
-        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+        if spec is not None and str(spec.origin).endswith(".py"):  # whatever loads it
             execute = spec.loader.exec_module
 
             def exec_module(module):
@@ -112,10 +111,10 @@ def _look(value):
     """Return all of a value that a comparison depends on; TypeError if that is not known."""
     if value is None:
         return None
-    if (shape := getattr(value, "shape", None)) is not None:
-        return type(value), value.dtype, tuple(shape)
-    if fields := _fields(type(value)):
+    if fields := _fields(type(value)):  # first: a record may have a shape, too
         return type(value), *(_look(getattr(value, field)) for field in fields)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return type(value), value.dtype, tuple(value.shape)
     raise TypeError
 
 
