@@ -1,4 +1,4 @@
-"""`certvq tokenize`, and `audit` and `decode` of token sets; also `certvq.cli._job_bar`.
+"""`certvq tokenize`, and `audit` and `decode` of token data sets; also `certvq.cli._job_bar`.
 
 Also of `certvq.cli._export`, `certvq.cli._stats` and `certvq.cli._verify`.
 """

@@ -42,7 +42,7 @@ def pictures(tmp_path, rng):
 
 @pytest.fixture
 def content():
-    """Return a function that reads all files of a token set."""
+    """Return a function that reads all files of a token data set."""
 
     def read(folder):
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())

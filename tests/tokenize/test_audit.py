@@ -1,4 +1,4 @@
-"""Token sets, made again and compared."""
+"""Token data sets, made again and compared."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from certvq.tokens import DatasetWriter, open_tokens
 
 @pytest.fixture
 def made(model_dir, pictures, tmp_path):
-    """Return a source and its token set, of three parts."""
+    """Return a source and its token data set, of three parts."""
     source, out = pictures(10, broken=[4]), tmp_path / "out"
     certvq.tokenize(model_dir, source, out, files_per_part=4, group=2)
     return source, out

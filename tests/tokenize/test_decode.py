@@ -1,4 +1,4 @@
-"""Token sets back to files; also `certvq.tokenize._output`."""
+"""Token data sets back to files; also `certvq.tokenize._output`."""
 
 import errno
 from pathlib import Path
@@ -19,7 +19,7 @@ from certvq.tokens import open_tokens
 
 @pytest.fixture
 def made(model_dir, pictures, tmp_path):
-    """Return a token set of pictures of unlike sizes."""
+    """Return a token data set of pictures of unlike sizes."""
     certvq.tokenize(model_dir, pictures(5), tmp_path / "out", files_per_part=2)
     return tmp_path / "out"
 

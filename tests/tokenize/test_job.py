@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -204,6 +205,14 @@ def test_columns_come_in_batches_with_a_bounded_number_ahead(model_dir, pictures
     assert seen == [(4, 0), (4, 0), (1, 0)]
     with pytest.raises(OptionError, match="batch_size must be at least 1"):
         Making(TokenEncoder(str(model_dir)), batch_size=0)
+
+
+def test_a_small_part_is_shared_by_all_threads(model_dir, pictures):
+    (part,) = plan([pictures(9)], "image")
+    making = Making(TokenEncoder(str(model_dir), group=2))
+    with ThreadPoolExecutor(2) as executor:
+        found = list(columns(part, making, executor=executor, ahead=2))
+    assert [len(each["key"]) for each in found] == [2, 2, 2, 2, 1]
 
 
 def test_the_package_is_the_function_too():

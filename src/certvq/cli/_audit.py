@@ -15,7 +15,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
         Path | None, typer.Argument(metavar="MODEL_DIR", help="Folder of the model.")
     ] = None,
     tokens: Annotated[
-        Path | None, typer.Argument(metavar="TOKENS", help="Token file or token set.")
+        Path | None, typer.Argument(metavar="TOKENS", help="Token file or token data set.")
     ] = None,
     images: Annotated[
         list[Path] | None, typer.Argument(metavar="IMAGES...", help="Its images, or its sources.")
@@ -28,7 +28,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
     codes: Annotated[Path | None, typer.Option(help=".npy, integers (N,).", **_ARRAY)] = None,
     rows: Annotated[
         int | None,
-        typer.Option(help="Inputs of a token set to try.", show_default="all of them"),
+        typer.Option(help="Inputs of a token data set to try.", show_default="all of them"),
     ] = None,
     channels: Channels = None,
     as_json: Json = False,
@@ -37,7 +37,8 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
 
     Of a token file: certvq audit runs/demo/model tokens.parquet photographs
 
-    Of a token set, which is made again and compared: certvq audit MODEL tokens SOURCES --rows 100
+    Of a token data set, which is made again and compared:
+    certvq audit MODEL tokens SOURCES --rows 100
 
     Of arrays: certvq audit --latents z.npy --codebook c.npy --codes codes.npy
 
@@ -58,7 +59,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
             raise typer.Exit(1)
         return
     if rows is not None:
-        raise typer.BadParameter("is for a token set, a folder", param_hint="--rows")
+        raise typer.BadParameter("is for a token data set, a folder", param_hint="--rows")
     with progress_bars() as progress:
         if model_dir and tokens and images and not (latents or codebook or codes):
             from certvq.jobs import audit_tokens

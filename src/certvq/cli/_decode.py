@@ -1,4 +1,4 @@
-"""`certvq decode`: a token file or a token set to images, or sounds."""
+"""`certvq decode`: a token file or a token data set to images, or sounds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +15,14 @@ def decode(
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the files.")],
     keys: Annotated[
         list[str] | None,
-        typer.Option("--keys", help="Of a token set; may be given again.", show_default="all"),
+        typer.Option("--keys", help="Of a token data set; may be given again.", show_default="all"),
     ] = None,
 ) -> None:
     """Decode tokens to PNG or WAV files, from the tokens and the model alone.
 
     Example: certvq decode runs/demo/model tokens.parquet --out pictures
 
-    Of a token set: certvq decode models/encodec tokens --out sounds --keys speech/0001
+    Of a token data set: certvq decode models/encodec tokens --out sounds --keys speech/0001
 
     Exit status 2, with the others written: the file system does not take some names.
     """
@@ -34,7 +34,7 @@ def decode(
 
             found = decode_set(str(model_dir), tokens, out, keys=keys, progress=progress)
         elif keys:
-            raise typer.BadParameter("is for a token set, a folder", param_hint="--keys")
+            raise typer.BadParameter("is for a token data set, a folder", param_hint="--keys")
         else:
             from certvq.jobs import decode_file
 

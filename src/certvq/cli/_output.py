@@ -118,7 +118,7 @@ def show_violations(found: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def show_set_audit(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what an audit of a token set found on standard output.
+    """Print what an audit of a token data set found on standard output.
 
     Args:
         found: as `certvq.tokenize.SetAudit.to_json` gives it.

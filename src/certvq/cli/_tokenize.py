@@ -1,4 +1,4 @@
-"""`certvq tokenize`: images, sounds or latents to a token set."""
+"""`certvq tokenize`: images, sounds or latents to a token data set."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the token set.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the token data set.")],
     column: Annotated[
         str | None,
         typer.Option(help="Of Parquet, WebDataset or .npz.", show_default="the one that fits"),
@@ -70,7 +70,7 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
     retries: Annotated[int, typer.Option(help="Of a part whose Ray worker died.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Make a token set, or finish one: the same command goes on where it was ended.
+    """Make a token data set, or finish one: the same command goes on where it was ended.
 
     Example: certvq tokenize runs/demo/model photographs --out tokens
 

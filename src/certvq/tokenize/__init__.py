@@ -1,8 +1,8 @@
-"""Tokenize data: sources and a model to a token set, streaming, resumable, here or on Ray.
+"""Tokenize data: sources and a model to a data set, streaming, resumable, here or on Ray.
 
 In: images, sounds or latents, and a model of certvq, of another library, or of one's own. Out: a
-token set whose codes are certified, with counts of how they were decided and of what failed. The
-module itself can be called: ``certvq.tokenize(model, sources, out)``.
+token data set whose codes are certified, with counts of how they were decided and of what failed.
+The module itself can be called: ``certvq.tokenize(model, sources, out)``.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Audit a token set: make its tokens again, of all inputs or of some, and compare.
+"""Audit a token data set: make its tokens again, of all inputs or of some, and compare.
 
-In: a token set, its model and its sources. Out: every input whose codes are others. Must not take
-any code of the set for granted.
+In: a token data set, its model and its sources. Out: every input whose codes are others. Must not
+take any code of the set for granted.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Differing:
 
 @dataclass(frozen=True)
 class SetAudit:
-    """What an audit of a token set found.
+    """What an audit of a token data set found.
 
     Attributes:
         rows: inputs whose tokens were made again.
@@ -103,7 +103,7 @@ def audit_set(
     stored = open_tokens(directory)
     made_by = stored.job
     if made_by is None:
-        raise OptionError(f"{directory}: is no token set with a manifest")
+        raise OptionError(f"{directory}: is no token data set with a manifest")
     making, parts = _as_made(model, made_by, sources)
     given = job_of(making, parts, made_by.arguments["files_per_part"])
     if given != made_by:
@@ -142,7 +142,7 @@ def _as_made(
         parts = plan(sources, encoder.codec.modality, files_per_part=arguments["files_per_part"])
     except KeyError as error:
         raise OptionError(
-            f"the token set was not made by certvq tokenize: it lacks {error}"
+            f"the token data set was not made by certvq tokenize: it lacks {error}"
         ) from error
     return making, parts
 

@@ -74,7 +74,8 @@ def columns(
         OptionError: a column is missing, or a sound has another rate than the model's.
     """
     share = part.size // max(1, len(part.names))
-    batches = guarded_batches(part, making)
+    step = making.step if executor is None else _shared(making, len(part.names), ahead)
+    batches = _batches(_guarded(part, making.column), step)
     for batch, found in _mapped(making.encoder, batches, executor, ahead):
         merged = _with_problems(batch, found)
         failed = [place for place, reason in enumerate(merged["reason"]) if reason is not None]
@@ -108,6 +109,13 @@ def _guarded(part: InputPart, column: str | None) -> Iterator[Item]:
             place += 1
     except DataError as error:
         yield Item(f"{part.keys[0]}/{place:09d}", part.source, problem=str(error))
+
+
+def _shared(making: Making, files: int, ahead: int) -> int:
+    """Return a step that gives each thread something to do, where a part is known to be small."""
+    group = making.encoder.group
+    most = max(1, files // (2 * ahead * group)) if files else making.step // group
+    return min(making.step, most * group)
 
 
 def _with_usable_key(item: Item) -> Item:

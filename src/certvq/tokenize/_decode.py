@@ -1,6 +1,6 @@
-"""A token set back to pictures or sounds, one after another.
+"""A token data set back to pictures or sounds, one after another.
 
-In: a token set and its model. Out: PNG or WAV files. Memory holds one of them.
+In: a token data set and its model. Out: PNG or WAV files. Memory holds one of them.
 """
 
 import os
@@ -25,7 +25,7 @@ from certvq.tokens import open_tokens
 
 @dataclass(frozen=True)
 class DecodedSet:
-    """What decoding a token set left behind.
+    """What decoding a token data set left behind.
 
     Attributes:
         paths: the files written.
@@ -70,7 +70,7 @@ def decode_set(
     stored = open_tokens(directory)
     job = stored.job
     if job is None:
-        raise OptionError(f"{directory}: is no token set with a manifest")
+        raise OptionError(f"{directory}: is no token data set with a manifest")
     codec = open_codec(
         model, latents=job.modality == "latent", quantizers=len(job.codebooks), device=device
     )

@@ -1,7 +1,8 @@
 """The one callable that makes tokens: a batch of inputs to columns.
 
-In: keys and files, bytes or arrays. Out: the columns of a token set, each code certified. It can be
-pickled, and opens the model where it is first called. Must not know of engines or output files.
+In: keys and files, bytes or arrays. Out: the columns of a token data set, each code certified. It
+can be pickled, and opens the model where it is first called. Must not know of engines or output
+files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ _WAYS: Final = 3
 
 @dataclass(eq=False)
 class TokenEncoder:
-    """Make the columns of a token set of a batch of inputs.
+    """Make the columns of a token data set of a batch of inputs.
 
     Attributes:
         model: where the model is; see `open_codec`.

@@ -31,7 +31,7 @@ class Work:
     """What an engine is given.
 
     Attributes:
-        directory: of the token set.
+        directory: of the token data set.
         job: whose parts these are.
         making: how they are made.
         parts: that are to be made, by their numbers.
@@ -87,7 +87,7 @@ class LocalEngine:
 class RayEngine:
     """Actors of Ray Data, each of which makes whole parts.
 
-    Sources and the token set must lie where every node finds them under the same path.
+    Sources and the token data set must lie where every node finds them under the same path.
 
     Attributes:
         address: of a cluster; None starts one here, or takes the one that is connected.

@@ -1,4 +1,4 @@
-"""The job: sources and a model to a token set, begun again where it was left.
+"""The job: sources and a model to a token data set, begun again where it was left.
 
 In: a model, sources, a folder. Out: parts and their manifest, and what became of the inputs. Must
 not print.
@@ -59,7 +59,7 @@ class Tokenized:
     """What a job has made.
 
     Attributes:
-        directory: of the token set.
+        directory: of the token data set.
         parts: in it.
         skipped: parts that earlier runs had finished.
         rows: inputs with tokens.
@@ -114,13 +114,13 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     engine: Engine | None = None,
     watch: Watch | None = None,
 ) -> Tokenized:
-    """Make a token set of images, sounds or latents; or finish one that was begun.
+    """Make a token data set of images, sounds or latents; or finish one that was begun.
 
     Args:
         model: a folder of certvq's, or of transformers or diffusers of a known kind; a codebook in
             a `.npy` file; an entry ``"module:function"``, or the function itself.
         sources: files, folders, glob patterns, and shards: Parquet, WebDataset, `.npy`, `.npz`.
-        out: the folder of the token set, made if absent.
+        out: the folder of the token data set, made if absent.
         column: of shards; None finds it.
         channels: 1 or 3 converts images; 1 mixes sounds down.
         resize: scale images to this shorter side and cut a centred square out of them.
@@ -137,7 +137,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         watch: called after each batch and each part.
 
     Returns:
-        What the token set holds now.
+        What the token data set holds now.
 
     Raises:
         OptionError: an option out of its range, a model that is not known or not here, a folder of
@@ -145,7 +145,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
             another rate.
         DataError: a source is missing, nothing in the sources can be used, or one input where
             `strict` is set.
-        FileFormatError: the model or the token set is damaged, or of a newer version.
+        FileFormatError: the model or the token data set is damaged, or of a newer version.
         OSError: a file cannot be read or written.
 
     Guarantee: each code is the lowest nearest one (`certvq.assign`) of the latent that the model

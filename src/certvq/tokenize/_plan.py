@@ -1,4 +1,4 @@
-"""Sources to input parts: what becomes which part of a token set.
+"""Sources to input parts: what becomes which part of a token data set.
 
 In: paths, folders and glob patterns. Out: `InputPart` records, picklable, in an order that the
 names of the sources alone decide. Opens no file; looks at names and sizes.
@@ -34,7 +34,7 @@ _MODALITIES: Final = {"image": IMAGES, "audio": SOUNDS, "latent": frozenset[str]
 
 @dataclass(frozen=True)
 class InputPart:
-    """What one part of a token set is made of.
+    """What one part of a token data set is made of.
 
     Attributes:
         kind: files of a folder, or one shard.

@@ -6,11 +6,15 @@ device and moved to where they are needed. Must not know what they are for.
 
 import itertools
 import weakref
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from certvq.nn._torch.modes import brought, widest
 from certvq.nn._torch.transaction import drew
+
+_Function = TypeVar("_Function", bound=Callable[..., int])
 
 
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
@@ -97,7 +101,16 @@ _counter = itertools.count()
 _sources: weakref.WeakValueDictionary[int, torch.Generator] = weakref.WeakValueDictionary()
 
 
-@torch.compiler.assume_constant_result
+def _constant(function: _Function) -> _Function:
+    """Do what `torch.compiler.assume_constant_result` does, which loads the compiler for it.
+
+    That takes 150 MiB and a second, in each process that imports certvq.nn.
+    """
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
+
+
+@_constant
 def _number(generator: torch.Generator | None) -> int:
     """Return a number that stands for a generator in this process; -1 for None."""
     if generator is None:
@@ -110,7 +123,7 @@ def _number(generator: torch.Generator | None) -> int:
     return number
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _place() -> int:
     """Return another number for each draw of a program: torch 2.13 merges equal calls."""
     return next(_counter)
