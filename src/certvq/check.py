@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from certvq import _checker
 from certvq._checker import Matrix
 from certvq._checker._integers import DIGITS, Differences, differences, digit_bits, magnitudes
-from certvq._checker._violations import Violation, Violations, columns, joined
+from certvq._checker._violations import CheckReport, Violation, Violations, columns, joined
 from certvq.errors import (
     CertificateError,
     CodeRangeError,
@@ -51,21 +51,6 @@ above 2**1023, since it overflowed in spite of roundings."""
 
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and rivals of their codes, in order of rows."""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `verify` checked.
-
-    Attributes:
-        rows: rows checked, all of them right.
-        comparisons: pairs of row and rival that were compared.
-        exact_comparisons: how many of these needed integer arithmetic.
-    """
-
-    rows: int
-    comparisons: int
-    exact_comparisons: int
 
 
 def verify(

@@ -4,12 +4,9 @@ The cases are those of all files `_cases_*.py` beside this one: each has a list 
 ``(name, constructor)`` or ``(name, constructor, traits)``. A constructor takes `layout` and
 `generator`, and returns a quantizer of 4 features. A trait is the name of a promise that the case
 by design does not make, as its class documents:
-
-- ``"samples"``: in train mode the codes are not those of `encode`;
-- ``"noisy"``: in train mode the vectors are not `decode` of the codes;
-- ``"spatial"``: tokens of one sample depend on each other;
-- ``"frozen"``: no gradient reaches the latents;
-- ``"projects"``: a linear map before the codes follows autocast.
+``"samples"``: in train mode the codes are not those of `encode`; ``"noisy"``: in train mode the
+vectors are not `decode` of the codes; ``"spatial"``: tokens of one sample depend on each other;
+``"frozen"``: no gradient reaches the latents; ``"projects"``: a map before them follows autocast.
 """
 
 import copy

@@ -16,6 +16,23 @@ _ARRAYS: Final = ("rows", "codes", "nearest", "digits", "exponents")
 
 
 @dataclass(frozen=True)
+class CheckReport:
+    """What `verify` checked.
+
+    Attributes:
+        rows: rows checked, all of them right.
+        comparisons: pairs of row and rival that were compared.
+        exact_comparisons: how many of these needed integer arithmetic.
+    """
+
+    __module__ = "certvq.check"  # where it is to be had
+
+    rows: int
+    comparisons: int
+    exact_comparisons: int
+
+
+@dataclass(frozen=True)
 class Violation:
     """A row whose code is not the lowest nearest one.
 

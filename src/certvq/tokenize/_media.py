@@ -121,7 +121,7 @@ def _decoded(data: bytes | str) -> tuple[NDArray[np.float32], int]:
 
     try:
         stream = io.BytesIO(data) if isinstance(data, bytes) else data
-        found = soundfile.read(stream, "float32", always_2d=True)
+        found = soundfile.read(stream, dtype="float32", always_2d=True)
         return cast("tuple[NDArray[np.float32], int]", found)
     except (soundfile.SoundFileError, TypeError) as error:
         reason = str(error).partition(": ")[2] or str(error)
