@@ -283,7 +283,7 @@ WAYS = {
 MEANS = {
     "`AveragedModel(use_buffers=True)`": averaged(None),
     "`AveragedModel`, `get_ema_multi_avg_fn`": averaged(get_ema_multi_avg_fn(0.9)),
-    "average of state dicts by hand": ema_by_hand,
+    "averaging state dicts by hand": ema_by_hand,
 }
 """Averages of equal models: they have its codes."""
 

@@ -192,8 +192,12 @@ def test_a_name_that_is_not_there_is_found_missing():
     assert not is_file("certvq/bound.py")
 
 
+EXAMPLES = sorted((ROOT / "examples").glob("[!_]*.py"))
+EXAMPLES.remove(ROOT / "examples" / "tokenize_with_torchrun.py")  # tested by its own file
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples_run(path, tmp_path):
     """An example runs from anywhere, and gives certvq no wrong code."""
     done = subprocess.run(
