@@ -1,9 +1,6 @@
 """A job that is killed, or whose disk is full, and begun again."""
 
 import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,38 +25,48 @@ def start(*arguments):
     )
 
 
+SERVER = """
+import os, random, shutil, signal, sys, time
+import certvq, torch
+model, source, out, moments = *sys.argv[1:4], int(sys.argv[4])
+torch.set_num_threads(1)
+moment, finished = random.Random(3), 0
+for _ in range(moments):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            certvq.tokenize(model, source, out, files_per_part=3, batch_size=2)
+            status = 0
+        finally:
+            os._exit(status)
+    time.sleep(moment.uniform(0.0, 0.5))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0
+        os.rename(out, f"{out}-{finished}")
+        finished += 1
+print(finished)
+"""
+"""Forks jobs, so that a kill falls into the job, not into imports; a process without threads."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moments", [50])
 def test_kill_9_at_random_moments_loses_nothing(model_dir, pictures, tmp_path, content, moments):
-    """A server process forks jobs, so that a kill falls into the job and not into imports."""
-    source = pictures(40, broken=[7])
+    source, out = pictures(40, broken=[7]), tmp_path / "out"
     certvq.tokenize(model_dir, source, tmp_path / "whole", files_per_part=3)
     wanted = content(tmp_path / "whole")
-    moment, out = random.Random(3), tmp_path / "out"  # noqa: S311 (moments, no secrets)
-    finished = 0
-    for _ in range(moments):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                import torch
-
-                torch.set_num_threads(1)
-                certvq.tokenize(model_dir, source, out, files_per_part=3, batch_size=2)
-                status = 0
-            finally:
-                os._exit(status)
-        time.sleep(moment.uniform(0.0, 0.5))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
-            assert content(out) == wanted
-            finished += 1
-            shutil.rmtree(out)
+    command = [sys.executable, "-c", SERVER, model_dir, source, out, str(moments)]
+    told = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=True, timeout=500
+    )
+    finished = int(told.stdout.split()[-1])
+    assert finished < moments  # some were killed in the middle
+    assert [content(tmp_path / f"out-{n}") == wanted for n in range(finished)] == [True] * finished
     certvq.tokenize(model_dir, source, out, files_per_part=3)
     assert content(out) == wanted
-    assert finished < moments  # some were killed in the middle
 
 
 def test_a_killed_process_is_followed_by_one_that_finishes(model_dir, pictures, tmp_path, content):
