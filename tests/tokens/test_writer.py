@@ -201,7 +201,7 @@ def check_kills(folder, kills, listing):
     found = kill_at_random(folder, kills)
     assert found["kills"] >= kills
     assert found["broken"] == []
-    assert found["halfway"] > 0
+    assert found["halfway"] > 0 or kills < 50  # a few may all come before the first part
     undisturbed = listing(folder / "undisturbed")
     for number in range(found["sets"]):
         assert listing(folder / f"killed-{number}") == undisturbed
