@@ -98,7 +98,7 @@ def small_disk(tmp_path):
     if not mounted:
         pytest.skip("a file system cannot be mounted here")
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a reader may linger
 
 
 def test_a_full_disk_loses_nothing(model_dir, pictures, tmp_path, small_disk, content):
