@@ -10,8 +10,7 @@ import math
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from types import MappingProxyType
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, Final, ParamSpec, TypeAlias
 
 import numpy as np
 import torch
@@ -62,7 +61,8 @@ def number(
         given = float(value)
         enough = given > low if above else given >= low
         little = given < high if below else given <= high
-        return None if math.isfinite(given) and enough and little else text
+        finite = -math.inf < given < math.inf  # math.isfinite is nothing that torch compiles
+        return None if finite and enough and little else text
 
     return look
 
@@ -149,51 +149,49 @@ _ABOVE = "eps codebook_diversity_temperature codebook_scale inv_temperature temp
 _COUNTS = "kmeans_iters quantize_dropout_cutoff_index elitism_count generations depth"
 _SHARES = "sync_update_v quant_grad_frac nested_dropout noise_dropout quantize_rate mutation_rate"
 
-CHECKS: Mapping[str, Check] = MappingProxyType(
-    {
-        **dict.fromkeys(_SIZES.split(), SIZE),
-        **dict.fromkeys(_FLAGS.split(), FLAG),
-        **dict.fromkeys(_OPTIONAL_FLAGS.split(), optional(FLAG)),
-        **dict.fromkeys(_WEIGHTS.split(), WEIGHT),
-        **dict.fromkeys(_ABOVE.split(), _POSITIVE),
-        **dict.fromkeys(_COUNTS.split(), _COUNT),
-        **dict.fromkeys(_SHARES.split(), _SHARE),
-        "decay": _SHARE,
-        "affine_param_batch_decay": _SHARE,
-        "affine_param_codebook_decay": _SHARE,
-        "frac_per_sample_entropy": number(0.0, 1.0, above=True),
-        "quant_resi": number(-1.0, 1.0),
-        "share_quant_resi": integer(),
-        "entropy_loss_offset": number(),
-        "scale": optional(number()),
-        "soft_clamp_input_value": optional(many(_POSITIVE, alone=True)),
-        "cosine_sim_project_in_scale": optional(_POSITIVE),
-        "codebook_dim": optional(SIZE),
-        "num_quantizers": optional(SIZE),
-        "orthogonal_reg_max_codes": optional(SIZE),
-        "frozen_codebook_dim": optional(SIZE),
-        "dim_hidden": optional(SIZE),
-        "beam_size": optional(SIZE),
-        "eval_beam_size": optional(SIZE),
-        "beam_score_quantizer_weights": optional(many(WEIGHT)),
-        "rand_quantize_dropout_fixed_seed": optional(integer()),
-        "levels": many(SIZE),
-        "scales": many(many(SIZE, alone=True)),
-        "allowed_dtypes": many(kind("be a torch.dtype", torch.dtype)),
-        "mlp_kwargs": optional(kind("be a dictionary", dict)),
-        "act_name": _NAME,
-        "vector_norm": _NAME,
-        "vq_bridge": optional(_MODULE),
-        "codebook_transform": optional(_MODULE),
-        "lfq": optional(_MODULE),
-        "encoder": _CALL,
-        "decoder": _CALL,
-        "in_place_codebook_optimizer": optional(_CALL),
-        "straight_through_activation": optional(_CALL),
-        "init_fn": optional(_CALL),
-        "codebook_transform_fn": optional(_CALL),
-    }
-)
+CHECKS: Final[Mapping[str, Check]] = {
+    **dict.fromkeys(_SIZES.split(), SIZE),
+    **dict.fromkeys(_FLAGS.split(), FLAG),
+    **dict.fromkeys(_OPTIONAL_FLAGS.split(), optional(FLAG)),
+    **dict.fromkeys(_WEIGHTS.split(), WEIGHT),
+    **dict.fromkeys(_ABOVE.split(), _POSITIVE),
+    **dict.fromkeys(_COUNTS.split(), _COUNT),
+    **dict.fromkeys(_SHARES.split(), _SHARE),
+    "decay": _SHARE,
+    "affine_param_batch_decay": _SHARE,
+    "affine_param_codebook_decay": _SHARE,
+    "frac_per_sample_entropy": number(0.0, 1.0, above=True),
+    "quant_resi": number(-1.0, 1.0),
+    "share_quant_resi": integer(),
+    "entropy_loss_offset": number(),
+    "scale": optional(number()),
+    "soft_clamp_input_value": optional(many(_POSITIVE, alone=True)),
+    "cosine_sim_project_in_scale": optional(_POSITIVE),
+    "codebook_dim": optional(SIZE),
+    "num_quantizers": optional(SIZE),
+    "orthogonal_reg_max_codes": optional(SIZE),
+    "frozen_codebook_dim": optional(SIZE),
+    "dim_hidden": optional(SIZE),
+    "beam_size": optional(SIZE),
+    "eval_beam_size": optional(SIZE),
+    "beam_score_quantizer_weights": optional(many(WEIGHT)),
+    "rand_quantize_dropout_fixed_seed": optional(integer()),
+    "levels": many(SIZE),
+    "scales": many(many(SIZE, alone=True)),
+    "allowed_dtypes": many(kind("be a torch.dtype", torch.dtype)),
+    "mlp_kwargs": optional(kind("be a dictionary", dict)),
+    "act_name": _NAME,
+    "vector_norm": _NAME,
+    "vq_bridge": optional(_MODULE),
+    "codebook_transform": optional(_MODULE),
+    "lfq": optional(_MODULE),
+    "encoder": _CALL,
+    "decoder": _CALL,
+    "in_place_codebook_optimizer": optional(_CALL),
+    "straight_through_activation": optional(_CALL),
+    "init_fn": optional(_CALL),
+    "codebook_transform_fn": optional(_CALL),
+}
 """What the value of each keyword must be, whichever class has it."""
 
 
