@@ -81,6 +81,17 @@ def test_the_kernel_is_asked_for_what_assign_finds(dtype, layout, seeded):
         assert torch.allclose(found.sqdist, expected.sqdist, rtol=1e-14, atol=0.0)
 
 
+def test_squared_distances_that_underflow_are_rounded_once(seeded):
+    """Beside a feature that is alike in all of them, so that the kernel takes the numbers."""
+    tokens = torch.randn(20, 4, generator=seeded(), dtype=torch.float64) * 2.0**-535
+    book = torch.randn(5, 4, generator=seeded(1), dtype=torch.float64) * 2.0**-535
+    tokens[:, 0] = book[:, 0] = 1.0
+    found = search(tokens, book)
+    expected = assign(tokens, book, backend="reference", exact_sqdist=True)
+    assert torch.equal(found.codes, expected.codes)
+    assert torch.equal(found.sqdist, expected.sqdist)
+
+
 @pytest.mark.parametrize(
     ("tokens", "book", "error", "match"),
     [
@@ -106,7 +117,7 @@ def test_flushed_numbers_are_refused():
     torch.set_flush_denormal(True)
     try:
         with pytest.raises(FloatEnvironmentError, match="subnormal"):
-            search(torch.zeros(1, 2), torch.zeros(1, 2))
+            search(torch.ones(1, 2), torch.zeros(1, 2))
     finally:
         torch.set_flush_denormal(False)
 
