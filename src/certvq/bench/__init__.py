@@ -13,7 +13,7 @@ from certvq.bench._contenders import NAMES as NAMES
 from certvq.bench._data import KINDS as KINDS
 from certvq.bench._growth import GrowthConfig as GrowthConfig
 from certvq.bench._growth import bench_growth as bench_growth
-from certvq.bench._growth import growth_picture as growth_picture
+from certvq.bench._growth_picture import growth_picture as growth_picture
 from certvq.bench._markdown import require_block as require_block
 from certvq.bench._markdown import tables as tables
 from certvq.bench._markdown import update_block as update_block

@@ -1,6 +1,6 @@
 """How the time per row grows with N, K and D.
 
-In: `GrowthConfig`. Out: a record for JSON, and its picture. Latents are made in blocks, as an
+In: `GrowthConfig`. Out: a record for JSON. Latents are made in blocks, as an
 encoder gives them, and only the search is timed: N is limited by patience, not by memory. Must not
 print.
 """
@@ -8,7 +8,7 @@ print.
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from certvq.bench._cells import Cell
 from certvq.bench._contenders import CERTVQ, Contender, Search, contenders
 from certvq.bench._data import Float32Array
 from certvq.bench._memory import high_water, reset_high_water
-from certvq.bench._svg import Panel, picture
 from certvq.bench._threads import thread_limit
 from certvq.errors import OptionError
 
@@ -41,11 +40,6 @@ PROBE: Final = 1024
 FILE: Final = "growth.json"
 
 _PEER: Final = "faiss"
-_LABELS: Final = {
-    "rows": "latents N (rows)",
-    "codebook_size": "codebook size K (code vectors)",
-    "dim": "dimension D (numbers per row)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,31 +134,6 @@ def bench_growth(
         with atomic_path(out / FILE) as path:
             path.write_text(dumps(record, indent=2) + "\n")
     return record
-
-
-def growth_picture(record: Mapping[str, Any]) -> str:
-    """Draw a record of `bench_growth` as SVG: nanoseconds per row over N, over K and over D."""
-    return picture([_panel(panel) for panel in record["panels"]], _describe(record))
-
-
-def _panel(panel: Mapping[str, Any]) -> Panel:
-    grows, points = panel["grows"], panel["points"]
-    fixed = {"rows": "N", "codebook_size": "K", "dim": "D"}
-    fixed.pop(grows)
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for point in points:
-        for name, entry in point["contenders"].items():
-            if "nanoseconds_per_row" in entry:
-                lines.setdefault(name, []).append((point[grows], entry["nanoseconds_per_row"]))
-    others = [f"{letter} = {points[0][key]:,}" for key, letter in fixed.items()] if points else []
-    return Panel(", ".join(others), _LABELS[grows], "time per row (ns)", lines)
-
-
-def _describe(record: Mapping[str, Any]) -> str:
-    return (
-        f"Nanoseconds per row on {record['cpu']}, {record['threads']} threads, "
-        f"{record['date'][:10]}: over N, over K and over D"
-    )
 
 
 def _point(cell: Cell, own: Contender, peer: Contender, rounds: int) -> dict[str, dict[str, Any]]:
