@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import certvq
-from certvq.bench import _contenders
-from certvq.bench._contenders import CERTVQ, NAMES, Changing, contenders, ready
+from certvq.bench import _contender
+from certvq.bench._contender import Changing, ready
+from certvq.bench._contenders import CERTVQ, NAMES, contenders
 
 PEERS = [
     "faiss",
+    "faiss-expert",
     "torch-addmm",
     "torch-cdist",
     "scikit-learn",
@@ -76,10 +78,11 @@ def test_the_backend_is_certvqs():
 
 
 def test_what_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(_contenders, "_is_installed", lambda module: module == "torch")
+    monkeypatch.setattr(_contender, "_is_installed", lambda module: module == "torch")
     missing = {name: one.missing for name, one in contenders().items() if one.missing}
     assert missing == {
         "faiss": ("faiss",),
+        "faiss-expert": ("faiss",),
         "scikit-learn": ("sklearn",),
         "vector-quantize-pytorch": ("vector_quantize_pytorch",),
         "vector-quantize-pytorch-train": ("vector_quantize_pytorch",),
@@ -100,4 +103,4 @@ def test_the_package_is_imported_without_the_peers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'certvq': 'measured', 'faiss': 'not installed: faiss'" in done.stdout
-    assert done.stdout.count("not installed") == 6
+    assert done.stdout.count("not installed") == 7

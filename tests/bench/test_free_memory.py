@@ -4,7 +4,8 @@ import pytest
 
 from certvq.bench import _free_memory
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import Contender, contenders
+from certvq.bench._contender import Contender
+from certvq.bench._contenders import contenders
 from certvq.bench._free_memory import free_bytes, lacking
 
 GIB = 2**30

@@ -8,7 +8,7 @@ import pytest
 from certvq.bench import GrowthConfig, _growth, bench_growth
 from certvq.bench import _measure as measuring
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import Contender
+from certvq.bench._contender import Contender
 from certvq.errors import BackendUnavailableError, OptionError
 
 pytestmark = pytest.mark.slow

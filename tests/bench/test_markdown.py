@@ -36,6 +36,7 @@ def record(*results):
         "versions": {"certvq": "0.1.0"},
         "notes": {"peer-train": "in train mode"},
         "results": list(results),
+        "levels": [],
         "summary": [
             {
                 "kind": "normal",
@@ -75,6 +76,18 @@ def test_kinds_have_tables_of_their_own():
 def test_an_answer_that_is_not_confirmed_is_named():
     text = tables(record(result("normal", 16, FIRST, confirmed=False)))
     assert "**The independent checker does not confirm certvq's codes in 16x8x4 normal.**" in text
+
+
+def test_levels_have_a_table():
+    one = {
+        "kind": "normal",
+        "isa": "avx2",
+        "contender": "faiss",
+        "geometric_mean": 2.04,
+        "minimum": 1.1,
+    }
+    text = tables({**record(result("normal", 16, FIRST)), "levels": [one]})
+    assert "| `normal` | avx2 | faiss | 2.04 | 1.10 |" in text
 
 
 def test_a_record_without_peers_has_no_summary():

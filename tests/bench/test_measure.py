@@ -1,15 +1,16 @@
 """Turns, medians and wrong codes."""
 
 import math
+import os
 
 import numpy as np
 import pytest
 
 from certvq.bench import _measure
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import Changing, Contender
+from certvq.bench._contender import Changing, Contender
 from certvq.bench._data import drawn
-from certvq.bench._measure import measure
+from certvq.bench._measure import Measured, best, measure
 
 NUMBERS = drawn(Cell(30, 5, 3), "normal")
 
@@ -90,3 +91,39 @@ def test_an_answer_of_another_shape_is_a_failure(own):
     scalar = Contender("scalar", (), lambda c: lambda z: np.int64(0))
     found = measure([scalar], NUMBERS, right_codes(own), rounds=1)
     assert found["scalar"].failure == "ShapeError: codes must have the shape (30,), got ()"
+
+
+def way(name, seconds, wrong=0, failure=""):
+    return Measured(seconds, seconds, 0.0, wrong, np.arange(wrong), failure, name)
+
+
+def test_of_several_ways_the_fastest_right_one_counts():
+    ways = [way("slow", 3.0), way("fast", 2.0, wrong=1), way("wrong", 1.0, wrong=9)]
+    assert best([*ways, way("failed", math.nan, failure="no")], rows=100).way == "fast"
+    assert best([way("failed", math.nan, failure="no")], rows=100).failure == "no"
+
+
+def test_every_way_of_a_contender_is_measured(own):
+    right = right_codes(own)
+    ways = {
+        "zeros": lambda c: lambda z: np.zeros(len(z), np.int64),
+        "right": lambda c: lambda z: right,
+    }
+    found = measure([Contender("both", (), ways["zeros"], ways=ways)], NUMBERS, right, rounds=1)[
+        "both"
+    ]
+    assert (found.way, found.wrong_codes) == ("right", 0)
+
+
+def test_the_environment_is_set_for_its_contender_alone(own, monkeypatch):
+    monkeypatch.delenv("SOME_SETTING", raising=False)
+    right, seen = right_codes(own), []
+
+    def search(latents):
+        seen.append(os.environ.get("SOME_SETTING"))
+        return right
+
+    chosen = Contender("chosen", (), lambda c: search, environment={"SOME_SETTING": "7"})
+    measure([chosen], NUMBERS, right, rounds=1)
+    assert set(seen) == {"7"}
+    assert "SOME_SETTING" not in os.environ

@@ -38,7 +38,7 @@ import numpy as np
 
 import certvq
 from certvq.bench import _memory
-from certvq.bench._contenders import Contender
+from certvq.bench._contender import Contender
 
 def one_call(codebook):
     return lambda latents: certvq.assign(latents, codebook).codes

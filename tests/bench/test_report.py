@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from certvq.bench._measure import Measured
-from certvq.bench._report import entries, machine, summary
+from certvq.bench._report import entries, levels, machine, summary
 
 
 def measured(seconds, wrong=0, failure=""):
@@ -64,3 +64,22 @@ def test_the_machine_is_described():
     assert found["versions"]["numpy"] == np.__version__
     assert isinstance(found["cpu"], str)
     assert found["date"].endswith("+00:00")
+
+
+def test_levels_compare_faiss_with_certvq_held_to_the_same_instructions():
+    ratios = {"certvq": 1.0, "faiss": 3.0, "certvq (avx2)": 1.5, "faiss-expert (avx2)": 1.2}
+    results = [
+        {"kind": "normal", "contenders": {name: {"ratio": one} for name, one in ratios.items()}}
+    ]
+    ours = {"kind": "normal", "isa": "avx2", "cells": 1}
+    assert levels(results, ["avx2"]) == [
+        {**ours, "contender": "faiss", "geometric_mean": 2.0, "minimum": 2.0},
+        {**ours, "contender": "faiss-expert", "geometric_mean": 0.8, "minimum": 0.8},
+    ]
+    assert [one["contender"] for one in summary(results, ["avx2"])] == ["faiss"]
+
+
+def test_the_way_is_named():
+    assert "way" not in entries({"certvq": measured(0.01)}, {}, {})["certvq"]
+    one = Measured(0.01, 0.01, 0.0, 0, np.arange(0), "", "BLAS")
+    assert entries({"certvq": one}, {}, {})["certvq"]["way"] == "BLAS"

@@ -5,9 +5,11 @@ import json
 import pytest
 
 import certvq
+from certvq import _native
 from certvq.bench import BenchConfig, Cell, _free_memory, _run, bench_assign
 from certvq.bench import _measure as measuring
-from certvq.bench._contenders import Contender
+from certvq.bench._contender import Contender
+from certvq.bench._contenders import contenders
 from certvq.errors import BackendUnavailableError, OptionError
 
 pytestmark = pytest.mark.slow
@@ -71,7 +73,7 @@ def test_what_does_not_fit_is_not_run(own, monkeypatch):
         return lambda latents: latents[:, 0]
 
     large = Contender("large", (), fail, 3, "a note")
-    monkeypatch.setattr(_run, "contenders", lambda backend="auto": {"certvq": own, "large": large})
+    monkeypatch.setattr(_run, "contenders", lambda *args: {"certvq": own, "large": large})
     monkeypatch.setattr(_free_memory, "free_bytes", lambda: 4 * 3 * 40 * 6 * 2 - 1)
     found = bench_assign(config(memory=True))
     entry = found["results"][0]["contenders"]["large"]
@@ -104,6 +106,18 @@ def test_latents_of_a_model_take_the_rows_of_the_cells(model_dir):
     ]
 
 
+@pytest.mark.isa
+def test_certvq_is_held_to_each_instruction_set():
+    isas = tuple(_native.isas())
+    found = bench_assign(config(names=("certvq",), isas=isas))["results"][0]["contenders"]
+    for isa in isas:
+        assert found[f"certvq ({isa})"]["wrong_codes"] == 0
+    held = contenders("auto", isas)
+    assert [held[f"certvq ({isa})"].environment for isa in isas] == [
+        {"CERTVQ_ISA": isa} for isa in isas
+    ]
+
+
 def test_without_a_kind_all_that_are_possible_are_measured(tmp_path):
     assert BenchConfig().kinds == ("normal", "sphere")
     kinds = BenchConfig(model_dir=tmp_path).kinds
@@ -115,6 +129,7 @@ def test_without_a_kind_all_that_are_possible_are_measured(tmp_path):
     [
         ({"kinds": ("nope",)}, "kind must be one of normal, sphere, .*; got 'nope'"),
         ({"names": ("nope",)}, "contender must be one of certvq, faiss, .*; got 'nope'"),
+        ({"isas": ("nope",)}, "instruction set must be one of .*portable; got 'nope'"),
         ({"rounds": 0}, "rounds must be at least 1, got 0"),
         ({"threads": -1}, "threads must be at least 1, got -1"),
         ({"kinds": ("latents",)}, "need a trained model; give --model DIR"),

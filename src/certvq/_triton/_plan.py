@@ -14,7 +14,7 @@ COLUMNS: Final = 16
 
 MOST: Final = 16
 """Candidates that are listed for a row; a row with more stays open. None of 1024 normal latents has
-more (docs/performance.md)."""
+more (docs/engineering.md)."""
 
 SIZE_OF_ROW: Final = 5 * 8 + 4 * 4 + 4 * MOST
 """Bytes of the notes of a row while its block is decided, beside its float16 numbers."""
@@ -25,7 +25,7 @@ _CHUNKS: Final = (16, 32, 64)
 
 _ROWS: Final = 256
 """Latents of a program on a Hopper: every program reads all codes from the second-level cache, and
-128 would read twice as much (docs/performance.md). Elsewhere half as many."""
+128 would read twice as much (docs/engineering.md). Elsewhere half as many."""
 
 _CODES: Final = (64, 128)
 """Codes of a tile, and of a wide one, where registers hold it; see `scan_blocks`."""

@@ -15,10 +15,10 @@ from certvq.assign._prepare import Prepared
 from certvq.assign._threads import no_fork
 
 _BLOCK_SCORES = 1 << 20
-"""Scores of a block: 8 MiB, measured best of 2**18 .. 2**22 at K = 8192 (docs/performance.md)."""
+"""Scores of a block: 8 MiB, measured best of 2**18 .. 2**22 at K = 8192 (docs/engineering.md)."""
 
 _FEWEST_ROWS, _MOST_ROWS = 32, 2048
-"""Rows of a block at least, where 32 took 147 ms and 128 took 137 (docs/performance.md), and at
+"""Rows of a block at least, where 32 took 147 ms and 128 took 137 (docs/engineering.md), and at
 most, which is chosen and not measured."""
 
 

@@ -5,71 +5,27 @@ starts, as its library allows. Must not measure.
 """
 
 import copy
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 import certvq
+from certvq import _native
 from certvq._types import Array
+from certvq.bench import _faiss
+from certvq.bench._contender import Changing, Contender, Prepare, Search
 from certvq.bench._data import Float32Array
 
 if TYPE_CHECKING:
     import torch
 
-Search: TypeAlias = Callable[[Float32Array], Array]
-"""Latents (N, D) to codes (N,), a NumPy array."""
-
-
-@dataclass(frozen=True)
-class Changing:
-    """A search that changes what it searches, so that every call needs one of its own.
-
-    Attributes:
-        fresh: returns a search in the state before any call. It is not what is measured.
-    """
-
-    fresh: Callable[[], Search]
-
-    def __call__(self, latents: Float32Array) -> Array:
-        return self.fresh()(latents)
-
-
-def ready(search: Search) -> Search:
-    """Return what may be called once, so that only that call need be timed."""
-    return search.fresh() if isinstance(search, Changing) else search
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to find codes.
-
-    Attributes:
-        name: as tables show it.
-        modules: what has to be installed for it.
-        prepare: takes the codebook, returns the search.
-        matrices: how many float32 matrices N x K it is reckoned to hold at once; 0 where it goes
-            through the latents in blocks.
-        note: what its figures mean, where that is not what those of the others mean.
-    """
-
-    name: str
-    modules: tuple[str, ...]
-    prepare: Callable[[Float32Array], Search]
-    matrices: int = 0
-    note: str = ""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The modules that are not installed."""
-        return tuple(name for name in self.modules if not _is_installed(name))
-
-
 CERTVQ: Final = "certvq"
 """The name of the contender that all others are compared with."""
+
+EXPERT: Final = "faiss-expert"
+"""FAISS with the fastest environment for it."""
 
 _MATRICES: Final = 3
 """Of a formula: scores, what they are made of, and a copy on the way to the minimum."""
@@ -78,16 +34,25 @@ _MATRICES_OF_LAYER: Final = 6
 """Of the layer, as its peak memory is; one-hot codes of 8 bytes are the most of it."""
 
 
-def contenders(backend: str = "auto") -> dict[str, Contender]:
+def at(name: str, isa: str) -> str:
+    """Name a contender that is held to an instruction set."""
+    return f"{name} ({isa})"
+
+
+def contenders(backend: str = "auto", isas: Sequence[str] = ()) -> dict[str, Contender]:
     """Return all contenders by name, certvq first.
 
     Args:
         backend: certvq's.
+        isas: instruction sets; certvq and FAISS are there once more for each.
     """
     layer = ("torch", "vector_quantize_pytorch")
     found = (
         Contender(CERTVQ, (), partial(_certvq, backend=backend)),
-        Contender("faiss", ("faiss",), _faiss),
+        _with_ways("faiss", _faiss.as_installed()),
+        _with_ways(
+            EXPERT, _faiss.as_expert(_native.forced_isa() or next(iter(_native.isas()), ""))
+        ),
         Contender("torch-addmm", ("torch",), _torch_addmm, _MATRICES),
         Contender("torch-cdist", ("torch",), _torch_cdist, _MATRICES),
         Contender("scikit-learn", ("sklearn",), _scikit_learn),
@@ -101,21 +66,29 @@ def contenders(backend: str = "auto") -> dict[str, Contender]:
             "those of that forward, against the codebook before it",
         ),
     )
-    return {contender.name: contender for contender in found}
+    held = [
+        one
+        for isa in isas
+        for one in (
+            _held(isa),
+            _with_ways(at(EXPERT, isa), _faiss.as_expert(isa)),
+        )
+    ]
+    return {contender.name: contender for contender in (*found, *held)}
+
+
+def _held(isa: str) -> Contender:
+    prepare = partial(_certvq, backend="native")
+    return Contender(at(CERTVQ, isa), (), prepare, environment={_native.ISA_VARIABLE: isa})
+
+
+def _with_ways(name: str, ways: dict[str, Prepare]) -> Contender:
+    return Contender(name, ("faiss",), next(iter(ways.values())), ways=ways)
 
 
 def _certvq(codebook: Float32Array, *, backend: str) -> Search:
     prepared = certvq.prepare(codebook)
     return lambda latents: certvq.assign(latents, prepared, backend=backend).codes
-
-
-def _faiss(codebook: Float32Array) -> Search:
-    """`IndexFlatL2`, k = 1."""
-    import faiss  # pyright: ignore[reportMissingImports] (a peer need not be installed)
-
-    index = faiss.IndexFlatL2(codebook.shape[1])
-    index.add(codebook)
-    return lambda latents: index.search(latents, 1)[1][:, 0]
 
 
 def _torch_addmm(codebook: Float32Array) -> Search:
@@ -196,10 +169,3 @@ def _layer(codebook: Float32Array) -> "torch.nn.Module":
 
 
 NAMES: Final = tuple(contenders())
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False

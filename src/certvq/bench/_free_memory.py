@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import Contender
+from certvq.bench._contender import Contender
 
 SHARE: Final = 0.5
 """Of the free memory, that a contender may be reckoned to take."""

@@ -22,7 +22,8 @@ from certvq._files.json import dumps
 from certvq._types import Progress, no_progress
 from certvq.bench import _measure, _report
 from certvq.bench._cells import Cell
-from certvq.bench._contenders import CERTVQ, Contender, Search, contenders
+from certvq.bench._contender import Contender, Search
+from certvq.bench._contenders import CERTVQ, contenders
 from certvq.bench._data import Float32Array
 from certvq.bench._memory import high_water, reset_high_water
 from certvq.bench._threads import thread_limit

@@ -29,6 +29,8 @@ def tables(record: Mapping[str, Any]) -> str:
     parts = [_origin(record), *(_of_kind(kind, record["results"]) for kind in kinds)]
     if record["summary"]:
         parts.append(_summary(record["summary"]))
+    if record["levels"]:
+        parts.append(_levels(record["levels"]))
     parts += [f"`{name}`: {note}." for name, note in record["notes"].items()]
     return "\n\n".join(parts) + "\n"
 
@@ -122,6 +124,21 @@ def _summary(summary: Sequence[Mapping[str, Any]]) -> str:
     ]
     heads = ("numbers", "contender", "cells", "geometric mean", "minimum")
     return f"Time over certvq's, over the cells:\n\n{_table(heads, rows)}"
+
+
+def _levels(levels: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            f"`{one['kind']}`",
+            one["isa"],
+            one["contender"],
+            f"{one['geometric_mean']:.2f}",
+            f"{one['minimum']:.2f}",
+        )
+        for one in levels
+    ]
+    heads = ("numbers", "certvq held to", "contender", "geometric mean", "minimum")
+    return f"Time over that of certvq, held to one instruction set:\n\n{_table(heads, rows)}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

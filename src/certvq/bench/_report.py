@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from certvq.bench._contenders import CERTVQ
+from certvq.bench._contenders import CERTVQ, EXPERT, at
 from certvq.bench._measure import Measured
 
 _PACKAGES = (
@@ -26,6 +26,10 @@ _PACKAGES = (
     "vector-quantize-pytorch",
     "threadpoolctl",
 )
+
+
+_CPU = ("model name", "cpu family", "model")
+"""Lines of /proc/cpuinfo; virtual machines often shorten the name."""
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -68,27 +72,64 @@ def entries(
             "ratio": rounded(one.seconds / own),
             "peak_mib": None if peak is None else round(peak / 2**20, 1),
             "wrong_codes": one.wrong_codes,
+            **({"way": one.way} if one.way else {}),
         }
     return found | {name: {"status": why} for name, why in unmeasured.items()}
 
 
-def summary(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for each kind and peer, the geometric mean and the least of the ratios."""
+def summary(results: Sequence[Mapping[str, Any]], isas: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return, for each kind and peer, the geometric mean and the least of the ratios.
+
+    Args:
+        results: of all cells.
+        isas: those that certvq and FAISS were held to; see `levels`.
+    """
+    held = {at(name, isa) for isa in isas for name in (CERTVQ, EXPERT)}
     ratios: dict[tuple[str, str], list[float]] = {}
     for result in results:
         for name, entry in result["contenders"].items():
-            if name != CERTVQ and "ratio" in entry:
+            if name not in held and name != CERTVQ and "ratio" in entry:
                 ratios.setdefault((result["kind"], name), []).append(entry["ratio"])
     return [
         {
             "kind": kind,
             "contender": name,
-            "cells": len(found),
-            "geometric_mean": rounded(math.exp(math.fsum(map(math.log, found)) / len(found))),
-            "minimum": min(found),
+            **_means(found),
         }
         for (kind, name), found in ratios.items()
     ]
+
+
+def levels(results: Sequence[Mapping[str, Any]], isas: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the times of FAISS over those of certvq held to an instruction set.
+
+    FAISS as installed may use any instructions; as an expert runs it, it is held to the same ones.
+
+    Args:
+        results: of all cells.
+        isas: instruction sets.
+
+    Returns:
+        One entry for each kind, instruction set and peer: cells, geometric mean and minimum.
+    """
+    found: list[dict[str, Any]] = []
+    for kind in dict.fromkeys(result["kind"] for result in results):
+        cells = [result["contenders"] for result in results if result["kind"] == kind]
+        for isa in isas:
+            for peer, name in (("faiss", "faiss"), (EXPERT, at(EXPERT, isa))):
+                ratios = [
+                    rounded(cell[name]["ratio"] / cell[at(CERTVQ, isa)]["ratio"])
+                    for cell in cells
+                    if "ratio" in cell.get(name, {}) and "ratio" in cell[at(CERTVQ, isa)]
+                ]
+                if ratios:
+                    found.append({"kind": kind, "isa": isa, "contender": peer, **_means(ratios)})
+    return found
+
+
+def _means(ratios: Sequence[float]) -> dict[str, Any]:
+    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+    return {"cells": len(ratios), "geometric_mean": rounded(mean), "minimum": min(ratios)}
 
 
 def rounded(value: float) -> float:
@@ -101,8 +142,13 @@ def _cpu() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor()
+    named = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in _CPU)
+    name, family, model = (found.group(1).strip() if found else "" for found in named)
+    return (
+        f"{name}, family {family}, model {model}"
+        if family and model
+        else name or platform.processor()
+    )
 
 
 def _version(package: str) -> str | None:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 import certvq
+from certvq import _native
 from certvq._files.atomic import atomic_path
 from certvq._files.json import dumps
 from certvq._types import Int64Array, Progress, no_progress
 from certvq.bench import _report
 from certvq.bench._cells import CELLS, Cell
-from certvq.bench._contenders import CERTVQ, Contender, contenders
+from certvq.bench._contender import Contender
+from certvq.bench._contenders import CERTVQ, EXPERT, contenders
 from certvq.bench._data import DRAWN, KINDS, OF_A_MODEL, Numbers, drawn, of_model, offset
 from certvq.bench._free_memory import lacking
 from certvq.bench._measure import Measured, measure
@@ -48,10 +50,11 @@ class BenchConfig:
         threads: for every library, at least 1.
         backend: certvq's.
         memory: measure the peak memory too, in a process for each contender and cell.
+        isas: instruction sets that certvq, and FAISS as an expert runs it, are held to as well.
 
     Raises:
-        OptionError: an unknown kind or name, a kind that needs a model without one, or a number
-            below 1.
+        OptionError: an unknown kind, name or instruction set, a kind that needs a model without
+            one, or a number below 1.
     """
 
     cells: tuple[Cell, ...] = CELLS
@@ -62,10 +65,12 @@ class BenchConfig:
     threads: int = 2
     backend: str = "auto"
     memory: bool = True
+    isas: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_known("kind", self.kinds, KINDS)
         _require_known("contender", self.names, tuple(contenders()))
+        _require_known("instruction set", self.isas, _native.isas())
         for name, value in (("rounds", self.rounds), ("threads", self.threads)):
             if value < 1:
                 raise OptionError(f"{name} must be at least 1, got {value}")
@@ -129,7 +134,8 @@ def bench_assign(
         "rounds": config.rounds,
         "notes": {one.name: one.note for one in installed if one.note},
         "results": results,
-        "summary": _report.summary(results),
+        "summary": _report.summary(results, config.isas),
+        "levels": _report.levels(results, config.isas),
     }
     if out is not None:
         with atomic_path(out / FILE) as path:
@@ -139,8 +145,9 @@ def bench_assign(
 
 def _present(config: BenchConfig) -> tuple[list[Contender], dict[str, str]]:
     """Return the contenders that are installed, and of the others what each lacks."""
-    every = contenders(config.backend)
-    names = dict.fromkeys([CERTVQ, *(config.names or every)])
+    every = contenders(config.backend, config.isas)
+    held = every.keys() - contenders(config.backend).keys()
+    names = dict.fromkeys([CERTVQ, *(config.names or every), *(n for n in every if n in held)])
     chosen = [every[name] for name in names]
     missing = {
         one.name: f"not installed: {', '.join(one.missing)}" for one in chosen if one.missing
@@ -199,13 +206,14 @@ def _audited_rows(measured: Mapping[str, Measured], count: int) -> Int64Array:
 def _peaks(
     numbers: Numbers, measured: Mapping[str, Measured], config: BenchConfig
 ) -> dict[str, int | None]:
+    measurable = contenders(config.backend).keys() - {EXPERT}  # those that run in one process
     with tempfile.TemporaryDirectory(prefix="certvq-bench-") as name:
         folder = Path(name)
         write_numbers(folder, numbers)
         return {
             name: peak_bytes(folder, name, backend=config.backend, threads=config.threads)
             for name, one in measured.items()
-            if not one.failure
+            if not one.failure and name in measurable
         }
 
 

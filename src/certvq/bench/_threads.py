@@ -4,10 +4,11 @@ In: a number. Out: a block in which certvq, torch, FAISS, BLAS and OpenMP use so
 libraries that are imported already are touched: import them first.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+
+from certvq.bench._environment import environment_of
 
 _VARIABLE = "CERTVQ_NUM_THREADS"
 
@@ -19,9 +20,7 @@ def thread_limit(threads: int) -> Iterator[None]:
         _limit_pools(stack, threads)
         _limit_torch(stack, threads)
         _limit_faiss(stack, threads)
-        before = os.environ.get(_VARIABLE)
-        stack.callback(_restore, before)
-        os.environ[_VARIABLE] = str(threads)
+        stack.enter_context(environment_of({_VARIABLE: str(threads)}))
         yield
 
 
@@ -45,10 +44,3 @@ def _limit_faiss(stack: ExitStack, threads: int) -> None:
     if faiss is not None:
         stack.callback(faiss.omp_set_num_threads, faiss.omp_get_max_threads())
         faiss.omp_set_num_threads(threads)
-
-
-def _restore(before: str | None) -> None:
-    if before is None:
-        os.environ.pop(_VARIABLE, None)
-    else:
-        os.environ[_VARIABLE] = before

@@ -38,6 +38,14 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
     rounds: Annotated[int, typer.Option(help="Of which the median is taken.")] = 5,
     threads: Annotated[int, typer.Option(help="For every library.")] = 2,
     backend: Annotated[str, typer.Option(help="certvq's.")] = "auto",
+    isa: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|all",
+            help="Instruction set to measure as well, beside FAISS held to it; repeat it.",
+            show_default=False,
+        ),
+    ] = None,
     memory: Annotated[bool, typer.Option(help="Measure the peak memory too.")] = True,
     out: Annotated[
         Path | None,
@@ -63,14 +71,19 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
 
     On latents of a trained model: certvq bench assign --model runs/demo/model --kind latents
 
-    Peers: faiss, torch-addmm, torch-cdist, scikit-learn, vector-quantize-pytorch (the layer in eval
-    mode) and vector-quantize-pytorch-train (in train mode); one that is not installed, or for which
-    there is too little memory, is named. A ratio is a peer's time over certvq's, from the same run.
+    Each instruction set of this machine: certvq bench assign --isa all
+
+    Peers: faiss (with the better of two thresholds), faiss-expert (in a process with the fastest
+    environment for FAISS), torch-addmm, torch-cdist, scikit-learn, vector-quantize-pytorch (the
+    layer in eval mode) and vector-quantize-pytorch-train (in train mode). A peer that is not
+    installed, or for which there is too little memory, is named. A ratio is a peer's time over
+    certvq's, from the same run.
 
     A cell beside the ten: --cell 8192x8192x32
 
     Exit status 1: the independent checker does not confirm certvq's own answer.
     """
+    from certvq._native import isas
     from certvq.bench import CELLS, BenchConfig, parse_cell, require_block, tables, update_block
     from certvq.bench import bench_assign as run
     from certvq.cli._output import progress_bars, show_bench
@@ -87,6 +100,7 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
         threads=threads,
         backend=backend,
         memory=memory,
+        isas=tuple(isas()) if "all" in (isa or ()) else tuple(isa or ()),
     )
     with progress_bars() as progress:
         found = run(config, out=out, progress=progress)

@@ -212,6 +212,11 @@ def show_bench(found: Mapping[str, Any], *, as_json: bool) -> None:
         names = ("kind", "contender", "cells", "geometric_mean", "minimum")
         rows = [tuple(_cell(entry[name]) for name in names) for entry in found["summary"]]
         _print_table(("kind", "contender", "cells", "geometric mean", "minimum"), rows)
+    if found["levels"]:
+        print("Time over certvq's, held to one instruction set")  # noqa: T201 (likewise)
+        names = ("kind", "isa", "contender", "cells", "geometric_mean", "minimum")
+        rows = [tuple(_cell(entry[name]) for name in names) for entry in found["levels"]]
+        _print_table(("kind", "set", "contender", "cells", "geometric mean", "minimum"), rows)
 
 
 def show_growth(found: Mapping[str, Any], *, as_json: bool) -> None:
