@@ -13,6 +13,7 @@ import CertVQ.Integer
 import CertVQ.Stability
 import CertVQ.Quantizers
 import CertVQ.Lloyd
+import CertVQ.KMeans
 import CertVQ.Program
 import CertVQ.Axioms
 

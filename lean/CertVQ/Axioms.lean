@@ -13,6 +13,7 @@ import CertVQ.Integer
 import CertVQ.Stability
 import CertVQ.Quantizers
 import CertVQ.Lloyd
+import CertVQ.KMeans
 import CertVQ.Program
 import Lean.Elab.Command
 import Lean.Util.CollectAxioms
@@ -92,17 +93,19 @@ def theorems : List Lean.Name :=
     ``straightThrough_gradients, ``cauchySchwarz_step, ``dot_mul_self_le, ``abs_dot_le,
     ``abs_dot_sub_split_le, ``isNearestCode_translate, ``refine_sound, ``nearest_of_score_gap,
     ``nearest_mem_candidates, ``nearest_survives, ``certified_assign, ``squaredL2_corner,
-    ``squaredL2_le_add, ``quantized_squaredL2_le, ``quantized_score_gap_le, ``sumTree_sum_weighted,
-    ``sumTree_sum_eq_sumTo, ``Computes.nonneg, ``abs_sum_le, ``one_add_le_power,
-    ``abs_round_sub_le, ``dot_rounding_error_power_le, ``power_mul_le_one,
+    ``squaredL2_le_add, ``quantized_squaredL2_le, ``quantized_score_gap_le,
+    ``sumTree_sum_weighted, ``sumTree_sum_eq_sumTo, ``Computes.nonneg, ``abs_sum_le,
+    ``one_add_le_power, ``abs_round_sub_le, ``dot_rounding_error_power_le, ``power_mul_le_one,
     ``power_sub_one_le_gamma, ``dot_rounding_error_le, ``mul_le_16384, ``int8_dot_exact,
     ``sumTo_chosen_eq_dot, ``dot_self_chosen_le, ``int16_dot_exact, ``int16_dot_exact_int32,
     ``squaredL2_perturb_sub, ``dot_sub_self, ``isNearestCode_of_perturbation,
     ``isNearestCode_of_small_perturbation, ``radix_pos, ``squaredL2_productCodebook,
     ``product_isNearestCode, ``grid_round_isNearestCode, ``sign_isNearestCode,
     ``cosine_isNearestCode, ``residual_telescopes, ``squaredL2_through, ``sumTo_member,
-    ``sumTo_deviation, ``distortion_through_mean, ``squaredL2_step, ``mean_minimises_distortion,
-    ``ema_step_distortion_le, ``codeOf_isLowestNearestCode, ``codesOf_isLowestNearestCode,
+    ``sumTo_deviation, ``weightedDistortion_through_mean, ``distortion_through_mean,
+    ``squaredL2_step, ``mean_minimises_distortion, ``ema_step_distortion_le, ``exact_sum_merge,
+    ``isRounded_not_lt, ``rounded_mean_unique, ``lloyd_iteration_distortion_le, ``skip_sound,
+    ``single_bound_skip_sound, ``codeOf_isLowestNearestCode, ``codesOf_isLowestNearestCode,
     ``codes_isLowestNearestCode]
 
 /-- Report on each of them. -/

@@ -65,6 +65,11 @@ PROMISED = {
     "residual_telescopes",
     "mean_minimises_distortion",
     "ema_step_distortion_le",
+    "exact_sum_merge",
+    "rounded_mean_unique",
+    "lloyd_iteration_distortion_le",
+    "skip_sound",
+    "single_bound_skip_sound",
 }
 
 

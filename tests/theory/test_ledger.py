@@ -36,6 +36,8 @@ PARTS = {
     "D": """isNearestCode_of_perturbation isNearestCode_of_small_perturbation
         product_isNearestCode grid_round_isNearestCode sign_isNearestCode cosine_isNearestCode
         residual_telescopes mean_minimises_distortion ema_step_distortion_le""",
+    "F": """exact_sum_merge rounded_mean_unique lloyd_iteration_distortion_le skip_sound
+        single_bound_skip_sound""",
 }
 
 
