@@ -20,6 +20,7 @@ PARTS = {
     "B": "What the seed leaves to its caller",
     "C": "What makes the runtime sound",
     "D": "What users gain from it",
+    "E": "Canonical tokens",
     "F": "k-means",
 }
 HEAD = """# Theory

@@ -14,6 +14,8 @@ import CertVQ.Stability
 import CertVQ.Quantizers
 import CertVQ.Lloyd
 import CertVQ.KMeans
+import CertVQ.Errors
+import CertVQ.Normalise
 import CertVQ.Program
 import CertVQ.Axioms
 

@@ -36,6 +36,9 @@ PARTS = {
     "D": """isNearestCode_of_perturbation isNearestCode_of_small_perturbation
         product_isNearestCode grid_round_isNearestCode sign_isNearestCode cosine_isNearestCode
         residual_telescopes mean_minimises_distortion ema_step_distortion_le""",
+    "E": """error_comp_le sum_error_le product_error_le entrywise_error_le taps_error_le
+        residual_level_error_le canonical_of_bound_lt_radius normalise_error_le
+        normalise_place_error_le""",
     "F": """exact_sum_merge rounded_mean_unique lloyd_iteration_distortion_le skip_sound
         single_bound_skip_sound""",
 }
