@@ -16,6 +16,10 @@ import CertVQ.Lloyd
 import CertVQ.KMeans
 import CertVQ.Errors
 import CertVQ.Normalise
+import CertVQ.Activations
+import CertVQ.Exponential
+import CertVQ.Silu
+import CertVQ.Softmax
 import CertVQ.Program
 import CertVQ.Axioms
 

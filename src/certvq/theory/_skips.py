@@ -11,7 +11,7 @@ from certvq.theory._distance import C, K, at, i, n, z
 from certvq.theory._fixed_point import far, same_back
 from certvq.theory._instances import entries, instance
 from certvq.theory._kernel import Term, Theorem
-from certvq.theory._ledger import Mutant, Statement, proves
+from certvq.theory._ledger import Instance, Mutant, Statement, proves
 from certvq.theory._operators import NAT, REAL
 from certvq.theory._proof import Proof
 from certvq.theory._terms import Function, forall_below, ite, nat, real, variables, vector
@@ -106,10 +106,10 @@ SINGLE = Statement(
 )
 
 
-def _moving(size: int = 2, **nats: int) -> Any:
-    build = instance(
-        reals="upper least most own", vectors="z", matrices="C M", n=1, K=size, **{"i": 1, **nats}
-    )
+def _moving(code: int) -> Instance:
+    """Two codes in one dimension that move; the row has the given one."""
+    reals = "upper least most own"
+    build = instance(reals=reals, vectors="z", matrices="C M", n=1, K=2, i=code)
 
     def held(unknowns: Any) -> Mapping[str, Any]:
         bounds = {name: entries(unknowns, name, 2) for name in ("lower", "move")}
@@ -118,7 +118,7 @@ def _moving(size: int = 2, **nats: int) -> Any:
     return held
 
 
-_last, _first, _beyond = _moving(), _moving(i=0), _moving(i=2)
+_last, _first, _beyond = _moving(1), _moving(0), _moving(2)
 
 
 @proves(
