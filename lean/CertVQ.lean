@@ -15,6 +15,7 @@ import CertVQ.Quantizers
 import CertVQ.Lloyd
 import CertVQ.KMeans
 import CertVQ.Errors
+import CertVQ.Norms
 import CertVQ.Normalise
 import CertVQ.Activations
 import CertVQ.Exponential

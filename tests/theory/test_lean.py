@@ -70,6 +70,7 @@ PROMISED = {
     "product_error_le",
     "entrywise_error_le",
     "taps_error_le",
+    "operator_norm_le",
     "residual_level_error_le",
     "canonical_of_bound_lt_radius",
     "normalise_error_le",

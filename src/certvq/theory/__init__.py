@@ -22,6 +22,7 @@ from certvq.theory import _model as _model
 from certvq.theory import _narrow as _narrow
 from certvq.theory import _nearest as _nearest
 from certvq.theory import _normalise as _normalise
+from certvq.theory import _norms as _norms
 from certvq.theory import _objective as _objective
 from certvq.theory import _places as _places
 from certvq.theory import _products as _products
