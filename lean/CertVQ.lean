@@ -16,6 +16,7 @@ import CertVQ.Lloyd
 import CertVQ.KMeans
 import CertVQ.Errors
 import CertVQ.Norms
+import CertVQ.Pooling
 import CertVQ.Normalise
 import CertVQ.Activations
 import CertVQ.Exponential

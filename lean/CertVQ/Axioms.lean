@@ -16,6 +16,7 @@ import CertVQ.Lloyd
 import CertVQ.KMeans
 import CertVQ.Errors
 import CertVQ.Norms
+import CertVQ.Pooling
 import CertVQ.Normalise
 import CertVQ.Activations
 import CertVQ.Exponential
@@ -115,15 +116,16 @@ def theorems : List Lean.Name :=
     ``single_bound_skip_sound, ``squaredL2_triangle, ``error_comp_le, ``sum_error_le,
     ``sumTo_mul_self_le_scaled, ``sumTo_mul_self_le_mul, ``product_error_le, ``entrywise_error_le,
     ``taps_error_le, ``residual_level_error_le, ``canonical_of_bound_lt_radius, ``weighted_step,
-    ``dot_mul_self_le_weighted, ``operator_norm_le, ``squaredL2_scaled, ``squaredL2_centred,
-    ``dot_add_self, ``dot_add_self_le, ``squaredL2_centred_le, ``turn_le, ``roots_apart,
-    ``normalised_small, ``normalised_apart, ``normalise_error_le, ``normalise_place_error_le,
-    ``abs_mul_abs_self, ``lipschitz_of_le, ``leakyRelu_lipschitz, ``relu_lipschitz, ``gated_rises,
-    ``gelu_lipschitz, ``snake_lipschitz, ``exp_zero, ``exp_mul_exp_neg, ``exp_pos, ``exp_between,
-    ``sigmoid_mul, ``inverses_apart, ``secant_le, ``sigmoid_lipschitz, ``tanh_eq_sigmoid,
-    ``tanh_lipschitz, ``elu_lipschitz, ``square_ge, ``ten_thirds_le_exp, ``sigmoid_odd,
-    ``sigmoid_grows, ``sigmoid_flattens, ``silu_lipschitz, ``rising_add_falling, ``shares_split,
-    ``parts_le, ``affine_nonneg, ``share_core, ``share_moves, ``sumTo_pos, ``softmax_error_le,
+    ``dot_mul_self_le_weighted, ``operator_norm_le, ``le_sumTo, ``mul_self_le_of_abs,
+    ``maximum_error_le, ``squaredL2_scaled, ``squaredL2_centred, ``dot_add_self,
+    ``dot_add_self_le, ``squaredL2_centred_le, ``turn_le, ``roots_apart, ``normalised_small,
+    ``normalised_apart, ``normalise_error_le, ``normalise_place_error_le, ``abs_mul_abs_self,
+    ``lipschitz_of_le, ``leakyRelu_lipschitz, ``relu_lipschitz, ``gated_rises, ``gelu_lipschitz,
+    ``snake_lipschitz, ``exp_zero, ``exp_mul_exp_neg, ``exp_pos, ``exp_between, ``sigmoid_mul,
+    ``inverses_apart, ``secant_le, ``sigmoid_lipschitz, ``tanh_eq_sigmoid, ``tanh_lipschitz,
+    ``elu_lipschitz, ``square_ge, ``ten_thirds_le_exp, ``sigmoid_odd, ``sigmoid_grows,
+    ``sigmoid_flattens, ``silu_lipschitz, ``rising_add_falling, ``shares_split, ``parts_le,
+    ``affine_nonneg, ``share_core, ``share_moves, ``sumTo_pos, ``softmax_error_le,
     ``codeOf_isLowestNearestCode, ``codesOf_isLowestNearestCode, ``codes_isLowestNearestCode]
 
 /-- Report on each of them. -/

@@ -71,6 +71,7 @@ PROMISED = {
     "entrywise_error_le",
     "taps_error_le",
     "operator_norm_le",
+    "maximum_error_le",
     "residual_level_error_le",
     "canonical_of_bound_lt_radius",
     "normalise_error_le",

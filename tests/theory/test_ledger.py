@@ -37,7 +37,7 @@ PARTS = {
         product_isNearestCode grid_round_isNearestCode sign_isNearestCode cosine_isNearestCode
         residual_telescopes mean_minimises_distortion ema_step_distortion_le""",
     "E": """error_comp_le sum_error_le product_error_le entrywise_error_le taps_error_le
-        operator_norm_le
+        operator_norm_le maximum_error_le
         residual_level_error_le canonical_of_bound_lt_radius normalise_error_le
         normalise_place_error_le softmax_error_le relu_lipschitz leakyRelu_lipschitz elu_lipschitz
         silu_lipschitz gelu_lipschitz tanh_lipschitz sigmoid_lipschitz snake_lipschitz""",

@@ -25,6 +25,7 @@ from certvq.theory import _normalise as _normalise
 from certvq.theory import _norms as _norms
 from certvq.theory import _objective as _objective
 from certvq.theory import _places as _places
+from certvq.theory import _pooling as _pooling
 from certvq.theory import _products as _products
 from certvq.theory import _rounding as _rounding
 from certvq.theory import _silu as _silu
