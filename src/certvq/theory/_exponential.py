@@ -48,8 +48,8 @@ HADD = ("hadd", pairs(adds))
 HTANGENT = ("htangent", forall(above_tangent, REAL))
 HTANH = ("htanh", forall(tanh_below, REAL))
 _DLMF = "NIST Digital Library of Mathematical Functions"
-assumes("ax_exp_add", HADD[1], f"{_DLMF}, 4.8.9: exp(x + y) = exp(x) exp(y).")
-assumes("ax_exp_tangent", HTANGENT[1], f"{_DLMF}, 4.5.11: 1 + x is at most exp(x).")
+assumes("ax_exp_add", HADD[1], f"{_DLMF}, 4.8: exp(x + y) = exp(x) exp(y).")
+assumes("ax_exp_tangent", HTANGENT[1], f"{_DLMF}, 4.5: 1 + x is at most exp(x).")
 assumes(
     "ax_exp_tanh",
     HTANH[1],
