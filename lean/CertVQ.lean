@@ -13,6 +13,15 @@ import CertVQ.Integer
 import CertVQ.Stability
 import CertVQ.Quantizers
 import CertVQ.Lloyd
+import CertVQ.KMeans
+import CertVQ.Errors
+import CertVQ.Norms
+import CertVQ.Pooling
+import CertVQ.Normalise
+import CertVQ.Activations
+import CertVQ.Exponential
+import CertVQ.Silu
+import CertVQ.Softmax
 import CertVQ.Program
 import CertVQ.Axioms
 

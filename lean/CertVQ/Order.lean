@@ -85,6 +85,20 @@ theorem mul_le_mul {a b c d : α} (hab : a ≤ b) (hcd : c ≤ d) (hc : 0 ≤ c)
   have h2 : 0 ≤ b * (d - c) := mul_nonneg hb (by grind)
   grind
 
+/-- A positive factor may be cancelled. -/
+theorem le_of_mul_le_mul {a b c : α} (hc : 0 < c) (h : c * a ≤ c * b) : a ≤ b := by
+  by_cases hab : a ≤ b
+  · exact hab
+  · have := mul_pos hc (b := a - b) (by grind)
+    grind
+
+theorem inverse_pos {i s : α} (hs : 0 < s) (hi : i * s = 1) : 0 < i := by
+  have hone := Lean.Grind.OrderedRing.zero_lt_one (R := α)
+  by_cases h : 0 < i
+  · exact h
+  · have := mul_nonneg (a := -i) (b := s) (by grind) (by grind)
+    grind
+
 theorem count_nonneg (n : Nat) : (0 : α) ≤ count n := by
   induction n with
   | zero => simp only [count]; grind

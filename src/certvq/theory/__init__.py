@@ -5,19 +5,32 @@ independently (and in Lean, in the folder `lean` of the repository). A leaf: no 
 imports it, and `import certvq` loads no solver. `certvq prove` runs it.
 """
 
+from certvq.theory import _activations as _activations
 from certvq.theory import _averages as _averages
 from certvq.theory import _codebooks as _codebooks
 from certvq.theory import _distance as _distance
+from certvq.theory import _errors as _errors
+from certvq.theory import _exact_sums as _exact_sums
+from certvq.theory import _exponential as _exponential
 from certvq.theory import _filter as _filter
 from certvq.theory import _fixed_point as _fixed_point
 from certvq.theory import _gradient as _gradient
+from certvq.theory import _layers as _layers
+from certvq.theory import _lloyd as _lloyd
 from certvq.theory import _losses as _losses
 from certvq.theory import _model as _model
 from certvq.theory import _narrow as _narrow
 from certvq.theory import _nearest as _nearest
+from certvq.theory import _normalise as _normalise
+from certvq.theory import _norms as _norms
 from certvq.theory import _objective as _objective
+from certvq.theory import _places as _places
+from certvq.theory import _pooling as _pooling
 from certvq.theory import _products as _products
 from certvq.theory import _rounding as _rounding
+from certvq.theory import _silu as _silu
+from certvq.theory import _skips as _skips
+from certvq.theory import _softmax as _softmax
 from certvq.theory import _stability as _stability
 from certvq.theory._kernel import Axiom as Axiom
 from certvq.theory._kernel import Theorem as Theorem

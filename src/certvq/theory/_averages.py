@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from certvq.theory import _lloyd
 from certvq.theory._definitions import squared_l2
-from certvq.theory._distance import C, K, at, n, squared_l2_nonneg, sum_congr
+from certvq.theory._distance import C, K, at, n, squared_l2_nonneg
 from certvq.theory._instances import entries, instance, rows
 from certvq.theory._kernel import Term, Theorem
 from certvq.theory._ledger import Instance, Mutant, Statement, proves
@@ -29,7 +30,7 @@ from certvq.theory._terms import (
 
 S, N, k = variables(NAT, "S N k")
 (eta,) = variables(REAL, "eta")
-z, a, m, c, w = (vector(name) for name in ("z", "a", "m", "c", "w"))
+z = vector("z")
 stage_book = Function("C", (NAT, NAT, NAT), REAL)
 codes = Function("codes", (NAT,), NAT)
 x, M = Function("x", (NAT, NAT), REAL), Function("M", (NAT, NAT), REAL)
@@ -153,64 +154,7 @@ def telescopes(p: Proof) -> Theorem:
     return p.induct(TELESCOPES.formula, S)
 
 
-# ---- one dimension: points a_p, means m_j, code vectors c_j -----------------------------------
-
-
-def _deviation(p: Term) -> Term:
-    return (a(p) - m(codes(p))) * w(codes(p))
-
-
-def _of_codes_below(j: Term) -> Term:
-    return total(N, lambda p: ite(codes(p) < j, _deviation(p), real(0)))
-
-
-def _means(size: Term) -> Term:
-    return forall_below(size, lambda j: (member_count(j) * m(j)).eq(member_sum(j, a)))
-
-
-def _deviations_below(p: Proof) -> Theorem:
-    """Given the means of the codes below K, the weighted deviations of their points cancel."""
-    of_one = total(N, lambda t: ite(codes(t).eq(K), (a(t) - m(K)) * w(K), real(0)))
-    split = p.induct(_of_codes_below(K + 1).eq(_of_codes_below(K) + of_one), N)
-    factor = (member_sum(K, a) - member_count(K) * m(K)) * w(K)
-    of_mean = p.induct(of_one.eq(factor), N)
-    none = p.induct(_of_codes_below(nat(0)).eq(0), N)
-    longer = p.shift(_means(K), K)
-    facts = [split, of_mean, none, p.at(longer, K), p.widen(longer, _means(K))]
-    return p.induct(_means(K) >> _of_codes_below(K).eq(0), K, *facts)
-
-
-def deviations_cancel(p: Proof) -> Theorem:
-    """All codes being below K, the weighted deviations of all points cancel."""
-    whole = total(N, _deviation)
-    same = p.use(
-        sum_congr, n=N, f=_deviation, g=lambda t: ite(codes(t) < K, _deviation(t), real(0))
-    )
-    inside = p.widen(HCODES[1], same.formula.args[0])
-    given = HCODES[1] & _means(K)
-    return p.smt(given >> whole.eq(0), same, inside, p.get(_deviations_below))
-
-
-def one_dimension(p: Proof) -> Theorem:
-    """The distortion of c is that of the means m, and what separates the two."""
-
-    def square(left: Callable[[Term], Term], right: Callable[[Term], Term]) -> Term:
-        return total(N, lambda t: (left(t) - right(t)) * (left(t) - right(t)))
-
-    def mean_at(t: Term) -> Term:
-        return m(codes(t))
-
-    def code_at(t: Term) -> Term:
-        return c(codes(t))
-
-    cross = total(N, lambda t: (a(t) - mean_at(t)) * (mean_at(t) - code_at(t)))
-    parts = square(a, mean_at) + square(mean_at, code_at)
-    whole = p.induct(square(a, code_at).eq(parts + 2 * cross), N)
-    none = p.use(deviations_cancel, w=lambda j: m(j) - c(j))
-    return p.smt((HCODES[1] & _means(K)) >> square(a, code_at).eq(parts), whole, none)
-
-
-# ---- all dimensions ---------------------------------------------------------------------------
+# ---- points of weight 1 -----------------------------------------------------------------------
 
 
 def separation(left: Book, right: Book) -> Term:
@@ -222,48 +166,26 @@ def separation(left: Book, right: Book) -> Term:
     return total(N, at_point)
 
 
-def _split_last(p: Proof, whole: Term, part: Callable[[Term], Term]) -> list[Theorem]:
-    """A sum over points of distances in n + 1 dimensions is that in n and the last part."""
-    longer = p.shift(whole, n)
-    split = p.induct(longer.eq(whole + total(N, part)), N)
-    return [split, p.induct(p.replaced(whole, n, nat(0)).eq(0), N)]
-
-
 def pythagoras(p: Proof) -> Theorem:
     """The distortion of C is that of the means, and what separates the two."""
-    given = HCODES[1] & HMEAN[1]
-    apart = separation(M, C)
-    goal = distortion(C).eq(distortion(M) + apart)
-    longer = p.shift(HMEAN[1], n)
-    one = p.use(
-        one_dimension,
-        a=lambda t: x(t, n),
-        m=lambda j: M(j, n),
-        c=lambda j: C(j, n),
-    )
-    of_code = p.at(longer, at)
-    inner = of_code.formula.args[1].args[1]
+    weighted = p.use(_lloyd.pythagoras, weight=lambda _: real(1))
+    given, goal = HCODES[1] & HMEAN[1], distortion(C).eq(distortion(M) + separation(M, C))
+    heavy = (weighted.formula.args[1].args[0], *weighted.formula.args[1].args[1].args)
+    light = (distortion(C), distortion(M), separation(M, C))
+    same = [p.induct(one.eq(other), N) for one, other in zip(heavy, light, strict=True)]
+    return p.smt(given >> goal, weighted, *same, _means_of_weight_one(p, weighted.formula.args[0]))
+
+
+def _means_of_weight_one(p: Proof, given: Term) -> Theorem:
+    """What are means are means with weight 1."""
     (place,) = variables(NAT, "place")
-    shorter = p.every(
-        p.smt(
-            (longer & (at < K)) >> ((place < n) >> p.at(inner, place).formula.args[1].args[1]),
-            of_code,
-            p.at(inner, place),
-        ),
-        place,
-    )
-    kept = p.every(p.smt(longer >> ((at < K) >> shorter.formula.args[1]), shorter), at)
-    means = one.formula.args[0].args[1]
-    last = p.every(p.smt(longer >> p.at(means, at).formula.args[1], of_code, p.at(inner, n)), at)
-    facts = [one, kept, last]
-    facts += _split_last(p, distortion(C), lambda t: _squared(x(t, n) - C(codes(t), n)))
-    facts += _split_last(p, distortion(M), lambda t: _squared(x(t, n) - M(codes(t), n)))
-    facts += _split_last(p, apart, lambda t: _squared(M(codes(t), n) - C(codes(t), n)))
-    return p.induct(given >> goal, n, *facts)
-
-
-def _squared(value: Term) -> Term:
-    return value * value
+    plain, wanted = (p.at(means, at) for means in (HMEAN[1], given.args[1]))
+    inner, wanted_inner = (fact.formula.args[1].args[1] for fact in (plain, wanted))
+    body = p.at(wanted_inner, place).formula.args[1]
+    points = body.args[1].args[1]
+    same = p.induct(points.eq(member_sum(at, lambda t: x(t, place))), N)
+    one = p.every(p.smt(inner >> body, p.at(inner, place), same), place)
+    return p.every(p.smt(HMEAN[1] >> ((at < K) >> wanted_inner), plain, one), at)
 
 
 def _sum_nonneg(p: Proof) -> Theorem:

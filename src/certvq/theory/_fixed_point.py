@@ -63,7 +63,7 @@ GAP = Statement(
 )
 
 
-def _far(p: Proof) -> Theorem:
+def far(p: Proof) -> Theorem:
     """State that |x - y| <= A and |y - v| <= B imply d(x, v) <= d(x, y) + 2 A B + B B."""
 
     def first(k: Term) -> Term:
@@ -79,7 +79,7 @@ def _far(p: Proof) -> Theorem:
     return p.smt(given >> (apart(x, v) <= apart(x, y) + 2 * (A * B) + B * B), through, cross)
 
 
-def _same_back(p: Proof) -> Theorem:
+def same_back(p: Proof) -> Theorem:
     """d(x, y) = d(y, x)."""
     return p.induct(apart(x, y).eq(apart(y, x)), n)
 
@@ -120,19 +120,19 @@ def quantized_gap(p: Proof) -> Theorem:
     seen = [
         *(p.at(GAP.hypothesis("hb"), code) for code in (i, j)),
         p.at(near(j).args[1], i),
-        p.use(_same_back, x=row(C, i), y=row(Cq, i)),
-        p.use(_same_back, x=z, y=zq),
-        p.use(_same_back, x=z, y=row(C, i)),
-        p.use(_same_back, x=zq, y=row(C, i)),
-        p.use(_same_back, x=z, y=row(C, j)),
-        p.use(_same_back, x=zq, y=row(C, j)),
+        p.use(same_back, x=row(C, i), y=row(Cq, i)),
+        p.use(same_back, x=z, y=zq),
+        p.use(same_back, x=z, y=row(C, i)),
+        p.use(same_back, x=zq, y=row(C, i)),
+        p.use(same_back, x=z, y=row(C, j)),
+        p.use(same_back, x=zq, y=row(C, j)),
     ]
     # |z' - C'_i|, |z' - C_i|, |z - C_i| >= |z - C_j|, |z' - C_j|, |z' - C'_j|: four small steps
     legs = [
-        p.use(_far, x=zq, y=row(Cq, i), v=row(C, i), A=rho, B=b),
-        p.use(_far, x=row(C, i), y=zq, v=z, A=rho + b, B=a),
-        p.use(_far, x=row(C, j), y=z, v=zq, A=rho + e, B=a),
-        p.use(_far, x=zq, y=row(C, j), v=row(Cq, j), A=rho + e + a, B=b),
+        p.use(far, x=zq, y=row(Cq, i), v=row(C, i), A=rho, B=b),
+        p.use(far, x=row(C, i), y=zq, v=z, A=rho + b, B=a),
+        p.use(far, x=row(C, j), y=z, v=zq, A=rho + e, B=a),
+        p.use(far, x=zq, y=row(C, j), v=row(Cq, j), A=rho + e + a, B=b),
     ]
     near_i = apart(z, row(C, i)) <= start + 2 * (rho * e) + e * e
     before = p.smt(given >> near_i, *seen, *legs[:2])

@@ -27,7 +27,8 @@ class Statement:
 
     Attributes:
         name: its name, the same in Lean.
-        part: A (the seed), B (what the seed leaves open), C (the runtime) or D (for users).
+        part: A (the seed), B (what the seed leaves open), C (the runtime), D (for users),
+            E (canonical tokens) or F (k-means).
         meaning: what it means, in plain language.
         latex: the statement in LaTeX.
         conclusion: the formula that follows.

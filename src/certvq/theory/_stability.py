@@ -90,7 +90,7 @@ def shift(p: Proof) -> Theorem:
     return p.induct(change.eq(gap(j) - 2 * dot(n, delta, step(j))), n)
 
 
-def _norm_of_step(p: Proof) -> Theorem:
+def norm_of_step(p: Proof) -> Theorem:
     """(C_j - C_i) . (C_j - C_i) = d(C_i, C_j)."""
     return p.induct(dot(n, step(j), step(j)).eq(between(j)), n)
 
@@ -176,7 +176,7 @@ def small_perturbation(p: Proof) -> Theorem:
         bound,
         p.use(cauchy_schwarz, x=delta, y=step(at)),
         p.use(norm_as_dot, x=delta),
-        p.use(_norm_of_step, j=at),
+        p.use(norm_of_step, j=at),
         p.use(nonneg, j=at),
         *(p.at(SMALL.hypothesis(label), at) for label in ("hradius", "hdelta")),
         p.at(near(i).args[1], at),
