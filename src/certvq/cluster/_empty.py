@@ -1,8 +1,10 @@
 """Where the code of an empty cell goes.
 
-In: the cells of a pass. Out: code vectors. The rule, ``"split"``: the cells that cost most are
-split, one for each empty cell; the code of the first empty cell becomes the farthest row of the
-costliest cell, that of the second the farthest row of the second costliest, and so on.
+In: the cells of a pass. Out: code vectors. The rule, ``"split"``: half of the empty cells, rounded
+up and the lowest first, are filled in one iteration. The code of the first becomes the farthest row
+of the cell that costs most, that of the second the farthest row of the cell second in cost, and so
+on. The other half is filled by later iterations, which see what the first has left: that ended with
+less inertia than filling all at once (up to 4 % on mixtures begun far from the data).
 """
 
 import numpy as np
@@ -21,14 +23,14 @@ def split_cells(means: np.ndarray, empty: Int64Array, costs: CellCosts) -> int:
         costs: what each cell costs.
 
     Returns:
-        How many codes were moved: all, unless fewer cells have a row that is not its code vector.
+        How many codes were moved: half, unless fewer cells have a row that is not their code vector.
 
     Ties: of cells of the same cost the lowest is split first; of rows at the same distance the one
         that is least in lexicographic order.
     """
     order = sorted(range(len(costs.costs)), key=lambda cell: (-costs.costs[cell], cell))
     splittable = [cell for cell in order if costs.sqdist[cell] > 0 and costs.costs[cell] > 0]
-    moved = min(len(empty), len(splittable))
+    moved = min(-(-len(empty) // 2), len(splittable))
     means[empty[:moved]] = costs.farthest[splittable[:moved]]
     return moved
 

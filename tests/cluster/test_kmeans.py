@@ -1,0 +1,222 @@
+"""`certvq.kmeans` against the definition on Fractions, with `==`, and under all that must not matter."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ._exactly import TYPES, fractions, lloyd, numbers, tensor
+
+import certvq
+from certvq.errors import (
+    DataError,
+    DTypeError,
+    EmptyCellError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
+
+RNG = np.random.default_rng(20261130)
+KINDS = {
+    "noise": RNG.standard_normal((40, 3)),
+    "ties": RNG.integers(-2, 3, (40, 2)).astype(float),
+    "duplicates": np.repeat(RNG.standard_normal((4, 2)), 8, axis=0),
+    "subnormal": RNG.integers(-9, 9, (30, 2)) * 2.0**-1074,
+    "offset": 1e8 + RNG.standard_normal((40, 2)),
+    "exponents": RNG.standard_normal((30, 2)) * 2.0 ** RNG.integers(-90, 90, (30, 1)),
+}
+TINY = {"float64": 0, "float32": 1074 - 149, "bfloat16": 1074 - 133, "float16": 1074 - 24}
+
+
+def data_of(kind, number):
+    rows = KINDS[kind]
+    if kind == "subnormal":
+        rows = np.ldexp(rows, TINY[number])
+    if number == "float16" and kind == "offset":
+        rows = rows / 2**14
+    if number == "float16" and kind == "exponents":
+        rows = np.clip(rows, -6e4, 6e4)
+    return tensor(rows, number)
+
+
+@pytest.mark.rows(("kind", "number"), [(kind, number) for kind in KINDS for number in TYPES])
+def test_every_iteration_is_the_one_of_the_definition(kind, number):
+    data = data_of(kind, number)
+    start = data[:5].clone()
+    steps = lloyd(data, start, 4, number)
+    for iterations in range(5):
+        found = certvq.kmeans(data, 5, start=start, iterations=iterations, empty="keep")
+        codebook, codes, _ = steps[min(iterations, found.iterations)]
+        assert found.codebook.dtype == data.dtype
+        assert fractions(found.codebook) == codebook
+        assert found.codes.tolist() == list(codes)
+        assert list(found.history) == [inertia for _, _, inertia in steps[: found.iterations + 1]]
+        assert found.inertia == found.history[-1]
+        assert found.counts.tolist() == np.bincount(codes, minlength=5).tolist()
+
+
+@pytest.mark.rows(("kind", "number"), [("noise", "float32"), ("ties", "float64"), ("offset", "bfloat16")])
+def test_weights_are_those_of_the_definition(kind, number):
+    data = data_of(kind, number)
+    weights = np.where(RNG.random(len(data)) < 0.2, 0.0, RNG.random(len(data)) * 7)
+    start = data[3:9].clone()
+    steps = lloyd(data, start, 3, number, weights)
+    found = certvq.kmeans(data, 6, start=start, iterations=3, empty="keep", weights=weights)
+    codebook, codes, inertia = steps[found.iterations]
+    assert fractions(found.codebook) == codebook
+    assert (found.codes.tolist(), found.inertia) == (list(codes), inertia)
+
+
+def same(one, other, order=slice(None)):
+    assert np.array_equal(numbers(one.codebook), numbers(other.codebook))
+    assert np.array_equal(numbers(one.codes), numbers(other.codes)[order])
+    assert (one.history, one.stopped, one.splits.tolist()) == (
+        other.history,
+        other.stopped,
+        other.splits.tolist(),
+    )
+    assert one.counts.tolist() == other.counts.tolist()
+
+
+ROWS = np.concatenate([RNG.standard_normal((700, 6)) + 3 * RNG.integers(0, 4, (700, 1)), np.ones((50, 6))])
+ROWS = ROWS.astype(np.float32)
+STARTS = ("k-means++", "random", "k-means||")
+
+
+@pytest.mark.rows(("start", "metric"), [(s, m) for s in STARTS for m in ("euclidean", "cosine")])
+def test_order_layout_library_and_batches_do_not_matter(start, metric):
+    options = {"start": start, "metric": metric, "iterations": 6, "seed": 5}
+    found = certvq.kmeans(ROWS, 24, **options)
+    order = np.random.default_rng(1).permutation(len(ROWS))
+    back = np.argsort(order)
+    same(certvq.kmeans(ROWS[order], 24, **options), found, order)
+    assert np.array_equal(certvq.kmeans(ROWS[order], 24, **options).codes[back], found.codes)
+    same(certvq.kmeans(np.asfortranarray(ROWS), 24, **options), found)
+    same(certvq.kmeans(np.repeat(ROWS, 2, axis=1)[:, ::2], 24, **options), found)
+    same(certvq.kmeans(torch.from_numpy(ROWS), 24, **options), found)
+    same(certvq.kmeans(np.array_split(ROWS, 10), 24, **options), found)
+    same(certvq.kmeans(lambda: iter(np.split(ROWS, [1, 1, 300])), 24, **options), found)
+    same(certvq.kmeans(ROWS, 24, weights=np.ones(len(ROWS)), **options), found)
+    same(certvq.kmeans(ROWS, 24, weights=np.full(len(ROWS), 1, np.int32), **options), found)
+
+
+@pytest.mark.parametrize("isa", certvq._native.isas() or ["none"])
+def test_threads_and_instruction_sets_do_not_matter(isa, monkeypatch):
+    found = certvq.kmeans(ROWS, 24)
+    for threads in ("1", "2", "3", "4"):
+        monkeypatch.setenv("CERTVQ_NUM_THREADS", threads)
+        if isa != "none":
+            monkeypatch.setenv("CERTVQ_ISA", isa)
+        same(certvq.kmeans(ROWS, 24), found)
+
+
+def test_other_processes_find_the_same():
+    code = (
+        "import numpy as np, certvq; x = np.sin(np.arange(3000.0)).reshape(-1, 3);"
+        "print(certvq.kmeans(x, 9, seed=3).codebook.tobytes().hex())"
+    )
+    ran = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)]
+    here = certvq.kmeans(np.sin(np.arange(3000.0)).reshape(-1, 3), 9, seed=3).codebook
+    assert ran[0].stdout.strip() == here.tobytes().hex()
+
+
+def test_codes_are_those_that_assign_gives_for_the_returned_codebook():
+    for iterations in (0, 1, 40):
+        found = certvq.kmeans(ROWS, 30, iterations=iterations)
+        assert np.array_equal(found.codes, certvq.assign(ROWS, found.codebook).codes)
+    assert str(found.stopped) == "converged"
+    again = certvq.kmeans(ROWS, 30, start=found.codebook)
+    assert again.iterations == 0
+    assert np.array_equal(again.codebook, found.codebook)
+
+
+def test_seeds_differ():
+    one, other = (certvq.kmeans(ROWS, 24, seed=seed, iterations=0) for seed in (0, 1))
+    assert not np.array_equal(one.codebook, other.codebook)
+
+
+def test_tolerance_stops_when_the_inertia_falls_by_less():
+    free = certvq.kmeans(ROWS, 24, iterations=30)
+    found = certvq.kmeans(ROWS, 24, iterations=30, tolerance=0.01)
+    falls = [(a - b) / a for a, b in zip(free.history, free.history[1:], strict=False)]
+    expected = next(i for i, fall in enumerate(falls) if fall <= 0.01) + 1
+    assert (found.iterations, str(found.stopped)) == (expected, "tolerance")
+    assert found.history == free.history[: expected + 1]
+
+
+def test_a_row_of_weight_zero_gets_a_code_and_moves_nothing():
+    rows = np.array([[0.0], [1.0], [50.0], [60.0]])
+    found = certvq.kmeans(rows, 2, start=[[0.0], [50.0]], weights=[1, 1, 2, 0], empty="keep")
+    assert found.codebook.ravel().tolist() == [0.5, 50.0]
+    assert found.codes.tolist() == [0, 0, 1, 1]
+    assert (found.counts.tolist(), found.mass.tolist()) == ([2, 2], [2.0, 2.0])
+    empty = certvq.kmeans(rows, 2, start=[[0.0], [60.0]], weights=[1, 1, 0, 0], empty="keep")
+    assert empty.codebook.ravel().tolist() == [0.5, 60.0]
+    assert (empty.empty.tolist(), empty.counts.tolist()) == ([1], [2, 2])
+
+
+def test_progress_is_told():
+    seen = []
+    found = certvq.kmeans(ROWS, 8, iterations=3, progress=lambda *what: seen.append(what))
+    assert found.iterations == 3
+    assert seen == [("start", 0, 1), ("start", 1, 1), *(("iterations", i, 3) for i in (1, 2, 3))]
+
+
+BAD = [
+    ({"codebook_size": 0}, OptionError, "codebook_size must be an integer of at least 1, got 0"),
+    ({"codebook_size": 2.5}, OptionError, "codebook_size must be an integer of at least 1, got 2.5"),
+    ({"codebook_size": 7}, ShapeError, "got 6 rows for 7 codes"),
+    ({"codebook_size": 5}, OptionError, "got 5 codes for 4 distinct rows"),
+    ({"weights": [0, 1, 1, 1, 1, 1], "codebook_size": 4}, OptionError, "4 codes for 3 distinct"),
+    ({"iterations": -1}, OptionError, "iterations must be an integer of at least 0, got -1"),
+    ({"seed": -1}, OptionError, "seed must be an integer of at least 0 below 2**128, got -1"),
+    ({"seed": 1 << 128}, OptionError, "seed must be"),
+    ({"tolerance": -0.1}, OptionError, "tolerance must be a finite number of at least 0, got -0.1"),
+    ({"tolerance": float("nan")}, OptionError, "got nan"),
+    ({"metric": "l1"}, OptionError, "metric must be one of 'euclidean', 'cosine', got 'l1'"),
+    ({"empty": "drop"}, OptionError, "empty must be one of 'split', 'keep', 'raise', got 'drop'"),
+    ({"start": "best"}, OptionError, "start must be one of 'k-means++', 'random', 'k-means||'"),
+    ({"start": np.zeros((3, 2))}, ShapeError, "start must have shape (2, 2), one row for each code"),
+    ({"start": np.full((2, 2), np.nan)}, NonFiniteError, "start must be finite, got nan at row 0"),
+    ({"start": np.zeros((2, 2), int)}, DTypeError, "start must be one of float64"),
+    ({"weights": np.ones(5)}, ShapeError, "weights must have shape (6,), one for each row"),
+    ({"weights": [1, 1, -2, 1, 1, 1]}, DataError, "weights must be at least 0, got -2.0 at row 2"),
+    ({"weights": [1, 1, 1, np.inf, 1, 1]}, NonFiniteError, "weights must be finite, got inf at row 3"),
+    ({"weights": [1, np.nan, 1, 1, 1, 1]}, NonFiniteError, "weights must be finite, got nan at row 1"),
+    ({"weights": np.zeros(6)}, DataError, "weights must be positive for at least one row, all 6"),
+    ({"weights": np.ones(6, bool)}, DTypeError, "weights must be floats or integers, got bool"),
+    ({"weights": np.full(6, 2**53 + 1)}, DTypeError, "whole numbers that float64 holds"),
+]
+SIX = np.array([[0.0, 0], [0, 1], [0, 1], [2, 2], [2, 2], [5, 5]])
+
+
+@pytest.mark.rows(("options", "error", "text"), BAD)
+def test_bad_options_are_named(options, error, text):
+    given = {"codebook_size": 2} | options
+    with pytest.raises(error) as caught:
+        certvq.kmeans(SIX, **given)
+    assert text in str(caught.value)
+
+
+def test_bad_data_are_named():
+    rows = SIX.astype(np.float32).copy()
+    rows[4, 1] = np.nan
+    with pytest.raises(NonFiniteError, match="data must be finite, got nan at row 4, column 1"):
+        certvq.kmeans(rows, 2)
+    with pytest.raises(NonFiniteError, match="row 4, column 1"):
+        certvq.kmeans(np.split(rows, 3), 2)
+    with pytest.raises(ShapeError, match="data must have two axes"):
+        certvq.kmeans(SIX[0], 2)
+    with pytest.raises(DTypeError, match="data must be one of float64"):
+        certvq.kmeans(SIX.astype(int), 2)
+    with pytest.raises(NonFiniteError, match="start must lie in the range .* got 1e\\+30 at row 1, column 0"):
+        certvq.kmeans(SIX.astype(np.float16), 2, start=[[0.0, 0.0], [1e30, 0.0]])
+    with pytest.raises(DataError, match="data must have a direction in every row .* row 0 is 0"):
+        certvq.kmeans(SIX, 2, metric="cosine")
+
+
+def test_empty_cells_can_be_forbidden():
+    with pytest.raises(EmptyCellError, match="after 0 iterations cell 1 has none \\(1 empty cells"):
+        certvq.kmeans(SIX, 2, start=[[0.0, 0.0], [99.0, 99.0]], empty="raise")
