@@ -33,7 +33,9 @@ def rounded(value, number):
     around = [each for each in (below, near, above) if torch.isfinite(each)]
     least = min(abs(Fraction(float(each)) - value) for each in around)
     nearest = [each for each in around if abs(Fraction(float(each)) - value) == least]
-    width = torch.int64 if number == "float64" else torch.int32 if number == "float32" else torch.int16
+    width = (
+        torch.int64 if number == "float64" else torch.int32 if number == "float32" else torch.int16
+    )
     even = [each for each in nearest if int(each.view(width)) % 2 == 0]
     return float(nearest[0] if len(nearest) == 1 else even[0])
 

@@ -19,6 +19,9 @@ from certvq.cluster._source import Source
 _BLOCK: Final = 1 << 17
 """Numbers at a time: 1 MiB of float64, which stays in the cache."""
 
+_GATHERED: Final = 1 << 18
+"""Numbers of gathered rows that are measured at once."""
+
 
 @dataclass(frozen=True)
 class Approach:
@@ -46,26 +49,51 @@ def approaches(source: Source, sqdist: Float64Array, vectors: Float64Array) -> l
 
     Cost: a pass of 2 N T D operations, and a nanosecond for each number of a row that is nearer.
     """
-    prepared = [prepare(vector[None]) for vector in vectors]
-    parts: list[list[Approach]] = [[] for _ in vectors]
+    gathered = [_Gathered(sqdist, vector) for vector in vectors]
     for part, host in source.host_blocks(_BLOCK):
         near = _maybe_nearer(host.astype(np.float64), sqdist[part], vectors)
-        for place, one in enumerate(prepared):
-            rows = np.flatnonzero(near[:, place])
-            new = rounded_sqdist(host[rows], one, np.zeros(len(rows), dtype=np.int64))
-            nearer = new < sqdist[part][rows]
-            parts[place].append(Approach(part.start + rows[nearer], new[nearer]))
-    return [
-        Approach(np.concatenate([a.rows for a in own]), np.concatenate([a.sqdist for a in own]))
-        for own in parts
-    ]
+        for place, own in enumerate(gathered):
+            rows = np.flatnonzero(near[place])
+            if rows.size:
+                own.add(part.start + rows, host[rows])
+    return [own.result() for own in gathered]
+
+
+class _Gathered:
+    """Rows that may be nearer to a vector, measured many at a time: a call starts threads."""
+
+    def __init__(self, sqdist: Float64Array, vector: Float64Array) -> None:
+        self._sqdist, self._prepared = sqdist, prepare(vector[None])
+        self._open: list[tuple[Int64Array, np.ndarray]] = []
+        self._numbers = 0
+        self._found = [(np.zeros(0, dtype=np.int64), np.zeros(0))]
+
+    def add(self, rows: Int64Array, host: np.ndarray) -> None:
+        self._open.append((rows, host))
+        self._numbers += host.size
+        if self._numbers > _GATHERED:
+            self._measure()
+
+    def _measure(self) -> None:
+        rows = np.concatenate([rows for rows, _ in self._open])
+        host = np.concatenate([host for _, host in self._open])
+        self._open, self._numbers = [], 0
+        new = rounded_sqdist(host, self._prepared, np.zeros(len(rows), dtype=np.int64))
+        nearer = new < self._sqdist[rows]
+        self._found.append((rows[nearer], new[nearer]))
+
+    def result(self) -> Approach:
+        if self._open:
+            self._measure()
+        rows, sqdist = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
+        return Approach(rows, sqdist)
 
 
 def _maybe_nearer(rows: Float64Array, sqdist: Float64Array, vectors: Float64Array) -> BoolArray:
-    """Exclude rows whose distance, less all that rounding can have added, is no smaller (N, T)."""
+    """Exclude rows whose distance, less all that rounding can have added, is no smaller (T, N)."""
     with np.errstate(all="ignore"):
-        own = np.einsum("nd,nd->n", rows, rows)[:, None]
-        other = np.einsum("td,td->t", vectors, vectors)
-        computed = own - 2.0 * (rows @ vectors.T) + other
+        own = np.einsum("nd,nd->n", rows, rows)
+        other = np.einsum("td,td->t", vectors, vectors)[:, None]
+        computed = own - 2.0 * (vectors @ rows.T) + other
         radius = bounds.expanded_sqdist_radius(own, other, rows.shape[1])
-        return ~(computed - radius >= sqdist[:, None])
+        return ~(computed - radius >= sqdist)

@@ -23,7 +23,7 @@ def split_cells(means: np.ndarray, empty: Int64Array, costs: CellCosts) -> int:
         costs: what each cell costs.
 
     Returns:
-        How many codes were moved: half, unless fewer cells have a row that is not their code vector.
+        How many codes were moved: half, unless fewer cells have rows besides their code vector.
 
     Ties: of cells of the same cost the lowest is split first; of rows at the same distance the one
         that is least in lexicographic order.

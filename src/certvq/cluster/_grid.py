@@ -105,9 +105,9 @@ def slices(values: Float64Array, extent: Extent, width: int) -> Iterator[tuple[i
         if place:
             np.trunc(part, out=part)
             rest = rest - _times_power(part, exponent)
-        whole = part.astype(np.int64)
         if place == count - 1 and not _within(part, width):
             raise OffGrid("there is a number greater than any")
+        whole = part.astype(np.int64)
         if not place and not np.array_equal(whole, part):
             raise OffGrid("there is a number of finer steps than any")
         yield width * place, whole

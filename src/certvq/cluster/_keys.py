@@ -55,8 +55,8 @@ def keys_of(source: Source, count: int) -> Keys:
         count: N.
 
     Returns:
-        uint64 (N,). Two different rows with one key are very rare, but they are looked for, and then
-        all keys are made anew with the next salt: keys are a function of the set of rows alone.
+        uint64 (N,). Two different rows with one key are very rare, but are looked for, and then all
+        keys are made anew with the next salt: keys are a function of the set of rows alone.
 
     Cost: a pass, and the comparison of rows that are equal.
     """

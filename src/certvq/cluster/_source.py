@@ -179,8 +179,8 @@ def open_source(data: Data) -> Source:
         if not callable(data) and iter(data) is data:
             text = (
                 f"data must be readable several times, got an iterator ({type(data).__name__}), "
-                "which is used up by the first pass; give a list of batches, an object whose __iter__ "
-                "starts again, or the function that makes the iterator"
+                "which is used up by the first pass; give a list of batches, an object whose "
+                "__iter__ starts again, or the function that makes the iterator"
             )
             raise DataError(text)
         return BatchSource(data)  # pyright: ignore[reportArgumentType]

@@ -1,8 +1,8 @@
 """Directions: rows and sums divided by their length, each number rounded once.
 
 In: rows, or exact sums of cells. Out: vectors whose numbers are those of ``x / |x|`` over the
-reals, rounded to nearest even. Quotients are computed in pairs of float64; the few that lie so near to a
-boundary of rounding that the pair cannot tell are found in Python's integers.
+reals, rounded to nearest even. Quotients are computed in pairs of float64; the few that lie so near
+to a boundary of rounding that the pair cannot tell are found in Python's integers.
 """
 
 import math
