@@ -1,5 +1,6 @@
 """Means, directions and inertia are rounded once: Fractions and another rounding say so."""
 
+import itertools
 from fractions import Fraction
 from math import isqrt
 
@@ -79,6 +80,23 @@ def test_the_quick_way_never_differs_from_integers(monkeypatch):
             unsure = (before.copy(), np.zeros((400, 1), bool))
             patch.setattr(_means, "_quick_means", lambda *_, unsure=unsure: unsure)
             assert np.array_equal(_means.rounded_means(sums, before, form), quick)
+
+
+@pytest.mark.rows("number", TYPES)
+def test_means_beside_a_tie_are_rounded_to_their_side(number):
+    """1 + half a unit + or - little; where it is least, a pair of floats cannot hold it."""
+    all_little = [[2.0**-60, -(2.0**-60), 0.0], [2.0**-66, 2.0**-98], [2.0**-148, -(2.0**-148)]]
+    half = 2.0 ** -FORMATS[number].precision
+    for little, odd in itertools.product(map(np.array, all_little), (0.0, 2 * half)):
+        rows = np.zeros((4, len(little)))
+        rows[0], rows[1], rows[2] = 4.0 * (1.0 + odd), 4.0 * half, 4.0 * little
+        before = np.zeros((1, len(little)), FORMATS[number].host)
+        summer = CellSummer(Grids(tight_extent_of(rows)), *before.shape)
+        summer.add(rows, np.zeros(4, int), None)
+        means = _means.rounded_means(summer.result(), before, FORMATS[number])
+        tie = Fraction(1) + Fraction(odd) + Fraction(half)
+        exact = [rounded(tie + Fraction(small), number) for small in little.tolist()]
+        assert means[0].tolist() == exact
 
 
 @pytest.mark.rows("number", TYPES)
