@@ -14,6 +14,7 @@ MODULES = (
     "certvq",
     "certvq.bounds",
     "certvq.check",
+    "certvq.cluster",
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",

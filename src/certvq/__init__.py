@@ -27,6 +27,8 @@ from certvq.assign import rank as rank
 from certvq.assign import register_backend as register_backend
 from certvq.assign import stability_radius as stability_radius
 from certvq.assign import unregister_backend as unregister_backend
+from certvq.cluster import KMeansResult as KMeansResult
+from certvq.cluster import kmeans as kmeans
 
 if _TYPE_CHECKING:
     from certvq._info import show_info as show_info

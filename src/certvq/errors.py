@@ -94,6 +94,10 @@ class DataError(CertVQError, ValueError):
     """Images cannot be used: unreadable, too small, of mixed channels, or none left."""
 
 
+class EmptyCellError(CertVQError, RuntimeError):
+    """A cell of k-means has no row of positive weight, and the caller asked for an error."""
+
+
 class FileFormatError(CertVQError, ValueError):
     """A file of tokens, a model or a checkpoint is corrupt, truncated or of another version.
 

@@ -20,6 +20,7 @@ LAYERS = [
     {"bounds", "check"},
     {"_native", "_triton"},
     {"assign"},
+    {"cluster"},
     {"testing", "_info"},
     {"theory"},
     {"nn"},

@@ -12,6 +12,8 @@ from certvq.spec._codebook import quantize_at as quantize_at
 from certvq.spec._exact import exact as exact
 from certvq.spec._gradients import TrainingGradients as TrainingGradients
 from certvq.spec._gradients import training_gradients as training_gradients
+from certvq.spec._lloyd import LloydIteration as LloydIteration
+from certvq.spec._lloyd import lloyd_iteration as lloyd_iteration
 from certvq.spec._metric import dot as dot
 from certvq.spec._metric import mse as mse
 from certvq.spec._metric import squared_l2 as squared_l2

@@ -1,0 +1,102 @@
+"""Keys and draws: functions of the rows' numbers and the seed."""
+
+import numpy as np
+import pytest
+
+import certvq
+from certvq.cluster import _keys
+from certvq.cluster._approach import approaches
+from certvq.cluster._keys import Draws, keys_of, priorities, row_keys
+from certvq.cluster._oversample import oversampled
+from certvq.cluster._source import ArraySource
+from certvq.cluster._start import Pool, plus_plus, random_rows
+
+RNG = np.random.default_rng(3)
+ROWS = np.concatenate([RNG.standard_normal((200, 4)), np.zeros((100, 4))]).astype(np.float32)
+PINNED_DRAWS = [832535, 85695, 713801, 984600]
+PINNED_PRIORITIES = [9572072872526285133, 17255891393652213849]
+PINNED_KEY = [6726767881974690872]
+DRAWN = (plus_plus, random_rows, oversampled)
+
+
+def pool_of(rows, weights=None):
+    source = ArraySource(rows)
+    return Pool(source, keys_of(source, len(rows)), weights)
+
+
+@pytest.mark.rows(("draw", "seed"), [(draw, seed) for draw in DRAWN for seed in range(2)])
+def test_rows_drawn_are_different_and_repeat(draw, seed):
+    for count in (1, 2, 20, 201):
+        rows = draw(pool_of(ROWS), count, seed)
+        assert len(np.unique(ROWS[rows], axis=0)) == count == len(rows)
+        assert np.array_equal(rows, draw(pool_of(ROWS), count, seed))
+
+
+@pytest.mark.rows("draw", DRAWN)
+def test_rows_of_weight_zero_are_never_drawn(draw):
+    weights = (np.arange(300) % 3 == 0).astype(float)
+    for seed in range(5):
+        assert weights[draw(pool_of(ROWS, weights), 30, seed)].all()
+
+
+def test_keys_follow_the_numbers():
+    rows = np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0], [0.0, 1.0 + 2**-52]])
+    keys = row_keys(rows, 0)
+    assert keys[0] == keys[1]
+    assert len(set(keys.tolist())) == 3
+    assert row_keys(ROWS, 0).tolist() == row_keys(ROWS.astype(np.float64), 0).tolist()
+    assert not np.isin(row_keys(ROWS, 1), row_keys(ROWS, 0)).any()
+
+
+def test_colliding_keys_are_made_anew(monkeypatch):
+    """The first two salts are given hashes that collide."""
+
+    def weak(rows, salt):
+        keys = row_keys(rows, salt)
+        return keys % np.uint64(7) if salt < 2 else keys
+
+    monkeypatch.setattr(_keys, "row_keys", weak)
+    keys = keys_of(ArraySource(ROWS), len(ROWS))
+    assert keys.tolist() == row_keys(ROWS, 2).tolist()
+
+
+def test_draws_are_pinned():
+    """The stream is part of the contract: another NumPy must give the same integers."""
+    assert Draws(7, 1).below(10**6, 4).tolist() == PINNED_DRAWS
+    assert priorities(np.arange(2, dtype=np.uint64), 7, 1).tolist() == PINNED_PRIORITIES
+    assert row_keys(np.array([[1.0, 2.0]]), 0).tolist() == PINNED_KEY
+    levels = Draws(1, 0).below(10, 5000)
+    assert np.bincount(levels, minlength=10).min() > 400
+    assert Draws(0, 0).below(1 << 62, 50).max() > 1 << 60
+
+
+def test_the_first_row_is_drawn_by_weight():
+    """One row has half of the weight, and is drawn about as often."""
+    weights = np.where(np.arange(300) == 5, 199.0, 1.0) * (np.arange(300) < 200)
+    hits = sum(int(plus_plus(pool_of(ROWS, weights), 1, seed)[0] == 5) for seed in range(200))
+    assert 70 < hits < 130
+
+
+def test_distant_rows_are_drawn_first():
+    far = np.array([[0.0], [1e-3], [2e-3], [100.0], [100.001], [-50.0]])
+    for draw in (plus_plus, oversampled):
+        for seed in range(10):
+            chosen = far[draw(pool_of(far), 3, seed)].ravel()
+            assert sorted(np.round(chosen, 1).tolist()) == [-50.0, 0.0, 100.0]
+
+
+def test_rows_too_near_for_float64_are_still_different():
+    rows = np.array([[0.0], [1e-200], [2e-200], [1.0], [1e-320]])
+    for draw in DRAWN:
+        assert sorted(draw(pool_of(rows), 5, 0).tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.rows("scale", [1.0, 1e-170, 1e170])
+def test_approaches_are_all_rows_that_come_nearer(scale):
+    rows, vectors = 1000.0 * scale + scale * RNG.standard_normal((300, 3)), None
+    vectors = np.concatenate([rows[:2], rows[5:6] * (1 + 2.0**-42)])  # the last: hardly nearer
+    first = certvq.assign(rows, rows[5:9], exact_sqdist=True).sqdist
+    for vector, found in zip(vectors, approaches(ArraySource(rows), first, vectors), strict=True):
+        exact = certvq.assign(rows, vector[None], exact_sqdist=True).sqdist
+        assert found.rows.tolist() == np.flatnonzero(exact < first).tolist()
+        assert found.sqdist.tolist() == exact[exact < first].tolist()
