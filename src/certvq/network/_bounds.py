@@ -91,6 +91,21 @@ def spectral_norm_upper(matrices: torch.Tensor) -> torch.Tensor:
     return (eigenvalue + slack).sqrt() * enlargement(8) + NORM_FLOOR
 
 
+def absolute_norm_upper(matrices: torch.Tensor) -> torch.Tensor:
+    """Bound the spectral norms of matrices of absolute values: ``sqrt(|A|_1 |A|_inf)``.
+
+    Args:
+        matrices: (T, r, c) float64 of any signs.
+
+    Returns:
+        (T,), close to the norm where the sums of rows, and those of columns, are alike.
+    """
+    sizes = matrices.abs()
+    rows, columns = sizes.sum(2).amax(1), sizes.sum(1).amax(1)
+    product = rows * enlargement(matrices.shape[2]) * columns * enlargement(matrices.shape[1])
+    return product.sqrt() * enlargement(4) + NORM_FLOOR
+
+
 _SQUARINGS = 5
 """A rank of r then adds a factor of at most ``r^(1/64)``. Chosen."""
 

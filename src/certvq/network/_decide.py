@@ -64,9 +64,8 @@ class CodeVectors:
         codes = np.asarray(assign(safe, self.prepared).codes)
         radius = np.asarray(stability_radius(safe, self.prepared, codes))
         decided = known & (error < radius)
-        with np.errstate(invalid="ignore"):  # what is not known may be infinite on both sides
-            margin = np.nextafter(radius - error, -np.inf)
-        margin = np.where(decided, np.maximum(margin, 0.0), 0.0)
+        margin = np.zeros(len(codes))
+        margin[decided] = _less(radius[decided], error[decided])
         return Decision(np.where(decided, codes, -1), margin, decided)
 
     def decide_exact(self, numbers: Numbers, latents: np.ndarray) -> Decision:
@@ -86,7 +85,7 @@ class CodeVectors:
         known = decided & np.isfinite(error)
         margin = np.zeros(len(codes))
         radius = np.asarray(stability_radius(near[known], self.prepared, codes[known]))
-        margin[known] = np.maximum(np.nextafter(radius - error[known], -np.inf), 0.0)
+        margin[known] = _less(radius, error[known])
         return Decision(codes, margin, decided)
 
     def _code(
@@ -122,6 +121,12 @@ class CodeVectors:
             least = np.sqrt(np.maximum(bounds.sqdist_lower(squares, dim), 0.0))
             kept = ~(least > most * (1.0 + bounds.gamma(8)))  # NaN stays
         return self.distinct[kept]
+
+
+def _less(radius: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return what is left of a radius, rounded down; with one code vector it is infinite."""
+    left = radius - error
+    return np.where(np.isinf(left), left, np.maximum(np.nextafter(left, -np.inf), 0.0))
 
 
 def _nearby(numbers: Numbers, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ fewer multiplications is used.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,13 @@ import torch
 
 from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along, entry_errors
-from certvq.network._bounds import FLOOR, enlargement, norm_upper, spectral_norm_upper
+from certvq.network._bounds import (
+    FLOOR,
+    absolute_norm_upper,
+    enlargement,
+    norm_upper,
+    spectral_norm_upper,
+)
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
@@ -54,16 +60,17 @@ def norms_of(weight: Bounded, groups: int) -> Norms:
     """
     errors = entry_errors(weight)
     return Norms(
-        _of_taps(weight.value, groups),
-        _of_taps(weight.value.abs(), groups),
+        _of_taps(weight.value, groups, spectral_norm_upper),
+        _of_taps(weight.value, groups, absolute_norm_upper),
         torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(errors, 1)]),
     )
 
 
-def _of_taps(weight: torch.Tensor, groups: int) -> torch.Tensor:
+def _of_taps(
+    weight: torch.Tensor, groups: int, bound: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     taps, window = _taps_and_window(weight, groups)
-    of_taps = spectral_norm_upper(taps).reshape(groups, -1).amax(0)
-    return torch.cat([of_taps, spectral_norm_upper(window).amax(0, keepdim=True)])
+    return torch.cat([bound(taps).reshape(groups, -1).amax(0), bound(window).amax(0, keepdim=True)])
 
 
 def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
