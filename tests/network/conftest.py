@@ -219,7 +219,11 @@ class Judge:
         for i, distance in enumerate(distances):
             best = i if distance < distances[best] else best
         for i, distance in enumerate(distances):
-            assert i == best or distances[best] < distance or (best < i and distances[best] <= distance)
+            assert (
+                i == best
+                or distances[best] < distance
+                or (best < i and distances[best] <= distance)
+            )
         return best
 
     def codes(self, encoder, batch, codebook):

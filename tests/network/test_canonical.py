@@ -37,7 +37,12 @@ def relu_net(sum_of):
     return nn.Sequential(
         CONV(2, 4, 3, stride=2, padding=1),
         nn.ReLU(),
-        sum_of(nn.ReLU(), CONV(4, 3, 3, padding=2, dilation=2, bias=False), nn.LeakyReLU(0.1), CONV(3, 4, 1)),
+        sum_of(
+            nn.ReLU(),
+            CONV(4, 3, 3, padding=2, dilation=2, bias=False),
+            nn.LeakyReLU(0.1),
+            CONV(3, 4, 1),
+        ),
         nn.MaxPool2d(2),
         nn.AvgPool2d(3, stride=1, padding=1),
         CONV(4, 2, 1, groups=2),
@@ -293,13 +298,17 @@ def test_an_empty_batch_has_no_codes():
 
 def test_overflow_leads_to_the_exact_rung():
     """1e300 squared is beyond float64; the latent is not."""
-    encoder = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double().eval()
+    encoder = (
+        nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double().eval()
+    )
     for each in encoder:
         nn.init.constant_(each.weight, 1e300)
     with torch.no_grad():
         encoder[1].weight.copy_(torch.tensor([[1e-300]], dtype=torch.float64))
     batch = torch.tensor([[1e200]], dtype=torch.float64)
-    found = canonical_codes(encoder, batch, codebook=torch.tensor([[1.0], [1e200]], dtype=torch.float64))
+    found = canonical_codes(
+        encoder, batch, codebook=torch.tensor([[1.0], [1e200]], dtype=torch.float64)
+    )
     assert found.codes.tolist() == [1]
     assert found.decided_by.tolist() == [Rung.EXACT]
 

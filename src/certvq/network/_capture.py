@@ -23,7 +23,13 @@ _FIRST_OF_SEVERAL = {
 }
 """Operators with several results, of which networks use the first."""
 
-_CONSTANTS = {"ones.default", "zeros.default", "full.default", "arange.default", "arange.start_step"}
+_CONSTANTS = {
+    "ones.default",
+    "zeros.default",
+    "full.default",
+    "arange.default",
+    "arange.start_step",
+}
 """Operators that make numbers of nothing; they are run, and their results are exact."""
 
 _IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_size.int"}
@@ -160,7 +166,9 @@ class _Reader:
 
     def _require_known(self, target: object, name: str, place: str) -> None:
         if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
-            text = f"operator {name} at {_named(place)} draws random numbers in eval mode; {_ADVICE}"
+            text = (
+                f"operator {name} at {_named(place)} draws random numbers in eval mode; {_ADVICE}"
+            )
             raise CaptureError(text)
         if name not in RULES:
             known = ", ".join(sorted(RULES))
@@ -231,7 +239,9 @@ class _Reader:
 
     def _output(self, outputs: Any) -> Ref:
         if len(outputs) != 1:
-            text = f"the network must return one tensor, got {len(outputs)}; wrap it in one that does"
+            text = (
+                f"the network must return one tensor, got {len(outputs)}; wrap it in one that does"
+            )
             raise CaptureError(text)
         found = self._translated(outputs[0])
         if not isinstance(found, Ref) or found.name in self.constants:

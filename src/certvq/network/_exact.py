@@ -7,6 +7,7 @@ anything.
 
 import numpy as np
 
+from certvq.errors import NonFiniteError
 from certvq.network._graph import Network, Ref, bind, last_uses
 from certvq.network._numbers import Numbers
 from certvq.network._source import Source
@@ -31,6 +32,9 @@ def exact_latents(
 
     Returns:
         Objects of the shape of the output; only what is in `mask` counts.
+
+    Raises:
+        NonFiniteError: a quotient by 0.
     """
     masks = needed_entries(network, mask)
     values = {network.source.name: source.objects(numbers, masks[network.source.name])}
@@ -44,8 +48,15 @@ def exact_latents(
     for step, finished in zip(network.steps, last_uses(network), strict=True):
         if step.result.name in masks:
             arguments = bind(step.arguments, value_of)
-            rule, needed = RULES[step.operator], masks[step.result.name]
-            values[step.result.name] = rule.exact(numbers, arguments, needed)
+            needed = masks[step.result.name]
+            try:
+                values[step.result.name] = RULES[step.operator].exact(numbers, arguments, needed)
+            except ZeroDivisionError:
+                text = (
+                    f"operator {step.operator} at module {step.place!r} divides by 0 over the real "
+                    "numbers, so that some tokens have no latent; leave their input out"
+                )
+                raise NonFiniteError(text) from None
         for name in finished:
             values.pop(name, None)
     return value_of(network.output)

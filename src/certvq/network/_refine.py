@@ -63,9 +63,7 @@ def _arithmetics(network: Network, precision: int) -> Iterator[Numbers]:
         bits *= 2
 
 
-def _latents(
-    network: Network, source: Source, tokens: np.ndarray, numbers: Numbers
-) -> np.ndarray:
+def _latents(network: Network, source: Source, tokens: np.ndarray, numbers: Numbers) -> np.ndarray:
     """Return (N, D) exact latents of tokens."""
     batch, dim, *places = network.output.shape
     mask = np.zeros((batch, *places), bool)

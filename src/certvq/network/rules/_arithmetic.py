@@ -106,11 +106,9 @@ class Arithmetic(Rule):
         self._bounded, self._entry, self._swapped = bounded, entry, swapped
 
     def refusal(self, arguments: Arguments) -> str:
-        """Refuse a factor of the second operand, and quotients that are rounded."""
-        if arguments.get("alpha", 1) != 1:
-            return f"with alpha={arguments['alpha']}"
-        mode = arguments.get("rounding_mode")
-        return f"with rounding_mode={mode!r}" if mode else ""
+        """Refuse a factor of the second operand."""
+        alpha = arguments.get("alpha", 1)
+        return "" if alpha == 1 else f"with alpha={alpha}"
 
     def bounded(self, arguments: Arguments) -> Bounded:
         """Apply the operator with bounds."""
@@ -134,23 +132,30 @@ class Arithmetic(Rule):
         return (second, first) if self._swapped else (first, second)
 
 
-class Negation(Rule):
-    """The number of the other sign."""
+class Unary(Rule):
+    """An operator with one operand.
+
+    Args:
+        bounded: the operator with bounds.
+        entry: the operator on numbers.
+    """
 
     rational = True
 
+    def __init__(self, bounded: Callable[[Bounded], Bounded], entry: Callable[[Any], Any]) -> None:
+        self._bounded, self._entry = bounded, entry
+
     def bounded(self, arguments: Arguments) -> Bounded:
-        """Change signs; nothing is rounded."""
-        given: Bounded = arguments["self"]
-        return Bounded(-given.value, given.error, given.axis)
+        """Apply the operator with bounds."""
+        return self._bounded(arguments["self"])
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries."""
         yield arguments["self"], mask
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
-        """Change signs."""
-        return tensor_entries(mask, map(operator.neg, arguments["self"][mask]))
+        """Apply the operator to the numbers."""
+        return tensor_entries(mask, map(self._entry, arguments["self"][mask]))
 
 
 def narrowed(mask: Mask, shape: tuple[int, ...]) -> Mask:
@@ -166,6 +171,10 @@ def _objects(numbers: Numbers, operand: Any) -> Objects:
     result = np.empty((), object)
     result[()] = numbers.number(float(operand))
     return result
+
+
+def _negated(given: Bounded) -> Bounded:
+    return Bounded(-given.value, given.error, given.axis)
 
 
 def _difference(left: Bounded, right: Bounded) -> Bounded:
@@ -188,5 +197,6 @@ RULES: dict[str, Rule] = {
     "mul.Scalar": _PRODUCT,
     "div.Tensor": _QUOTIENT,
     "div.Scalar": _QUOTIENT,
-    "neg.default": Negation(),
+    "neg.default": Unary(_negated, operator.neg),
+    "reciprocal.default": Unary(reciprocal, lambda each: 1 / each),
 }

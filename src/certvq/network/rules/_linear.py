@@ -249,9 +249,7 @@ def _of_windows(windows: Windows, field: torch.Tensor) -> torch.Tensor:
     return windows.view(windows.pad(field, 0.0)).reshape(field.shape[0], windows.taps, -1)
 
 
-def _patches(
-    numbers: Numbers, windows: Windows, given: Objects, needed: np.ndarray
-) -> Objects:
+def _patches(numbers: Numbers, windows: Windows, given: Objects, needed: np.ndarray) -> Objects:
     """Return (needed windows, C taps), with 0 where places were added."""
     flat = given.reshape(*given.shape[:2], -1)
     zero = np.empty((*flat.shape[:2], 1), object)
@@ -263,7 +261,11 @@ def _patches(
 
 
 RULES: dict[str, Rule] = {
-    **{f"conv{axes}d.{form}": Convolution() for axes in (1, 2, 3) for form in ("default", "padding")},
+    **{
+        f"conv{axes}d.{form}": Convolution()
+        for axes in (1, 2, 3)
+        for form in ("default", "padding")
+    },
     "convolution.default": Convolution(),
     "linear.default": Linear(),
 }

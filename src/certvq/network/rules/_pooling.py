@@ -74,9 +74,7 @@ class Pooling(Rule):
         """Return the number of a window, given its entries without padding."""
         raise NotImplementedError
 
-    def _fields(
-        self, windows: Windows, tensor: torch.Tensor, fill: float
-    ) -> torch.Tensor:
+    def _fields(self, windows: Windows, tensor: torch.Tensor, fill: float) -> torch.Tensor:
         """Return (B, C, taps, *windows)."""
         view = windows.view(windows.pad(tensor.contiguous(), fill))
         return view.flatten(2, 1 + self.axes)

@@ -228,7 +228,10 @@ RULES: dict[str, Rule] = {
     "select.int": Moving(lambda t, a: t.select(a["dim"], a["index"]), follow_selection),
     "expand.default": Moving(lambda t, a: t.expand(a["size"]), follow_expansion),
     "pad.default": Moving(
-        _pad, _pad_follow, fill=_padding_value, modes=("constant", "reflect", "replicate", "circular")
+        _pad,
+        _pad_follow,
+        fill=_padding_value,
+        modes=("constant", "reflect", "replicate", "circular"),
     ),
     "constant_pad_nd.default": Moving(_pad, _pad_follow, fill=_padding_value),
     "cat.default": Concatenation(),
