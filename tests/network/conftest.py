@@ -72,7 +72,7 @@ class Judge:
         if isinstance(module, Call):
             return module.judged(self, x)
         name = re.sub(r"\dd$", "", type(module).__name__)
-        return getattr(self, name)(module, x)
+        return getattr(self, name.lower())(module, x)
 
     def each(self, function, x):
         result = np.empty(x.shape, object)
@@ -102,7 +102,7 @@ class Judge:
                     inside.append((tap, at))
             yield tuple(count), place, inside
 
-    def Conv(self, module, x, weight=None):
+    def conv(self, module, x, weight=None):
         weight = self.array(module.weight) if weight is None else weight
         outputs, inputs = weight.shape[0], weight.shape[1]
         result = None
@@ -118,13 +118,13 @@ class Judge:
             return result
         return result + self.array(module.bias).reshape(-1, *(1,) * (x.ndim - 1))
 
-    def Normed(self, module, x):
+    def normed(self, module, x):
         rows = [[min(max(i - 1, 0), size - 1) for i in range(size + 2)] for size in x.shape[1:]]
         originals = module.conv.parametrizations.weight
         g, v = self.array(originals.original0), self.array(originals.original1)
         norms = [sum(each * each for each in row.flat).sqrt() for row in v]
         weight = [row * (a.item() / b) for row, a, b in zip(v, g, norms, strict=True)]
-        return self.Conv(module.conv, x[np.ix_(range(len(x)), *rows)], np.stack(weight))
+        return self.conv(module.conv, x[np.ix_(range(len(x)), *rows)], np.stack(weight))
 
     def _pool(self, module, x, reduce):
         size = module.kernel_size
@@ -136,45 +136,45 @@ class Judge:
                 result[(c, *place)] = reduce([x[(c, *at)] for _, at in inside], math.prod(kernel))
         return result
 
-    def AvgPool(self, module, x):
+    def avgpool(self, module, x):
         return self._pool(module, x, lambda entries, n: sum(entries) / self.number(n))
 
-    def MaxPool(self, module, x):
+    def maxpool(self, module, x):
         def greatest(entries, _):
             best = entries[0]
             for each in entries[1:]:
-                best = each if each > best else best
+                best = max(best, each)
             return best
 
         return self._pool(module, x, greatest)
 
-    def ReLU(self, module, x):
+    def relu(self, _, x):
         return self.each(lambda v: v if v > 0 else self.number(0), x)
 
-    def LeakyReLU(self, module, x):
+    def leakyrelu(self, module, x):
         return self.each(lambda v: v if v > 0 else v * self.number(module.negative_slope), x)
 
-    def ELU(self, module, x):
+    def elu(self, module, x):
         alpha = self.number(module.alpha)
         return self.each(lambda v: v if v > 0 else alpha * (v.exp() - 1), x)
 
-    def Tanh(self, module, x):
+    def tanh(self, _, x):
         return self.each(lambda v: (v.exp() - (-v).exp()) / (v.exp() + (-v).exp()), x)
 
-    def Sigmoid(self, module, x):
+    def sigmoid(self, _, x):
         return self.each(lambda v: 1 / (1 + (-v).exp()), x)
 
-    def SiLU(self, module, x):
+    def silu(self, _, x):
         return self.each(lambda v: v / (1 + (-v).exp()), x)
 
-    def GELU(self, module, x):
+    def gelu(self, module, x):
         if module.approximate == "tanh":
             root = (2 / flint.arb.pi()).sqrt()
             cubic = flint.arb(44715) / 1000000
             return self.each(lambda v: v * (1 + (root * (v + cubic * v * v * v)).tanh()) / 2, x)
         return self.each(lambda v: v * (1 - (v / flint.arb(2).sqrt()).erfc() + 1) / 2, x)
 
-    def Linear(self, module, x):
+    def linear(self, module, x):
         weight = self.array(module.weight)
         result = np.empty((*x.shape[:-1], len(weight)), object)
         for index in np.ndindex(result.shape):
@@ -192,19 +192,19 @@ class Judge:
         shape = (-1,) + (1,) * (x.ndim - 1)
         return x * self.array(module.weight).reshape(shape) + self.array(module.bias).reshape(shape)
 
-    def GroupNorm(self, module, x):
+    def groupnorm(self, module, x):
         groups = np.split(x, module.num_groups)
         parts = [self._normalised(each, module.eps) for each in groups]
         return self._affine(module, np.concatenate(parts))
 
-    def LayerNorm(self, module, x):
+    def layernorm(self, module, x):
         axes = len(module.normalized_shape)
         rows = x.reshape(-1, *x.shape[x.ndim - axes :])
         parts = [self._normalised(each, module.eps) for each in rows]
         x = np.stack(parts).reshape(x.shape)
         return x * self.array(module.weight) + self.array(module.bias)
 
-    def BatchNorm(self, module, x):
+    def batchnorm(self, module, x):
         eps = self.number(module.eps)
         shape = (-1,) + (1,) * (x.ndim - 1)
         mean, variance = self.array(module.running_mean), self.array(module.running_var)
@@ -214,7 +214,9 @@ class Judge:
     def code(self, latent, codebook):
         """Return the lowest nearest code; balls must be certain."""
         rows = self.array(codebook)
-        distances = [sum((a - b) * (a - b) for a, b in zip(latent, row)) for row in rows]
+        distances = [
+            sum((a - b) * (a - b) for a, b in zip(latent, row, strict=True)) for row in rows
+        ]
         best = 0
         for i, distance in enumerate(distances):
             best = i if distance < distances[best] else best

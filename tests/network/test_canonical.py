@@ -98,7 +98,10 @@ def layers(sum_of, call, normed):
     }
 
 
-NAMES = "elu silu gelu gelu_tanh tanh group_norm batch_norm layer_norm arithmetic weight_norm pooling".split()
+NAMES = [
+    *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
+    *("arithmetic", "weight_norm", "pooling"),
+]
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from certvq.network import capture
 from certvq.network import _refine as refinement
+from certvq.network import capture
 from certvq.network._decide import CodeVectors
 from certvq.network._exact import needed_entries
 from certvq.network._numbers import Balls, Rationals

@@ -73,7 +73,7 @@ def spectral_norm_upper(matrices: torch.Tensor) -> torch.Tensor:
     """Bound the greatest singular values of matrices from above.
 
     Mathematics: ``s^2`` is the greatest eigenvalue of the Gram matrix G, and that of a symmetric
-    matrix is at most the ``2^k``-th root of the Frobenius norm of its ``2^k``-th power. Each product
+    matrix is at most the ``2^k``-th root of the Frobenius norm of its ``2^k``-th power. A product
     errs by at most ``gamma(n) |A|_F |B|_F`` in the Frobenius norm, which is added on the way back.
 
     Args:

@@ -78,7 +78,7 @@ def canonical_codes(
     """Return the codes that a network has over the real numbers.
 
     Parameters and inputs are read as the exact numbers that they are. With z the value of the
-    network's formula over the real numbers, ``code = min { i : for all j, |z - c_i| <= |z - c_j| }``.
+    network's formula over the real numbers, ``code = min { i : for all j, |z-c_i| <= |z-c_j| }``.
     It depends on nothing else: not on precision, batch, threads, library or device.
 
     Args:
@@ -158,8 +158,8 @@ def _codebook_rows(codebook: torch.Tensor, network: Network) -> np.ndarray:
         raise ShapeError(text)
     if len(shape) != 2 or shape[1] != latents[1]:
         text = (
-            f"codebook must be (K, {latents[1]}) for latents of shape {latents}, whose channels are "
-            f"at axis 1, got {shape}"
+            f"codebook must be (K, {latents[1]}) for latents of shape {latents}, whose channels "
+            f"are at axis 1, got {shape}"
         )
         raise ShapeError(text)
     return codebook.detach().to("cpu", torch.float64).numpy()

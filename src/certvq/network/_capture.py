@@ -227,10 +227,10 @@ class _Reader:
         arguments = self._arguments(source.target, source)
         given: Ref = arguments["self"]
         axis = arguments["dim"] % len(given.shape)
-        sizes = arguments.get("split_sizes")
-        size = arguments.get("split_size")
-        start = sum(sizes[:index]) if sizes is not None else index * size
-        end = start + (sizes[index] if sizes is not None else size)
+        size: Any = arguments.get("split_size")
+        sizes = arguments.get("split_sizes") or [size] * (index + 1)
+        start = sum(sizes[:index])
+        end = start + sizes[index]
         place = _place(node)
         result = self._result(node, "slice.Tensor", place)
         cut = {"self": given, "dim": axis, "start": start, "end": end, "step": 1}

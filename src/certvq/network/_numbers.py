@@ -34,7 +34,7 @@ def flint() -> Any:
 
 
 class Numbers(ABC):
-    """An arithmetic. Its numbers have ``+ - * /``, and comparisons that are true only if certain."""
+    """An arithmetic, whose numbers have ``+ - * /``; comparisons are true only if certain."""
 
     @abstractmethod
     def number(self, value: float) -> Any:
@@ -82,7 +82,7 @@ class Rationals(Numbers):
 
     def greater(self, left: Any, right: Any) -> Any:
         """Compare fractions."""
-        return left if left >= right else right
+        return max(left, right)
 
     def choose(self, condition: Any, positive: Callable[[], Any], other: Callable[[], Any]) -> Any:
         """Never uncertain."""

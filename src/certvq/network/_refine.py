@@ -16,14 +16,18 @@ from certvq.network._numbers import Balls, Numbers, Rationals
 from certvq.network._source import Source
 
 FIRST_PRECISION = 128
-"""Bits of the first balls: twice what float64 has, with room for the growth of the radii. Chosen."""
+"""Bits of the first balls: twice what float64 has, and room for radii to grow. Chosen."""
 
 _AT_ONCE = 64
 """Tokens whose receptive fields are computed together, so that neighbours share them. Chosen."""
 
 
 def refine(
-    network: Network, source: Source, codebook: CodeVectors, open_tokens: np.ndarray, precision: int
+    network: Network,
+    source: Source,
+    codebook: CodeVectors,
+    open_tokens: np.ndarray,
+    precision: int,
 ) -> Decision:
     """Decide open tokens.
 

@@ -36,7 +36,7 @@ def summed(left: Bounded, right: Bounded, *, sign: int = 1) -> Bounded:
 
 
 def multiplied(left: Bounded, right: Bounded) -> Bounded:
-    """Multiply entries: ``|x'|_inf f + |y'|_inf e + e f``, and one rounding (`product_error_le`)."""
+    """Multiply entries: ``|x'|_inf f + |y'|_inf e + e f`` and a rounding (`product_error_le`)."""
     value = left.value * right.value
     shape = tuple(value.shape)
     axis = common_axis([left, right], shape)
@@ -61,7 +61,7 @@ def _largest(value: torch.Tensor, shape: tuple[int, ...], axis: int | None) -> t
 
 
 def reciprocal(bounded: Bounded) -> Bounded:
-    """Invert entries that surely are not 0: ``f / (|y'| (|y'| - f))``, else the bound is infinite."""
+    """Invert entries: ``f / (|y'| (|y'| - f))``, or an infinite bound where 0 is possible."""
     error = bounded.error.expand(bounded.value.shape)
     value = 1.0 / bounded.value
     least = (bounded.value.abs() - error) * (1.0 - 4.0 * UNIT_ROUNDOFF)
@@ -160,9 +160,9 @@ class Unary(Rule):
 
 def narrowed(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """Return which entries of a tensor are needed, if it is broadcast to a mask."""
-    mask = mask.any(axis=tuple(range(mask.ndim - len(shape))))
+    whole = np.asarray(mask.any(axis=tuple(range(mask.ndim - len(shape)))))
     repeated = tuple(i for i, size in enumerate(shape) if size == 1)
-    return mask.any(axis=repeated, keepdims=True)
+    return np.asarray(whole.any(axis=repeated, keepdims=True))
 
 
 def _objects(numbers: Numbers, operand: Any) -> Objects:

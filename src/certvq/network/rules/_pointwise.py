@@ -13,7 +13,6 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF
@@ -41,7 +40,7 @@ class Activation(Rule):
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Apply the function to the numbers."""
-        given: np.ndarray = arguments["self"][mask]
+        given: Objects = arguments["self"][mask]
         return tensor_entries(mask, (self.entry(numbers, each, arguments) for each in given))
 
     @abstractmethod

@@ -76,7 +76,7 @@ class Moving(Rule):
         needed[origin[origin != _FILLED]] = True
         yield given, needed.reshape(given.shape)
 
-    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Fetch each entry from where it came from."""
         given: Objects = next(iter(arguments.values()))
         origin = self._origin(given.shape, arguments)
