@@ -86,6 +86,7 @@ def slopes(name):
             yield (1 + t) / 2 + x / 2 * (1 - t * t) * root * (1 + 3 * c * x * x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "silu", "gelu", "gelu_tanh"])
 def test_slopes_are_below_their_constants(name):
     """On -20 to 20 by balls; beyond, the slopes are within 1e-6 of 0 and 1 (0 for two of them)."""

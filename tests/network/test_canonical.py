@@ -49,7 +49,8 @@ def relu_net(sum_of):
     )
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_codes_of_relu_networks_are_those_of_fractions(judge, sum_of, seed):
     encoder = seeded(seed, lambda: relu_net(sum_of))
     batch, codebook = numbers(seed, 2, 2, 9, 8), 0.2 * numbers(seed + 9, 30, 2)
@@ -145,6 +146,7 @@ def test_ties_and_near_ties_of_a_linear_encoder(exponent, side):
     assert found.margin.item() <= abs(off)
 
 
+@pytest.mark.slow
 def test_near_ties_of_a_transcendental_encoder(judge):
     """Half-way between the codes is the float64 next to tanh(1/3), or the next one."""
     encoder = nn.Sequential(CONV(1, 1, 1, bias=False), nn.Tanh()).eval()
@@ -173,6 +175,7 @@ def test_what_balls_cannot_decide_stays_open(call):
     assert found.counts() == {"FLOAT64": 0, "WIDER": 0, "EXACT": 0, "OPEN": 2}
 
 
+@pytest.mark.slow
 def test_more_precision_decides_more(call):
     """elu(-400) is exp(-400) - 1, and exp(-400) near 2^-577: half-way but for that."""
     encoder = call(lambda x: (x + nn.functional.elu(-400 * x)) - x).eval()
@@ -191,6 +194,7 @@ def wrong_in_float32():
     return encoder
 
 
+@pytest.mark.slow
 def test_a_network_that_float32_gets_wrong(judge):
     encoder = wrong_in_float32()
     batch = numbers(3, 1, 1, 4, 4)
@@ -217,6 +221,7 @@ def images(count):
     return torch.rand(count, 3, 18, 13, generator=torch.Generator().manual_seed(8))
 
 
+@pytest.mark.slow
 def test_codes_of_a_vqvae_are_those_of_its_own_parts(judge, call, model):
     """18 x 13 pixels are padded to 20 x 16, and centred at 0.5."""
 

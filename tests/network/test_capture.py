@@ -49,6 +49,7 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
     assert found.margin.item() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.rows(
     ("function", "text"),
     [

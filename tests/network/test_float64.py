@@ -72,6 +72,7 @@ class Of(nn.Module):
 
 CASES = {
     "conv 1x1": (lambda: nn.Conv2d(8, 5, 1), randoms(1, 8, 1, 1), 0, 0, 1, 1.1),
+    "conv, no bias": (lambda: nn.Conv1d(8, 5, 1, bias=False), randoms(1, 8, 1), 0, 0, 1, 1.1),
     "conv 3x3, one tap": (lambda: nn.Conv2d(4, 4, 3, padding=1), randoms(1, 4, 3, 3), 0, 4, 1, 1.1),
     "conv, groups": (lambda: nn.Conv1d(6, 6, 1, groups=3), randoms(1, 6, 1), 0, 0, 1, 1.1),
     "conv, dilation, stride": (
