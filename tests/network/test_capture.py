@@ -68,6 +68,7 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
         (lambda x: x.max(1)[0], "at module '1.0' has no rule"),
         (lambda x: torch.add(x, x, alpha=2), "add.Tensor at module '1.0' with alpha=2"),
         (lambda x: torch.div(x, 3, rounding_mode="floor"), "operator div.Tensor_mode at"),
+        (lambda x: torch.ops.aten.elu.default(x, 1, 1, -2), r"with input_scale=-2\.0"),
         (lambda x: functional.avg_pool2d(x, 3, ceil_mode=True), "with ceil_mode=True"),
         (lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), "count_include_pad"),
         (lambda x: functional.adaptive_avg_pool2d(x, 3), "does not divide it"),

@@ -124,6 +124,11 @@ class LeakyRelu(Activation):
 class Elu(Activation):
     """``scale x if x > 0 else scale alpha (exp(input_scale x) - 1)`` (`elu_lipschitz`)."""
 
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse exponentials that grow below 0, whose slope has no bound."""
+        inner = _elu_numbers(arguments)[2]
+        return "" if inner >= 0 else f"with input_scale={inner}"
+
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         """Two products around expm1."""
         alpha, scale, inner = _elu_numbers(arguments)
