@@ -22,6 +22,7 @@ MODULES = (
     "certvq.compat.vector_quantize_pytorch",
     "certvq.inspect",
     "certvq.models",
+    "certvq.network",
     "certvq.data",
     "certvq.export",
     "certvq.tokens",

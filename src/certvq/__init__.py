@@ -36,10 +36,12 @@ if _TYPE_CHECKING:
     from certvq.inspect import patch_module as patch_module
     from certvq.inspect import stability_report as stability_report
     from certvq.inspect import unpatch_module as unpatch_module
+    from certvq.network import canonical_codes as canonical_codes
     from certvq.tokenize import tokenize as tokenize
 
 _LAZY = {
     "audit_module": "inspect",
+    "canonical_codes": "network",
     "patch_module": "inspect",
     "show_info": "_info",
     "stability_report": "inspect",

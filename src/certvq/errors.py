@@ -54,6 +54,10 @@ class ExportError(CertVQError, RuntimeError):
     """`torch.jit.trace` or `torch.onnx.export` meets a layer that a graph cannot represent."""
 
 
+class CaptureError(CertVQError, RuntimeError):
+    """A network is not a graph of operators whose real functions are known."""
+
+
 class CodeRangeError(CertVQError, IndexError):
     """A code lies outside ``range(codebook_size)``."""
 

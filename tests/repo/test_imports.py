@@ -26,6 +26,7 @@ LAYERS = [
     {"nn"},
     {"compat"},
     {"models", "inspect"},
+    {"network"},
     {"data", "export"},
     {"tokens"},
     {"runs"},
@@ -51,6 +52,7 @@ SPECIAL = {
     "_lean": {"errors", "_files"},
     "data": {"errors", "_files", "_types"},
     "inspect": {"errors", "_types", "bounds", "spec", "assign", "nn"},
+    "network": {"errors", "_types", "bounds", "assign", "models"},
     "theory": {"errors", "_types", "_files", "_lean", "spec", "bounds", "assign"},
 }
 """What the design allows some of them, where that is less than all layers before."""

@@ -1,0 +1,85 @@
+"""Values of a network in float64, each beside a bound on its error.
+
+In: tensors. Out: `Bounded`, and what operators ask of it. Must not know operators.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from certvq.network._bounds import norm_upper
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """What was computed, and how far from it the value over the real numbers can be.
+
+    Attributes:
+        value: float64.
+        error: float64, as many axes as `value`. Along `axis` it has size 1 and bounds the Euclidean
+            norm of the vector of errors there; without one it has the shape of `value` and bounds
+            the error of each entry.
+        axis: that of the channels, counted from the front, or None.
+    """
+
+    value: torch.Tensor
+    error: torch.Tensor
+    axis: int | None
+
+
+def exact(value: torch.Tensor) -> Bounded:
+    """Return numbers without error.
+
+    Args:
+        value: any type of number that float64 holds exactly.
+
+    Returns:
+        The numbers in float64 on the CPU.
+    """
+    copy = value.detach().to("cpu", torch.float64)
+    return Bounded(copy, copy.new_zeros(()).expand(copy.shape), None)
+
+
+def entry_errors(bounded: Bounded) -> torch.Tensor:
+    """Bound the error of each entry: the norm of a vector bounds each of its entries."""
+    return bounded.error.expand(bounded.value.shape)
+
+
+def along(bounded: Bounded, axis: int) -> Bounded:
+    """Return the same value with the bounds of vectors along an axis."""
+    if bounded.axis == axis:
+        return bounded
+    return Bounded(bounded.value, norm_upper(entry_errors(bounded), (axis,)), axis)
+
+
+def magnitude(value: torch.Tensor, axis: int | None) -> torch.Tensor:
+    """Bound the norms of vectors along an axis; without one, return the size of each entry."""
+    return value.abs() if axis is None else norm_upper(value, (axis,))
+
+
+def broadcast_error(bounded: Bounded, shape: tuple[int, ...], axis: int | None) -> torch.Tensor:
+    """Bound the error of a value that is broadcast to a shape.
+
+    Args:
+        bounded: of a shape that can be broadcast.
+        shape: of the result.
+        axis: of the result's vectors, or None for entries.
+
+    Returns:
+        Bounds that can be broadcast to `shape`, of size 1 along `axis`.
+    """
+    added = len(shape) - bounded.value.ndim
+    error = bounded.error.reshape((1,) * added + tuple(bounded.error.shape))
+    own = None if bounded.axis is None else bounded.axis + added
+    if axis is None:
+        return error
+    same_size = own is not None and bounded.value.shape[own - added] == shape[axis]
+    if own == axis and same_size:
+        return error
+    return norm_upper(error.expand(shape), (axis,))
+
+
+def common_axis(operands: list[Bounded], shape: tuple[int, ...]) -> int | None:
+    """Return the axis of the channels of a result, that of an operand of its shape."""
+    axes = [each.axis for each in operands if tuple(each.value.shape) == shape]
+    return next((axis for axis in axes if axis is not None), None)

@@ -1,0 +1,276 @@
+"""From a module to its graph.
+
+In: a torch module in eval mode, and an input. Out: a `Network`, or an error that names what cannot
+be said over the real numbers. Nothing of the module is copied or changed. Must not compute.
+"""
+
+import operator
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from certvq.errors import CaptureError, DTypeError, NonFiniteError, OptionError
+from certvq.network._graph import Network, Ref, Step, refs
+from certvq.network.rules import RULES
+
+_FIRST_OF_SEVERAL = {
+    "_native_batch_norm_legit_no_training.default",
+    "max_pool2d_with_indices.default",
+    "max_pool3d_with_indices.default",
+}
+"""Operators with several results, of which networks use the first."""
+
+_CONSTANTS = {
+    "ones.default",
+    "zeros.default",
+    "full.default",
+    "arange.default",
+    "arange.start_step",
+}
+"""Operators that make numbers of nothing; they are run, and their results are exact."""
+
+_IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_size.int"}
+
+
+def capture(model: nn.Module, batch: torch.Tensor) -> Network:
+    """Capture a module as a graph of operators with rules.
+
+    Args:
+        model: in eval mode; called with one tensor, it returns one tensor of channels at axis 1.
+        batch: of the shape that it shall be captured for; its numbers are not looked at.
+
+    Returns:
+        The graph, whose parameters are those of the module, not copies.
+
+    Raises:
+        OptionError: a part of the module is in train mode.
+        CaptureError: control flow on data, randomness, an operator without a rule, ...; the text
+            names operator and place.
+        NonFiniteError: NaN or infinity in a parameter, buffer or constant; the text names it.
+        DTypeError: an integer where the module computes with floats.
+
+    Example:
+        >>> network = capture(nn.Sequential(nn.Linear(3, 2), nn.ReLU()).eval(), torch.zeros(5, 3))
+        >>> [step.operator for step in network.steps]
+        ['linear.default', 'relu.default']
+    """
+    _require_eval(model)
+    program = _exported(model, torch.zeros(batch.shape, dtype=_dtype_of(model)))
+    reader = _Reader(program)
+    network = reader.read()
+    for name, constant in network.constants.items():
+        _require_finite(reader.titles.get(name, name), constant)
+    return network
+
+
+def _require_eval(model: nn.Module) -> None:
+    training = next((name for name, each in model.named_modules() if each.training), None)
+    if training is not None:
+        text = (
+            f"canonical codes are those of a model in eval mode, but {_named(training)} is in "
+            "train mode; call model.eval() first"
+        )
+        raise OptionError(text)
+
+
+def _dtype_of(model: nn.Module) -> torch.dtype:
+    floats = (each.dtype for each in model.parameters() if each.is_floating_point())
+    return next(floats, torch.get_default_dtype())
+
+
+def _exported(model: nn.Module, example: torch.Tensor) -> Any:
+    device = next((each.device for each in model.parameters()), example.device)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter's own parts
+            program = torch.export.export(model, (example.to(device),), strict=False)
+            return program.run_decompositions({})
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        text = (
+            f"{type(model).__name__} cannot be captured as a graph: "
+            f"{first[0] if first else type(error).__name__}; an encoder whose steps depend on its "
+            "numbers, or on more than one input, has no canonical codes here"
+        )
+        raise CaptureError(text) from error
+
+
+class _Reader:
+    """Reads an exported program, node by node."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        self.steps: list[Step] = []
+        self.constants: dict[str, torch.Tensor] = {}
+        self.titles: dict[str, str] = {}
+        self.of_node: dict[str, Any] = {}
+        self.source: Ref | None = None
+
+    def read(self) -> Network:
+        """Return the network."""
+        output: Any = None
+        self._read_inputs()
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                self._read_call(node)
+            elif node.op == "output":
+                output = self._output(node.args[0])
+        used = {ref.name for step in self.steps for ref in refs(step.arguments)} | {output.name}
+        constants = {name: each for name, each in self.constants.items() if name in used}
+        assert self.source is not None
+        return Network(tuple(self.steps), constants, self.source, output)
+
+    def _read_inputs(self) -> None:
+        kept = {**dict(self.program.state_dict), **dict(self.program.constants)}
+        shapes = {
+            node.name: node.meta.get("val")
+            for node in self.program.graph.nodes
+            if node.op == "placeholder"
+        }
+        for spec in self.program.graph_signature.input_specs:
+            name = spec.arg.name
+            ref = Ref(name, tuple(getattr(shapes.get(name), "shape", ())))
+            self.of_node[name] = ref
+            if spec.target is None:
+                self.source = ref
+            elif isinstance(kept.get(spec.target), torch.Tensor):
+                self.constants[name] = kept[spec.target].detach()
+                self.titles[name] = f"{spec.kind.name.lower().replace('_', ' ')} {spec.target!r}"
+
+    def _read_call(self, node: fx.Node) -> None:
+        target, place = node.target, _place(node)
+        if target is operator.getitem:
+            self.of_node[node.name] = self._item(node)
+            return
+        name = str(target).removeprefix("aten.")
+        if name in _IGNORED:
+            return
+        if name in _CONSTANTS:
+            assert isinstance(target, torch._ops.OpOverload)  # noqa: SLF001
+            self.of_node[node.name] = self._constant(node.name, target(*node.args, **node.kwargs))
+            return
+        if name in {"split.Tensor", "split_with_sizes.default"}:
+            self.of_node[node.name] = node  # its parts are read where they are used
+            return
+        self._require_known(target, name, place)
+        assert isinstance(target, torch._ops.OpOverload)  # noqa: SLF001
+        arguments = self._arguments(target, node)
+        refusal = RULES[name].refusal(arguments)
+        if refusal:
+            text = f"operator {name} at {_named(place)} {refusal} has no rule; {_ADVICE}"
+            raise CaptureError(text)
+        self._add(Step(self._result(node, name, place), name, arguments, place))
+
+    def _require_known(self, target: object, name: str, place: str) -> None:
+        if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
+            text = (
+                f"operator {name} at {_named(place)} draws random numbers in eval mode; {_ADVICE}"
+            )
+            raise CaptureError(text)
+        if name not in RULES:
+            known = ", ".join(sorted(RULES))
+            text = f"operator {name} at {_named(place)} has no rule; {_ADVICE}; known are {known}"
+            raise CaptureError(text)
+
+    def _add(self, step: Step) -> None:
+        self.steps.append(step)
+        self.of_node[step.result.name] = step.result
+
+    def _result(self, node: fx.Node, name: str, place: str) -> Ref:
+        value: Any = node.meta["val"]
+        value = value[0] if name in _FIRST_OF_SEVERAL else value
+        if not value.is_floating_point():
+            text = (
+                f"operator {name} at {_named(place)} makes {value.dtype} of floats, which is no "
+                f"function over the real numbers with a rule; {_ADVICE}"
+            )
+            raise CaptureError(text)
+        return Ref(node.name, tuple(value.shape))
+
+    def _arguments(self, target: Any, node: fx.Node) -> Mapping[str, Any]:
+        arguments: dict[str, Any] = {}
+        for place, slot in enumerate(target._schema.arguments):  # noqa: SLF001
+            given = node.kwargs.get(slot.name, slot.default_value)
+            arguments[slot.name] = self._translated(
+                node.args[place] if place < len(node.args) else given
+            )
+        return arguments
+
+    def _translated(self, argument: Any) -> Any:
+        if isinstance(argument, fx.Node):
+            return self.of_node[argument.name]
+        if isinstance(argument, (list, tuple)):
+            return [self._translated(each) for each in argument]
+        return argument
+
+    def _constant(self, name: str, value: torch.Tensor) -> Ref:
+        self.constants[name] = value
+        return Ref(name, tuple(value.shape))
+
+    def _item(self, node: fx.Node) -> Any:
+        source, index = node.args
+        assert isinstance(source, fx.Node)
+        assert isinstance(index, int)
+        found = self.of_node[source.name]
+        if isinstance(found, Ref):
+            if index:
+                text = f"result {index} of {source.target} at {_named(_place(node))} has no rule"
+                raise CaptureError(text)
+            return found
+        return self._part(node, source, index)
+
+    def _part(self, node: fx.Node, source: fx.Node, index: int) -> Ref:
+        """Read a part of a split as a slice."""
+        arguments = self._arguments(source.target, source)
+        given: Ref = arguments["self"]
+        axis = arguments["dim"] % len(given.shape)
+        size: Any = arguments.get("split_size")
+        sizes = arguments.get("split_sizes") or [size] * (index + 1)
+        start = sum(sizes[:index])
+        end = start + sizes[index]
+        place = _place(node)
+        result = self._result(node, "slice.Tensor", place)
+        cut = {"self": given, "dim": axis, "start": start, "end": end, "step": 1}
+        self.steps.append(Step(result, "slice.Tensor", cut, place))
+        return result
+
+    def _output(self, outputs: Any) -> Ref:
+        if len(outputs) != 1:
+            text = (
+                f"the network must return one tensor, got {len(outputs)}; wrap it in one that does"
+            )
+            raise CaptureError(text)
+        found = self._translated(outputs[0])
+        if not isinstance(found, Ref) or found.name in self.constants:
+            text = "the network must return a tensor that depends on its input"
+            raise CaptureError(text)
+        return found
+
+
+_ADVICE = "write the encoder without it, or take it out of the part that is captured"
+
+
+def _place(node: fx.Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]) if stack else ""
+
+
+def _named(place: str) -> str:
+    return f"module {place!r}" if place else "the model itself"
+
+
+def _require_finite(title: str, constant: torch.Tensor) -> None:
+    if not constant.is_floating_point() and constant.dtype != torch.int64:
+        text = f"{title} must hold floats, got {constant.dtype}"
+        raise DTypeError(text)
+    bad = (~torch.isfinite(constant)).nonzero()
+    if len(bad):
+        index = tuple(bad[0].tolist())
+        text = (
+            f"{title} must be finite, got {float(constant[index])} at index {index}; load another "
+            "checkpoint, or train anew"
+        )
+        raise NonFiniteError(text)

@@ -1,0 +1,77 @@
+"""The last rung: tokens that float64 leaves open, over exact numbers.
+
+In: a network, its input, and which tokens are open. Out: what could be decided of them. Networks of
+linear maps, comparisons and pooling are computed over the rational numbers, and every token is
+decided; others by balls of more and more bits.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from certvq.network._decide import CodeVectors, Decision
+from certvq.network._exact import exact_latents, is_rational
+from certvq.network._graph import Network
+from certvq.network._numbers import Balls, Numbers, Rationals
+from certvq.network._source import Source
+
+FIRST_PRECISION = 128
+"""Bits of the first balls: twice what float64 has, and room for radii to grow. Chosen."""
+
+_AT_ONCE = 64
+"""Tokens whose receptive fields are computed together, so that neighbours share them. Chosen."""
+
+
+def refine(
+    network: Network,
+    source: Source,
+    codebook: CodeVectors,
+    open_tokens: np.ndarray,
+    precision: int,
+) -> Decision:
+    """Decide open tokens.
+
+    Args:
+        network: as captured.
+        source: its input.
+        codebook: the code vectors.
+        open_tokens: (N,) numbers of tokens, in row order of the output without its channels.
+        precision: the most bits of a midpoint.
+
+    Returns:
+        A decision for each of them.
+    """
+    count = len(open_tokens)
+    codes, margin = np.full(count, -1, np.int64), np.zeros(count)
+    left = np.arange(count)
+    for numbers in _arithmetics(network, precision):
+        for start in range(0, len(left), _AT_ONCE):
+            part = left[start : start + _AT_ONCE]
+            with numbers.working():
+                latents = _latents(network, source, open_tokens[part], numbers)
+                found = codebook.decide_exact(numbers, latents)
+            codes[part], margin[part] = found.codes, found.margin
+        left = left[codes[left] < 0]
+        if not len(left):
+            break
+    return Decision(codes, margin, codes >= 0)
+
+
+def _arithmetics(network: Network, precision: int) -> Iterator[Numbers]:
+    if is_rational(network):
+        yield Rationals()
+        return
+    bits = min(FIRST_PRECISION, precision)
+    while bits <= precision:
+        yield Balls(bits)
+        bits *= 2
+
+
+def _latents(network: Network, source: Source, tokens: np.ndarray, numbers: Numbers) -> np.ndarray:
+    """Return (N, D) exact latents of tokens."""
+    batch, dim, *places = network.output.shape
+    mask = np.zeros((batch, *places), bool)
+    mask.reshape(-1)[tokens] = True
+    full = np.broadcast_to(mask[:, None], network.output.shape)
+    latents = exact_latents(network, source, full, numbers)
+    return np.moveaxis(latents, 1, -1).reshape(-1, dim)[tokens]

@@ -1,0 +1,17 @@
+"""The operators that have a rule, one file for each kind.
+
+In: the name of an ATen operator. Out: its `Rule`. Must not know graphs or models.
+"""
+
+from certvq.network.rules import _arithmetic, _linear, _normal, _pointwise, _pooling, _shapes
+from certvq.network.rules._rule import Rule as Rule
+
+RULES: dict[str, Rule] = {
+    **_arithmetic.RULES,
+    **_linear.RULES,
+    **_normal.RULES,
+    **_pointwise.RULES,
+    **_pooling.RULES,
+    **_shapes.RULES,
+}
+"""By name and overload, such as ``"conv2d.default"``."""

@@ -1,0 +1,202 @@
+"""Sums, differences, products and quotients, entry by entry.
+
+In: arguments. Out: values with bounds; broadcasting as in torch. Theorems: `sum_error_le`,
+`product_error_le`.
+"""
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from certvq.bounds import UNIT_ROUNDOFF
+from certvq.network._bounded import (
+    Bounded,
+    broadcast_error,
+    common_axis,
+    exact,
+    magnitude,
+)
+from certvq.network._bounds import FLOOR, enlargement
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers
+from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+
+
+def summed(left: Bounded, right: Bounded, *, sign: int = 1) -> Bounded:
+    """Add or subtract: the errors add up, and one rounding (`sum_error_le`)."""
+    value = left.value + right.value if sign > 0 else left.value - right.value
+    shape = tuple(value.shape)
+    axis = common_axis([left, right], shape)
+    error = broadcast_error(left, shape, axis) + broadcast_error(right, shape, axis)
+    error = error + UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
+    return Bounded(value, error * enlargement(4), axis)
+
+
+def multiplied(left: Bounded, right: Bounded) -> Bounded:
+    """Multiply entries: ``|x'|_inf f + |y'|_inf e + e f`` and a rounding (`product_error_le`)."""
+    value = left.value * right.value
+    shape = tuple(value.shape)
+    axis = common_axis([left, right], shape)
+    first, second = broadcast_error(left, shape, axis), broadcast_error(right, shape, axis)
+    error = (
+        _largest(left.value, shape, axis) * second
+        + _largest(right.value, shape, axis) * first
+        + first * second
+        + UNIT_ROUNDOFF * magnitude(value, axis)
+        + FLOOR
+    )
+    return Bounded(value, error * enlargement(8), axis)
+
+
+def _largest(value: torch.Tensor, shape: tuple[int, ...], axis: int | None) -> torch.Tensor:
+    """Return the greatest size of the entries of vectors, of size 1 along their axis."""
+    if axis is None:
+        return value.abs()
+    added = len(shape) - value.ndim
+    wide = value.reshape((1,) * added + tuple(value.shape))
+    return wide.abs().amax(axis, keepdim=True)
+
+
+def reciprocal(bounded: Bounded) -> Bounded:
+    """Invert entries: ``f / (|y'| (|y'| - f))``, or an infinite bound where 0 is possible."""
+    error = bounded.error.expand(bounded.value.shape)
+    value = 1.0 / bounded.value
+    least = (bounded.value.abs() - error) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    spread = error / (least * bounded.value.abs()) * enlargement(8)
+    spread = spread + UNIT_ROUNDOFF * value.abs() + FLOOR
+    return Bounded(value, torch.where(least > 0, spread * enlargement(4), torch.inf), None)
+
+
+def divided(left: Bounded, right: Bounded) -> Bounded:
+    """Divide: by an exact number with one rounding, else multiply by the reciprocal."""
+    if right.value.numel() == 1 and not right.error.any():
+        size = float(right.value.abs())
+        value = left.value / right.value.reshape(())
+        error = left.error / size + UNIT_ROUNDOFF * magnitude(value, left.axis) + FLOOR
+        return Bounded(value, error * enlargement(6), left.axis)
+    return multiplied(left, reciprocal(right))
+
+
+def lifted(operand: Any) -> Bounded:
+    """Return a number of the graph as a tensor."""
+    return operand if isinstance(operand, Bounded) else exact(torch.tensor(float(operand)).double())
+
+
+class Arithmetic(Rule):
+    """An operator with two operands, either of which may be a number.
+
+    Args:
+        bounded: the operator with bounds.
+        entry: the operator on numbers.
+        swapped: whether the second operand comes first.
+    """
+
+    rational = True
+
+    def __init__(
+        self,
+        bounded: Callable[[Bounded, Bounded], Bounded],
+        entry: Callable[[Any, Any], Any],
+        *,
+        swapped: bool = False,
+    ) -> None:
+        self._bounded, self._entry, self._swapped = bounded, entry, swapped
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse a factor of the second operand."""
+        alpha = arguments.get("alpha", 1)
+        return "" if alpha == 1 else f"with alpha={alpha}"
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Apply the operator with bounds."""
+        left, right = self._operands(arguments)
+        return self._bounded(lifted(left), lifted(right))
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """Each entry needs one of either operand."""
+        for each in self._operands(arguments):
+            if isinstance(each, Ref):
+                yield each, narrowed(mask, each.shape)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Apply the operator to the numbers."""
+        pair = [_objects(numbers, each) for each in self._operands(arguments)]
+        left, right = (np.broadcast_to(each, mask.shape)[mask] for each in pair)
+        return tensor_entries(mask, map(self._entry, left, right))
+
+    def _operands(self, arguments: Arguments) -> tuple[Any, Any]:
+        first, second = list(arguments.values())[:2]
+        return (second, first) if self._swapped else (first, second)
+
+
+class Unary(Rule):
+    """An operator with one operand.
+
+    Args:
+        bounded: the operator with bounds.
+        entry: the operator on numbers.
+    """
+
+    rational = True
+
+    def __init__(self, bounded: Callable[[Bounded], Bounded], entry: Callable[[Any], Any]) -> None:
+        self._bounded, self._entry = bounded, entry
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Apply the operator with bounds."""
+        return self._bounded(arguments["self"])
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """The same entries."""
+        yield arguments["self"], mask
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
+        """Apply the operator to the numbers."""
+        return tensor_entries(mask, map(self._entry, arguments["self"][mask]))
+
+
+def narrowed(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """Return which entries of a tensor are needed, if it is broadcast to a mask."""
+    whole = np.asarray(mask.any(axis=tuple(range(mask.ndim - len(shape)))))
+    repeated = tuple(i for i, size in enumerate(shape) if size == 1)
+    return np.asarray(whole.any(axis=repeated, keepdims=True))
+
+
+def _objects(numbers: Numbers, operand: Any) -> Objects:
+    if isinstance(operand, np.ndarray):
+        return operand
+    result = np.empty((), object)
+    result[()] = numbers.number(float(operand))
+    return result
+
+
+def _negated(given: Bounded) -> Bounded:
+    return Bounded(-given.value, given.error, given.axis)
+
+
+def _difference(left: Bounded, right: Bounded) -> Bounded:
+    return summed(left, right, sign=-1)
+
+
+_SUM = Arithmetic(summed, operator.add)
+_DIFFERENCE = Arithmetic(_difference, operator.sub)
+_PRODUCT = Arithmetic(multiplied, operator.mul)
+_QUOTIENT = Arithmetic(divided, operator.truediv)
+
+RULES: dict[str, Rule] = {
+    "add.Tensor": _SUM,
+    "add.Scalar": _SUM,
+    "sub.Tensor": _DIFFERENCE,
+    "sub.Scalar": _DIFFERENCE,
+    "rsub.Scalar": Arithmetic(_difference, operator.sub, swapped=True),
+    "rsub.Tensor": Arithmetic(_difference, operator.sub, swapped=True),
+    "mul.Tensor": _PRODUCT,
+    "mul.Scalar": _PRODUCT,
+    "div.Tensor": _QUOTIENT,
+    "div.Scalar": _QUOTIENT,
+    "neg.default": Unary(_negated, operator.neg),
+    "reciprocal.default": Unary(reciprocal, lambda each: 1 / each),
+}

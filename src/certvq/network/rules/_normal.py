@@ -1,0 +1,270 @@
+"""Normalisations in eval mode, and weight norm.
+
+In: arguments. Out: values with bounds. The real functions, with mean and variance of a group over
+the real numbers (the variance divided by n): group and layer norm
+``w (x - mean) / sqrt(var + eps) + b``; batch norm the same with the stored mean and variance;
+weight norm ``v g / |v|``.
+
+The bound of group and layer norm, with n numbers in a group, the errors of whose vectors are e_p
+and together ``E = sqrt(sum_p e_p^2)`` (`normalise_error_le`): the mean errs by ``E / sqrt n``, the
+centred vector of place p by ``d_p = e_p + sqrt(C) E / sqrt n``, the denominator s by ``sqrt(sum_p
+d_p^2) / sqrt n =: t``, as a norm divided by ``sqrt n``, and the quotient by ``d_p / (s' - t) +
+|c'_p| t / (s' (s' - t))``. Rounding is added at each of the three steps.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.network._bounded import Bounded, along, entry_errors
+from certvq.network._bounds import FLOOR, enlargement, norm_upper
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers
+from certvq.network.rules._arithmetic import multiplied, summed
+from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+
+
+def normalised(given: Bounded, eps: float) -> Bounded:
+    """Centre groups and divide them by their deviation.
+
+    Args:
+        given: (B, G, C, P): G groups of C channels at P places each; the error is (B, 1, 1, P), of
+            the vectors of all groups together.
+        eps: above 0, or the bound may be infinite.
+
+    Returns:
+        The same shape; the error is (B, 1, 1, P).
+    """
+    value, own = given.value, given.error
+    channels, places = value.shape[2:]
+    count, root = channels * places, math.sqrt(channels * places) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    mean = value.mean((2, 3), keepdim=True)
+    off = norm_upper(own, (3,)) / root
+    off = off + gamma(count + 2) * value.abs().mean((2, 3), keepdim=True)
+    centred = value - mean
+    lengths = norm_upper(centred, (2,))
+    shared = off * (math.sqrt(channels) * enlargement(2)) + UNIT_ROUNDOFF * lengths
+    deviation = (centred.square().mean((2, 3), keepdim=True) + eps).sqrt()
+    drift = norm_upper(own + shared, (3,)) / root + gamma(count + 6) * deviation
+    drift = drift * enlargement(count + 12) + FLOOR
+    least = torch.maximum(deviation - drift, torch.tensor(math.sqrt(eps)).double())
+    least = least * (1.0 - 8.0 * UNIT_ROUNDOFF)
+    result = centred / deviation
+    group = (shared + lengths * drift / deviation) / least
+    error = own * (1.0 / least).amax(1, keepdim=True) + norm_upper(group, (1,))
+    error = error + 2.0 * UNIT_ROUNDOFF * norm_upper(result, (1, 2))
+    return Bounded(result, error * enlargement(2 * count + 40) + FLOOR, None)
+
+
+def _affine(result: Bounded, scale: Bounded | None, shift: Bounded | None, axis: int) -> Bounded:
+    """Multiply and add a number for each channel."""
+    shape = (-1,) + (1,) * (result.value.ndim - 1 - axis)
+    for step, each in ((multiplied, scale), (summed, shift)):
+        if each is not None:
+            errors = entry_errors(each).reshape(shape)
+            result = step(result, Bounded(each.value.reshape(shape), errors, None))
+    return result
+
+
+class _Normalisation(Rule):
+    """What group and layer norm share: an affine map after groups were normalised."""
+
+    def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """Return (B, G, C, P)."""
+        raise NotImplementedError
+
+    def _scales(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in which weight and bias are broadcast."""
+        raise NotImplementedError
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """An entry needs its group."""
+        given: Ref = arguments["input"]
+        groups = mask.reshape(self._shaped(arguments, given.shape))
+        whole = groups.any(axis=(2, 3), keepdims=True)
+        yield given, np.broadcast_to(whole, groups.shape).reshape(given.shape)
+        for name in ("weight", "bias"):
+            ref = arguments.get(name)
+            if isinstance(ref, Ref):
+                yield ref, np.ones(ref.shape, bool)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Normalise the groups that are needed."""
+        given: Objects = arguments["input"]
+        shape = self._shaped(arguments, given.shape)
+        groups = given.reshape(shape[0] * shape[1], -1)
+        needed = mask.reshape(len(groups), -1)
+        result = np.empty(groups.shape, object)
+        for row in np.flatnonzero(needed.any(axis=1)):
+            result[row] = _exact_group(numbers, groups[row], arguments["eps"])
+        result = result.reshape(given.shape)
+        for name, each in (("weight", np.multiply), ("bias", np.add)):
+            if arguments.get(name) is not None:
+                scale = arguments[name].reshape(self._scales(arguments, given.shape))
+                pair = result[mask], np.broadcast_to(scale, mask.shape)[mask]
+                result = tensor_entries(mask, each(*pair))
+        return result
+
+
+class GroupNorm(_Normalisation):
+    """Group norm."""
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Normalise all groups of a sample."""
+        given = along(arguments["input"], 1)
+        shape = self._shaped(arguments, tuple(given.value.shape))
+        error = given.error.reshape(shape[0], 1, 1, shape[3])
+        inner = Bounded(given.value.reshape(shape), error, None)
+        result = normalised(inner, arguments["eps"])
+        value = result.value.reshape(given.value.shape)
+        result = Bounded(value, result.error.reshape(given.error.shape), 1)
+        return _affine(result, arguments.get("weight"), arguments.get("bias"), 1)
+
+    def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        groups = arguments["num_groups"]
+        return shape[0], groups, shape[1] // groups, math.prod(shape[2:])
+
+    def _scales(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, ...]:
+        del arguments
+        return (-1,) + (1,) * (len(shape) - 2)
+
+
+class LayerNorm(_Normalisation):
+    """Layer norm over the last axes."""
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Normalise each row."""
+        given: Bounded = arguments["input"]
+        shape, axes = tuple(given.value.shape), len(arguments["normalized_shape"])
+        last = given.value.ndim - 1
+        if axes == 1:
+            given = along(given, last)
+            error = given.error.reshape(-1, 1, 1, 1)
+        else:
+            flat = entry_errors(given).reshape(self._shaped(arguments, shape))
+            error = norm_upper(flat, (2,))
+        inner = Bounded(given.value.reshape(self._shaped(arguments, shape)), error, None)
+        result = normalised(inner, arguments["eps"])
+        error = result.error.reshape(*shape[: last + 1 - axes], *(1,) * axes)
+        value = result.value.reshape(shape)
+        result = Bounded(value, error, last)
+        if axes > 1:  # the norm of all axes together bounds each entry
+            result = Bounded(value, error.expand(shape), None)
+        return _affine_last(result, arguments.get("weight"), arguments.get("bias"))
+
+    def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        count = math.prod(arguments["normalized_shape"])
+        return math.prod(shape) // count, 1, count, 1
+
+    def _scales(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, ...]:
+        del shape
+        return tuple(arguments["normalized_shape"])
+
+
+def _affine_last(result: Bounded, scale: Bounded | None, shift: Bounded | None) -> Bounded:
+    """Multiply and add numbers along the last axes."""
+    if scale is not None:
+        result = multiplied(result, scale)
+    return result if shift is None else summed(result, shift)
+
+
+class BatchNorm(Rule):
+    """Batch norm with stored mean and variance."""
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse statistics of the batch."""
+        stored = isinstance(arguments.get("running_var"), Ref) and not arguments.get("training")
+        return "" if stored else "with statistics of the batch"
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Subtract, multiply by ``w / sqrt(var + eps)``, add."""
+        given = along(arguments["input"], 1)
+        mean, variance = arguments["running_mean"], arguments["running_var"]
+        scale = _reciprocal_root(variance, arguments["eps"])
+        if arguments.get("weight") is not None:
+            scale = multiplied(scale, arguments["weight"])
+        shift = Bounded(-mean.value, mean.error, None)
+        return _affine(_affine(given, None, shift, 1), scale, arguments.get("bias"), 1)
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """The same entries, and all numbers that are stored."""
+        yield arguments["input"], mask
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            ref = arguments.get(name)
+            if isinstance(ref, Ref):
+                yield ref, np.ones(ref.shape, bool)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Apply the formula to the numbers."""
+        given, eps = arguments["input"], numbers.number(arguments["eps"])
+        scale = np.array([1 / (each + eps).sqrt() for each in arguments["running_var"]], object)
+        if arguments.get("weight") is not None:
+            scale = scale * arguments["weight"]
+        shift = -arguments["running_mean"] * scale
+        if arguments.get("bias") is not None:
+            shift = shift + arguments["bias"]
+        channel = np.nonzero(mask)[1]
+        return tensor_entries(mask, given[mask] * scale[channel] + shift[channel])
+
+
+class WeightNorm(Rule):
+    """``v g / |v|``, the norm over all axes but one."""
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse norms over all axes."""
+        axis = arguments.get("dim", 0)
+        return "" if axis in range(len(arguments["v"].shape)) else f"with dim={axis}"
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Compute the formula; v and g are stored numbers."""
+        v, g = arguments["v"], arguments["g"]
+        if bool(v.error.any()) or bool(g.error.any()):
+            text = "weight_norm of computed numbers has no rule"
+            raise AssertionError(text)
+        axes = self._axes(arguments, v.value.ndim)
+        norms = torch.linalg.vector_norm(v.value, dim=axes, keepdim=True)
+        value = v.value * (g.value / norms)
+        terms = math.prod(v.value.shape[axis] for axis in axes)
+        error = gamma(terms + 12) * value.abs() + FLOOR
+        return Bounded(value, torch.where(norms > 2.0**-400, error, torch.inf), None)
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """All numbers that are stored."""
+        del mask
+        for name in ("v", "g"):
+            yield arguments[name], np.ones(arguments[name].shape, bool)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
+        """Compute the formula."""
+        v, g = arguments["v"], arguments["g"]
+        squares = (v * v).sum(axis=self._axes(arguments, v.ndim), keepdims=True)
+        factor = [a / b.sqrt() for a, b in zip(g.flat, squares.flat, strict=True)]
+        return v * np.array(factor, object).reshape(squares.shape)
+
+    def _axes(self, arguments: Arguments, count: int) -> tuple[int, ...]:
+        return tuple(axis for axis in range(count) if axis != arguments.get("dim", 0))
+
+
+def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
+    """Return ``1 / sqrt(x + eps)`` of stored numbers, which rounds four times."""
+    value = 1.0 / (given.value + eps).sqrt()
+    return Bounded(value, 4.0 * UNIT_ROUNDOFF * value + FLOOR, None)
+
+
+def _exact_group(numbers: Numbers, entries: Objects, eps: float) -> Objects:
+    count = numbers.number(float(len(entries)))
+    centred = entries - entries.sum() / count
+    deviation = ((centred * centred).sum() / count + numbers.number(eps)).sqrt()
+    return centred / deviation
+
+
+RULES: dict[str, Rule] = {
+    "group_norm.default": GroupNorm(),
+    "layer_norm.default": LayerNorm(),
+    "_native_batch_norm_legit_no_training.default": BatchNorm(),
+    "batch_norm.default": BatchNorm(),
+    "_weight_norm.default": WeightNorm(),
+}

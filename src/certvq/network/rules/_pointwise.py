@@ -1,0 +1,294 @@
+"""Activations: functions of one number, entry by entry.
+
+In: arguments. Out: values with bounds. An activation of slope at most L takes an error e to L e
+(`error_comp_le`), and what its own computation rounds is added. The real functions:
+``relu(x) = max(x, 0)``; ``leaky_relu(x) = x if x > 0 else slope x``; ``elu(x) = scale x if x > 0
+else scale alpha (exp(input_scale x) - 1)``; ``silu(x) = x / (1 + exp(-x))``; ``gelu(x) =
+x (1 + erf(x / sqrt 2)) / 2``, or with ``approximate="tanh"``
+``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``, 0.044715 as a decimal number. Slopes and
+scales are the float64 numbers of the graph.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from certvq.bounds import UNIT_ROUNDOFF
+from certvq.network._bounded import Bounded, magnitude
+from certvq.network._bounds import FLOOR, LIBRARY_ERROR, LIPSCHITZ, enlargement
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers, flint
+from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+
+
+class Activation(Rule):
+    """A function of one number with a bounded slope."""
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Apply the function; its slope takes the error on."""
+        given: Bounded = arguments["self"]
+        value = self.value(given.value, arguments)
+        error = self.slope(arguments) * given.error
+        rounding = self.rounding(given.value, value, given.axis, arguments)
+        return Bounded(value, (error + rounding + FLOOR) * enlargement(6), given.axis)
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """The same entries."""
+        yield arguments["self"], mask
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Apply the function to the numbers."""
+        given: Objects = arguments["self"][mask]
+        return tensor_entries(mask, (self.entry(numbers, each, arguments) for each in given))
+
+    @abstractmethod
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """Compute the function in float64."""
+
+    @abstractmethod
+    def slope(self, arguments: Arguments) -> float:
+        """Bound the slope of the function."""
+
+    @abstractmethod
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """Bound the error of the computed function, for vectors along an axis."""
+
+    @abstractmethod
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """Compute the function of a number."""
+
+
+class Relu(Activation):
+    """``max(x, 0)``, without rounding (`relu_lipschitz`)."""
+
+    rational = True
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Errors stay what they are."""
+        given: Bounded = arguments["self"]
+        return Bounded(given.value.clamp_min(0.0), given.error, given.axis)
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """See `bounded`."""
+        del arguments
+        return value.clamp_min(0.0)
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1."""
+        del arguments
+        return LIPSCHITZ["relu"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """None."""
+        del given, value, axis, arguments
+        return 0.0
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """Compare with 0."""
+        del arguments
+        return numbers.greater(entry, numbers.number(0.0))
+
+
+class LeakyRelu(Activation):
+    """``x if x > 0 else slope x`` (`leakyRelu_lipschitz`)."""
+
+    rational = True
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """One product."""
+        return torch.where(value > 0, value, value * float(arguments["negative_slope"]))
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most the greater of both slopes."""
+        return max(1.0, abs(float(arguments["negative_slope"])))
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """One rounding."""
+        del given, arguments
+        return UNIT_ROUNDOFF * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """Compare with 0."""
+        slope = numbers.number(float(arguments["negative_slope"]))
+        return numbers.choose(entry, lambda: entry, lambda: entry * slope)
+
+
+class Elu(Activation):
+    """``scale x if x > 0 else scale alpha (exp(input_scale x) - 1)`` (`elu_lipschitz`)."""
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse exponentials that grow below 0, whose slope has no bound."""
+        inner = _elu_numbers(arguments)[2]
+        return "" if inner >= 0 else f"with input_scale={inner}"
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """Two products around expm1."""
+        alpha, scale, inner = _elu_numbers(arguments)
+        below = torch.expm1(value.clamp_max(0.0) * inner) * alpha * scale
+        return torch.where(value > 0, value * scale, below)
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most that on either side of 0."""
+        alpha, scale, inner = _elu_numbers(arguments)
+        return max(abs(scale), abs(scale * alpha * inner)) * enlargement(4)
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom, two products, and the rounded product inside, of slope at most 1 per unit."""
+        _, scale, inner = _elu_numbers(arguments)
+        alpha = _elu_numbers(arguments)[0]
+        inside = 2.0 * UNIT_ROUNDOFF * abs(scale * alpha * inner) * magnitude(given, axis)
+        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis) + inside
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """Compare with 0."""
+        alpha, scale, inner = map(numbers.number, _elu_numbers(arguments))
+        return numbers.choose(
+            entry, lambda: entry * scale, lambda: (entry * inner).expm1() * alpha * scale
+        )
+
+
+class Tanh(Activation):
+    """The hyperbolic tangent (`tanh_lipschitz`, `ax_tanh`)."""
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """By the library."""
+        del arguments
+        return torch.tanh(value)
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1."""
+        del arguments
+        return LIPSCHITZ["tanh"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom."""
+        del given, arguments
+        return LIBRARY_ERROR * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del numbers, arguments
+        return entry.tanh()
+
+
+class Sigmoid(Activation):
+    """``1 / (1 + exp(-x))`` (`sigmoid_lipschitz`, `ax_exp`)."""
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """As it is written, so that only exp is the library's."""
+        del arguments
+        return 1.0 / (1.0 + torch.exp(-value))
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1/4."""
+        del arguments
+        return LIPSCHITZ["sigmoid"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom, a sum of positive terms and a quotient."""
+        del given, arguments
+        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del arguments
+        return numbers.number(1.0) / (1 + (-entry).exp())
+
+
+class Silu(Activation):
+    """``x / (1 + exp(-x))`` (`silu_lipschitz`, `ax_exp`)."""
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """As it is written."""
+        del arguments
+        return value / (1.0 + torch.exp(-value))
+
+    def slope(self, arguments: Arguments) -> float:
+        """Between -0.1 and 1.1."""
+        del arguments
+        return LIPSCHITZ["silu"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom, a sum of positive terms and a quotient."""
+        del given, arguments
+        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del numbers, arguments
+        return entry / (1 + (-entry).exp())
+
+
+class Gelu(Activation):
+    """``x (1 + erf(x / sqrt 2)) / 2``, or the form with tanh (`gelu_lipschitz`)."""
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse forms that torch does not have."""
+        form = arguments.get("approximate", "none")
+        return "" if form in {"none", "tanh"} else f"with approximate={form!r}"
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """As it is written, so that only erf or tanh is the library's."""
+        if arguments.get("approximate") == "tanh":
+            inner = (value + 0.044715 * (value * value * value)) * 0.7978845608028654
+            return 0.5 * value * (1.0 + torch.tanh(inner))
+        return 0.5 * value * (1.0 + torch.erf(value * 0.7071067811865476))
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1.13 in either form."""
+        del arguments
+        return LIPSCHITZ["gelu"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """At most 10 u ``|x|``.
+
+        The argument of erf errs by 2 u of itself, and ``t erf'(t)`` is below 1/2; that of tanh by
+        8 u, of positive terms, and ``t tanh'(t)`` is below 1/2. So erf or tanh errs by 8 u + 4 u,
+        the sum and the products by 4 u ``|x|`` more: (12 / 2 + 4) u ``|x|``.
+        """
+        del value, arguments
+        return 10.0 * UNIT_ROUNDOFF * magnitude(given, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del numbers
+        arb, fmpq = flint().arb, flint().fmpq
+        if arguments.get("approximate") == "tanh":
+            inner = (entry + arb(fmpq(44715, 10**6)) * entry**3) * (2 / arb.pi()).sqrt()
+            return entry * (1 + inner.tanh()) / 2
+        return entry * (1 + (entry / arb(2).sqrt()).erf()) / 2
+
+
+def _elu_numbers(arguments: Arguments) -> tuple[float, float, float]:
+    names = ("alpha", "scale", "input_scale")
+    alpha, scale, inner = (float(arguments.get(name, 1.0)) for name in names)
+    return alpha, scale, inner
+
+
+RULES: dict[str, Rule] = {
+    "relu.default": Relu(),
+    "leaky_relu.default": LeakyRelu(),
+    "elu.default": Elu(),
+    "tanh.default": Tanh(),
+    "sigmoid.default": Sigmoid(),
+    "silu.default": Silu(),
+    "gelu.default": Gelu(),
+}

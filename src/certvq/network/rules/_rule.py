@@ -1,0 +1,85 @@
+"""What an operator has to say of itself.
+
+In: arguments. Out: its value with a bound, its value in exact numbers, and which entries of its
+arguments an entry of its result depends on. Must not know of graphs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from certvq.network._bounded import Bounded
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers
+
+Arguments = Mapping[str, Any]
+"""By the names of the ATen operator; tensors are as each method says, also within lists."""
+
+Mask = np.ndarray
+"""bool, of the shape of a tensor: which of its entries are needed."""
+
+Objects = np.ndarray
+"""Numbers of `Numbers`, in the shape of a tensor; None where an entry is not needed."""
+
+
+class Rule(ABC):
+    """One operator over the real numbers, in two arithmetics."""
+
+    rational: bool = False
+    """Whether rational numbers have rational results."""
+
+    def refusal(self, arguments: Arguments) -> str:  # noqa: ARG002
+        """Say what is not supported about arguments, or return an empty text.
+
+        Args:
+            arguments: tensors are a `Ref`.
+
+        Returns:
+            A text that follows the name of the operator in the error.
+        """
+        return ""
+
+    @abstractmethod
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Compute the value in float64, and bound its error.
+
+        Args:
+            arguments: tensors are `Bounded`.
+
+        Returns:
+            Value and bound.
+        """
+
+    @abstractmethod
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """Name the entries of the arguments that entries of the result depend on.
+
+        Args:
+            arguments: tensors are a `Ref`.
+            mask: of the result.
+
+        Returns:
+            Each tensor and its mask.
+        """
+
+    @abstractmethod
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Compute the value in exact numbers.
+
+        Args:
+            numbers: the arithmetic.
+            arguments: tensors are `Objects`, of which at least the needed entries are there.
+            mask: of the result.
+
+        Returns:
+            The result; only what is in `mask` counts.
+        """
+
+
+def tensor_entries(mask: Mask, entries: Iterable[Any]) -> Objects:
+    """Return an array with the entries of a mask, in order."""
+    result = np.empty(mask.shape, object)
+    result[mask] = np.fromiter(entries, object, count=int(mask.sum()))
+    return result

@@ -1,0 +1,245 @@
+"""Operators that move entries and compute nothing.
+
+In: arguments. Out: the same numbers elsewhere, and where each came from. The operator itself is run
+on the numbers of the entries, so that no index is computed twice.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from certvq.network._bounded import Bounded, entry_errors
+from certvq.network._bounds import norm_upper
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers
+from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
+
+Move = Callable[[torch.Tensor, Arguments], torch.Tensor]
+"""The operator on a float64 tensor, with the other arguments by name."""
+
+Follow = Callable[[tuple[int, ...], tuple[int, ...], int, Arguments], int | None]
+"""Where the axis of the channels goes, given the shapes before and after; None if it is lost."""
+
+_FILLED = -1
+
+
+class Moving(Rule):
+    """An operator that moves entries.
+
+    Args:
+        move: the operator. Entries that it adds are those of `fill`.
+        follow: where the axis of the channels goes.
+        fill: value of the entries that it adds, from the arguments.
+        modes: values of an argument ``mode`` that are supported.
+    """
+
+    rational = True
+
+    def __init__(
+        self,
+        move: Move,
+        follow: Follow,
+        *,
+        fill: Callable[[Arguments], float] = lambda _: 0.0,
+        modes: tuple[str, ...] = (),
+    ) -> None:
+        self.move, self.follow, self.fill, self.modes = move, follow, fill, modes
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse modes that are not known."""
+        mode = arguments.get("mode")
+        if self.modes and mode not in self.modes:
+            return f"in mode {mode!r} (known: {', '.join(self.modes)})"
+        return ""
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Move values and bounds alike; bounds of vectors only as long as these stay whole."""
+        given: Bounded = next(iter(arguments.values()))
+        value = self._moved(given.value, arguments, self.fill(arguments))
+        axis = None
+        if given.axis is not None:
+            axis = self.follow(tuple(given.value.shape), tuple(value.shape), given.axis, arguments)
+        if axis is None:
+            return Bounded(value, self._moved(entry_errors(given), arguments, 0.0), None)
+        spread = self._moved(entry_errors(given), arguments, 0.0)
+        return Bounded(value, spread.amax(axis, keepdim=True), axis)
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """Follow each entry to where it came from."""
+        given: Ref = next(iter(arguments.values()))
+        needed = np.zeros(math.prod(given.shape), bool)
+        origin = self._origin(given.shape, arguments)[mask]
+        needed[origin[origin != _FILLED]] = True
+        yield given, needed.reshape(given.shape)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
+        """Fetch each entry from where it came from."""
+        given: Objects = next(iter(arguments.values()))
+        origin = self._origin(given.shape, arguments)
+        moved = given.reshape(-1)[origin]
+        added = origin == _FILLED
+        if added.any():
+            moved[added] = numbers.number(self.fill(arguments))
+        return moved
+
+    def _moved(self, tensor: torch.Tensor, arguments: Arguments, fill: float) -> torch.Tensor:
+        return self.move(tensor, {**arguments, "value": fill})
+
+    def _origin(self, shape: tuple[int, ...], arguments: Arguments) -> np.ndarray:
+        places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
+        return self._moved(places, arguments, _FILLED).to(torch.int64).numpy()
+
+
+class Concatenation(Rule):
+    """Tensors one after another along an axis."""
+
+    rational = True
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Concatenate the bounds, or add their squares if the vectors themselves grow."""
+        parts: list[Bounded] = list(arguments["tensors"])
+        value = torch.cat([each.value for each in parts], arguments["dim"])
+        along, axis = arguments["dim"] % value.ndim, parts[0].axis
+        if axis is None or any(each.axis != axis for each in parts):
+            errors = [entry_errors(each) for each in parts]
+            return Bounded(value, torch.cat(errors, along), None)
+        errors = torch.cat([each.error for each in parts], along)
+        return Bounded(value, norm_upper(errors, (axis,)) if along == axis else errors, axis)
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """Cut the mask where the tensors meet."""
+        parts: list[Ref] = list(arguments["tensors"])
+        axis = arguments["dim"]
+        ends = np.cumsum([each.shape[axis] for each in parts])[:-1]
+        return zip(parts, np.split(mask, ends, axis), strict=True)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
+        """Concatenate the numbers."""
+        return np.concatenate(arguments["tensors"], arguments["dim"])
+
+
+def follow_permutation(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int:
+    """Follow an axis through a permutation."""
+    del after
+    return [each % len(before) for each in arguments["dims"]].index(axis)
+
+
+def follow_transposition(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int:
+    """Follow an axis through an exchange of two."""
+    del after
+    pair = [arguments["dim0"] % len(before), arguments["dim1"] % len(before)]
+    return pair[1 - pair.index(axis)] if axis in pair else axis
+
+
+def follow_reshape(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int | None:
+    """Find an axis of the same size with as many entries before it."""
+    del arguments
+    ahead = math.prod(before[:axis])
+    for place, size in enumerate(after):
+        if size == before[axis] and math.prod(after[:place]) == ahead:
+            return place
+    return None
+
+
+def follow_nothing(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int:
+    """The axis stays: entries are left out or added, in it or elsewhere."""
+    del before, after, arguments
+    return axis
+
+
+def follow_selection(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int | None:
+    """One axis disappears."""
+    del after
+    gone = arguments["dim"] % len(before)
+    return None if axis == gone else axis - (gone < axis)
+
+
+def follow_expansion(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int | None:
+    """Axes are added in front; an axis that is repeated is lost."""
+    del arguments
+    place = axis + len(after) - len(before)
+    return place if after[place] == before[axis] else None
+
+
+def _pad(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    mode = arguments.get("mode", "constant")
+    if mode == "constant":
+        return functional.pad(tensor, arguments["pad"], value=arguments["value"])
+    return functional.pad(tensor, arguments["pad"], mode=mode)
+
+
+def _padding_value(arguments: Arguments) -> float:
+    return float(arguments.get("value") or 0.0)
+
+
+def _pad_follow(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int | None:
+    """Repeating entries of a vector makes it longer; adding constants does not."""
+    constant = arguments.get("mode", "constant") == "constant"
+    return axis if constant or before[axis] == after[axis] else None
+
+
+def _reshape(name: str) -> Rule:
+    return Moving(lambda t, a: t.reshape(a[name]), follow_reshape)
+
+
+def _same(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    del arguments
+    return tensor
+
+
+def _slice(tensor: torch.Tensor, a: Arguments) -> torch.Tensor:
+    start, end, size = a.get("start"), a.get("end"), tensor.shape[a["dim"]]
+    index: list[Any] = [slice(None)] * tensor.ndim
+    index[a["dim"]] = slice(0 if start is None else start, size if end is None else end, a["step"])
+    return tensor[tuple(index)]
+
+
+RULES: dict[str, Rule] = {
+    "view.default": _reshape("size"),
+    "reshape.default": _reshape("shape"),
+    "_unsafe_view.default": _reshape("size"),
+    "flatten.using_ints": Moving(
+        lambda t, a: t.flatten(a["start_dim"], a["end_dim"]), follow_reshape
+    ),
+    "unsqueeze.default": Moving(lambda t, a: t.unsqueeze(a["dim"]), follow_reshape),
+    "squeeze.dim": Moving(lambda t, a: t.squeeze(a["dim"]), follow_reshape),
+    "squeeze.dims": Moving(lambda t, a: t.squeeze(tuple(a["dim"])), follow_reshape),
+    "permute.default": Moving(lambda t, a: t.permute(a["dims"]), follow_permutation),
+    "transpose.int": Moving(lambda t, a: t.transpose(a["dim0"], a["dim1"]), follow_transposition),
+    "slice.Tensor": Moving(_slice, follow_nothing),
+    "select.int": Moving(lambda t, a: t.select(a["dim"], a["index"]), follow_selection),
+    "expand.default": Moving(lambda t, a: t.expand(a["size"]), follow_expansion),
+    "pad.default": Moving(
+        _pad,
+        _pad_follow,
+        fill=_padding_value,
+        modes=("constant", "reflect", "replicate", "circular"),
+    ),
+    "constant_pad_nd.default": Moving(_pad, _pad_follow, fill=_padding_value),
+    "cat.default": Concatenation(),
+    "clone.default": Moving(_same, follow_nothing),
+    "contiguous.default": Moving(_same, follow_nothing),
+    "alias.default": Moving(_same, follow_nothing),
+    "detach.default": Moving(_same, follow_nothing),
+    "lift_fresh_copy.default": Moving(_same, follow_nothing),
+    "_to_copy.default": Moving(_same, follow_nothing),
+    "to.dtype": Moving(_same, follow_nothing),
+}

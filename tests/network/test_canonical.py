@@ -1,0 +1,345 @@
+"""Canonical codes against a judge that computes the module's own formula in exact numbers."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import certvq
+from certvq.errors import BackendUnavailableError, OptionError, ShapeError
+from certvq.models import VQVAE, VQVAEConfig
+from certvq.network import Rung, _canonical, _numbers, canonical_codes
+
+CONV = nn.Conv2d
+
+
+def seeded(seed, make):
+    """Return a module in eval mode whose numbers follow from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = make()
+        for each in module.modules():
+            if isinstance(each, nn.BatchNorm2d):
+                nn.init.normal_(each.running_mean)
+                nn.init.uniform_(each.running_var, 0.1, 2.0)
+            if isinstance(each, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
+                nn.init.normal_(each.weight)
+                nn.init.normal_(each.bias)
+    return module.eval()
+
+
+def numbers(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relu_net(sum_of):
+    return nn.Sequential(
+        CONV(2, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        sum_of(
+            nn.ReLU(),
+            CONV(4, 3, 3, padding=2, dilation=2, bias=False),
+            nn.LeakyReLU(0.1),
+            CONV(3, 4, 1),
+        ),
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(3, stride=1, padding=1),
+        CONV(4, 2, 1, groups=2),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_codes_of_relu_networks_are_those_of_fractions(judge, sum_of, seed):
+    encoder = seeded(seed, lambda: relu_net(sum_of))
+    batch, codebook = numbers(seed, 2, 2, 9, 8), 0.2 * numbers(seed + 9, 30, 2)
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert torch.equal(found.codes, judge("fraction").codes(encoder, batch, codebook))
+    assert found.counts()["FLOAT64"] == found.codes.numel()
+
+
+def layers(sum_of, call, normed):
+    """Return encoders of (2, 4, 4) that use all operators, a few in each."""
+    last = CONV(4, 2, 1)
+    first = CONV(2, 4, 3, padding=1)
+
+    def swap(_, x):
+        return x.transpose(1, 2, 0)
+
+    def swap_back(_, x):
+        return x.transpose(2, 0, 1)
+
+    def turned(_, x):
+        return x[[2, 3, 0, 1]]
+
+    def middle(_, x):
+        return x[1:3] * x[0:2] - x[2:4] / 3
+
+    return {
+        "elu": (first, nn.ELU(0.7), last),
+        "silu": (first, nn.SiLU(), last),
+        "gelu": (first, nn.GELU(), last),
+        "gelu_tanh": (first, nn.GELU("tanh"), last),
+        "tanh": (first, nn.Tanh(), nn.Sigmoid(), last),
+        "group_norm": (first, nn.GroupNorm(2, 4), sum_of(nn.SiLU(), CONV(4, 4, 1)), last),
+        "batch_norm": (first, nn.BatchNorm2d(4), last),
+        "layer_norm": (
+            first,
+            call(lambda x: x.permute(0, 2, 3, 1), swap),
+            nn.LayerNorm(4),
+            nn.Linear(4, 4),
+            call(lambda x: x.permute(0, 3, 1, 2), swap_back),
+            nn.LayerNorm((4, 4)),
+            last,
+        ),
+        "arithmetic": (first, call(lambda x: x[:, 1:3] * x[:, :2] - x[:, 2:] / 3, middle)),
+        "weight_norm": (normed(), call(lambda x: torch.cat(x.split(2, 1)[::-1], 1), turned), last),
+        "pooling": (first, nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(2), last),
+    }
+
+
+NAMES = [
+    *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
+    *("arithmetic", "weight_norm", "pooling"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_of_each_operator_are_those_of_balls(judge, sum_of, call, normed, name, monkeypatch):
+    """Decided in float64, and all over again by balls alone."""
+    encoder = seeded(3, lambda: nn.Sequential(*layers(sum_of, call, normed)[name]))
+    batch, codebook = numbers(4, 1, 2, 4, 4), 0.5 * numbers(5, 40, 2)
+    expected = judge("ball").codes(encoder, batch, codebook)
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert torch.equal(found.codes, expected)
+    assert not found.open.any()
+    forget_float64(monkeypatch)
+    again = canonical_codes(encoder, batch, codebook=codebook)
+    assert torch.equal(again.codes, expected)
+    assert (again.decided_by == Rung.EXACT).all()
+
+
+def forget_float64(monkeypatch):
+    """Leave every token to the exact rung."""
+    whole = _canonical.CodeVectors.decide_bounded
+    monkeypatch.setattr(
+        _canonical.CodeVectors,
+        "decide_bounded",
+        lambda self, latents, error: whole(self, latents, error + math.inf),
+    )
+
+
+@pytest.mark.parametrize("exponent", [60, 200, None])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_ties_and_near_ties_of_a_linear_encoder(exponent, side):
+    """Two channels of input add up to half-way between two codes, but for a power of two."""
+    encoder = seeded(0, lambda: CONV(2, 1, 1, bias=False))
+    nn.init.ones_(encoder.weight)
+    off = 0.0 if exponent is None else side * 2.0**-exponent
+    batch = torch.tensor([0.75, off], dtype=torch.float64).reshape(1, 2, 1, 1)
+    codebook = torch.tensor([[5.0], [1.0], [0.5], [1.0]])
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert found.codes.item() == (1 if off >= 0 else 2)
+    assert found.decided_by.item() == Rung.EXACT
+    assert found.margin.item() <= abs(off)
+
+
+@pytest.mark.slow
+def test_near_ties_of_a_transcendental_encoder(judge):
+    """Half-way between the codes is the float64 next to tanh(1/3), or the next one."""
+    encoder = nn.Sequential(CONV(1, 1, 1, bias=False), nn.Tanh()).eval()
+    nn.init.ones_(encoder[0].weight)
+    batch = torch.tensor([1 / 3], dtype=torch.float64).reshape(1, 1, 1, 1)
+    near = math.tanh(1 / 3)
+    codes = set()
+    for step in range(-3, 4):
+        middle = near + step * 2.0**-54
+        codebook = torch.tensor([[0.0], [2 * middle]], dtype=torch.float64)
+        found = canonical_codes(encoder, batch, codebook=codebook)
+        assert torch.equal(found.codes, judge("ball").codes(encoder, batch, codebook))
+        assert found.decided_by.item() == Rung.EXACT
+        codes.add(found.codes.item())
+    assert codes == {0, 1}
+
+
+def test_what_balls_cannot_decide_stays_open(call):
+    """sigmoid(x) + sigmoid(-x) is 1, half-way between 0 and 2."""
+    encoder = call(lambda x: torch.sigmoid(x) + torch.sigmoid(-x)).eval()
+    batch, codebook = torch.tensor([[0.3], [700.0]]), torch.tensor([[0.0], [2.0]])
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert found.codes.tolist() == [-1, -1]
+    assert found.open.tolist() == [True, True]
+    assert found.margin.tolist() == [0.0, 0.0]
+    assert found.counts() == {"FLOAT64": 0, "WIDER": 0, "EXACT": 0, "OPEN": 2}
+
+
+@pytest.mark.slow
+def test_more_precision_decides_more(call):
+    """elu(-400) is exp(-400) - 1, and exp(-400) near 2^-577: half-way but for that."""
+    encoder = call(lambda x: (x + nn.functional.elu(-400 * x)) - x).eval()
+    batch, codebook = torch.ones(1, 1), torch.tensor([[-2.0], [0.0]])
+    assert canonical_codes(encoder, batch, codebook=codebook, precision=512).open.all()
+    found = canonical_codes(encoder, batch, codebook=codebook, precision=1024)
+    assert found.codes.tolist() == [1]
+
+
+def wrong_in_float32():
+    """An encoder whose hidden numbers near 1e7 cancel in pairs; what is left is of order 1."""
+    encoder = seeded(4, lambda: nn.Sequential(CONV(1, 64, 3, padding=1), nn.ReLU(), CONV(64, 2, 1)))
+    with torch.no_grad():
+        encoder[0].bias.fill_(1e7)
+        encoder[2].weight[:, 1::2] = -encoder[2].weight[:, ::2]
+    return encoder
+
+
+@pytest.mark.slow
+def test_a_network_that_float32_gets_wrong(judge):
+    encoder = wrong_in_float32()
+    batch = numbers(3, 1, 1, 4, 4)
+    scale = judge("ball").run(encoder, judge("ball").array(batch[0]))
+    spread = max(abs(float(each.mid())) for each in scale.flat)
+    codebook = spread * numbers(5, 50, 2)
+    expected = judge("ball").codes(encoder, batch, codebook)
+    with torch.no_grad():
+        latents = encoder(batch).movedim(1, -1).reshape(-1, 2)
+    plain = certvq.assign(latents, codebook).codes.reshape(expected.shape)
+    assert (plain != expected).float().mean() > 0.2
+    assert torch.equal(canonical_codes(encoder, batch, codebook=codebook).codes, expected)
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = VQVAEConfig(hidden=8, residual_blocks=1, residual_hidden=4, dim=4, codebook_size=64)
+    made = VQVAE(config, generator=torch.Generator().manual_seed(0))
+    made(torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1)))
+    return made.eval()
+
+
+def images(count):
+    return torch.rand(count, 3, 18, 13, generator=torch.Generator().manual_seed(8))
+
+
+@pytest.mark.slow
+def test_codes_of_a_vqvae_are_those_of_its_own_parts(judge, call, model):
+    """18 x 13 pixels are padded to 20 x 16, and centred at 0.5."""
+
+    def padded(judge, x):
+        rows = [min(i, 17) for i in range(20)], [min(i, 12) for i in range(16)]
+        return x[:, rows[0]][:, :, rows[1]] - judge.number(0.5)
+
+    blocks = [call(None, padded)]
+    for each in model.encoder.body:
+        inner = list(each) if isinstance(each, nn.Sequential) else [each]
+        blocks += [
+            call(None, lambda j, x, b=b: x + j.run(b.body, x)) if hasattr(b, "body") else b
+            for b in inner
+        ]
+    batch, book = images(1), model.quantizer.code_vectors()
+    expected = judge("fraction").codes(nn.Sequential(*blocks), batch, book)
+    assert torch.equal(canonical_codes(model, batch).codes, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what torch says to the flag of oneDNN
+def test_codes_are_a_function_of_the_numbers(model):
+    """Threads, batch, type of number and oneDNN change nothing."""
+    batch = images(8).bfloat16()
+    model16 = VQVAE(model.config, generator=torch.Generator())
+    model16.load_state_dict(model.state_dict())
+    model16 = model16.eval().bfloat16()
+    expected = canonical_codes(model16, batch).codes
+    assert expected.unique().numel() > 5
+    for dtype in (torch.float32, torch.float64):
+        wide = VQVAE(model.config, generator=torch.Generator())
+        wide.to(dtype).load_state_dict(model16.state_dict())
+        assert torch.equal(canonical_codes(wide.eval(), batch.to(dtype)).codes, expected)
+    single = [canonical_codes(model16, each[None]).codes for each in batch]
+    assert torch.equal(torch.cat(single), expected)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        assert torch.equal(canonical_codes(model16, batch).codes, expected)
+    finally:
+        torch.set_num_threads(threads)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(canonical_codes(model16, batch).codes, expected)
+
+
+def test_margins_are_those_of_the_real_latents(judge, model):
+    """A step of the margin keeps the code; margins of both rungs agree, but for their bounds."""
+    batch = images(1)
+    found = canonical_codes(model, batch)
+    wide = VQVAE(model.config, generator=torch.Generator()).double()
+    wide.load_state_dict(model.state_dict())
+    rows = wide.eval().latents(batch.double()).reshape(-1, 4).detach()
+    radius = certvq.stability_radius(rows, model.quantizer.code_vectors(), found.codes.reshape(-1))
+    assert (found.margin.reshape(-1) < radius).all()
+    assert torch.allclose(found.margin.reshape(-1), radius, atol=1e-9)
+
+
+def test_bytes_stand_for_fractions_of_255(judge):
+    """1/255 is no float: half-way between the codes is the float32 next to it."""
+    encoder = CONV(1, 1, 1, bias=False).eval()
+    nn.init.ones_(encoder.weight)
+    batch = torch.ones(1, 1, 1, 1, dtype=torch.uint8)
+    near = torch.tensor(1 / 255)
+    codebook = torch.tensor([[float(near) - 0.25], [float(near) + 0.25]], dtype=torch.float64)
+    below = judge("fraction").number(float(near)) * 255 > 1
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert found.codes.item() == (0 if below else 1)
+    tied = canonical_codes(encoder, near.reshape(1, 1, 1, 1), codebook=codebook)
+    assert tied.codes.item() == 0
+
+
+def test_one_code_is_always_nearest():
+    found = canonical_codes(nn.Tanh().eval(), torch.zeros(1, 2, 3), codebook=torch.ones(1, 2))
+    assert found.codes.tolist() == [[0, 0, 0]]
+    assert found.margin.tolist() == [[math.inf] * 3]
+
+
+def test_an_empty_batch_has_no_codes():
+    found = canonical_codes(nn.Tanh().eval(), torch.zeros(0, 2, 3), codebook=torch.ones(1, 2))
+    assert found.codes.shape == (0, 3)
+
+
+def test_overflow_leads_to_the_exact_rung():
+    """1e300 squared is beyond float64; the latent is not."""
+    encoder = (
+        nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double().eval()
+    )
+    for each in encoder:
+        nn.init.constant_(each.weight, 1e300)
+    with torch.no_grad():
+        encoder[1].weight.copy_(torch.tensor([[1e-300]], dtype=torch.float64))
+    batch = torch.tensor([[1e200]], dtype=torch.float64)
+    found = canonical_codes(
+        encoder, batch, codebook=torch.tensor([[1.0], [1e200]], dtype=torch.float64)
+    )
+    assert found.codes.tolist() == [1]
+    assert found.decided_by.tolist() == [Rung.EXACT]
+
+
+@pytest.mark.rows(
+    ("change", "error", "text"),
+    [
+        ({"codebook": None}, OptionError, "got Tanh without a codebook"),
+        ({"codebook": torch.ones(3, 5)}, ShapeError, r"codebook must be \(K, 2\).* got \(3, 5\)"),
+        ({"precision": 64}, OptionError, "at least 128 bits, got 64"),
+        ({"batch": torch.zeros(3)}, ShapeError, r"latents \(B, D, ...\), got shape \(3,\)"),
+    ],
+)
+def test_arguments_that_do_not_fit(change, error, text):
+    given = {"batch": torch.zeros(1, 2), "codebook": torch.ones(3, 2), **change}
+    with pytest.raises(error, match=text):
+        canonical_codes(nn.Tanh().eval(), **given)
+
+
+def test_without_flint_an_error_says_what_to_install(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(_numbers, "import_module", missing)
+    with pytest.raises(BackendUnavailableError, match=r"certvq\[canonical\]"):
+        canonical_codes(nn.Tanh().eval(), torch.zeros(1, 2), codebook=torch.ones(3, 2))

@@ -1,0 +1,194 @@
+"""The bounds of the float64 rung hold, and each is needed: errors that nearly reach them exist."""
+
+import flint
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from certvq.network import capture
+from certvq.network._bounded import Bounded, along, entry_errors, exact
+from certvq.network._exact import exact_latents, is_rational
+from certvq.network._float64 import bounded_latents
+from certvq.network._numbers import Balls
+from certvq.network._source import Source, source_of
+
+SIZE = 2.0**-20
+"""Of the errors of inputs: above rounding, small enough that functions are nearly linear."""
+
+
+def seeded(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make().double().eval()
+
+
+def worst_error(module, x, place, result_place, axis):
+    """Return the input whose vector at one place is off by `SIZE` in the worst direction."""
+    matrix = torch.autograd.functional.jacobian(module, x)
+    rows = matrix.movedim(axis, 0).reshape(matrix.shape[axis], -1, *x.shape)[:, result_place]
+    columns = rows.movedim(axis + 1, 1).reshape(len(rows), x.shape[axis], -1)[:, :, place]
+    direction = torch.linalg.svd(columns).Vh[0]
+    off = torch.zeros_like(x).movedim(axis, 0).reshape(x.shape[axis], -1)
+    off[:, place] = direction * SIZE
+    shape = (x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :])
+    return x - off.reshape(shape).movedim(0, axis)
+
+
+def bound_and_error(module, x, true, axis, *, kept=True):
+    """Return (bounds, true errors) of the vectors of the result along an axis."""
+    network = capture(module, x)
+    error = (x - true).norm(dim=axis, keepdim=True) * (1 + 2.0**-40) if kept else 0 * x
+    bounded = along(bounded_latents(network, Bounded(x, error, axis if kept else None)), axis)
+    with flint.ctx.workprec(400):
+        mask = np.ones(network.output.shape, bool)
+        objects = exact_latents(network, Source(true, 1), mask, Balls(400))
+        flat = np.moveaxis(objects, axis, 0).reshape(objects.shape[axis], -1)
+        values = bounded.value.movedim(axis, 0).reshape(objects.shape[axis], -1).tolist()
+        errors = [
+            float(sum((a - flint.arb(b)) ** 2 for a, b in zip(*pair, strict=True)).sqrt().upper())
+            for pair in zip(flat.T, np.array(values).T.tolist(), strict=True)
+        ]
+    return bounded.error.reshape(-1), torch.tensor(errors, dtype=torch.float64)
+
+
+def grid(value, channels=3):
+    return torch.full((1, channels, 1, 1), value, dtype=torch.float64)
+
+
+def randoms(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+class Of(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+CASES = {
+    "conv 1x1": (lambda: nn.Conv2d(8, 5, 1), randoms(1, 8, 1, 1), 0, 0, 1, 1.1),
+    "conv, no bias": (lambda: nn.Conv1d(8, 5, 1, bias=False), randoms(1, 8, 1), 0, 0, 1, 1.1),
+    "conv 3x3, one tap": (lambda: nn.Conv2d(4, 4, 3, padding=1), randoms(1, 4, 3, 3), 0, 4, 1, 1.1),
+    "conv, groups": (lambda: nn.Conv1d(6, 6, 1, groups=3), randoms(1, 6, 1), 0, 0, 1, 1.1),
+    "conv, dilation, stride": (
+        lambda: nn.Conv1d(2, 3, 3, stride=2, padding=2, dilation=2),
+        randoms(1, 2, 6),
+        2,
+        1,
+        1,
+        1.1,
+    ),
+    "linear": (lambda: nn.Linear(5, 7), randoms(2, 5), 1, 1, 1, 1.1),
+    "relu": (nn.ReLU, grid(0.7), 0, 0, 1, 1.01),
+    "leaky relu": (lambda: nn.LeakyReLU(2.0), grid(-0.7), 0, 0, 1, 1.01),
+    "elu": (lambda: nn.ELU(2.0), grid(-(2.0**-10)), 0, 0, 1, 1.01),
+    "silu": (nn.SiLU, grid(2.3994), 0, 0, 1, 1.01),
+    "gelu": (nn.GELU, grid(1.41421), 0, 0, 1, 1.01),
+    "gelu tanh": (lambda: nn.GELU("tanh"), grid(1.43), 0, 0, 1, 1.01),
+    "tanh": (nn.Tanh, grid(0.0), 0, 0, 1, 1.01),
+    "sigmoid": (nn.Sigmoid, grid(0.0), 0, 0, 1, 1.01),
+    "sum": (lambda: Of(lambda x: x + x), grid(0.5), 0, 0, 1, 1.01),
+    "difference": (lambda: Of(lambda x: 3 - x), grid(0.5), 0, 0, 1, 1.01),
+    "product": (lambda: Of(lambda x: x * x), grid(0.5), 0, 0, 1, 1.01),
+    "quotient": (lambda: Of(lambda x: x / -3), grid(0.5), 0, 0, 1, 1.01),
+    "reciprocal": (lambda: Of(lambda x: 1 / x), grid(0.5, 1), 0, 0, 1, 1.01),
+    "average pooling": (lambda: nn.AvgPool2d(2), randoms(1, 3, 2, 2), 1, 0, 1, 1.01),
+    "maximum pooling": (
+        lambda: nn.MaxPool1d(2),
+        torch.tensor([[[1.0, 2.0], [4.0, 5.0]]]).double(),
+        1,
+        0,
+        1,
+        1.01,
+    ),
+    "adaptive pooling": (lambda: nn.AdaptiveAvgPool1d(1), randoms(1, 3, 4), 1, 0, 1, 1.01),
+    "group norm": (lambda: nn.GroupNorm(1, 64), randoms(1, 64, 1), 0, 0, 1, 4.0),
+    "group norm, places": (lambda: nn.GroupNorm(2, 4), randoms(1, 4, 50), 3, 3, 1, 4.0),
+    "layer norm": (lambda: nn.LayerNorm(64), randoms(1, 64), 0, 0, 1, 4.0),
+    "batch norm": (lambda: nn.BatchNorm1d(3), grid(0.3).reshape(1, 3, 1), 0, 0, 1, 1.01),
+    "permutation": (lambda: Of(lambda x: x.permute(0, 2, 1)), randoms(1, 3, 3), 0, 0, 1, 2.0),
+    "concatenation": (lambda: Of(lambda x: torch.cat([x, x], 1)), grid(1.0), 0, 0, 1, 1.01),
+    "pad": (lambda: Of(lambda x: functional.pad(x, (1, 1))), grid(1.0), 0, 1, 1, 1.01),
+    "weight norm": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 1)),
+        randoms(1, 3),
+        0,
+        0,
+        1,
+        1.1,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_the_bound_of_an_operator_holds_and_is_sharp(name):
+    """The worst error of an input becomes one that the bound exceeds by a small factor only."""
+    make, x, place, result_place, axis, factor = CASES[name]
+    module = seeded(make)
+    true = worst_error(module, x, place, result_place, axis)
+    bounds, errors = bound_and_error(module, x, true, axis)
+    assert (errors <= bounds).all()
+    if name != "permutation":  # whose vectors afterwards are others
+        assert bounds[result_place] <= factor * errors[result_place]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"relu", "maximum pooling", "pad"}))
+def test_rounding_is_within_its_bound(name):
+    """Exact inputs leave rounding alone; where something was rounded, the bound is no floor."""
+    make, x, *_ = CASES[name]
+    module, axis = seeded(make), 1
+    x = (x + randoms(*x.shape) / 7).requires_grad_(False)
+    bounds, errors = bound_and_error(module, x, x, axis, kept=False)
+    assert (errors <= bounds).all()
+    assert bounds.max() < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_of_deep_networks_hold(seed):
+    """Residual blocks with norms; the bound is some orders above the error, not many."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(3, 16, 4, stride=2, padding=1),
+        nn.GroupNorm(4, 16),
+        nn.SiLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(16, 4, 1),
+    )
+    module = module.double().eval()
+    x = randoms(1, 3, 8, 8)
+    bounds, errors = bound_and_error(module, x, x, 1, kept=False)
+    assert (errors <= bounds).all()
+    assert bounds.max() < 1e5 * errors.max()
+
+
+def test_vectors_that_do_not_stay_whole_fall_back_to_entries():
+    """Half of the channels become an axis: the norm of the vector bounds each entry."""
+    module = Of(lambda x: x.reshape(1, 2, 2, 3)).eval()
+    given = Bounded(randoms(1, 4, 3), torch.ones(1, 1, 3).double(), 1)
+    bounded = bounded_latents(capture(module, given.value), given)
+    assert bounded.axis is None
+    assert torch.equal(entry_errors(bounded), torch.ones(1, 2, 2, 3).double())
+
+
+def test_bytes_are_quotients_and_floats_are_exact():
+    source = source_of(torch.tensor([1, 255], dtype=torch.uint8))
+    bounded = source.bounded()
+    for value, error, byte in zip(bounded.value, bounded.error, (1, 255), strict=True):
+        off = abs(flint.fmpq(*value.item().as_integer_ratio()) - flint.fmpq(byte, 255))
+        assert off <= flint.fmpq(*error.item().as_integer_ratio())
+    assert not exact(torch.tensor([0.1])).error.any()
+
+
+def test_networks_of_comparisons_are_rational():
+    x = torch.zeros(1, 2, 4, 4)
+    assert is_rational(capture(nn.Sequential(nn.Conv2d(2, 2, 1), nn.LeakyReLU()).eval(), x))
+    assert not is_rational(capture(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh()).eval(), x))

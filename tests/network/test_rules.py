@@ -1,0 +1,26 @@
+"""Every rule is of an operator that torch has, and each operator has one rule."""
+
+import pytest
+import torch
+
+from certvq.network.rules import (
+    RULES,
+    _arithmetic,
+    _linear,
+    _normal,
+    _pointwise,
+    _pooling,
+    _shapes,
+)
+
+FILES = (_arithmetic, _linear, _normal, _pointwise, _pooling, _shapes)
+
+
+def test_no_operator_has_two_rules():
+    assert sum(len(each.RULES) for each in FILES) == len(RULES)
+
+
+@pytest.mark.rows("name", sorted(RULES))
+def test_rules_are_of_operators_of_torch(name):
+    packet, overload = name.split(".")
+    assert overload in getattr(torch.ops.aten, packet).overloads()
