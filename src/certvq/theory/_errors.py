@@ -34,7 +34,7 @@ VALUE = "Value"
 A, B, L, e, g, r = variables(REAL, "A B L e g r")
 (m,) = variables(NAT, "m")
 v, xc, yc = (vector(name) for name in ("v", "xc", "yc"))
-NETWORK = ("canonical codes (none is built in yet)",)
+NETWORK = ("certvq.canonical_codes",)
 
 
 def within(dim: Term, left: Vector, right: Vector, bound: Term) -> Term:

@@ -70,7 +70,7 @@ MERGE = Statement(
     r"\mathrm{sum}_t(v) = \textstyle\sum_{p<N} v_p,\quad v_p \in \mathbb{Z}",
     hypotheses=(HORDER,),
     conclusion=merged(tree).eq(total(N, v, INT)),
-    relied_on_by=("exact sums of k-means (none is built in yet)",),
+    relied_on_by=("certvq.cluster._sums.CellSums.merge",),
 )
 
 
@@ -196,7 +196,7 @@ UNIQUE = Statement(
         ("hs", rounded(m2, s)),
     ),
     conclusion=r.eq(s),
-    relied_on_by=("exact means of k-means (none is built in yet)",),
+    relied_on_by=("certvq.cluster._means.rounded_means",),
 )
 
 

@@ -207,7 +207,7 @@ LLOYD = Statement(
         HROUND,
     ),
     conclusion=distortion(next_codes, R) <= distortion(codes, C) + lost,
-    relied_on_by=("k-means (none is built in yet)",),
+    relied_on_by=("certvq.kmeans",),
 )
 
 
