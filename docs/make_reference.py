@@ -18,6 +18,7 @@ MODULES = (
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",
+    "certvq.torchlean",
     "certvq.nn",
     "certvq.compat.vector_quantize_pytorch",
     "certvq.inspect",

@@ -155,3 +155,18 @@ def test_codes_out_of_range_are_status_2(
     found = certvq_command("certify", *arrays([0, 1, 2]))
     assert found.status == 2
     assert "range(2), got 2 at row 2" in found.err
+
+
+def test_documents_for_torchlean_are_counted_and_a_large_box_is_status_1(
+    certvq_command: Command, arrays: Callable[..., Any], tmp_path: Path
+) -> None:
+    files = arrays([0, 1, 0])
+    found = certvq_command("certify", *files, "--torchlean", tmp_path / "a")
+    assert (found.status, found.err) == (0, "")
+    assert found.out.splitlines()[-1] == f"{tmp_path / 'a'}: 3 documents for TorchLean"
+    found = certvq_command("certify", *files, "--torchlean", tmp_path / "b", "--radius", 0.25)
+    assert found.status == 1
+    assert "not proved: row 1, code 1: inequality 0 is not proved" in found.out
+    found = certvq_command("certify", *files, "--radius", 0.25)
+    assert found.status == 2
+    assert "--radius, --encoder and --inputs need --torchlean FOLDER" in found.err

@@ -44,6 +44,32 @@ def certify(  # noqa: PLR0913 (a command's options are its arguments)
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Let Lean check that file.")] = False,
+    torchlean: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Receives documents that TorchLean's checker reads, one or two for each code.",
+            show_default=False,
+        ),
+    ] = None,
+    radius: Annotated[
+        float,
+        typer.Option(metavar="R", help="They speak of all inputs in a box this far around each."),
+    ] = 0.0,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="They begin before these linear layers with ReLU between them (safetensors).",
+            show_default=False,
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What enters the encoder, .npy, (N, I).", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Certify codes of any origin: each must be the lowest of the nearest ones.
@@ -54,10 +80,21 @@ def certify(  # noqa: PLR0913 (a command's options are its arguments)
     dimension 8 took 8 seconds, 16 rows, 512 codes of dimension 32 took 30, besides half a minute to
     two minutes to start. Up to a million rows x codes x dim is practical; split what is larger.
 
-    Exit status 1: a code is wrong and was not repaired, or Lean refuses the file.
+    Example: certvq certify latents.npy codebook.npy codes.npy --torchlean documents --radius 0.01
+
+    Each document is checked in exact rationals as it was written; TorchLean's own command is
+    `lake exe verify -- crown-query FILE`. A code that is not proved in the whole box has none.
+
+    Exit status 1: a code is wrong and was not repaired, Lean refuses the file, or a document for
+    TorchLean does not prove its code.
     """
     from certvq.cli._output import progress_bars, show_certified
-    from certvq.jobs import certify_file
+    from certvq.errors import OptionError
+    from certvq.jobs import TorchLean, certify_file
+
+    if torchlean is None and (radius or encoder or inputs):
+        raise OptionError("--radius, --encoder and --inputs need --torchlean FOLDER")
+    documents = TorchLean(torchlean, radius, encoder, inputs) if torchlean else None
 
     with progress_bars() as progress:
         found = certify_file(
@@ -68,6 +105,7 @@ def certify(  # noqa: PLR0913 (a command's options are its arguments)
             on_violation=on_violation.value,
             lean=lean,
             check=check,
+            torchlean=documents,
             progress=progress,
         )
     if on_violation is OnViolation.RAISE and not found.audit.ok and not as_json:

@@ -177,6 +177,11 @@ def show_certified(found: Mapping[str, Any], *, as_json: bool) -> None:
         print(f"{found['lean']}: {checked}")  # noqa: T201 (likewise)
     for line in found["lean_errors"] or ():
         print(line)  # noqa: T201 (likewise)
+    if "torchlean" in found:
+        made = found["torchlean"]
+        for line in made["refused"]:
+            print(f"not proved: {line}")  # noqa: T201 (likewise)
+        print(f"{made['folder']}: {made['documents']} documents for TorchLean")  # noqa: T201 (likewise)
 
 
 def show_bench(found: Mapping[str, Any], *, as_json: bool) -> None:

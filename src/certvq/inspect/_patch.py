@@ -12,6 +12,13 @@ from certvq.inspect._arguments import require_module
 from certvq.inspect._libraries.find import Layer, adapter_of, find_layers, known_layers
 from certvq.inspect._libraries.methods import unanswerable
 from certvq.inspect._own import outermost
+from certvq.inspect._scalar.site import (
+    ScalarSite,
+    install_scalar,
+    scalar_layers,
+    scalar_site_of,
+    uninstall_scalar,
+)
 
 
 def patch_module(module: nn.Module) -> list[str]:
@@ -27,7 +34,8 @@ def patch_module(module: nn.Module) -> list[str]:
         module: a model that holds quantizers of vector-quantize-pytorch, diffusers, transformers
             (EnCodec, X-Codec, Higgs Audio, Mimi, DAC, Chameleon, Janus, Emu3, GLM-Image) or layers
             like those of taming-transformers, LlamaGen, descript-audio-codec, encodec and RQ-VAE;
-            or one of these.
+            scalar quantizers (FSQ, LFQ) of vector-quantize-pytorch, transformers (NeuCodec,
+            X-Codec2), s3tokenizer and the Cosmos tokenizers; or one of these.
 
     Returns:
         The names of the patched layers, as in ``named_modules``. Layers of `certvq.nn` and
@@ -67,14 +75,19 @@ def patch_module(module: nn.Module) -> list[str]:
         True
     """
     require_module(module)
-    layers = known_layers(module) if outermost(module) else find_layers(module)
+    scalars = scalar_layers(module)
+    layers = known_layers(module) if outermost(module) or scalars else find_layers(module)
     for layer in layers:
         _require_answerable(layer)
     for layer in layers:
         if site_of(layer.module, layer.adapter) is None:
             inner = layer.module.__dict__.get(layer.adapter.method)
             install(Site(layer.name, layer.module, layer.adapter, inner=inner))
-    return [layer.name for layer in layers]
+    for name, (each, rule) in scalars.items():
+        if scalar_site_of(each) is None:
+            install_scalar(ScalarSite(name, each, rule))
+    patched = {*scalars, *(layer.name for layer in layers)}
+    return [name for name, _ in module.named_modules() if name in patched]
 
 
 def _require_answerable(layer: Layer) -> None:
@@ -115,5 +128,9 @@ def unpatch_module(module: nn.Module) -> list[str]:
         site = None if adapter is None else site_of(each, adapter)
         if site is not None:
             uninstall(site)
+            names.append(name)
+        scalar = scalar_site_of(each)
+        if scalar is not None:
+            uninstall_scalar(scalar)
             names.append(name)
     return names

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from certvq.jobs._audit_tokens import audit_tokens as audit_tokens
+    from certvq.jobs._torchlean import Documents as Documents
+    from certvq.jobs._torchlean import TorchLean as TorchLean
     from certvq.jobs.assign import assign_file as assign_file
     from certvq.jobs.audit import AuditResult as AuditResult
     from certvq.jobs.audit import LocatedViolation as LocatedViolation
@@ -32,8 +34,10 @@ _PLACES = {
     "CertifyResult": "certify",
     "DecodedImages": "decode",
     "DemoResult": "demo",
+    "Documents": "_torchlean",
     "EncodedImages": "encode",
     "LocatedViolation": "audit",
+    "TorchLean": "_torchlean",
     "Trained": "train",
     "assign_file": "assign",
     "audit_arrays": "audit",

@@ -15,6 +15,7 @@ from certvq._files.claim import claim_file
 from certvq._types import Array, Progress, no_progress
 from certvq.assign._arrays import to_host
 from certvq.errors import OptionError
+from certvq.jobs._torchlean import Documents, TorchLean, write_documents
 from certvq.jobs.audit import AuditResult, audit_loaded, load_arrays
 
 
@@ -27,22 +28,35 @@ class CertifyResult:
         repaired: whether the right codes have taken their place.
         lean: the certificate that was written, None without one.
         lean_errors: what Lean holds against it; None where Lean was not asked.
+        documents: those for TorchLean; None without them.
     """
 
     audit: AuditResult
     repaired: bool
     lean: Path | None
     lean_errors: tuple[str, ...] | None
+    documents: Documents | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the codes are certified, and Lean agrees if it was asked."""
-        return (self.audit.ok or self.repaired) and not self.lean_errors
+        """Whether the codes are certified, Lean agrees if it was asked, and no document fails."""
+        right = self.audit.ok or self.repaired
+        return right and not self.lean_errors and not (self.documents and self.documents.refused)
 
     def to_json(self) -> dict[str, Any]:
         """Describe it in JSON's own types."""
-        found = {"repaired": self.repaired, "lean": str(self.lean) if self.lean else None}
-        return self.audit.to_json() | found | {"lean_errors": self.lean_errors}
+        found: dict[str, Any] = {
+            "repaired": self.repaired,
+            "lean": str(self.lean) if self.lean else None,
+        }
+        found |= {"lean_errors": self.lean_errors}
+        if self.documents is not None:
+            found["torchlean"] = {
+                "folder": str(self.documents.folder),
+                "documents": self.documents.count,
+                "refused": self.documents.refused,
+            }
+        return self.audit.to_json() | found
 
 
 def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the command's)
@@ -54,6 +68,7 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
     on_violation: Literal["raise", "repair", "report"] = "raise",
     lean: Path | None = None,
     check: bool = False,
+    torchlean: TorchLean | None = None,
     progress: Progress = no_progress,
 ) -> CertifyResult:
     """Certify an array of codes.
@@ -67,6 +82,7 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
             write nothing if there is one.
         lean: receives a Lean file whose theorem says that the certified codes are right.
         check: let Lean check that file.
+        torchlean: the documents that TorchLean's checker reads, if there shall be any.
         progress: called once per block of rows.
 
     Returns:
@@ -74,13 +90,15 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
 
     Raises:
         OptionError: `check` without `lean`, repair without `out`, an unknown `on_violation`, or
-            `out` or `lean` is a folder or an input, or they are the same file.
+            `out` or `lean` is a folder or an input, or they are the same file; options of
+            `torchlean` that do not fit together, or a folder that is not empty.
         FileFormatError, ShapeError, DTypeError, NonFiniteError, CodeRangeError: with the files.
         LeanUnavailableError: `check`, and there is no Lean; before anything is written.
         LeanError: Lean crashed or took too long.
         OSError: a file cannot be read or written.
 
-    Guarantee: that of `certvq.assign` for the codes that are written.
+    Guarantee: that of `certvq.assign` for the codes that are written. Each document has been read
+    back and proved by the checker of `certvq.torchlean`.
     """
     if on_violation not in ("raise", "repair", "report"):
         text = f"--on-violation must be raise, repair or report, got {on_violation!r}"
@@ -94,7 +112,9 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
     for path in (out, lean):
         if path is not None:
             claim_file(path, inputs=(latents, codebook, codes))
-    lean_errors = None
+    if torchlean is not None:
+        torchlean.claim()
+    lean_errors = documents = None
     if check:
         from certvq._lean import find_lean
 
@@ -112,8 +132,10 @@ def certify_file(  # noqa: PLR0913 (three arrays, and each option is one of the 
         if lean is not None:
             _write_certificate(lean, arrays.latents, arrays.codebook, right)
             lean_errors = _lean_errors(lean) if check else None
+        if torchlean is not None:
+            documents = write_documents(torchlean, arrays.latents, arrays.codebook, right, progress)
     written = lean if audit.ok or repaired else None
-    return CertifyResult(audit, repaired, written, lean_errors)
+    return CertifyResult(audit, repaired, written, lean_errors, documents)
 
 
 def _write_certificate(path: Path, latents: Array, codebook: Array, codes: np.ndarray) -> None:

@@ -25,6 +25,8 @@ from certvq.inspect._audit.tally import LayerTally
 from certvq.inspect._libraries.find import Layer, known_layers, none_found, unknown_names
 from certvq.inspect._own import audited_layers, other_layers, outermost, watched
 from certvq.inspect._running import evaluating, run_model, unchanged, watching
+from certvq.inspect._scalar.site import ScalarSite, install_scalar, scalar_layers, scalar_site_of
+from certvq.inspect._scalar.tally import ScalarTally
 
 _NO_SEARCH = (
     "codes came without a search of its codebook (drawn at random, code vectors that were changed, "
@@ -100,10 +102,13 @@ def audit_module(
     theirs = {layer.name: layer for layer in known_layers(module)}
     ours = audited_layers(module)
     others = other_layers(module, ours)
+    scalars = scalar_layers(module)
     tallies = {
-        name: LayerTally(name, type(each).__qualname__, distance)
+        name: (ScalarTally if name in scalars else LayerTally)(
+            name, type(each).__qualname__, distance
+        )
         for name, each in module.named_modules()
-        if name in theirs or name in ours
+        if name in theirs or name in ours or name in scalars
     }
     if not tallies:
         raise UnknownQuantizerError(_nothing_to_audit(module, others))
@@ -111,6 +116,7 @@ def audit_module(
     with ExitStack() as stack:
         stack.enter_context(evaluating(module))
         _watch(module, theirs.values(), ours, tallies, stack)
+        _watch_scalars(module, tallies, stack)
         stack.enter_context(torch.no_grad())
         for batch in batches(data, called=call is not None):
             run(module, batch)
@@ -140,17 +146,31 @@ def _watch(
     module: nn.Module,
     theirs: Iterable[Layer],
     ours: dict[str, nn.Module],
-    tallies: dict[str, LayerTally],
+    tallies: dict[str, LayerTally | ScalarTally],
     stack: ExitStack,
 ) -> None:
     for each in outermost(module):
         stack.enter_context(unchanged(each))
     for layer in theirs:
         stack.enter_context(unchanged(layer.module))
-        install(watching(layer, tallies[layer.name].observe))
+        tally = tallies[layer.name]
+        assert isinstance(tally, LayerTally)
+        install(watching(layer, tally.observe))
     for name, each in ours.items():
         tally = tallies[name]
+        assert isinstance(tally, LayerTally)
         stack.enter_context(watched(name, each, tally.observe, otherwise=tally.otherwise.append))
+
+
+def _watch_scalars(
+    module: nn.Module, tallies: dict[str, LayerTally | ScalarTally], stack: ExitStack
+) -> None:
+    for name, (each, rule) in scalar_layers(module).items():
+        tally = tallies[name]
+        assert isinstance(tally, ScalarTally)
+        stack.enter_context(unchanged(each))
+        certify = scalar_site_of(each) is not None
+        install_scalar(ScalarSite(name, each, rule, certify=certify, observe=tally.observe))
 
 
 def _kind(module: nn.Module, name: str) -> str:
@@ -171,7 +191,7 @@ def _nothing_to_audit(module: nn.Module, others: dict[str, str]) -> str:
     )
 
 
-def _nothing_reached(tallies: Iterable[LayerTally], count: int) -> str:
+def _nothing_reached(tallies: Iterable[LayerTally | ScalarTally], count: int) -> str:
     names = ", ".join(repr(tally.name) for tally in tallies)
     otherwise = [repr(tally.name) for tally in tallies if tally.otherwise]
     if otherwise:

@@ -12,12 +12,14 @@ from torch import nn
 from torch.fx import GraphModule
 
 from certvq.errors import UnknownQuantizerError
-from certvq.inspect._libraries import taming, transformers, vector_quantize_pytorch
+from certvq.inspect._libraries import moshi, taming, transformers, vector_quantize_pytorch
 from certvq.inspect._libraries.adapter import Adapter
+from certvq.inspect._scalar.rules import RULES
 
 ADAPTERS: tuple[Adapter, ...] = (
     *vector_quantize_pytorch.ADAPTERS,
     *transformers.ADAPTERS,
+    *moshi.ADAPTERS,
     Adapter("diffusers", ("VectorQuantizer",), "forward", "diffusers.models."),
     *taming.ADAPTERS,
 )
@@ -106,7 +108,9 @@ def _shown_class(module: nn.Module) -> str:
 
 def none_found(module: nn.Module) -> str:
     """Say that a module holds no quantizer that is known, and what is known."""
-    known = "; ".join(f"{', '.join(adapter.classes)} of {adapter.library}" for adapter in ADAPTERS)
+    known = "; ".join(
+        f"{', '.join(each.classes)} of {each.library}" for each in (*ADAPTERS, *RULES)
+    )
     similar = ", ".join(
         f"{name!r} ({_shown_class(each)})"
         for name, each in module.named_modules()

@@ -15,8 +15,8 @@ ADAPTERS = (
         has=("embedding.weight",),
     ),
     Adapter(
-        "descript-audio-codec",
-        ("VectorQuantize",),
+        "descript-audio-codec, MOSS audio tokenizer",
+        ("VectorQuantize", "MossAudioTokenizerLFQ"),
         "decode_latents",
         has=("codebook.weight", "in_proj", "out_proj", "decode_latents"),
         capture=normalised,

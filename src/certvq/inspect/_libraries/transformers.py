@@ -36,24 +36,33 @@ def normalised(seen: Seen) -> Comparison | None:
 
 
 _CHECKED: WeakKeyDictionary[nn.Module, tuple[object, ...]] = WeakKeyDictionary()
-"""What each Mimi codebook held when it was last found to keep the vectors of its weights."""
+"""What each codebook held when it was last found to keep the vectors of its weights."""
 
 
-def keeps_others(module: nn.Module) -> bool:
-    """Say whether Mimi's codebook keeps another ``embed`` than that of ``embed_sum``."""
+def _mean(total: torch.Tensor, usage: torch.Tensor, least: float) -> torch.Tensor:
+    """Return code vectors as Mimi makes them of its sums."""
+    return total / usage.clamp(min=least)[:, None]
+
+
+def keeps_others(module: nn.Module, kept: torch.Tensor | None, total: torch.Tensor) -> bool:
+    """Say whether a codebook keeps other code vectors than those of its sums and usage."""
     own: Any = module
-    embed = vars(module).get("_embed")
-    if embed is None:
+    if kept is None:
         return False
-    held = (own.embed_sum, own.cluster_usage, embed)
+    held = (total, own.cluster_usage, kept)
     state = tuple((id(each), each._version) for each in held)  # noqa: SLF001 (torch has no other)
     if _CHECKED.get(module) == state:
         return False
-    fresh = own.embed_sum / own.cluster_usage.clamp(min=own.epsilon)[:, None]
-    if torch.equal(fresh, embed):
+    if torch.equal(_mean(total, own.cluster_usage, own.epsilon), kept):
         _CHECKED[module] = state
         return False
     return True
+
+
+def _mimi_keeps_others(module: nn.Module) -> bool:
+    """Say whether Mimi's codebook keeps another ``embed`` than that of ``embed_sum``."""
+    own: Any = module
+    return keeps_others(module, vars(module).get("_embed"), own.embed_sum)
 
 
 _MODELS = "transformers.models."
@@ -77,7 +86,7 @@ ADAPTERS = (
         ("MimiEuclideanCodebook",),
         "quantize",
         _MODELS,
-        stale=keeps_others,
+        stale=_mimi_keeps_others,
         kept="_embed",
         answer=as_floats,
     ),
