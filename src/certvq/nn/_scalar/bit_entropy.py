@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
 from certvq.nn._torch.distributed import ALONE, Peers, require_group
-from certvq.nn._torch.modes import transforming
+from certvq.nn._torch.modes import full_precision, transforming
 
 MOST_BITS = 20
 """Bits whose joint distribution is held at once: 2^20 numbers."""
@@ -145,7 +145,7 @@ def batch_entropy(
     width = group_bits or logits.shape[1]
     count = _count_over_processes(logits, peers)
     total = logits.new_zeros(())
-    with torch.autocast(logits.device.type, enabled=False):
+    with full_precision(logits.device):
         for group in logits.split(width, dim=1):
             mean = _over_processes(_sum_of_products(group), peers) / count
             tiny = torch.finfo(mean.dtype).tiny

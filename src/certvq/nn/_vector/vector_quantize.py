@@ -47,7 +47,7 @@ from certvq.nn._core.uncompiled import learn, observe, refuse_transforms
 from certvq.nn._estimators.estimator import Estimator, StraightThrough
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 from certvq.nn._torch.distributed import Peers
-from certvq.nn._torch.modes import recomputing, transforming
+from certvq.nn._torch.modes import full_precision, recomputing, transforming
 from certvq.nn._torch.transaction import all_or_nothing, pass_over_learning
 from certvq.nn._vector.vector_options import MetricName, require_agreement, require_options
 
@@ -366,7 +366,7 @@ class VectorQuantize(Quantizer):
 
     def rank_tokens(self, tokens: torch.Tensor, count: int) -> Ranking:
         """Return the `count` nearest codes of each token; see `certvq.rank`."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens.device):
             return ranked(self._points(tokens).detach(), self.code_vectors().detach(), count)
 
     @torch.no_grad()
