@@ -192,8 +192,8 @@ class LearnedCodebook:
     def _move(self, layer: Learner) -> bool:
         """Average and store the means at once, where the compiled kernel can; say whether so."""
         codebook, update, statistics = layer.codebook, layer.update, layer.statistics
-        plain = isinstance(update, EMA) and layer.metric == "euclidean" and codebook.is_cpu
-        if not plain or self.ties.shard is not None:
+        plain = layer.metric == "euclidean" and codebook.is_cpu and self.ties.shard is None
+        if not isinstance(update, EMA) or not plain:
             return False
         if not statistics.waits():
             return True

@@ -149,6 +149,21 @@ def beyond_backward() -> bool:
     return at_work and not torch.compiler.is_compiling()
 
 
+def backward_alone() -> bool:
+    """Say whether nobody but ordinary `backward` follows what runs now.
+
+    Then a function with a rule for that alone may do at once what others have to see step by step.
+
+    Example:
+        >>> backward_alone()
+        True
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     backward_alone()
+        False
+    """
+    return not (torch.compiler.is_compiling() or _is_tracing() or beyond_backward())
+
+
 def wants_derivative(tensor: torch.Tensor) -> bool:
     """Say whether anybody may ask for a derivative by this tensor, backward or forward.
 
