@@ -178,7 +178,8 @@ def _tensors(parts: list[nn.Module]) -> Iterator[tuple[torch.Tensor, torch.Tenso
         for tensor in own:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                yield tensor, tensor.detach().clone(), _version(tensor)
+                source = tensor.detach() if tensor.requires_grad else tensor
+                yield tensor, source.clone(), _version(tensor)
 
 
 def _version(tensor: torch.Tensor) -> int | None:
