@@ -41,26 +41,6 @@ def test_gradients_are_those_of_all_codes(seeded):
     torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 6])
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_one_node_has_the_slopes_of_its_steps(bits, kind, seeded, monkeypatch):
-    """Also the slopes of slopes, and where logits are so large that probabilities vanish."""
-    scale = torch.logspace(-3, 3, 12, dtype=kind)[:, None]
-    start = torch.randn(12, bits, generator=seeded(), dtype=kind) * scale
-    found = []
-    for alone in (True, False):
-        monkeypatch.setattr(bit_entropy, "backward_alone", lambda alone=alone: alone)
-        logits = start.clone().requires_grad_()
-        values = sample_entropy(logits), batch_entropy(logits)
-        plain = [torch.autograd.grad(v, logits, retain_graph=True)[0] for v in values]
-        slopes = [torch.autograd.grad(v, logits, create_graph=True)[0] for v in values]
-        again = [torch.autograd.grad(s.square().sum(), logits)[0] for s in slopes]
-        found.append([*values, *plain, *slopes, *again])
-        assert all(slope.any() for slope in plain)
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=4 * torch.finfo(kind).eps)
-
-
 @pytest.mark.parametrize("grad", [False, True])
 def test_chunks_change_nothing_but_the_memory(grad, seeded, monkeypatch):
     logits = torch.randn(100, 7, generator=seeded(), dtype=torch.float64, requires_grad=grad)

@@ -5,7 +5,6 @@ for each latent. Must not know how bits are found.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
 from certvq.nn._torch.distributed import ALONE, Peers, require_group
-from certvq.nn._torch.modes import backward_alone, full_precision, transforming
+from certvq.nn._torch.modes import full_precision, transforming
 
 MOST_BITS = 20
 """Bits whose joint distribution is held at once: 2^20 numbers."""
@@ -115,44 +114,9 @@ def sample_entropy(logits: torch.Tensor) -> torch.Tensor:
         >>> round(float(sample_entropy(torch.zeros(5, 3))) / math.log(2), 4)
         3.0
     """
-    if backward_alone():
-        alone: torch.Tensor = _SampleEntropy.apply(logits)
-        return alone
-    return _sample_entropy(logits)
-
-
-def _sample_entropy(logits: torch.Tensor) -> torch.Tensor:
     size = logits.abs().clamp_max_(torch.finfo(logits.dtype).max)  # infinity times 0 is NaN
     bits = functional.softplus(-size) + size * torch.sigmoid(-size)
     return bits.sum() / max(1, len(logits))
-
-
-class _SampleEntropy(torch.autograd.Function):
-    """The same with its slope, ``-a s(a) s(-a)`` with the logistic function s, in one node."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(logits)
-        return _sample_entropy(logits)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> torch.Tensor:
-        (logits,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a graph of the slope is wanted
-            return _slope(_sample_entropy, logits, cotangents[0])
-        most = torch.finfo(logits.dtype).max
-        scale = cotangents[0] / -max(1, len(logits))
-        slope = torch.sigmoid(-logits).mul_(torch.sigmoid(logits))
-        return slope.mul_(logits.clamp(-most, most)).mul_(scale)
-
-
-def _slope(
-    function: Callable[[torch.Tensor], torch.Tensor], logits: torch.Tensor, cotangent: torch.Tensor
-) -> torch.Tensor:
-    """Return the cotangent of the logits with its graph."""
-    source = logits if logits.requires_grad else logits.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(function(source), source, cotangent, create_graph=True)
-    return slope
 
 
 def batch_entropy(
@@ -182,67 +146,16 @@ def batch_entropy(
     count = _count_over_processes(logits, peers)
     total = logits.new_zeros(())
     with full_precision(logits.device):
-        for group in logits.split(width, dim=1) if width < logits.shape[1] else (logits,):
-            if isinstance(count, int) and len(group) <= _rows(group) and backward_alone():
-                entropy = _BatchEntropy.apply(group)
-            else:
-                mean = _over_processes(_sum_of_products(group), peers) / count
-                entropy = _entropy(mean)
-            total = total + entropy
+        for group in logits.split(width, dim=1):
+            mean = _over_processes(_sum_of_products(group), peers) / count
+            tiny = torch.finfo(mean.dtype).tiny
+            total = total - (mean * mean.clamp(min=tiny).log()).sum()
     return total
-
-
-def _entropy(mean: torch.Tensor) -> torch.Tensor:
-    return -(mean * mean.clamp(min=torch.finfo(mean.dtype).tiny).log()).sum()
-
-
-class _BatchEntropy(torch.autograd.Function):
-    """The entropy of one chunk's mean with its slope, in one node.
-
-    With S the slope of the entropy by the mean, L and R the tables of both halves and
-    ``G = (S R) L / N``, entry by entry, the slope by the logit of a bit of L is ``G_1 s(-a) - G_0
-    s(a)``, with G_b the sum of G over the codes whose bit is b; likewise for R.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor) -> torch.Tensor:
-        ends, left, right = _halves(logits)
-        mean = (left @ right.T).div_(max(1, len(logits)))
-        ctx.save_for_backward(logits, ends, left, right, mean)
-        return _entropy(mean)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> torch.Tensor:
-        logits, ends, left, right, mean = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a graph of the slope is wanted
-            return _slope(lambda a: _entropy(_chunk(a) / max(1, len(a))), logits, cotangents[0])
-        tiny = torch.finfo(mean.dtype).tiny
-        by_mean = mean.clamp(min=tiny).log_().add_(mean >= tiny)
-        by_mean.mul_(cotangents[0] / -max(1, len(logits)))
-        with full_precision(logits.device):
-            parts = [
-                *_by_bit((by_mean.T @ left).mul_(right)),
-                *_by_bit((by_mean @ right).mul_(left)),
-            ]
-        sums = torch.stack(parts)
-        return (sums[:, 1].mul_(ends[:, 0]) - sums[:, 0].mul_(ends[:, 1])).T
-
-
-def _by_bit(table: torch.Tensor) -> list[torch.Tensor]:
-    """Add up the rows of a table (2^m, N) by each of the m bits of their numbers, each (2, N)."""
-    bits = table.shape[0].bit_length() - 1
-    split = [table.view(-1, 2, 1 << place, table.shape[1]) for place in range(bits)]
-    return [part.sum((0, 2)) for part in split]
-
-
-def _rows(logits: torch.Tensor) -> int:
-    """Return how many latents' tables are held at once."""
-    return max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
 
 
 def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
     """Sum the probabilities of all codes over the batch, (2^(D - h), 2^h)."""
-    rows = _rows(logits)
+    rows = chunk_rows(logits)
     if len(logits) <= rows:
         return _chunk(logits)
     if transforming() or not (torch.is_grad_enabled() and logits.requires_grad):
@@ -254,21 +167,29 @@ def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts).sum(0)
 
 
+def chunk_rows(logits: torch.Tensor) -> int:
+    """Return for how many latents tables are held at once."""
+    return max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
+
+
 def _chunk(logits: torch.Tensor) -> torch.Tensor:
-    _, left, right = _halves(logits)
+    bits = logits.T.contiguous()
+    left, right = half_tables(torch.stack([torch.sigmoid(-bits), torch.sigmoid(bits)], dim=1))
     return left @ right.T
 
 
-def _halves(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the probabilities of 0 and 1 of each bit, (D, 2, N), and of the codes of each half.
+def half_tables(ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the probabilities of the values of the later bits, and of the first ``h = D // 2``.
 
-    The latter are (2^(D - h), N) of the later bits and (2^h, N) of the first h, h = D // 2.
+    Args:
+        ends: (D, 2, N), the probabilities that each bit is 0 and 1.
+
+    Returns:
+        (2^(D - h), N) and (2^h, N).
     """
-    half = logits.shape[1] // 2
-    bits = logits.T.contiguous()
-    ends = torch.stack([torch.sigmoid(-bits), torch.sigmoid(bits)], dim=1)
     each = ends.unbind()
-    return ends, _table(each[half:]), _table(each[:half] or (torch.ones_like(bits),))
+    half = len(each) // 2
+    return _table(each[half:]), _table(each[:half] or (torch.ones_like(each[0][:1]),))
 
 
 def _table(ends: tuple[torch.Tensor, ...]) -> torch.Tensor:
