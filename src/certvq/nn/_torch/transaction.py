@@ -231,6 +231,7 @@ class _Tape:
     batch: _Batch | None = None
     learned: list[_States] = field(default_factory=list)
     place: int = 0
+    drew: bool = False
 
 
 class _Recording(threading.local):
@@ -286,9 +287,14 @@ def _begin(module: nn.Module, tokens: torch.Tensor, own: _States) -> _Undo:
     def end() -> None:
         _recording.tape = outer
         drawn = any(not torch.equal(state, one.get_state()) for one, state in own)
-        if drawn or any(fresh.learned):
-            fresh.batch = _batch(tokens)
-            _tapes.setdefault(module, deque(maxlen=_STEPS)).append(fresh)
+        fresh.drew = drawn or any(fresh.learned)
+        if not fresh.drew and module not in _tapes:
+            return
+        fresh.batch = _batch(tokens)  # also without draws: not to be taken for an earlier step
+        tapes = _tapes.setdefault(module, deque(maxlen=_STEPS))
+        tapes.append(fresh)
+        if not any(tape.drew for tape in tapes):
+            del _tapes[module]
 
     return end
 
