@@ -101,7 +101,8 @@ class VectorQuantize(Quantizer):
         codebook: (K, D) as stored, an ``nn.Parameter`` with `Gradient` and a buffer otherwise, in
             torch's default type of number unless the module is converted. `code_vectors` returns
             those in use. Whoever writes to it decides: no start replaces it, and averages begin
-            anew from it.
+            anew from it. A tensor that is assigned becomes the codebook itself, as in any module
+            of torch, and training writes to it; assign a clone to keep yours.
         started: (), whether there was a batch, or a codebook was set.
         frozen: whether train mode leaves codebook and statistics alone; see `freeze`.
         statistics: running counts, and sums with `EMA` and `Online`.
