@@ -232,7 +232,7 @@ class FSP(Quantizer):
         """
         count, rate = shares.numel(), self.quantize_rate
         level = _random.uniform(count, self.generator, shares.device).reshape(shares.shape)
-        quantized = level < rate
+        quantized = level < rate if rate else None  # by default none is
         noise = level.sub_((1.0 + rate) / 2.0).mul_(
             1.0 / (1.0 - rate) / self._sizes(shares).to(level.dtype)
         )
@@ -244,7 +244,10 @@ class FSP(Quantizer):
             vectors = find_activation(self.activation).inverse(moved.clamp(least, 1.0 - least))
         else:
             vectors = moved.sub_(0.5).mul_(_SPREAD)
-        shaken = torch.where(quantized, midpoints, vectors.to(midpoints.dtype))
+        vectors = vectors.to(midpoints.dtype)
+        if quantized is None:
+            return vectors, inside.sum() / max(1, count)
+        shaken = torch.where(quantized, midpoints, vectors)
         free = (count - quantized.sum()).clamp_min(1)
         return shaken, torch.gt(inside, quantized).sum() / free
 

@@ -76,8 +76,8 @@ class Moments:
             score = (wide - mean) / variance.clamp_min(_LEAST_SPREAD**2).sqrt()
             square = score.square()
             moments += [(square * score).mean(dim=0), square.square().mean(dim=0) - 3.0]
-        count = len(moments)
-        found = torch.stack(moments)
-        if any(self.targets[:count]):
-            found = found - found.new_tensor(self.targets[:count]).unsqueeze(1)
-        return torch.dot(found.square().mean(dim=1), found.new_tensor(self.weights[:count]))
+        total = wide.new_zeros(())
+        for moment, target, weight in zip(moments, self.targets, self.weights, strict=False):
+            away = moment - target if target else moment
+            total = torch.add(total, torch.dot(away, away), alpha=weight / wide.shape[1])
+        return total
