@@ -230,9 +230,8 @@ class RunningStatistics(WideBuffers):
         self.chosen = chosen if self.chosen is None else chosen | self.chosen.to(chosen.device)
         self._average_counts(decay)
         self.pending_counts.zero_()
-        if (
-            self.width
-        ):  # without `alpha`, for which some processors round once where others do twice
+        if self.width:
+            # Without `alpha`, for which some processors round once where others do twice.
             self.sums.mul_(decay).add_(self.pending_sums.mul_(1.0 - decay))
             self.pending_sums.zero_()
         return decay < 1.0
