@@ -8,6 +8,7 @@ at most in one forward and backward, after one to warm up; the median of three p
     python bench/layers.py --rounds 5 --out bench/results/layers.json
     python bench/layers.py --update docs/layers.md     # write the table, too
     python bench/layers.py --cells FSQ-16384           # one cell
+    python bench/layers.py --tokens 256 --repeat 20 --threads 1   # small batches, in loops
 
 A forward and backward is that of ``(vectors * weights).sum() + loss`` for latents that want a
 gradient; optimisers are left out. Of `RandomProjectionQuantizer`, which learns nothing, it is the
@@ -64,18 +65,24 @@ class Cell:
     pair: Pair
 
 
-def cells() -> dict[str, Cell]:
-    """Return all cells by name."""
+def cells(tokens: int = TOKENS) -> dict[str, Cell]:
+    """Return all cells by name.
+
+    Args:
+        tokens: in the cells of `MODEST` sizes; `SHAPES` say how many theirs have.
+    """
     found = [
         Cell(f"VectorQuantize-{rows}x{size}x{dim}", rows, plain(size, dim))
         for rows, size, dim in SHAPES
     ]
+    if tokens != TOKENS:
+        found = [Cell(f"VectorQuantize-{tokens}", tokens, pairs(MODEST)["VectorQuantize"])]
     found += [
-        Cell(f"{name}-{TOKENS}", TOKENS, pair)
+        Cell(f"{name}-{tokens}", tokens, pair)
         for name, pair in pairs(MODEST).items()
         if name != "VectorQuantize"
     ]
-    found.append(Cell(f"RandomProjectionQuantizer-{TOKENS}", TOKENS, projected(MODEST)))
+    found.append(Cell(f"RandomProjectionQuantizer-{tokens}", tokens, projected(MODEST)))
     return {cell.name: cell for cell in found}
 
 
@@ -133,8 +140,15 @@ def latents_of(cell: Cell, features: int, generator: torch.Generator) -> torch.T
     return torch.randn(1, cell.tokens, features, generator=generator)
 
 
-def times(cell: Cell, rounds: int) -> dict[str, list[float]]:
-    """Measure both sides in turn, in seconds."""
+def times(cell: Cell, rounds: int, repeat: int = 1) -> dict[str, list[float]]:
+    """Measure both sides in turn, in seconds.
+
+    Args:
+        cell: what is measured.
+        rounds: how often.
+        repeat: calls of a side in a round, of which the median counts; there is a pause before
+            them, and between them none.
+    """
     steps = {side: prepare(cell, side) for side in SIDES}
     for step in steps.values():
         step()
@@ -143,10 +157,14 @@ def times(cell: Cell, rounds: int) -> dict[str, list[float]]:
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
             steps[side]()
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            steps[side]()
-            found[side].append(time.perf_counter() - start)
+            found[side].append(statistics.median(_seconds(steps[side]) for _ in range(repeat)))
     return found
+
+
+def _seconds(step: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 def growth(cell: Cell, side: str) -> int | None:
@@ -171,17 +189,18 @@ def peak(cell: Cell, side: str, threads: int) -> int | None:
 
 def _growth_elsewhere(cell: Cell, side: str, threads: int) -> int | None:
     command = [sys.executable, str(Path(__file__)), "--growth", cell.name, side]
-    command += ["--threads", str(threads)]
+    tokens = TOKENS if cell.name in cells() else cell.tokens
+    command += ["--threads", str(threads), "--tokens", str(tokens)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     return json.loads(lines[-1]) if done.returncode == 0 and lines else None
 
 
-def measure(cell: Cell, *, rounds: int, threads: int) -> dict[str, Any]:
-    """Measure time and memory of a cell."""
-    found = times(cell, rounds)
+def measure(cell: Cell, *, rounds: int, threads: int, repeat: int = 1) -> dict[str, Any]:
+    """Measure the time of a cell, and where calls are not repeated, the memory, too."""
+    found = times(cell, rounds, repeat)
     seconds = {side: statistics.median(found[side]) for side in SIDES}
-    memory = {side: peak(cell, side, threads) for side in SIDES}
+    memory = {side: peak(cell, side, threads) if repeat == 1 else None for side in SIDES}
     ours, theirs = (memory[side] for side in SIDES)
     return {
         "cell": cell.name,
@@ -193,16 +212,17 @@ def measure(cell: Cell, *, rounds: int, threads: int) -> dict[str, Any]:
     }
 
 
-def table(results: list[dict[str, Any]], rounds: int, threads: int) -> str:
+def table(results: list[dict[str, Any]], rounds: int, threads: int, tokens: int = TOKENS) -> str:
     """Write results as Markdown."""
     heads = ["cell", "ms", "original's", "times as fast", "peak MiB", "original's", "times less"]
     lines = [heads, ["---"] * len(heads)]
+    digits = ".1f" if tokens >= 4096 else ".3f"
     for one in results:
         memory = [one["peak_bytes"][side] for side in SIDES]
         lines.append(
             [
                 one["cell"],
-                *(f"{one['milliseconds'][side]:.1f}" for side in SIDES),
+                *(f"{one['milliseconds'][side]:{digits}}" for side in SIDES),
                 f"{one['speed']:.1f}",
                 *("" if size is None else f"{size / 2**20:.1f}" for size in memory),
                 "" if one["memory"] is None else f"{one['memory']:.1f}",
@@ -210,36 +230,42 @@ def table(results: list[dict[str, Any]], rounds: int, threads: int) -> str:
         )
     text = (
         f"Forward and backward in train mode, medians of {rounds} rounds, {threads} threads, torch "
-        f"{torch.__version__}; the cells of other families have {TOKENS} tokens."
+        f"{torch.__version__}; the cells of other families have {tokens} tokens."
     )
     return text + "\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the cells and write the table; exit status 1 if a family is slower."""
-    known = cells()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of all families but for SHAPES")
+    parser.add_argument("--cells", nargs="+", help="names of cells, as the table has them")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=1, help="calls in a round; no memory then")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("bench/results/layers.json"))
     parser.add_argument("--update", type=Path, help="page to write the table into")
     parser.add_argument("--growth", nargs=2, metavar=("CELL", "SIDE"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    known = cells(options.tokens)
+    unknown = set(options.cells or ()) - set(known)
+    if unknown:
+        parser.error(f"--cells must be among {', '.join(known)}, got {', '.join(sorted(unknown))}")
     torch.set_num_threads(options.threads)
     if options.growth:
         name, side = options.growth
         print(json.dumps(growth(known[name], side)))
         return 0
+    how = {"rounds": options.rounds, "threads": options.threads, "repeat": options.repeat}
     results = []
-    for name in options.cells:
-        results.append(measure(known[name], rounds=options.rounds, threads=options.threads))
+    for name in options.cells or known:
+        results.append(measure(known[name], **how))
         print(f"{name}: {results[-1]['speed']:.2f} times as fast", file=sys.stderr)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"torch": torch.__version__, "threads": options.threads, "rounds": options.rounds}
+    record = {"torch": torch.__version__, "tokens": options.tokens, **how}
     with atomic_path(options.out) as partial:
         partial.write_text(json.dumps({**record, "results": results}, indent=1) + "\n")
-    text = table(results, options.rounds, options.threads)
+    text = table(results, options.rounds, options.threads, options.tokens)
     print(text)
     if options.update:
         update_block(options.update, text)

@@ -19,6 +19,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "assign.h"
+#include "averages.h"
 #include "bounds.h"
 #include "cells.h"
 #include "isa.h"
@@ -269,6 +270,48 @@ std::int64_t round_to_grid(const AnyRows &latents, const Contiguous &limits,
   return lowest;
 }
 
+template <class Entry>
+using Table = nb::ndarray<Entry, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class Entry>
+using Entries = nb::ndarray<Entry, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class Entry>
+void add_batch(const AnyRows &tokens, const Codes &codes, const Entries<Entry> &counts,
+               const Table<Entry> &sums) {
+  const certvq::Matrix rows = matrix(tokens, false);
+  const auto size = static_cast<std::int64_t>(sums.shape(0));
+  if (tokens.itemsize() < 4 || counts.shape(0) != sums.shape(0) ||
+      sums.shape(1) != tokens.shape(1)) {
+    throw std::invalid_argument("float32 or float64 tokens (N, D), counts (K,) and sums (K, D) "
+                                "expected, for D = " + std::to_string(tokens.shape(1)));
+  }
+  check(codes, rows.rows, size);
+  const WithoutLock unlocked;
+  certvq::add_batch(rows, codes.data(), size, counts.data(), sums.data());
+}
+
+template <class Entry>
+void take_in(const std::vector<Entries<Entry>> &counts, const std::vector<Table<Entry>> &tables,
+             double decay, double fresh, double extra, double scale) {
+  const bool complete = counts.size() == 2 && tables.size() == 4;
+  bool fits = complete;
+  for (const auto &one : counts) fits = fits && one.shape(0) == tables[0].shape(0);
+  for (const auto &one : tables) {
+    fits = fits && one.shape(0) == tables[0].shape(0) && one.shape(1) == tables[0].shape(1);
+  }
+  if (!fits) {
+    throw std::invalid_argument("two counts (K,) and four tables (K, D) of one shape expected, got " +
+                                std::to_string(counts.size()) + " and " +
+                                std::to_string(tables.size()));
+  }
+  const certvq::Averages<Entry> averages{
+      static_cast<std::int64_t>(tables[0].shape(0)), static_cast<std::int64_t>(tables[0].shape(1)),
+      counts[0].data(), counts[1].data(), tables[0].data(), tables[1].data(),
+      tables[2].data(), tables[3].data()};
+  const WithoutLock unlocked;
+  certvq::take_in(averages, {decay, fresh, extra, scale});
+}
+
 std::vector<std::string> isas() {
   std::vector<std::string> names;
   for (int isa = 0; isa < certvq::kIsaCount; ++isa) {
@@ -305,6 +348,9 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
 constexpr const char *kPackDoc = "Pack a codebook (K, D) for an instruction set, '' for the best.";
 constexpr const char *kAssignDoc =
     "Return codes, ways of decision and squared distances, or None where the kernel refuses.";
+constexpr const char *kAddBatchDoc = "Add the tokens of each code to its count and its sum.";
+constexpr const char *kTakeInDoc =
+    "Take what a batch added into the averages, and make code vectors of those that moved.";
 constexpr const char *kStabilityDoc =
     "Bound how far each latent may move before its code can change, or None where it refuses.";
 
@@ -331,6 +377,15 @@ NB_MODULE(_kernel, module) {
              "entries"_a.noconvert(), "levels"_a, "vectors"_a.noconvert(), "codes"_a.noconvert(),
              "threads"_a,
              "Write the entries and the code of each latent's cells; count the digits that are 0.");
+
+  module.def("add_batch", &add_batch<float>, "tokens"_a.noconvert(), "codes"_a.noconvert(),
+             "counts"_a.noconvert(), "sums"_a.noconvert(), kAddBatchDoc);
+  module.def("add_batch", &add_batch<double>, "tokens"_a.noconvert(), "codes"_a.noconvert(),
+             "counts"_a.noconvert(), "sums"_a.noconvert(), kAddBatchDoc);
+  module.def("take_in", &take_in<float>, "counts"_a.noconvert(), "tables"_a.noconvert(), "decay"_a,
+             "fresh"_a, "extra"_a, "scale"_a, kTakeInDoc);
+  module.def("take_in", &take_in<double>, "counts"_a.noconvert(), "tables"_a.noconvert(), "decay"_a,
+             "fresh"_a, "extra"_a, "scale"_a, kTakeInDoc);
 
   nb::class_<Packed>(module, "Packed", "A codebook, packed for one instruction set.")
       .def_prop_ro("isa", [](const Packed &packed) { return packed.isa->name; })

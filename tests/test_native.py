@@ -57,6 +57,23 @@ def test_kernel_refuses_other_arrays(bad):
         _native._kernel.squared_row_norms(bad)
 
 
+def test_kernel_refuses_batches_that_do_not_fit():
+    tokens, counts, sums = np.zeros((2, 3)), np.zeros(4), np.zeros((4, 3))
+    with pytest.raises(ValueError, match=r"codes must lie in range\(4\), got 4"):
+        _native.add_batch(tokens, np.array([0, 4]), counts, sums)
+    with pytest.raises(ValueError, match="one code for each of the 2 latents expected, got 1"):
+        _native.add_batch(tokens, np.array([0]), counts, sums)
+    for wrong in ((counts[:3], sums), (counts, sums[:, :2].copy())):
+        with pytest.raises(ValueError, match=r"counts \(K,\) and sums \(K, D\) expected.*D = 3"):
+            _native.add_batch(tokens, np.array([0, 1]), *wrong)
+    step = 0.5, 0.5, 0.0, 1.0
+    for tables in ([sums] * 3, [*[sums] * 3, sums[:2]]):
+        with pytest.raises(ValueError, match="two counts .* and four tables .* got 2 and"):
+            _native.take_in([counts] * 2, tables, step)
+    assert not sums.any()
+    assert not counts.any()
+
+
 def test_stub_is_what_the_module_says():
     stub = ast.parse((Path(_native.__file__).parent / "_kernel.pyi").read_text())
     declared: dict[str, str | None] = {}

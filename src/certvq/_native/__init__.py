@@ -7,6 +7,7 @@ types and errors.
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -267,6 +268,42 @@ def round_to_grid(
     """
     assert _kernel is not None
     return _kernel.round_to_grid(latents, limits, entries, levels, *out, threads)
+
+
+def add_batch(tokens: np.ndarray, codes: Int64Array, counts: np.ndarray, sums: np.ndarray) -> None:
+    """Add the tokens of each code to its count and its sum, in place.
+
+    Args:
+        tokens: (N, D), float64 or float32, native byte order, any strides in whole entries.
+        codes: int64 (N,), contiguous, in ``range(K)``.
+        counts: (K,), float64 or float32, contiguous.
+        sums: (K, D) of the same type, contiguous. What is added to a row is the float64 sum of its
+            tokens in their order; the result is rounded once.
+    """
+    assert _kernel is not None
+    _kernel.add_batch(tokens, codes, counts, sums)
+
+
+def take_in(
+    counts: Sequence[np.ndarray],
+    tables: Sequence[np.ndarray],
+    step: tuple[float, float, float, float],
+) -> None:
+    """Take the statistics of a batch into moving averages, and write the vectors that they imply.
+
+    Mathematics: ``sums <- decay sums + fresh pending``, each operation rounded to the type of the
+    tables; then, in float64 and rounded once, ``sums / ((counts + extra) scale)`` for each code
+    whose pending count is above 0.
+
+    Args:
+        counts: those of the averages (K,), which have been moved, and the pending ones, which
+            become 0; float64 or float32, contiguous.
+        tables: the sums, the pending ones, which become 0, and two tables that get the vectors;
+            each (K, D), of the type of the counts, contiguous.
+        step: decay, fresh, extra and scale.
+    """
+    assert _kernel is not None
+    _kernel.take_in(counts, tables, *step)
 
 
 def ieee754() -> bool | None:

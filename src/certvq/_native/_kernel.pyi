@@ -59,6 +59,21 @@ def round_to_grid(
 ) -> int:
     """Write the entries and the code of each latent's cells; count the digits that are 0."""
 
+def add_batch(
+    tokens: NDArray[Any], codes: NDArray[np.int64], counts: NDArray[Any], sums: NDArray[Any]
+) -> None:
+    """Add the tokens of each code to its count and its sum."""
+
+def take_in(
+    counts: Sequence[NDArray[Any]],
+    tables: Sequence[NDArray[Any]],
+    decay: float,
+    fresh: float,
+    extra: float,
+    scale: float,
+) -> None:
+    """Take what a batch added into the averages, and make code vectors of those that moved."""
+
 @overload
 def pack(codebook: NDArray[Any], isa: str) -> Packed: ...
 @overload

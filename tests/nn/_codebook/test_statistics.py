@@ -3,9 +3,12 @@
 Also of `certvq.nn._torch.full_precision`.
 """
 
+import copy
+
 import pytest
 import torch
 
+import certvq.nn._codebook.statistics
 from certvq.nn._codebook.statistics import RunningStatistics
 
 
@@ -118,3 +121,74 @@ def test_what_several_averages_took_in_moves_together():
         statistics.observe(torch.tensor([[8.0]]), torch.tensor([code]))
         statistics.average(0.5)
     assert statistics.means(1e-5)[0].tolist() == [0, 2]
+
+
+def started(dtype, *, size=5, width=3):
+    statistics = RunningStatistics(size, width).to(dtype)
+    codebook = torch.linspace(-1.0, 2.0, size * width, dtype=dtype).reshape(size, width)
+    statistics.begin(codebook, torch.linspace(1.0, 4.0, size), 0.8)
+    return statistics, codebook
+
+
+def without_kernel(monkeypatch):
+    monkeypatch.setattr(certvq.nn._codebook.statistics, "_arrays", lambda *_: None)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_kernel_adds_a_batch_as_torch_does(kind, dtype, seeded, monkeypatch, same_bits):
+    """Twice, so that the second time is added to something; also where rows are not contiguous."""
+    wide = (torch.randn(40, 7, generator=seeded()) * 1e3).to(kind)
+    codes = torch.randint(4, (40,), generator=seeded(1))
+    for tokens in (wide[:, :3], wide[:, :3].T.contiguous().T, wide[:, ::2][:, :3], wide[:0, :3]):
+        ours, _ = started(dtype)
+        plain, _ = started(dtype)
+        version = ours.pending_sums._version
+        for _ in range(2):
+            ours.observe(tokens, codes[: len(tokens)])
+        assert ours.pending_sums._version >= version + 2
+        with monkeypatch.context() as patch:
+            without_kernel(patch)
+            for _ in range(2):
+                plain.observe(tokens, codes[: len(tokens)])
+        for name, buffer in plain.named_buffers():
+            assert same_bits(ours.get_buffer(name), buffer), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("decay", [0.0, 0.8, 0.999])
+def test_the_kernel_moves_a_codebook_as_average_and_means_do(dtype, decay, seeded, same_bits):
+    """Also negative zeros, a code that nobody chose, and a note that is the codebook itself."""
+    statistics, codebook = started(dtype)
+    statistics.sums[3, 0] = -0.0
+    plain = copy.deepcopy(statistics)
+    ours, note, expected = codebook.clone(), codebook.clone(), codebook.clone()
+    for step in range(4):
+        tokens = torch.randn(30, 3, generator=seeded(step)).to(dtype)
+        codes = torch.randint(4, (30,), generator=seeded(10 + step))
+        for one in (statistics, plain):
+            one.observe(tokens, codes)
+        versions = [one._version for one in (ours, note, statistics.sums)]
+        assert statistics.move(decay, 1e-5, ours, note if step % 2 else ours)
+        assert plain.average(decay)
+        rows, vectors = plain.means(1e-5)
+        expected[rows] = vectors.to(dtype)
+        assert same_bits(ours, expected)
+        if step % 2:
+            assert same_bits(note[rows], expected[rows])
+            grown = [one._version for one in (ours, note, statistics.sums)]
+            assert all(new > old for new, old in zip(grown, versions, strict=True))
+        for name, buffer in plain.named_buffers():
+            assert same_bits(statistics.get_buffer(name), buffer), name
+
+
+def test_what_the_kernel_cannot_move_stays_as_it_is(same_bits):
+    """Another type of number, a decay of 1, or codes that moved without the codebook."""
+    statistics, codebook = started(torch.float32)
+    statistics.observe(torch.ones(1, 3), torch.tensor([2]))
+    before = {name: one.clone() for name, one in statistics.named_buffers()}
+    assert not statistics.move(0.5, 1e-5, codebook.half(), codebook.half())
+    assert not statistics.move(1.0, 1e-5, codebook, codebook)
+    statistics.chosen = torch.zeros(5, dtype=torch.bool)
+    assert not statistics.move(0.5, 1e-5, codebook, codebook)
+    assert all(same_bits(statistics.get_buffer(name), one) for name, one in before.items())

@@ -12,7 +12,7 @@ from certvq.errors import (
     OptionError,
     ShapeError,
 )
-from certvq.nn._core.search import decisions, search, watched_searches
+from certvq.nn._core.search import _ask_kernel, decisions, search, watched_searches
 
 
 def test_autocast_does_not_reach_the_search(seeded):
@@ -82,10 +82,12 @@ def test_the_kernel_is_asked_for_what_assign_finds(dtype, layout, seeded):
 
 
 def test_squared_distances_that_underflow_are_rounded_once(seeded):
-    """Beside a feature that is alike in all of them, so that the kernel takes the numbers."""
+    """Beside a feature that sets the code vectors apart, so that the kernel takes the numbers."""
     tokens = torch.randn(20, 4, generator=seeded(), dtype=torch.float64) * 2.0**-535
     book = torch.randn(5, 4, generator=seeded(1), dtype=torch.float64) * 2.0**-535
-    tokens[:, 0] = book[:, 0] = 1.0
+    book[:, 0] = torch.arange(5.0)
+    tokens[:, 0] = torch.arange(20) % 5
+    assert _ask_kernel(tokens, book) is not None
     found = search(tokens, book)
     expected = assign(tokens, book, backend="reference", exact_sqdist=True)
     assert torch.equal(found.codes, expected.codes)

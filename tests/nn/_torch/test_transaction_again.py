@@ -23,6 +23,8 @@ LAYERS = {
     "mapper": lambda **own: BinaryMapper(2, **own),
     "gumbel": lambda **own: VectorQuantize(2, 4, estimator=Gumbel(), **LEARNS, **own),
     "reparam": lambda **own: VectorQuantize(2, 4, estimator=Reparam(), **LEARNS, **own),
+    # Its start draws, and the steps after it do not: they are not to be taken for the start.
+    "started": lambda **own: VectorQuantize(2, 4, estimator=Reparam(), revive=None, **own),
     "residual": lambda **own: ResidualVQ(
         2, 4, num_quantizers=3, dropout=LevelDropout(), estimator=Reparam(), **LEARNS, **own
     ),

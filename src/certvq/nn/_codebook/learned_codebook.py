@@ -184,8 +184,29 @@ class LearnedCodebook:
                         vectors, statistics.pending_counts, statistics.pending_sums
                     )
                 )
+        if self._move(layer):
+            return
         if statistics.average(layer.decay()) and isinstance(layer.update, EMA):
             self.store_means(layer)
+
+    def _move(self, layer: Learner) -> bool:
+        """Average and store the means at once, where the compiled kernel can; say whether so."""
+        codebook, update, statistics = layer.codebook, layer.update, layer.statistics
+        plain = layer.metric == "euclidean" and codebook.is_cpu and self.ties.shard is None
+        if not isinstance(update, EMA) or not plain:
+            return False
+        if not statistics.waits():
+            return True
+        own = self.written.shared(codebook)
+        both = codebook, codebook if own is None else own
+        if not statistics.move(layer.decay(), update.eps, *both):
+            return False
+        self.keep(layer)
+        if own is None:
+            self.note(layer)
+        else:
+            self.written.counts = statistics.counts.clone()
+        return True
 
     def agree(self, layer: Learner) -> None:
         """Take over the state of the first process, once, as DDP does when it is built."""

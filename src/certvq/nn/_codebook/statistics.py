@@ -11,17 +11,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
+from certvq import _native
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import WideBuffers
 from certvq.nn._torch.distributed import ALONE, Peers
-from certvq.nn._torch.modes import beside, brought, holds_numbers, recomputing, widened
+from certvq.nn._torch.modes import (
+    beside,
+    brought,
+    holds_numbers,
+    recomputing,
+    unwatched,
+    widened,
+)
 
 _CHUNK = 1 << 18
 """Numbers that are widened at a time."""
+
+_KERNEL_NUMBERS = (torch.float32, torch.float64)
+"""Types of number that the compiled kernel adds up."""
 
 
 def sums_by_code(tokens: torch.Tensor, codes: torch.Tensor, codebook_size: int) -> torch.Tensor:
@@ -70,6 +83,19 @@ def totals_by_code(
         both = peers.add(torch.cat([counts[:, None].to(sums.dtype), sums], dim=1))
         counts, sums = both[:, 0], both[:, 1:]
     return counts, sums
+
+
+def _arrays(*tensors: torch.Tensor) -> list[np.ndarray] | None:
+    """Return what the kernel may write to, of one type of number, or None."""
+    kind = tensors[0].dtype
+    if not _native.AVAILABLE or kind not in _KERNEL_NUMBERS or not unwatched(*tensors):
+        return None
+    for tensor in tensors:
+        if tensor.dtype != kind or not tensor.is_cpu or not tensor.is_contiguous():
+            return None
+        if tensor.requires_grad or tensor.is_inference() or tensor.is_neg():
+            return None
+    return [tensor.numpy() for tensor in tensors]
 
 
 class RunningStatistics(WideBuffers):
@@ -171,10 +197,23 @@ class RunningStatistics(WideBuffers):
         """
         if recomputing():
             return
+        if self.width and not peers.together() and self._add_by_kernel(tokens, codes):
+            return
         counts, sums = totals_by_code(tokens, codes, (len(self.counts), self.width), peers)
         self.pending_counts.add_(counts)
         if sums is not None:
             self.pending_sums.add_(sums)
+
+    def _add_by_kernel(self, tokens: torch.Tensor, codes: torch.Tensor) -> bool:
+        """Do what `observe` does in one pass, and to the bit, where the compiled kernel can."""
+        given, own = (tokens, codes), (self.pending_counts, self.pending_sums)
+        kind = tokens.dtype in _KERNEL_NUMBERS and codes.is_contiguous() and not tokens.is_neg()
+        arrays = _arrays(*own) if kind and unwatched(*given) and tokens.is_cpu else None
+        if arrays is None:
+            return False
+        _native.add_batch(tokens.numpy(), codes.numpy(), *arrays)
+        increment_version(own)
+        return True
 
     def average(self, decay: float) -> bool:
         """Take the waiting batch into the averages.
@@ -185,18 +224,51 @@ class RunningStatistics(WideBuffers):
         Returns:
             Whether the averages have moved: there was a batch with at least one token, not held.
         """
-        if self.held or self.weight.is_meta or not bool(self.pending_counts.any()):
+        if not self.waits():
             return False
-        fresh = 1.0 - decay
         chosen = self.pending_counts > 0.0
         self.chosen = chosen if self.chosen is None else chosen | self.chosen.to(chosen.device)
-        self.weight.add_((1.0 - self.weight) * fresh)  # 1 stays 1 to the bit
-        self.counts.mul_(decay).add_(self.pending_counts, alpha=fresh)
+        self._average_counts(decay)
         self.pending_counts.zero_()
         if self.width:
-            self.sums.mul_(decay).add_(self.pending_sums, alpha=fresh)
+            # Without `alpha`, for which some processors round once where others do twice.
+            self.sums.mul_(decay).add_(self.pending_sums.mul_(1.0 - decay))
             self.pending_sums.zero_()
         return decay < 1.0
+
+    def waits(self) -> bool:
+        """Say whether there is a batch to take in: one with a token, and not held."""
+        return not self.held and not self.weight.is_meta and bool(self.pending_counts.any())
+
+    def _average_counts(self, decay: float) -> None:
+        self.weight.add_((1.0 - self.weight) * (1.0 - decay))  # 1 stays 1 to the bit
+        self.counts.mul_(decay).add_(self.pending_counts, alpha=1.0 - decay)
+
+    def move(self, decay: float, eps: float, codebook: torch.Tensor, written: torch.Tensor) -> bool:
+        """Take the waiting batch in and move the codebook, to the bit as `average` and `means` do.
+
+        In one pass, by the compiled kernel; a batch must wait.
+
+        Args:
+            decay: weight of the past.
+            eps: as for `means`.
+            codebook: (K, D); codes that got tokens move to their means.
+            written: (K, D), gets the same vectors; may be the codebook.
+
+        Returns:
+            Whether the kernel could; else nothing has changed.
+        """
+        counts, sums = (self.counts, self.pending_counts), (self.sums, self.pending_sums)
+        plain = self.chosen is None and decay < 1.0
+        arrays = _arrays(*counts, *sums, codebook, written) if plain else None
+        if arrays is None:
+            return False
+        self._average_counts(decay)
+        extra, total = self.weight.item() * eps, widened(self.counts).sum().item()
+        scale = total / (total + len(self.counts) * extra)
+        _native.take_in(arrays[:2], arrays[2:], (decay, 1.0 - decay, extra, scale))
+        increment_version((self.pending_counts, *sums, codebook, written))
+        return True
 
     def means(self, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the code vectors that the averages imply, of codes that got tokens.
@@ -351,6 +423,14 @@ class Written:
         self._changes += 1  # first: `remember` has to know, wherever Ctrl-C comes
         own.index_copy_(0, rows, vectors)
         self.counts = counts.clone()
+
+    def shared(self, codebook: torch.Tensor) -> torch.Tensor | None:
+        """Return the note of the codebook (K, D), for whoever writes the same to both, or None."""
+        own = self.codebook
+        if own is None or own.shape != codebook.shape or torch.is_inference_mode_enabled():
+            return None
+        self._changes += 1  # before the change: `remember` has to know, wherever Ctrl-C comes
+        return own
 
     def forget(self) -> None:
         """Take any codebook for the layer's own until the next `note`."""

@@ -34,7 +34,6 @@ from certvq.nn._torch.modes import (
     widest,
 )
 from certvq.nn._torch.tracing import required
-from certvq.nn._torch.transaction import parts_of
 
 
 def require_dense(given: object, name: str) -> None:
@@ -139,7 +138,9 @@ class Layout:
             )
             raise ShapeError(text)
         require_floats(latents)
-        return latents.movedim(self.feature_axis, latents.ndim - 1).reshape(-1, dim)
+        last = latents.ndim - 1
+        rows = latents if self.feature_axis == last else latents.movedim(self.feature_axis, last)
+        return rows.reshape(-1, dim)
 
     def grid(self, latents: torch.Tensor) -> tuple[int, ...]:
         """Return the shape of the codes: the latents' shape without the feature axis."""
@@ -159,7 +160,8 @@ class Layout:
             A view with the axes of the layout.
         """
         # No axis of -1: the TorchScript exporter to ONNX does not know how many there are.
-        return tokens.reshape(*grid, tokens.shape[1]).movedim(len(grid), self.feature_axis)
+        whole = tokens.reshape(*grid, tokens.shape[1])
+        return whole if self.feature_axis == len(grid) else whole.movedim(-1, self.feature_axis)
 
 
 LAYOUTS = {
@@ -439,8 +441,10 @@ and Linear on meta; give the layer numbers with .to_empty and load_state_dict
 
 
 def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
-    for part in parts_of(module):
-        for tensors in (part._parameters, part._buffers):  # noqa: SLF001 (cheap to look at)
-            for tensor in tensors.values():
-                if tensor is not None:
-                    yield tensor
+    for tensors in (module._parameters, module._buffers):  # noqa: SLF001 (cheap to look at)
+        for tensor in tensors.values():
+            if tensor is not None:
+                yield tensor
+    for part in module._modules.values():  # noqa: SLF001
+        if part is not None:
+            yield from _tensors(part)

@@ -25,6 +25,7 @@ from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import (
     brought,
     exporting,
+    full_precision,
     holds_numbers,
     recorded,
     transforming,
@@ -116,7 +117,7 @@ def decisions(assignment: Assignment) -> dict[str, torch.Tensor]:
 
 
 def _assign(latents: torch.Tensor, codebook: torch.Tensor) -> _Searched:
-    with torch.autocast(latents.device.type, enabled=False):
+    with full_precision(latents.device):
         found = assign(latents.detach(), codebook.detach())
     return found.codes, found.decided_by, brought(found.sqdist, latents.device)
 

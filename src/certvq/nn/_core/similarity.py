@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from certvq.nn._torch.modes import beyond_backward, holds_numbers, own_graph, transforming
+from certvq.nn._torch.modes import (
+    beyond_backward,
+    full_precision,
+    holds_numbers,
+    own_graph,
+    transforming,
+)
 
 SHORTEST = 1e-6
 """Vectors shorter than this are divided by it instead of their length; zero stays zero."""
@@ -63,7 +69,7 @@ def similarity(latents: torch.Tensor, vectors: torch.Tensor, metric: str) -> tor
         (N, K) in float32 or wider, differentiable; squared distances below 1e-8 count as 1e-8.
     """
     wide = _wide(latents, vectors)
-    with torch.autocast(latents.device.type, enabled=False):
+    with full_precision(latents.device):
         left, right = latents.to(wide), vectors.to(wide)
         products = left @ right.T
         if metric == "cosine":

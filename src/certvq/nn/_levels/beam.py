@@ -112,7 +112,8 @@ def search(
         sums = order // fan
         found = ranking.codes.reshape(count, beams * fan).gather(1, order)
         codes = torch.cat([_take(codes, sums), found[..., None]], dim=2)
-        residuals = _take(residuals, sums) - part.decode_tokens(found)
+        vectors = part.decode_tokens(found.reshape(-1)).reshape(*found.shape, dim)
+        residuals = _take(residuals, sums) - vectors
     return codes[:, 0]
 
 

@@ -15,6 +15,7 @@ from certvq.nn._core.codes import Sizes
 from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._torch.modes import full_precision
 
 
 @checked
@@ -136,5 +137,5 @@ class Project(Quantizer):
 def _linear(rows: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
     wide = torch.promote_types(rows.dtype, layer.weight.dtype)
     bias = None if layer.bias is None else layer.bias.to(wide)
-    with torch.autocast(rows.device.type, enabled=False):
+    with full_precision(rows.device):
         return functional.linear(rows.to(wide), layer.weight.to(wide), bias)

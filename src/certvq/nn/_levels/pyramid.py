@@ -15,7 +15,7 @@ from certvq.errors import NonFiniteError
 from certvq.nn._core.latents import PADDING, among_padding
 from certvq.nn._core.quantizer import Found
 from certvq.nn._levels import scales as _scales
-from certvq.nn._torch.modes import sizes
+from certvq.nn._torch.modes import full_precision, sizes
 from certvq.nn._vector.vector_quantize import VectorQuantize
 
 
@@ -120,7 +120,7 @@ class Pyramid:
 
     def refined(self, maps: torch.Tensor, level: int, full: tuple[int, ...]) -> torch.Tensor:
         """Spread maps (b, D, *scale) over the whole grid, and refine them."""
-        with torch.autocast(maps.device.type, enabled=False):
+        with full_precision(maps.device):
             maps = _scales.spread(maps, full)
             return maps if self.refinement is None else self.refinement(maps, level)
 

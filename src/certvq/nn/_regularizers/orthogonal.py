@@ -14,7 +14,7 @@ from certvq.nn._core.options import checked
 from certvq.nn._core.similarity import unit_rows
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.modes import is_batched, transforming
+from certvq.nn._torch.modes import full_precision, is_batched, transforming
 
 
 @checked
@@ -89,5 +89,5 @@ def orthogonality(vectors: torch.Tensor) -> torch.Tensor:
         (tensor(0.), tensor(0.5000))
     """
     units = unit_rows(vectors)
-    with torch.autocast(units.device.type, enabled=False):
+    with full_precision(units.device):
         return (units @ units.T).square().mean() - 1.0 / len(units)

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
 from certvq.nn._torch.distributed import ALONE, Peers, require_group
-from certvq.nn._torch.modes import transforming
+from certvq.nn._torch.modes import full_precision, transforming
 
 MOST_BITS = 20
 """Bits whose joint distribution is held at once: 2^20 numbers."""
@@ -145,7 +145,7 @@ def batch_entropy(
     width = group_bits or logits.shape[1]
     count = _count_over_processes(logits, peers)
     total = logits.new_zeros(())
-    with torch.autocast(logits.device.type, enabled=False):
+    with full_precision(logits.device):
         for group in logits.split(width, dim=1):
             mean = _over_processes(_sum_of_products(group), peers) / count
             tiny = torch.finfo(mean.dtype).tiny
@@ -155,7 +155,7 @@ def batch_entropy(
 
 def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
     """Sum the probabilities of all codes over the batch, (2^(D - h), 2^h)."""
-    rows = max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
+    rows = chunk_rows(logits)
     if len(logits) <= rows:
         return _chunk(logits)
     if transforming() or not (torch.is_grad_enabled() and logits.requires_grad):
@@ -167,11 +167,29 @@ def _sum_of_products(logits: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts).sum(0)
 
 
+def chunk_rows(logits: torch.Tensor) -> int:
+    """Return for how many latents tables are held at once."""
+    return max(1, _CHUNK >> ((logits.shape[1] + 1) // 2))
+
+
 def _chunk(logits: torch.Tensor) -> torch.Tensor:
-    half = logits.shape[1] // 2
     bits = logits.T.contiguous()
-    ends = torch.stack([torch.sigmoid(-bits), torch.sigmoid(bits)], dim=1).unbind()
-    return _table(ends[half:]) @ _table(ends[:half] or (torch.ones_like(bits),)).T
+    left, right = half_tables(torch.stack([torch.sigmoid(-bits), torch.sigmoid(bits)], dim=1))
+    return left @ right.T
+
+
+def half_tables(ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the probabilities of the values of the later bits, and of the first ``h = D // 2``.
+
+    Args:
+        ends: (D, 2, N), the probabilities that each bit is 0 and 1.
+
+    Returns:
+        (2^(D - h), N) and (2^h, N).
+    """
+    each = ends.unbind()
+    half = len(each) // 2
+    return _table(each[half:]), _table(each[:half] or (torch.ones_like(each[0][:1]),))
 
 
 def _table(ends: tuple[torch.Tensor, ...]) -> torch.Tensor:

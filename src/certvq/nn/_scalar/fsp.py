@@ -7,6 +7,7 @@ codebooks; none is ever built.
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
@@ -16,12 +17,20 @@ from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._scalar.activations import find_activation
+from certvq.nn._scalar.cells import find_cells
 from certvq.nn._scalar.moments import Moments
 from certvq.nn._scalar.radix import join_digits, require_levels, split_codes
+from certvq.nn._scalar.thresholds import below_float32, below_fraction
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.modes import beside, brought, widened
+from certvq.nn._torch.modes import beside, brought, full_precision, wants_derivative, widened
+
+_CPU = torch.device("cpu")
 
 _MOST_LEVELS = 1 << 20
+
+_TABLED = 4096
+"""Up to so many levels of one feature, borders and midpoints of all bins are held in tables."""
+
 _SPREAD = math.sqrt(12.0)
 """One over the standard deviation of uniform numbers of [0, 1]."""
 
@@ -96,6 +105,11 @@ class FSP(Quantizer):
         self.invert = invert
         self.moments = moments
         self.draw_from(generator)
+        self.register_constant("sizes", torch.tensor(sizes, dtype=torch.float64, device="cpu"))
+        self._tabled = max(sizes) <= _TABLED
+        if self._tabled:
+            for name, table in _tables(sizes, self._rows(self.constant("sizes", _CPU))).items():
+                self.register_constant(name, table)
 
     @property
     def codebook_size(self) -> int:
@@ -106,30 +120,32 @@ class FSP(Quantizer):
         """Bin the entries, or in train mode shake some of them; see `Quantizer`."""
         if not self.training:
             tokens = require_finite_latents(tokens)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens.device):
             shares = self._shares(tokens)
-            bins = self._bins(shares.detach())
-            vectors = self._midpoints(bins)
+            vectors, codes = self._cells(shares.detach())
             figures = {}
             if self.training and self.quantize_rate < 1.0:
                 vectors, figures["inside"] = self._shaken(shares.detach(), vectors)
-            surrogate = tokens if self.invert else (shares - 0.5) * _SPREAD
-            vectors = exchange(surrogate, vectors)
-            zero = tokens.new_zeros((), dtype=shares.dtype)
-            loss = zero if self.moments is None else self.moments(tokens)
-        codes = join_digits(bins.T, self.levels)
+            if wants_derivative(tokens):  # of the surrogate the slope is wanted, and no number
+                vectors = exchange(tokens if self.invert else shares * _SPREAD, vectors)
+            if self.moments is None:
+                loss = tokens.new_zeros((), dtype=shares.dtype)
+            else:
+                loss = self.moments(tokens)
         return Found(vectors, codes, loss, {"moments_loss": loss.detach(), **figures})
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Bin the entries; see `Quantizer`."""
         tokens = require_finite_latents(tokens)
-        with torch.autocast(tokens.device.type, enabled=False):
-            bins = self._bins(self._shares(tokens.detach()))
-        return join_digits(bins.T, self.levels)
+        with full_precision(tokens.device):
+            return self._cells(self._shares(tokens.detach()))[1]
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the midpoints' vectors; see `Quantizer`."""
-        return self._midpoints(split_codes(codes, self.levels).T)
+        digits = split_codes(codes, self.levels)
+        if not self._tabled:
+            return self._midpoints(digits.T)
+        return self._entries(codes.device).gather(1, digits).T.contiguous()
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Look for NaN and infinity; see `Quantizer`."""
@@ -148,6 +164,25 @@ class FSP(Quantizer):
         wide = torch.promote_types(tokens.dtype, self.kind)
         kind = torch.promote_types(wide, torch.float32)
         return find_activation(self.activation).forward(tokens.to(kind))
+
+    def _cells(self, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the midpoints of the bins of shares (N, D), and the codes (N,).
+
+        A share is in a bin above the lowest just when it exceeds the border below that bin.
+        """
+        if not self._tabled:
+            bins = self._bins(shares)
+            return self._midpoints(bins), join_digits(bins.T, self.levels)
+        name = "limits64" if shares.dtype == torch.float64 else "limits32"
+        limits = self.constant(name, shares.device)
+        found = find_cells(shares, limits, self._entries(shares.device), self.levels)
+        return found.entries, found.codes
+
+    def _entries(self, device: torch.device) -> torch.Tensor:
+        """Return the midpoints' vectors of all bins, (D, max L); what exceeds L is not used."""
+        if self.kind == torch.float32:
+            return self.constant("midpoints32", device)
+        return brought(self.constant("midpoints64", device).to(self.kind), device)
 
     def _bins(self, shares: torch.Tensor) -> torch.Tensor:
         """Return the lowest l whose midpoint is nearest, int64 (N, D).
@@ -169,20 +204,23 @@ class FSP(Quantizer):
         and products may round in another way at another place of a tensor.
         """
         kind, device = self.kind, bins.device
-        sizes = self._sizes(bins)
         if not self.invert:
-            scale = _SPREAD / 2 / widened(sizes)
-            wide = widened(bins).mul_(2.0).add_(1 - beside(sizes)).mul_(scale)
-            return brought(wide.to(kind), device)
-        inverse = find_activation(self.activation).inverse
-        rows = [
-            inverse(widened(torch.arange(1, 2 * size, 2, device=device)) / (2 * size))
-            for size in self.levels
-        ]
+            return brought(_spread(widened(bins), beside(self._sizes(bins))).to(kind), device)
+        rows = self._rows(self._sizes(bins))
         offsets = [sum(self.levels[:k]) for k in range(self.dim)]
         return brought(torch.cat(rows).to(kind), device)[
             bins + torch.tensor(offsets, device=device)
         ]
+
+    def _rows(self, sizes: torch.Tensor) -> list[torch.Tensor]:
+        """Return the vectors of all bins of each feature, float64 (L,)."""
+        device = sizes.device
+        if not self.invert:
+            bins = [widened(torch.arange(size, device=device)) for size in self.levels]
+            return [_spread(row, size) for row, size in zip(bins, beside(sizes), strict=True)]
+        inverse = find_activation(self.activation).inverse
+        odd = [widened(torch.arange(1, 2 * size, 2, device=device)) for size in self.levels]
+        return [inverse(row / (2 * size)) for row, size in zip(odd, self.levels, strict=True)]
 
     def _shaken(
         self, shares: torch.Tensor, midpoints: torch.Tensor
@@ -194,7 +232,7 @@ class FSP(Quantizer):
         """
         count, rate = shares.numel(), self.quantize_rate
         level = _random.uniform(count, self.generator, shares.device).reshape(shares.shape)
-        quantized = level < rate
+        quantized = level < rate if rate else None  # by default none is
         noise = level.sub_((1.0 + rate) / 2.0).mul_(
             1.0 / (1.0 - rate) / self._sizes(shares).to(level.dtype)
         )
@@ -206,11 +244,42 @@ class FSP(Quantizer):
             vectors = find_activation(self.activation).inverse(moved.clamp(least, 1.0 - least))
         else:
             vectors = moved.sub_(0.5).mul_(_SPREAD)
-        shaken = torch.where(quantized, midpoints, vectors.to(midpoints.dtype))
-        return shaken, (inside & ~quantized).sum() / (~quantized).sum().clamp_min(1)
+        vectors = vectors.to(midpoints.dtype)
+        if quantized is None:
+            return vectors, inside.sum() / max(1, count)
+        shaken = torch.where(quantized, midpoints, vectors)
+        free = (count - quantized.sum()).clamp_min(1)
+        return shaken, torch.gt(inside, quantized).sum() / free
 
     def _sizes(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(self.levels, device=like.device)
+        return self.constant("sizes", like.device)
+
+
+def _spread(bins: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """Return ``(2 l + 1 - L) sqrt(12) / 2 L`` for bins l, float64."""
+    return (2.0 * bins + (1.0 - sizes)) * (_SPREAD / 2 / sizes)
+
+
+def _tables(levels: tuple[int, ...], rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the borders and the vectors of all bins, (D, max L - 1) and (D, max L), by name.
+
+    Args:
+        levels: L of each feature.
+        rows: the vectors, float64 (L,) for each feature.
+    """
+    shape = len(levels), max(levels)
+    limits = torch.full((shape[0], shape[1] - 1), math.inf, dtype=torch.float64, device=_CPU)
+    midpoints = torch.zeros(shape, dtype=torch.float64, device=_CPU)
+    for place, (count, row) in enumerate(zip(levels, rows, strict=True)):
+        borders = [below_fraction(Fraction(border, count)) for border in range(1, count)]
+        limits[place, : count - 1] = torch.tensor(borders, dtype=torch.float64, device=_CPU)
+        midpoints[place, :count] = row
+    return {
+        "limits64": limits,
+        "limits32": below_float32(limits),
+        "midpoints64": midpoints,
+        "midpoints32": midpoints.float(),
+    }
 
 
 def _exact_ceil(shares: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:

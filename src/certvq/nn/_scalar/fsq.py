@@ -119,7 +119,7 @@ class FSQ(Quantizer):
         tables = {
             "limits64": limits,
             "limits32": below_float32(limits),
-            "curve": curve.float().T.contiguous(),
+            **dict(zip(("gain", "shift", "bias"), curve.float().T.contiguous(), strict=True)),
             "points64": points,
             "points32": points32,
         }
@@ -170,7 +170,7 @@ class FSQ(Quantizer):
         """Return the bounding function, for latents (..., D); no code is made of its results."""
         if self.preserve_symmetry:
             return Bound(None, None, None, hard=self.hard_clamp)
-        gain, shift, bias = self.constant("curve", device)
+        gain, shift, bias = (self.constant(name, device) for name in ("gain", "shift", "bias"))
         return Bound(gain, shift, bias, hard=self.hard_clamp)
 
     def level_indices(self, codes: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ exact integer. There is no codebook in memory. Must not know of images or models
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -17,8 +18,16 @@ from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.exchange import exchange
 from certvq.nn._scalar.bit_entropy import Entropy, batch_entropy, sample_entropy
+from certvq.nn._scalar.entropy_loss import entropy_loss, fits
 from certvq.nn._torch.distributed import Peers
-from certvq.nn._torch.modes import exporting, holds_numbers, transforming, wants_derivative
+from certvq.nn._torch.modes import (
+    backward_alone,
+    exporting,
+    holds_numbers,
+    transforming,
+    unwatched,
+    wants_derivative,
+)
 
 _MOST_DIM = 63
 """Bits of a code that is not negative as an int64."""
@@ -137,9 +146,9 @@ class LFQ(Quantizer):
         loss = self.commitment_weight * commitment
         figures = {"commitment_loss": commitment.detach()}
         if self.training and self.entropy is not None:
-            sample, batch = self.entropies(latents, self.entropy)
-            loss = loss + self.entropy.weight * (sample - self.entropy.diversity * batch)
-            figures["sample_entropy"], figures["batch_entropy"] = sample.detach(), batch.detach()
+            term, *entropies = self._entropy_loss(latents, self.entropy)
+            loss = loss + term if self.commitment_weight else term
+            figures["sample_entropy"], figures["batch_entropy"] = entropies
         if wants_derivative(tokens):
             vectors = exchange(latents, vectors)
         return Found(vectors, _join_bits(positive), loss, figures)
@@ -150,7 +159,7 @@ class LFQ(Quantizer):
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return corners of the cube; see `Quantizer`."""
-        return self._vectors(self._bits(codes))
+        return self._vectors(self._bits(codes) > 0)
 
     def token_error(self, tokens: torch.Tensor) -> NonFiniteError | None:
         """Refuse latents whose losses could overflow; see `Quantizer`."""
@@ -191,9 +200,26 @@ class LFQ(Quantizer):
             latents: (N, D), as `latents` gives them.
             entropy: temperature and groups.
         """
-        logits = latents * (4.0 * entropy.inverse_temperature * self.corner)
+        logits = latents * self._sharpness(entropy)
         batch = batch_entropy(logits, group_bits=entropy.group_bits, peers=self.peers)
         return sample_entropy(logits), batch
+
+    def _sharpness(self, entropy: Entropy) -> float:
+        """Return what makes logits of bits of latents."""
+        return 4.0 * entropy.inverse_temperature * self.corner
+
+    def _entropy_loss(
+        self, latents: torch.Tensor, entropy: Entropy
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss of latents (N, D), and both entropies without gradients."""
+        whole = entropy.group_bits is None or entropy.group_bits >= self.dim
+        if whole and fits(latents) and backward_alone() and not self.peers.together():
+            return entropy_loss(
+                latents, self._sharpness(entropy), entropy.weight, entropy.diversity
+            )
+        sample, batch = self.entropies(latents, entropy)
+        loss = entropy.weight * (sample - entropy.diversity * batch)
+        return loss, sample.detach(), batch.detach()
 
     def bits(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the bits of codes, that of the first feature first.
@@ -223,12 +249,16 @@ class LFQ(Quantizer):
             return codes.unsqueeze(-1) // (1 << places) % 2
         return codes.unsqueeze(-1) >> places & 1
 
-    def _vectors(self, bits: torch.Tensor) -> torch.Tensor:
-        return bits.to(self.kind).mul_(2.0).sub_(1.0).mul_(self.corner)
+    def _vectors(self, positive: torch.Tensor) -> torch.Tensor:
+        low = torch.full_like(positive, -self.corner, dtype=self.kind)
+        return low.masked_fill_(positive, self.corner)
 
 
 def _join_bits(positive: torch.Tensor) -> torch.Tensor:
     """Read rows of signs (N, D) as binary numbers, the first feature as the highest bit."""
+    if unwatched(positive) and positive.is_cpu:
+        places = torch.from_numpy(1 << np.arange(positive.shape[1])[::-1].copy())
+        return positive.long() @ places
     rows = positive.T.contiguous()
     # torch 2.6 has no view of another type under `torch.func.vmap`.
     rows = rows.to(torch.int8) if transforming() or exporting() else rows.view(torch.int8)

@@ -17,7 +17,14 @@ from certvq.nn._scalar.midpoints import midpoints
 from certvq.nn._scalar.radix import join_digits
 from certvq.nn._scalar.thresholds import count_below
 from certvq.nn._torch.functorch import apart
-from certvq.nn._torch.modes import beneath, brought, exporting, transforming, widened
+from certvq.nn._torch.modes import (
+    beneath,
+    brought,
+    exporting,
+    full_precision,
+    transforming,
+    widened,
+)
 from certvq.nn._torch.tracing import nearest_in_graph
 
 
@@ -112,7 +119,7 @@ def _search(
 def _assigned(latents: torch.Tensor, values: torch.Tensor, levels: tuple[int, ...]) -> torch.Tensor:
     """Return the places in each list, (D, N), for numbers of any size."""
     parts = values.split(levels)
-    with torch.autocast(latents.device.type, enabled=False):
+    with full_precision(latents.device):
         codes = [assign(latents[:, d, None], v[:, None]).codes for d, v in enumerate(parts)]
     return torch.stack(codes)
 

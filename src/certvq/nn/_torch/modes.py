@@ -29,6 +29,9 @@ from certvq import _float64
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Modes that compute shapes only have types of their own."""
 
+_NOTHING = nullcontext()
+"""May be entered by several threads at once."""
+
 
 def has_memory(tensor: torch.Tensor) -> bool:
     """Say whether code that is not torch's may read the numbers where they lie.
@@ -146,6 +149,21 @@ def beyond_backward() -> bool:
     return at_work and not torch.compiler.is_compiling()
 
 
+def backward_alone() -> bool:
+    """Say whether nobody but ordinary `backward` follows what runs now.
+
+    Then a function with a rule for that alone may do at once what others have to see step by step.
+
+    Example:
+        >>> backward_alone()
+        True
+        >>> with torch.autograd.forward_ad.dual_level():
+        ...     backward_alone()
+        False
+    """
+    return not (torch.compiler.is_compiling() or _is_tracing() or beyond_backward())
+
+
 def wants_derivative(tensor: torch.Tensor) -> bool:
     """Say whether anybody may ask for a derivative by this tensor, backward or forward.
 
@@ -213,6 +231,22 @@ def recomputing() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._current_graph_task_id() != -1  # noqa: SLF001 (no public name)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context that autocast does not reach.
+
+    To enter ``torch.autocast(..., enabled=False)`` takes as long as several operations on a few
+    hundred tokens, so nothing is entered where autocast is off anyway.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16), full_precision(torch.device("cpu")):
+        ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+        torch.float32
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return _NOTHING
 
 
 def own_graph() -> AbstractContextManager[Any]:

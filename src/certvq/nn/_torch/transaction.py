@@ -178,7 +178,8 @@ def _tensors(parts: list[nn.Module]) -> Iterator[tuple[torch.Tensor, torch.Tenso
         for tensor in own:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                yield tensor, tensor.detach().clone(), _version(tensor)
+                source = tensor.detach() if tensor.requires_grad else tensor
+                yield tensor, source.clone(), _version(tensor)
 
 
 def _version(tensor: torch.Tensor) -> int | None:
@@ -230,6 +231,7 @@ class _Tape:
     batch: _Batch | None = None
     learned: list[_States] = field(default_factory=list)
     place: int = 0
+    drew: bool = False
 
 
 class _Recording(threading.local):
@@ -285,9 +287,14 @@ def _begin(module: nn.Module, tokens: torch.Tensor, own: _States) -> _Undo:
     def end() -> None:
         _recording.tape = outer
         drawn = any(not torch.equal(state, one.get_state()) for one, state in own)
-        if drawn or any(fresh.learned):
-            fresh.batch = _batch(tokens)
-            _tapes.setdefault(module, deque(maxlen=_STEPS)).append(fresh)
+        fresh.drew = drawn or any(fresh.learned)
+        if not fresh.drew and module not in _tapes:
+            return
+        fresh.batch = _batch(tokens)  # also without draws: not to be taken for an earlier step
+        tapes = _tapes.setdefault(module, deque(maxlen=_STEPS))
+        tapes.append(fresh)
+        if not any(tape.drew for tape in tapes):
+            del _tapes[module]
 
     return end
 

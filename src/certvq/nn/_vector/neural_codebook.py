@@ -24,7 +24,7 @@ from certvq.nn._estimators.estimator import StraightThrough
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
 from certvq.nn._torch.functorch import apart
-from certvq.nn._torch.modes import beside, recorded, transforming, widened
+from certvq.nn._torch.modes import beside, full_precision, recorded, transforming, widened
 from certvq.nn._vector.vector_quantize import VectorQuantize
 
 _STRAIGHT = StraightThrough()
@@ -106,7 +106,7 @@ class Transform(nn.Module):
             (..., D), computed in the parameters' type of number, under autocast too.
         """
         dim = vectors.shape[-1]
-        with torch.autocast(vectors.device.type, enabled=False):
+        with full_precision(vectors.device):
             weight = self.proj_in.weight
             sums = sums.to(weight.dtype)
             x = functional.linear(sums, weight[:, :dim], self.proj_in.bias) + functional.linear(

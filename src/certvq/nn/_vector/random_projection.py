@@ -19,7 +19,7 @@ from certvq.nn._core.search import decisions, search
 from certvq.nn._estimators.estimator import straight_through
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
-from certvq.nn._torch.modes import brought, sizes, widened
+from certvq.nn._torch.modes import brought, full_precision, sizes, widened
 
 _EPS = 1e-5
 """What is added to the variance of a latent's entries."""
@@ -209,7 +209,7 @@ class RandomProjectionQuantizer(Quantizer):
         """Project and scale to norm 1, (N, H, E)."""
         tokens = require_finite_latents(tokens)
         kind = torch.promote_types(tokens.dtype, torch.float32)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens.device):
             wide = widened(tokens)
             if self.normalize:
                 wide = functional.layer_norm(wide, (self.dim,), eps=_EPS)

@@ -21,6 +21,7 @@ from certvq.nn._estimators.estimator import Estimator, StraightThrough, straight
 from certvq.nn._torch import random as _random
 from certvq.nn._torch.device import default_device
 from certvq.nn._torch.distributed import require_whole
+from certvq.nn._torch.modes import full_precision
 
 _STRAIGHT = StraightThrough()
 
@@ -118,7 +119,7 @@ class SimVQ(Quantizer):
             DistributedError: the map is in shards, as FSDP2 leaves it between forward passes.
         """
         try:
-            with torch.autocast(self.frozen.device.type, enabled=False):
+            with full_precision(self.frozen.device):
                 mapped: torch.Tensor = self.transform(self.frozen)
         except RuntimeError:  # a map that is sharded by itself gathers its parameters
             for parameter in self.transform.parameters():

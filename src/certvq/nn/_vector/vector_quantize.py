@@ -44,10 +44,10 @@ from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._core.search import decisions, ranked, search
 from certvq.nn._core.similarity import cross_entropy, unit_rows
 from certvq.nn._core.uncompiled import learn, observe, refuse_transforms
-from certvq.nn._estimators.estimator import Estimator, StraightThrough
+from certvq.nn._estimators.estimator import Estimator, StraightThrough, committed
 from certvq.nn._regularizers.regularizer import Batch, Regularizer
 from certvq.nn._torch.distributed import Peers
-from certvq.nn._torch.modes import recomputing, transforming
+from certvq.nn._torch.modes import backward_alone, full_precision, recomputing, transforming
 from certvq.nn._torch.transaction import all_or_nothing, pass_over_learning
 from certvq.nn._vector.vector_options import MetricName, require_agreement, require_options
 
@@ -101,7 +101,8 @@ class VectorQuantize(Quantizer):
         codebook: (K, D) as stored, an ``nn.Parameter`` with `Gradient` and a buffer otherwise, in
             torch's default type of number unless the module is converted. `code_vectors` returns
             those in use. Whoever writes to it decides: no start replaces it, and averages begin
-            anew from it.
+            anew from it. A tensor that is assigned becomes the codebook itself, as in any module
+            of torch, and training writes to it; assign a clone to keep yours.
         started: (), whether there was a batch, or a codebook was set.
         frozen: whether train mode leaves codebook and statistics alone; see `freeze`.
         statistics: running counts, and sums with `EMA` and `Online`.
@@ -366,7 +367,7 @@ class VectorQuantize(Quantizer):
 
     def rank_tokens(self, tokens: torch.Tensor, count: int) -> Ranking:
         """Return the `count` nearest codes of each token; see `certvq.rank`."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens.device):
             return ranked(self._points(tokens).detach(), self.code_vectors().detach(), count)
 
     @torch.no_grad()
@@ -464,6 +465,34 @@ class VectorQuantize(Quantizer):
         figures: dict[str, torch.Tensor],
     ) -> Found:
         estimator = self.estimator if self.training else _STRAIGHT
+        learns = isinstance(self.update, Gradient)
+        if (
+            sqdist is None
+            or learns
+            or type(estimator) is not StraightThrough
+            or not backward_alone()
+        ):
+            vectors, loss, value = self._followed(estimator, points, book, codes, sqdist)
+        else:
+            vectors, loss, value = committed(points, book, codes, sqdist, self.commitment_weight)
+        figures = {"codebook_loss": value, "commitment_loss": value, **figures}
+        if self.training and len(codes):
+            batch = Batch(points, book, codes, self.metric, self.generator)
+            for regularizer in self.regularizers:
+                penalty = regularizer.penalty(batch)
+                loss = loss + regularizer.weight * penalty
+                figures[f"{regularizer.name}_loss"] = penalty.detach()
+        return Found(vectors, codes, loss, figures)
+
+    def _followed(
+        self,
+        estimator: Estimator,
+        points: torch.Tensor,
+        book: torch.Tensor,
+        codes: torch.Tensor,
+        sqdist: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what `committed` does, step by step, with the gradients that options ask for."""
         vectors = estimator.estimate(points, book, codes, self.generator)
         chosen = vectors.detach() if estimator.exact else functional.embedding(codes, book.detach())
 
@@ -479,15 +508,7 @@ class VectorQuantize(Quantizer):
         if isinstance(self.update, Gradient):
             learning = functional.embedding(codes, book)
             loss = self.update.weight * error(points.detach(), learning) + loss
-        value = commitment.detach()
-        figures = {"codebook_loss": value, "commitment_loss": value, **figures}
-        if self.training and len(codes):
-            batch = Batch(points, book, codes, self.metric, self.generator)
-            for regularizer in self.regularizers:
-                penalty = regularizer.penalty(batch)
-                loss = loss + regularizer.weight * penalty
-                figures[f"{regularizer.name}_loss"] = penalty.detach()
-        return Found(vectors, codes, loss, figures)
+        return vectors, loss, commitment.detach()
 
     def _points(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what codes are found for: the tokens, or their directions; with the graph."""
