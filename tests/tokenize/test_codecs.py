@@ -9,6 +9,7 @@ Also of `certvq.tokenize._codecs._codec`, `certvq.tokenize._codecs._diffusers`,
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 
 import certvq
 from certvq.errors import CertificateError, FileFormatError, OptionError
-from certvq.models import VQVAE
+from certvq.models import VQVAE, VQVAEConfig
 from certvq.tokenize import Codec, TokenEncoder, open_codec
 
 SOUNDS = ("encodec", "dac", "mimi", "xcodec")
@@ -210,6 +211,50 @@ def test_tokens_of_our_own_model_are_those_of_its_forward(model_dir, rng):
     wanted = model.encode(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
     assert found["shape"] == [(5, 3)]
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
+
+
+@pytest.fixture(params=["residual", "fsq"])
+def other_dir(request, tmp_path):
+    """Return the folder of a model with several codebooks, or with a grid."""
+    config = VQVAEConfig(hidden=8, residual_hidden=4, dim=4, codebook_size=16)
+    generator = torch.Generator().manual_seed(0)
+    model = VQVAE(replace(config, quantizer=request.param), generator=generator)
+    model(torch.rand(4, 3, 32, 32, generator=generator))
+    model.save_pretrained(tmp_path / "other")
+    return tmp_path / "other"
+
+
+def test_tokens_of_levels_and_grids_are_those_of_the_model_s_forward(other_dir, rng):
+    model = VQVAE.from_pretrained(other_dir)
+    pixels = rng.integers(0, 256, (18, 12, 3), dtype=np.uint8)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    encoder = TokenEncoder(str(other_dir))
+    found = encoder({"key": ["a"], "data": [pixels]})
+    wanted = model.encode(images)
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert found["shape"] == [tuple(wanted.shape[1:])]
+    assert sum(found["decided_by"][0]) == wanted.numel()
+    books = len(encoder.codec.codebooks)
+    with torch.no_grad():
+        image = encoder.codec.decode(wanted.view(1, 5, 3, books))
+    assert torch.equal(image, model.decode(wanted))
+    latents = model.latents(images).detach().numpy()
+    again = TokenEncoder(str(other_dir), latents=True)({"key": ["a"], "data": [latents[0]]})
+    assert again["codes"][0].tolist() == found["codes"][0].tolist()
+
+
+def test_the_first_codebooks_of_our_own_model_may_be_used(other_dir, rng):
+    pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    books = len(open_codec(other_dir).codebooks)
+    codes = TokenEncoder(str(other_dir))({"key": ["a"], "data": [pixels]})["codes"][0]
+    first = TokenEncoder(str(other_dir), quantizers=1)
+    found = first({"key": ["a"], "data": [pixels]})["codes"][0]
+    assert found.tolist() == codes.reshape(-1, books)[:, 0].tolist()
+    with torch.no_grad():
+        image = first.codec.decode(torch.from_numpy(found).view(1, 2, 2, 1))
+    assert image.shape == (1, 3, 8, 8)
+    with pytest.raises(OptionError, match=f"quantizers must be .*{books} for this model, got 5"):
+        open_codec(other_dir, quantizers=5)
 
 
 def test_tokens_of_latents_are_those_of_the_codebook(model_dir, tmp_path, rng):

@@ -61,6 +61,13 @@ def test_a_finished_job_does_nothing(model_dir, pictures, tmp_path, content):
     assert content(tmp_path / "out") == before
 
 
+def test_the_data_set_may_lie_among_its_own_sources(model_dir, pictures):
+    source = pictures(3)
+    first = certvq.tokenize(model_dir, source, source / "tokens")
+    again = certvq.tokenize(model_dir, source, source / "tokens")
+    assert (again.parts, again.skipped, again.rows) == (first.parts, 1, 3)
+
+
 def test_only_what_is_missing_is_made_again(model_dir, pictures, tmp_path, content):
     source = pictures(6)
     certvq.tokenize(model_dir, source, tmp_path / "out", files_per_part=2)

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from certvq.assign._assignment import Assignment
 from certvq.assign._prepare import Prepared
 
-Watcher: TypeAlias = Callable[[Assignment, Prepared], None]
+Watcher: TypeAlias = Callable[[Assignment, Prepared | None], None]
+"""Gets a result and the codebook searched; None where a grid has none, whose distances are NaN."""
 
 _WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("_WATCHERS", default=())
 
@@ -36,7 +37,7 @@ def watching(see: Watcher) -> Iterator[None]:
         _WATCHERS.reset(token)
 
 
-def show(found: Assignment, codebook: Prepared) -> None:
+def show(found: Assignment, codebook: Prepared | None) -> None:
     """Give a result to all that watch."""
     for see in _WATCHERS.get():
         see(found, codebook)

@@ -160,8 +160,7 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
 def _wrapped(model: nn.Module, *, latents: bool, quantizers: int | None) -> Codec:
     model.eval()
     if isinstance(model, VQVAE):
-        _require_one(quantizers)
-        return own_codec(model, latents=latents)
+        return own_codec(model, latents=latents, quantizers=quantizers)
     name = type(model).__name__
     for kind, wrap in SOUND_CODECS.values():
         if name == kind:
