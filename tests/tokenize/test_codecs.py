@@ -22,22 +22,21 @@ from certvq.models import VQVAE, VQVAEConfig
 from certvq.tokenize import Codec, TokenEncoder, open_codec
 
 SOUNDS = ("encodec", "dac", "mimi", "xcodec")
+IMAGES = ("VQModel", "chameleon_vqgan", "janus_vqgan", "emu3_vqgan")
+CLASSES = {
+    "encodec": "EncodecModel",
+    "dac": "DacModel",
+    "mimi": "MimiModel",
+    "xcodec": "XcodecModel",
+    "VQModel": "VQModel",
+    "chameleon_vqgan": "ChameleonVQVAE",
+    "janus_vqgan": "JanusVQVAE",
+    "emu3_vqgan": "Emu3VQVAE",
+}
 
 
 @pytest.fixture(scope="session")
-def hf():
-    """Import transformers without its progress bars."""
-    pytest.importorskip("transformers")
-    import transformers
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="session")
-def folder_of(hf, tmp_path_factory):
+def folder_of(hf_models, tmp_path_factory):
     """Return a function that saves a model with random weights and gives its folder."""
     made = {}
 
@@ -45,145 +44,48 @@ def folder_of(hf, tmp_path_factory):
         if kind not in made:
             torch.manual_seed(11)
             made[kind] = tmp_path_factory.mktemp("models") / kind
-            MAKERS[kind](hf).save_pretrained(made[kind])
+            make = hf_models.vq_model if kind == "VQModel" else getattr(hf_models, kind)
+            make().save_pretrained(made[kind])
         return made[kind]
 
     return save
 
 
-def fill(model, name, deviation=1.0):
-    """Give codebooks, which start as zeros, vectors."""
-    for each in model.modules():
-        if type(each).__name__.endswith("EuclideanCodebook"):
-            getattr(each, name).normal_(std=deviation)
+def opened(folder, kind):
+    """Load a model by its class, and patch it."""
+    import diffusers
+    import transformers
+
+    library = diffusers if kind == "VQModel" else transformers
+    model = getattr(library, CLASSES[kind]).from_pretrained(str(folder)).eval()
+    certvq.patch_module(model)
     return model
 
 
-def encodec(hf):
-    config = hf.EncodecConfig(
-        num_filters=4,
-        hidden_size=16,
-        codebook_dim=16,
-        codebook_size=64,
-        num_lstm_layers=1,
-        upsampling_ratios=[4, 4],
-        target_bandwidths=[9.0, 18.0],
-    )
-    return fill(hf.EncodecModel(config), "embed")
-
-
-def dac(hf):
-    config = hf.DacConfig(
-        encoder_hidden_size=8,
-        downsampling_ratios=[4, 4],
-        upsampling_ratios=[4, 4],
-        decoder_hidden_size=16,
-        hidden_size=32,
-        n_codebooks=3,
-        codebook_size=64,
-        codebook_dim=8,
-    )
-    return hf.DacModel(config)
-
-
-def mimi(hf):
-    config = hf.MimiConfig(
-        hidden_size=16,
-        num_filters=4,
-        upsampling_ratios=[4, 4],
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-        codebook_dim=16,
-        vector_quantization_hidden_dimension=16,
-        codebook_size=64,
-        num_quantizers=3,
-        num_semantic_quantizers=1,
-        frame_rate=12.5,
-        sampling_rate=400,
-        upsample_groups=16,
-    )
-    return fill(hf.MimiModel(config), "embed_sum")
-
-
-def xcodec(hf):
-    config = hf.XcodecConfig(
-        target_bandwidths=[12.0],
-        sample_rate=16000,
-        codebook_size=64,
-        codebook_dim=24,
-        acoustic_model_config={
-            "model_type": "dac",
-            "encoder_hidden_size": 4,
-            "downsampling_ratios": [4, 4],
-            "upsampling_ratios": [4, 4],
-            "decoder_hidden_size": 8,
-            "hidden_size": 8,
-            "codebook_size": 64,
-        },
-        semantic_model_config={
-            "model_type": "hubert",
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 16,
-            "conv_dim": [4, 4],
-            "conv_stride": [4, 4],
-            "conv_kernel": [4, 4],
-            "num_conv_pos_embeddings": 4,
-            "num_conv_pos_embedding_groups": 2,
-            "feat_extract_norm": "group",
-            "do_stable_layer_norm": False,
-        },
-    )
-    return fill(hf.XcodecModel(config), "embed")
-
-
-def vq_model(hf):
-    from diffusers import VQModel
-
-    return VQModel(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-        num_vq_embeddings=64,
-        mid_block_add_attention=False,
-    )
-
-
-MAKERS = {"encodec": encodec, "dac": dac, "mimi": mimi, "xcodec": xcodec, "VQModel": vq_model}
-
-
-def by_hand(hf, kind, folder, inputs):
-    """Give the codes of the patched model, whose classes and arguments are written out here."""
+def by_hand(kind, folder, inputs):
+    """Give the codes of the patched model, whose arguments are written out here."""
+    model = opened(folder, kind)
     with torch.no_grad():
         if kind == "VQModel":
-            from diffusers import VQModel
-
-            model = VQModel.from_pretrained(str(folder)).eval()
-            certvq.patch_module(model)
             latents = model.encode(inputs * 2 - 1).latents
             return model.quantize(latents)[2][2].view(1, *latents.shape[2:], 1)
-        classes = {"dac": "DacModel", "mimi": "MimiModel", "xcodec": "XcodecModel"}
-        name = classes.get(kind, "EncodecModel")
-        model = getattr(hf, name).from_pretrained(str(folder)).eval()
-        certvq.patch_module(model)
+        if kind == "emu3_vqgan":
+            return model.encode(inputs * 2 - 1, torch.tensor([[16, 12]])).image_tokens[0]
+        if kind in IMAGES:
+            white = 0.989 if kind == "chameleon_vqgan" else 1.0
+            return model.encode(inputs * (white + 1) - 1).image_tokens.view(1, 8, 6, 1)
         codes = model.encode(inputs).audio_codes
         return (codes[0] if kind == "encodec" else codes).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kind", SOUNDS)
-def test_tokens_of_sounds_are_those_of_the_patched_model(hf, folder_of, rng, kind):
+def test_tokens_of_sounds_are_those_of_the_patched_model(folder_of, rng, kind):
     folder = folder_of(kind)
     encoder = TokenEncoder(str(folder))
     samples = rng.uniform(-0.5, 0.5, (1, 1600)).astype(np.float32)
     found = encoder({"key": ["a"], "data": [samples]})
     assert found["reason"] == [None]
-    wanted = by_hand(hf, kind, folder, torch.from_numpy(samples)[None])
+    wanted = by_hand(kind, folder, torch.from_numpy(samples)[None])
     books = len(encoder.codec.codebooks)
     assert books == wanted.shape[-1]
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
@@ -194,12 +96,13 @@ def test_tokens_of_sounds_are_those_of_the_patched_model(hf, folder_of, rng, kin
     assert sizes == [64] * books
 
 
-def test_tokens_of_images_are_those_of_the_patched_model(hf, folder_of, rng):
-    folder = folder_of("VQModel")
+@pytest.mark.parametrize("kind", IMAGES)
+def test_tokens_of_images_are_those_of_the_patched_model(folder_of, rng, kind):
+    folder = folder_of(kind)
     pixels = rng.integers(0, 256, (16, 12, 3), dtype=np.uint8)
     found = TokenEncoder(str(folder))({"key": ["a"], "data": [pixels]})
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    wanted = by_hand(hf, "VQModel", folder, images)
+    wanted = by_hand(kind, folder, images)
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
     assert (found["shape"], found["size"]) == ([(8, 6)], [(16, 12)])
 
@@ -268,16 +171,54 @@ def test_tokens_of_latents_are_those_of_the_codebook(model_dir, tmp_path, rng):
         assert (found["shape"], found["size"]) == ([(9,)], [()])
 
 
-@pytest.mark.parametrize("kind", [*SOUNDS, "VQModel"])
+def decoded_by_hand(kind, folder, codes):
+    """Give what the model itself makes of codes (1, 20, codebooks) or (1, 8, 8, 1)."""
+    model = opened(folder, kind)
+    flat = codes.reshape(1, -1)
+    with torch.no_grad():
+        if kind == "VQModel":
+            vectors = model.quantize.embedding(codes[..., 0]).permute(0, 3, 1, 2).contiguous()
+            return model.decode(vectors, force_not_quantize=True).sample
+        if kind in IMAGES:
+            return model.decode(flat if kind == "janus_vqgan" else codes[..., 0])
+        levels = codes.transpose(1, 2)
+        if kind == "encodec":
+            return model.decode(levels[None], [None]).audio_values
+        if kind == "dac":
+            return model.decode(audio_codes=levels).audio_values[:, None]
+        return model.decode(levels).audio_values
+
+
+@pytest.mark.parametrize("kind", [*SOUNDS, *IMAGES])
 def test_the_way_back_is_the_model_s_own(folder_of, rng, kind):
     codec = open_codec(folder_of(kind))
-    assert codec.decode is not None
-    grid = (1, 6, 4) if kind == "VQModel" else (1, 20)
+    grid = (1, 8, 8) if kind in IMAGES else (1, 20)
     codes = torch.from_numpy(rng.integers(0, 64, (*grid, len(codec.codebooks))))
+    if kind == "chameleon_vqgan":
+        assert codec.decode is None
+        return
     with torch.no_grad():
         found = codec.decode(codes)
-    assert found.shape[:2] == ((1, 3) if kind == "VQModel" else (1, 1))
-    assert torch.isfinite(found).all()
+    assert found.shape[:2] == ((1, 3) if kind in IMAGES else (1, 1))
+    wanted = decoded_by_hand(kind, folder_of(kind), codes)
+    assert torch.equal(found, wanted)
+
+
+def test_chunks_of_encodec_are_encoded_and_refused_on_the_way_back(hf_models, tmp_path, rng):
+    options = {"normalize": True, "chunk_length_s": 0.02, "overlap": 0.1}  # as at 48 kHz
+    hf_models.encodec(**options).save_pretrained(tmp_path / "m")
+    model = opened(tmp_path / "m", "encodec")
+    sound = rng.uniform(-0.5, 0.5, (1, 1184)).astype(np.float32)
+    with torch.no_grad():
+        found = model.encode(torch.from_numpy(sound)[None])
+    chunks = [*found.audio_codes[:-1], found.audio_codes[-1][..., : -found.last_frame_pad_length]]
+    assert (len(chunks), found.last_frame_pad_length > 0) == (3, True)
+    wanted = torch.cat(chunks, -1)[0].T
+    tokens = TokenEncoder(str(tmp_path / "m"))({"key": ["a"], "data": [sound]})
+    assert tokens["codes"][0].tolist() == wanted.flatten().tolist()
+    codec = open_codec(tmp_path / "m")
+    with pytest.raises(OptionError, match="needs the scale of each chunk, which a token data set"):
+        codec.decode(wanted[None])
 
 
 def test_a_number_of_quantizers_chooses_the_bandwidth(folder_of):
