@@ -125,8 +125,9 @@ def _of_folder(folder: Path) -> nn.Module:
         raise FileFormatError(
             f"{folder}: a model is a folder with config.json, which cannot be read ({error})"
         ) from error
-    kind = config.get("model_type") or config.get("_class_name") if isinstance(config, dict) else ""
-    if isinstance(config, dict) and "certvq_version" in config:
+    named = config if isinstance(config, dict) else {}
+    kind = str(named.get("model_type") or named.get("_class_name") or "")
+    if "certvq_version" in named:
         return VQVAE.from_pretrained(folder)
     known = SOUND_CODECS.get(kind) or IMAGE_CODECS.get(kind)
     if known is not None:
