@@ -128,7 +128,9 @@ def _as_made(
 ) -> tuple[Making, list[InputPart]]:
     arguments = job.arguments
     try:
-        reading = Reading(*(job.preprocessing[name] for name in ("channels", "resize", "resample")))
+        names = ("channels", "resize", "resample")
+        given = {name: job.preprocessing[name] for name in names}
+        reading = Reading(**given, seconds=job.preprocessing.get("seconds"))
         encoder = TokenEncoder(
             model,
             reading,
