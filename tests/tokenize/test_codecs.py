@@ -3,8 +3,8 @@
 The tokens are compared with those of the patched model, called by hand; `certvq.tokenize._codecs`.
 
 Also of `certvq.tokenize._codecs._codec`, `certvq.tokenize._codecs._diffusers`,
-`certvq.tokenize._codecs._open`, `certvq.tokenize._codecs._own` and
-`certvq.tokenize._codecs._transformers`.
+`certvq.tokenize._codecs._images`, `certvq.tokenize._codecs._open`,
+`certvq.tokenize._codecs._own` and `certvq.tokenize._codecs._transformers`.
 """
 
 import json
