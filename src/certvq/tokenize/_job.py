@@ -22,6 +22,7 @@ from certvq.tokenize._plan import FILES_PER_PART, InputPart, looks_like, plan
 from certvq.tokens import DatasetWriter, Failed, Job, Part, verify_tokens
 from certvq.tokens._manifest import MANIFEST
 from certvq.tokens._part import PARTS
+from certvq.tokens._record import WAYS
 
 _SHOWN = 10
 
@@ -262,10 +263,7 @@ def _result(
         first = "; ".join(f"{each.source}: {each.reason}" for each in failed[:3])
         what = f"{count} inputs cannot be used" if rows else f"none of {count} inputs can be used"
         raise DataError(f"{directory}: {what}: {first}")
-    decided: dict[str, int] = {}
-    for part in parts:
-        for way, number in part.decided_by.items():
-            decided[way] = decided.get(way, 0) + number
+    decided = {way: sum(part.decided_by[way] for part in parts) for way in WAYS}
     tokens = sum(part.tokens for part in parts)
     return Tokenized(
         directory, len(parts), skipped, rows, tokens, decided, count, tuple(failed), seconds
