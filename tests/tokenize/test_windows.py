@@ -30,13 +30,13 @@ def packed(samples, kind):
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_windows_are_the_whole_sound_one_after_another(rng, kind, channels):
-    data = packed(rng.uniform(-1, 1, (1003, channels)), kind)
+    data = packed(rng.uniform(-1, 1, (1001, channels)), kind)
     found = list(windows(Item("a/b", "b.wav", data), 0.5))
     assert [each.key for each in found] == [f"a/b#{n:06d}" for n in range(6)]
     assert found[2].origin == "b.wav window 2"
     assert sum(each.data.share for each in found) == pytest.approx(1)
     pieces = [read_sound(each.data, Reading(), rate=RATE) for each in found]
-    assert [piece.shape for piece in pieces] == [(channels, 200)] * 5 + [(channels, 3)]
+    assert [piece.shape for piece in pieces] == [(channels, 200)] * 5 + [(channels, 1)]
     assert np.array_equal(np.concatenate(pieces, 1), read_sound(data, Reading(), rate=RATE))
 
 
