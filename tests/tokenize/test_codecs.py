@@ -19,6 +19,7 @@ import torch
 import certvq
 from certvq.errors import CertificateError, FileFormatError, OptionError
 from certvq.models import VQVAE, VQVAEConfig
+from certvq.nn import FSQ, ResidualVQ, VectorQuantize
 from certvq.tokenize import Codec, TokenEncoder, open_codec
 
 SOUNDS = ("encodec", "dac", "mimi", "xcodec")
@@ -249,6 +250,37 @@ def test_a_model_of_one_s_own_is_named_by_its_entry(entries, rng):
     assert image.shape == (1, 3, 12, 8)
     with torch.no_grad():
         assert found["codes"][0].tolist() == encoder.codec.encode(image).flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "books"),
+    [
+        (lambda: VectorQuantize(4, 16, layout="b c h w"), lambda q: [q.codebook]),
+        (
+            lambda: ResidualVQ(4, 16, num_quantizers=2, layout="b c h w"),
+            lambda q: [part.codebook for part in q.parts],
+        ),
+        (lambda: FSQ((5, 5, 4, 3), layout="b c h w"), lambda q: [torch.tensor(q.levels)]),
+    ],
+    ids=["vq", "residual", "fsq"],
+)
+@pytest.mark.parametrize("by_forward", [False, True])
+def test_layers_of_certvq_may_be_used_in_a_model_of_one_s_own(rng, quantizer, books, by_forward):
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, stride=4), quantizer())
+
+    def encode(images):
+        latents = layers[0](images)
+        return layers[1](latents).codes if by_forward else layers[1].encode(latents)
+
+    own = Codec(
+        module=layers, modality="image", codebooks=books(layers[1]), encode=encode, channels=3
+    )
+    pixels = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    found = TokenEncoder(lambda: own)({"key": ["a"], "data": [pixels]})
+    with torch.no_grad():
+        wanted = encode(own.of_pixels(pixels)[None])
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert sum(found["decided_by"][0]) == wanted.numel()
 
 
 def test_codes_that_no_search_found_are_refused(entries, rng):

@@ -13,7 +13,7 @@ from certvq.assign._assignment import Assignment
 from certvq.assign._prepare import Prepared
 
 Watcher: TypeAlias = Callable[[Assignment, Prepared | None], None]
-"""Gets a result and the codebook searched; None where a grid has none, whose distances are NaN."""
+"""Gets a result, and the codebook searched; None where it is not prepared, or is a grid."""
 
 _WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("_WATCHERS", default=())
 
@@ -35,6 +35,11 @@ def watching(see: Watcher) -> Iterator[None]:
         yield
     finally:
         _WATCHERS.reset(token)
+
+
+def is_watched() -> bool:
+    """Say whether anybody watches, so that what nobody sees need not be made."""
+    return bool(_WATCHERS.get())
 
 
 def show(found: Assignment, codebook: Prepared | None) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from certvq.assign import Assignment, DecidedBy, assign, prepare
-from certvq.assign._watch import show
+from certvq.assign import assign, prepare
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
 from certvq.nn import FSQ
@@ -101,8 +100,6 @@ def _of_levels(codebooks: Sequence[torch.Tensor]) -> Encode:
 def _of_grid(quantizer: FSQ) -> Encode:
     def encode(latents: torch.Tensor) -> torch.Tensor:
         codes = quantizer.encode_tokens(latents.reshape(-1, latents.shape[-1]))
-        exact = torch.full_like(codes, DecidedBy.EXACT, dtype=torch.uint8)
-        show(Assignment(codes, exact, torch.full_like(codes, torch.nan, dtype=torch.float64)), None)
         return codes.view(latents.shape[:-1])
 
     return encode
