@@ -100,10 +100,11 @@ def train(  # noqa: PLR0913 (a command's options are its arguments)
             overwrite=overwrite,
             progress=progress,
         )
+        figures = found.figures()  # first, as a damaged log is named in its own words
         page = write_report(found.files.root, progress=progress)
     warn_skipped(found.skipped)
     title = f"The model is in {found.files.model}, the page is {page}"
-    show_figures(title, found.figures(), as_json=as_json)
+    show_figures(title, figures, as_json=as_json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
