@@ -140,10 +140,10 @@ print(made.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
-def test_an_hour_takes_the_memory_of_a_minute(tmp_path):
+def test_an_hour_takes_the_memory_of_ten_minutes(tmp_path):
     """The samples of an hour alone would take 230 MB."""
     peaks = []
-    for minutes in (1, 60):
+    for minutes in (10, 60):
         with wave.open(str(tmp_path / f"{minutes}.wav"), "wb") as file:
             file.setparams((1, 2, 16000, 0, "NONE", ""))
             for _ in range(minutes):
