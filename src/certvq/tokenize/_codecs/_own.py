@@ -88,11 +88,13 @@ def _of_levels(codebooks: Sequence[torch.Tensor]) -> Encode:
 
     def encode(latents: torch.Tensor) -> torch.Tensor:
         rest = latents.reshape(-1, latents.shape[-1])
-        levels = [assign(rest, prepared[0]).codes]
-        for codebook, searched in zip(codebooks, prepared[1:], strict=False):
-            rest = rest - codebook[levels[-1]]
-            levels.append(assign(rest, searched).codes)
-        return torch.stack(levels, -1).view(*latents.shape[:-1], len(levels))
+        # not torch.stack, whose first call in a thread was seen to take 15 MiB
+        codes = torch.empty((len(rest), len(prepared)), dtype=torch.int64, device=rest.device)
+        for level, searched in enumerate(prepared):
+            if level:
+                rest = rest - codebooks[level - 1][codes[:, level - 1]]
+            codes[:, level] = assign(rest, searched).codes
+        return codes.view(*latents.shape[:-1], len(prepared))
 
     return encode
 
