@@ -20,6 +20,7 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,6 +169,17 @@ def pair():
     two = runpy.run_path(str(Path(__file__).parent / "pair.py"))["Pair"]()
     yield two
     two.end()
+
+
+@pytest.fixture(scope="session")
+def hf_models():
+    """Models of transformers and diffusers with random weights; see `hf_models.py`."""
+    pytest.importorskip("transformers")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "hf_models.py")))
 
 
 @pytest.fixture

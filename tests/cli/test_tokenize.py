@@ -39,6 +39,11 @@ def test_it_tells_what_it_made_and_what_failed(made, certvq_command):
     assert "3: not a readable image" in done.out
 
 
+def test_without_a_failed_input_none_is_listed(made, certvq_command):
+    (made / "in/3.png").unlink()
+    assert "first failed" not in certvq_command(*TOKENIZE).out
+
+
 def test_json_has_a_line_for_each_part_and_then_the_figures(made, certvq_command):
     done = certvq_command(*TOKENIZE, "--json")
     lines = done.out.splitlines()
@@ -48,6 +53,7 @@ def test_json_has_a_line_for_each_part_and_then_the_figures(made, certvq_command
     figures = json.loads("\n".join(lines[3:]))
     assert (figures["parts"], figures["inputs"], figures["failed"]) == (3, 5, 1)
     again = json.loads(certvq_command(*TOKENIZE, "--json").out)
+    assert list(again["decided_by"]) == ["filter", "refined", "exact"]
     assert again["parts_skipped"] == 3
     assert again["tokens"] == figures["tokens"] == sum(part["tokens"] for part in parts)
 

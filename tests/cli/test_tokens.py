@@ -76,6 +76,7 @@ def test_statistics_as_a_table(certvq_command: Command, tokens: Path) -> None:
 @pytest.mark.parametrize("to", ["npy", "webdataset", "mds", "datasets"])
 def test_exports(certvq_command: Command, data_set: Path, tmp_path: Path, to: str) -> None:
     found = certvq_command("export", data_set, "--to", to, "--out", tmp_path / "out")
+    assert found.out == f"{tmp_path / 'out'}\n"
     assert (found.status, found.err) == (0, "")
     assert any((tmp_path / "out").iterdir())
     if to == "npy":

@@ -80,3 +80,42 @@ def test_resuming_with_other_settings_is_one_line(
     assert found.status == 2
     assert "checkpoint was trained with seed (0, not 3)" in found.err
     assert found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        (("--quantizer", "residual", "--num-quantizers", 2, "--codebook-size", 8, "--dim", 4), 8),
+        (("--quantizer", "fsq", "--levels", "5,4,3"), 60),
+    ],
+)
+def test_a_run_of_each_quantizer_has_a_page_and_goes_on(
+    certvq_command: Command, pictures: Path, tmp_path: Path, options: Any, written: int
+) -> None:
+    where = ("--out", tmp_path / "run", "--data", pictures)
+    found = certvq_command("train", *where, *options, *TINY)
+    assert (found.status, found.err) == (0, "")
+    page = tmp_path / "run/report.html"
+    assert f"the page is {page}" in found.out.replace("\n", "")
+    assert options[1] in page.read_text()
+    found = certvq_command("train", *where, "--steps", 2, "--resume", "--json")
+    assert (found.status, json.loads(found.out)["steps"]) == (0, 2)
+    model = json.loads((tmp_path / "run/train.json").read_text())["model"]
+    assert (model["quantizer"], model["codebook_size"]) == (options[1], written)
+    assert certvq_command("report", tmp_path / "run").status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--levels", "8,5"), "levels is for the quantizer 'fsq', got (8, 5) for 'vq'"),
+        (("--levels", "8;5"), "must be whole numbers with commas between them, got '8;5'"),
+        (("--quantizer", "fsq", "--dim", 3), "dim follows from the levels of the quantizer 'fsq'"),
+        (("--quantizer", "lfq"), "quantizer must be one of 'vq', 'residual', 'fsq'; got 'lfq'"),
+    ],
+)
+def test_options_of_another_quantizer_are_named(
+    certvq_command: Command, tmp_path: Path, options: Any, text: str
+) -> None:
+    found = certvq_command("train", "--out", tmp_path / "run", *options)
+    assert (found.status, text in found.err) == (2, True), found.err

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from certvq.errors import FileFormatError
+from certvq.errors import FileFormatError, OptionError
 from certvq.jobs._arrays import load_array, load_codebook
-from certvq.models import VQVAE
+from certvq.models import VQVAE, VQVAEConfig
 
 
 def test_an_array_comes_back(tmp_path: Path) -> None:
@@ -49,6 +49,12 @@ def test_a_missing_file_is_an_os_error_with_its_name(tmp_path: Path) -> None:
 def test_the_codebook_of_a_model_is_read_from_its_folder(model_dir: Path) -> None:
     wanted = VQVAE.from_pretrained(model_dir).quantizer.codebook.numpy()
     assert np.array_equal(load_codebook(model_dir), wanted)
+
+
+def test_a_model_without_one_codebook_is_named(tmp_path: Path) -> None:
+    VQVAE(VQVAEConfig(hidden=8, quantizer="fsq")).save_pretrained(tmp_path / "m")
+    with pytest.raises(OptionError, match="m: --codebook takes models with the quantizer 'vq'"):
+        load_codebook(tmp_path / "m")
 
 
 def test_a_codebook_may_be_an_array(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Images to tokens and back through files.
 
-Also of `certvq.jobs.encode` and `certvq.jobs.decode`.
+Also of `certvq.jobs.encode`, `certvq.jobs._encode_part` and `certvq.jobs.decode`.
 """
 
 import math
@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from certvq.errors import DataError, DigestMismatchError, FileFormatError, OptionError
 from certvq.jobs import decode_file, encode_images
 from certvq.jobs._photographs import load_images
-from certvq.models import VQVAE
-from certvq.tokens import encode_photographs, read_tokens
+from certvq.models import VQVAE, VQVAEConfig
+from certvq.tokenize import audit_set, decode_set
+from certvq.tokens import encode_photographs, open_tokens, read_tokens
 from certvq.train import mean_psnr, perplexity, usage
 
 Draw = Callable[..., Path]
@@ -162,3 +164,58 @@ def test_decoded_pictures_are_not_taken_for_photographs(
     for images in ([out], decoded.paths):
         figures = encode_images(model_dir, images, tmp_path / "of.parquet").figures
         assert (figures["images"], figures["skipped"]) == (2, 0)
+
+
+@pytest.fixture(params=["residual", "fsq"])
+def other_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A model with several codebooks, or with a grid."""
+    config = VQVAEConfig(hidden=8, residual_hidden=4, codebook_size=8, quantizer=request.param)
+    VQVAE(config, generator=torch.Generator().manual_seed(3)).save_pretrained(tmp_path / "other")
+    return tmp_path / "other"
+
+
+def test_tokens_of_levels_and_grids_are_a_data_set_in_one_file(
+    other_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "broken.png").write_bytes(b"no image")
+    found = encode_images(other_dir, [pictures], tmp_path / "t.parquet")
+    assert [str(entry) for entry in found.skipped] == [
+        "broken: not a readable image (PNG, JPEG, WEBP, TIFF, BMP)"
+    ]
+    model = VQVAE.from_pretrained(other_dir)
+    records = list(open_tokens(tmp_path / "t.parquet").records())
+    for photograph, record in zip(load_images([pictures]).photographs, records, strict=True):
+        pixels = torch.from_numpy(photograph.pixels.copy()).permute(2, 0, 1)
+        assert record.codes.tolist() == model.encode(pixels[None] / 255).flatten().tolist()
+    levels = len(model.codebooks)
+    bits = levels * math.log2(model.config.codebook_size) * 75 / (24 * 20 + 17 * 33)
+    assert found.figures["bits_per_pixel"] == pytest.approx(bits)
+    assert (found.figures["images"], found.figures["skipped"]) == (2, 1)
+    assert found.figures["codes_total"] == 75 * levels
+    assert len(found.figures["perplexity"]) == len(found.figures["usage"]) == levels
+    decoded = decode_set(other_dir, tmp_path / "t.parquet", tmp_path / "out")
+    assert [path.name for path in decoded.paths] == ["a.png", "b.png"]
+    again = audit_set(other_dir, tmp_path / "t.parquet", [pictures])
+    assert (again.ok, again.tokens) == (True, 75 * levels)
+
+
+def test_what_is_no_single_part_of_images_is_named(
+    other_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "t.parquet"
+    (pictures / "c.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"c\.png: not a readable image"):
+        encode_images(other_dir, sorted(pictures.iterdir()), out)
+    with pytest.raises(DataError, match=r"t\.parquet: none of 1 inputs can be used: c: not a"):
+        encode_images(other_dir, [_folder_of(pictures / "c.png")], out)
+    encode_images(other_dir, [pictures], pictures / "old.parquet")
+    with pytest.raises(OptionError, match=r"old\.parquet: holds no single image, and"):
+        encode_images(other_dir, [pictures], out)
+    assert not out.exists()
+
+
+def _folder_of(file: Path) -> Path:
+    folder = file.parent.parent / "one"
+    folder.mkdir()
+    (folder / file.name).write_bytes(file.read_bytes())
+    return folder

@@ -210,3 +210,14 @@ def test_a_second_trainer_is_told_who_the_first_is(
         with pytest.raises(OptionError, match=rf"is in use by process {os.getpid()} on "):
             job.result(timeout=60)
     assert not (tmp_path / "run").exists()
+
+
+def test_another_quantizer_than_that_of_the_run_is_named_when_it_is_resumed(
+    tiny_config: TrainConfig, pictures: Path, tmp_path: Path
+) -> None:
+    levels = replace(tiny_config, model=replace(tiny_config.model, quantizer="residual"))
+    train_run(tmp_path / "run", levels, data=pictures)
+    config = train_config(tmp_path / "run", resume=True, model=None, quantizer="fsq", steps=6)
+    assert (config.model.num_quantizers, config.model.levels) == (None, (8, 5, 5, 5))
+    with pytest.raises(FileFormatError, match=r"model.quantizer \('residual', not 'fsq'\)"):
+        train_run(tmp_path / "run", config, data=pictures, resume=True)

@@ -1,6 +1,6 @@
 """The published numbers are the default, and nothing out of range gets in."""
 
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -10,7 +10,7 @@ from certvq.models import VQVAEConfig
 
 def test_the_published_architecture_is_the_default():
     assert VQVAEConfig.published() == VQVAEConfig()
-    assert asdict(VQVAEConfig()) == {
+    assert VQVAEConfig().to_json() == {
         "channels": 3,
         "hidden": 128,
         "residual_blocks": 2,
@@ -74,3 +74,44 @@ def test_the_largest_values_are_allowed():
 def test_values_out_of_range_are_named(name, value, message):
     with pytest.raises(OptionError, match=f"^{message}$"):
         VQVAEConfig(**{name: value})
+
+
+def test_a_grid_says_how_many_codes_and_features_there_are():
+    config = VQVAEConfig(quantizer="fsq", levels=[7, 5, 3], dim=64)
+    assert (config.levels, config.dim, config.codebook_size) == ((7, 5, 3), 3, 105)
+    assert VQVAEConfig(quantizer="fsq").levels == (8, 5, 5, 5)
+    assert VQVAEConfig(quantizer="residual").num_quantizers == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"quantizer": "lfq"}, "quantizer must be one of 'vq', 'residual', 'fsq'; got 'lfq'"),
+        ({"levels": (8, 5)}, r"levels is for the quantizer 'fsq', got \(8, 5\) for 'vq'"),
+        ({"num_quantizers": 2}, "num_quantizers is for the quantizer 'residual', got 2 for 'vq'"),
+        (
+            {"quantizer": "residual", "num_quantizers": 65},
+            "num_quantizers must be an integer from 1 to 64, got 65",
+        ),
+        ({"quantizer": "fsq", "levels": ()}, r"levels must be one number for each .* got \(\)"),
+        (
+            {"quantizer": "fsq", "levels": (8, 2)},
+            r"levels\[1\] must be an integer from 3 to 4096, got 2",
+        ),
+        (
+            {"quantizer": "fsq", "levels": (4096, 4097 - 1, 3)},
+            "levels must have at most 16777216 codes in all, got 50331648",
+        ),
+    ],
+)
+def test_options_of_quantizers_are_checked(options, text):
+    with pytest.raises(OptionError, match=text):
+        VQVAEConfig(**options)
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "residual", "fsq"])
+def test_json_comes_back_and_one_codebook_has_the_fields_it_always_had(quantizer):
+    config = VQVAEConfig(quantizer=quantizer)
+    later = config.to_json().keys() - VQVAEConfig().to_json().keys()
+    assert len(later) == (0 if quantizer == "vq" else 2)
+    assert VQVAEConfig.from_json(config.to_json()) == config

@@ -3,12 +3,13 @@
 The tokens are compared with those of the patched model, called by hand; `certvq.tokenize._codecs`.
 
 Also of `certvq.tokenize._codecs._codec`, `certvq.tokenize._codecs._diffusers`,
-`certvq.tokenize._codecs._open`, `certvq.tokenize._codecs._own` and
-`certvq.tokenize._codecs._transformers`.
+`certvq.tokenize._codecs._images`, `certvq.tokenize._codecs._open`,
+`certvq.tokenize._codecs._own` and `certvq.tokenize._codecs._transformers`.
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +18,26 @@ import torch
 
 import certvq
 from certvq.errors import CertificateError, FileFormatError, OptionError
-from certvq.models import VQVAE
+from certvq.models import VQVAE, VQVAEConfig
+from certvq.nn import FSQ, ResidualVQ, VectorQuantize
 from certvq.tokenize import Codec, TokenEncoder, open_codec
 
 SOUNDS = ("encodec", "dac", "mimi", "xcodec")
+IMAGES = ("VQModel", "chameleon_vqgan", "janus_vqgan", "emu3_vqgan")
+CLASSES = {
+    "encodec": "EncodecModel",
+    "dac": "DacModel",
+    "mimi": "MimiModel",
+    "xcodec": "XcodecModel",
+    "VQModel": "VQModel",
+    "chameleon_vqgan": "ChameleonVQVAE",
+    "janus_vqgan": "JanusVQVAE",
+    "emu3_vqgan": "Emu3VQVAE",
+}
 
 
 @pytest.fixture(scope="session")
-def hf():
-    """Import transformers without its progress bars."""
-    pytest.importorskip("transformers")
-    import transformers
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="session")
-def folder_of(hf, tmp_path_factory):
+def folder_of(hf_models, tmp_path_factory):
     """Return a function that saves a model with random weights and gives its folder."""
     made = {}
 
@@ -44,145 +45,48 @@ def folder_of(hf, tmp_path_factory):
         if kind not in made:
             torch.manual_seed(11)
             made[kind] = tmp_path_factory.mktemp("models") / kind
-            MAKERS[kind](hf).save_pretrained(made[kind])
+            make = hf_models.vq_model if kind == "VQModel" else getattr(hf_models, kind)
+            make().save_pretrained(made[kind])
         return made[kind]
 
     return save
 
 
-def fill(model, name, deviation=1.0):
-    """Give codebooks, which start as zeros, vectors."""
-    for each in model.modules():
-        if type(each).__name__.endswith("EuclideanCodebook"):
-            getattr(each, name).normal_(std=deviation)
+def opened(folder, kind):
+    """Load a model by its class, and patch it."""
+    import diffusers
+    import transformers
+
+    library = diffusers if kind == "VQModel" else transformers
+    model = getattr(library, CLASSES[kind]).from_pretrained(str(folder)).eval()
+    certvq.patch_module(model)
     return model
 
 
-def encodec(hf):
-    config = hf.EncodecConfig(
-        num_filters=4,
-        hidden_size=16,
-        codebook_dim=16,
-        codebook_size=64,
-        num_lstm_layers=1,
-        upsampling_ratios=[4, 4],
-        target_bandwidths=[9.0, 18.0],
-    )
-    return fill(hf.EncodecModel(config), "embed")
-
-
-def dac(hf):
-    config = hf.DacConfig(
-        encoder_hidden_size=8,
-        downsampling_ratios=[4, 4],
-        upsampling_ratios=[4, 4],
-        decoder_hidden_size=16,
-        hidden_size=32,
-        n_codebooks=3,
-        codebook_size=64,
-        codebook_dim=8,
-    )
-    return hf.DacModel(config)
-
-
-def mimi(hf):
-    config = hf.MimiConfig(
-        hidden_size=16,
-        num_filters=4,
-        upsampling_ratios=[4, 4],
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-        codebook_dim=16,
-        vector_quantization_hidden_dimension=16,
-        codebook_size=64,
-        num_quantizers=3,
-        num_semantic_quantizers=1,
-        frame_rate=12.5,
-        sampling_rate=400,
-        upsample_groups=16,
-    )
-    return fill(hf.MimiModel(config), "embed_sum")
-
-
-def xcodec(hf):
-    config = hf.XcodecConfig(
-        target_bandwidths=[12.0],
-        sample_rate=16000,
-        codebook_size=64,
-        codebook_dim=24,
-        acoustic_model_config={
-            "model_type": "dac",
-            "encoder_hidden_size": 4,
-            "downsampling_ratios": [4, 4],
-            "upsampling_ratios": [4, 4],
-            "decoder_hidden_size": 8,
-            "hidden_size": 8,
-            "codebook_size": 64,
-        },
-        semantic_model_config={
-            "model_type": "hubert",
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 16,
-            "conv_dim": [4, 4],
-            "conv_stride": [4, 4],
-            "conv_kernel": [4, 4],
-            "num_conv_pos_embeddings": 4,
-            "num_conv_pos_embedding_groups": 2,
-            "feat_extract_norm": "group",
-            "do_stable_layer_norm": False,
-        },
-    )
-    return fill(hf.XcodecModel(config), "embed")
-
-
-def vq_model(hf):
-    from diffusers import VQModel
-
-    return VQModel(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-        num_vq_embeddings=64,
-        mid_block_add_attention=False,
-    )
-
-
-MAKERS = {"encodec": encodec, "dac": dac, "mimi": mimi, "xcodec": xcodec, "VQModel": vq_model}
-
-
-def by_hand(hf, kind, folder, inputs):
-    """Give the codes of the patched model, whose classes and arguments are written out here."""
+def by_hand(kind, folder, inputs):
+    """Give the codes of the patched model, whose arguments are written out here."""
+    model = opened(folder, kind)
     with torch.no_grad():
         if kind == "VQModel":
-            from diffusers import VQModel
-
-            model = VQModel.from_pretrained(str(folder)).eval()
-            certvq.patch_module(model)
             latents = model.encode(inputs * 2 - 1).latents
             return model.quantize(latents)[2][2].view(1, *latents.shape[2:], 1)
-        classes = {"dac": "DacModel", "mimi": "MimiModel", "xcodec": "XcodecModel"}
-        name = classes.get(kind, "EncodecModel")
-        model = getattr(hf, name).from_pretrained(str(folder)).eval()
-        certvq.patch_module(model)
+        if kind == "emu3_vqgan":
+            return model.encode(inputs * 2 - 1, torch.tensor([[16, 12]])).image_tokens[0]
+        if kind in IMAGES:
+            white = 0.989 if kind == "chameleon_vqgan" else 1.0
+            return model.encode(inputs * (white + 1) - 1).image_tokens.view(1, 8, 6, 1)
         codes = model.encode(inputs).audio_codes
         return (codes[0] if kind == "encodec" else codes).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kind", SOUNDS)
-def test_tokens_of_sounds_are_those_of_the_patched_model(hf, folder_of, rng, kind):
+def test_tokens_of_sounds_are_those_of_the_patched_model(folder_of, rng, kind):
     folder = folder_of(kind)
     encoder = TokenEncoder(str(folder))
     samples = rng.uniform(-0.5, 0.5, (1, 1600)).astype(np.float32)
     found = encoder({"key": ["a"], "data": [samples]})
     assert found["reason"] == [None]
-    wanted = by_hand(hf, kind, folder, torch.from_numpy(samples)[None])
+    wanted = by_hand(kind, folder, torch.from_numpy(samples)[None])
     books = len(encoder.codec.codebooks)
     assert books == wanted.shape[-1]
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
@@ -193,12 +97,13 @@ def test_tokens_of_sounds_are_those_of_the_patched_model(hf, folder_of, rng, kin
     assert sizes == [64] * books
 
 
-def test_tokens_of_images_are_those_of_the_patched_model(hf, folder_of, rng):
-    folder = folder_of("VQModel")
+@pytest.mark.parametrize("kind", IMAGES)
+def test_tokens_of_images_are_those_of_the_patched_model(folder_of, rng, kind):
+    folder = folder_of(kind)
     pixels = rng.integers(0, 256, (16, 12, 3), dtype=np.uint8)
     found = TokenEncoder(str(folder))({"key": ["a"], "data": [pixels]})
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    wanted = by_hand(hf, "VQModel", folder, images)
+    wanted = by_hand(kind, folder, images)
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
     assert (found["shape"], found["size"]) == ([(8, 6)], [(16, 12)])
 
@@ -212,6 +117,50 @@ def test_tokens_of_our_own_model_are_those_of_its_forward(model_dir, rng):
     assert found["codes"][0].tolist() == wanted.flatten().tolist()
 
 
+@pytest.fixture(params=["residual", "fsq"])
+def other_dir(request, tmp_path):
+    """Return the folder of a model with several codebooks, or with a grid."""
+    config = VQVAEConfig(hidden=8, residual_hidden=4, dim=4, codebook_size=16)
+    generator = torch.Generator().manual_seed(0)
+    model = VQVAE(replace(config, quantizer=request.param), generator=generator)
+    model(torch.rand(4, 3, 32, 32, generator=generator))
+    model.save_pretrained(tmp_path / "other")
+    return tmp_path / "other"
+
+
+def test_tokens_of_levels_and_grids_are_those_of_the_model_s_forward(other_dir, rng):
+    model = VQVAE.from_pretrained(other_dir)
+    pixels = rng.integers(0, 256, (18, 12, 3), dtype=np.uint8)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    encoder = TokenEncoder(str(other_dir))
+    found = encoder({"key": ["a"], "data": [pixels]})
+    wanted = model.encode(images)
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert found["shape"] == [tuple(wanted.shape[1:])]
+    assert sum(found["decided_by"][0]) == wanted.numel()
+    books = len(encoder.codec.codebooks)
+    with torch.no_grad():
+        image = encoder.codec.decode(wanted.view(1, 5, 3, books))
+    assert torch.equal(image, model.decode(wanted))
+    latents = model.latents(images).detach().numpy()
+    again = TokenEncoder(str(other_dir), latents=True)({"key": ["a"], "data": [latents[0]]})
+    assert again["codes"][0].tolist() == found["codes"][0].tolist()
+
+
+def test_the_first_codebooks_of_our_own_model_may_be_used(other_dir, rng):
+    pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    books = len(open_codec(other_dir).codebooks)
+    codes = TokenEncoder(str(other_dir))({"key": ["a"], "data": [pixels]})["codes"][0]
+    first = TokenEncoder(str(other_dir), quantizers=1)
+    found = first({"key": ["a"], "data": [pixels]})["codes"][0]
+    assert found.tolist() == codes.reshape(-1, books)[:, 0].tolist()
+    with torch.no_grad():
+        image = first.codec.decode(torch.from_numpy(found).view(1, 2, 2, 1))
+    assert image.shape == (1, 3, 8, 8)
+    with pytest.raises(OptionError, match=f"quantizers must be .*{books} for this model, got 5"):
+        open_codec(other_dir, quantizers=5)
+
+
 def test_tokens_of_latents_are_those_of_the_codebook(model_dir, tmp_path, rng):
     latents = rng.standard_normal((9, 8)).astype(np.float32)
     codebook = VQVAE.from_pretrained(model_dir).quantizer.codebook.numpy()
@@ -223,16 +172,55 @@ def test_tokens_of_latents_are_those_of_the_codebook(model_dir, tmp_path, rng):
         assert (found["shape"], found["size"]) == ([(9,)], [()])
 
 
-@pytest.mark.parametrize("kind", [*SOUNDS, "VQModel"])
+def decoded_by_hand(kind, folder, codes):
+    """Give what the model itself makes of codes (1, 20, codebooks) or (1, 8, 8, 1)."""
+    model = opened(folder, kind)
+    flat = codes.reshape(1, -1)
+    with torch.no_grad():
+        if kind == "VQModel":
+            vectors = model.quantize.embedding(codes[..., 0]).permute(0, 3, 1, 2).contiguous()
+            return model.decode(vectors, force_not_quantize=True).sample
+        if kind in IMAGES:
+            return model.decode(flat if kind == "janus_vqgan" else codes[..., 0])
+        levels = codes.transpose(1, 2)
+        if kind == "encodec":
+            return model.decode(levels[None], [None]).audio_values
+        if kind == "dac":
+            return model.decode(audio_codes=levels).audio_values[:, None]
+        return model.decode(levels).audio_values
+
+
+@pytest.mark.parametrize("kind", [*SOUNDS, *IMAGES])
 def test_the_way_back_is_the_model_s_own(folder_of, rng, kind):
     codec = open_codec(folder_of(kind))
-    assert codec.decode is not None
-    grid = (1, 6, 4) if kind == "VQModel" else (1, 20)
+    grid = (1, 8, 8) if kind in IMAGES else (1, 20)
     codes = torch.from_numpy(rng.integers(0, 64, (*grid, len(codec.codebooks))))
+    if kind == "chameleon_vqgan":
+        assert (codec.decode, codec.pixels[0]) == (None, -1.0)
+        assert codec.pixels[1] == pytest.approx(0.989)
+        return
     with torch.no_grad():
         found = codec.decode(codes)
-    assert found.shape[:2] == ((1, 3) if kind == "VQModel" else (1, 1))
-    assert torch.isfinite(found).all()
+    assert found.shape[:2] == ((1, 3) if kind in IMAGES else (1, 1))
+    wanted = decoded_by_hand(kind, folder_of(kind), codes)
+    assert torch.equal(found, wanted)
+
+
+def test_chunks_of_encodec_are_encoded_and_refused_on_the_way_back(hf_models, tmp_path, rng):
+    options = {"normalize": True, "chunk_length_s": 0.02, "overlap": 0.1}  # as at 48 kHz
+    hf_models.encodec(**options).save_pretrained(tmp_path / "m")
+    model = opened(tmp_path / "m", "encodec")
+    sound = rng.uniform(-0.5, 0.5, (1, 1184)).astype(np.float32)
+    with torch.no_grad():
+        found = model.encode(torch.from_numpy(sound)[None])
+    chunks = [*found.audio_codes[:-1], found.audio_codes[-1][..., : -found.last_frame_pad_length]]
+    assert (len(chunks), found.last_frame_pad_length > 0) == (3, True)
+    wanted = torch.cat(chunks, -1)[0].T
+    tokens = TokenEncoder(str(tmp_path / "m"))({"key": ["a"], "data": [sound]})
+    assert tokens["codes"][0].tolist() == wanted.flatten().tolist()
+    codec = open_codec(tmp_path / "m")
+    with pytest.raises(OptionError, match="needs the scale of each chunk, which a token data set"):
+        codec.decode(wanted[None])
 
 
 def test_a_number_of_quantizers_chooses_the_bandwidth(folder_of):
@@ -262,6 +250,37 @@ def test_a_model_of_one_s_own_is_named_by_its_entry(entries, rng):
     assert image.shape == (1, 3, 12, 8)
     with torch.no_grad():
         assert found["codes"][0].tolist() == encoder.codec.encode(image).flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "books"),
+    [
+        (lambda: VectorQuantize(4, 16, layout="b c h w"), lambda q: [q.codebook]),
+        (
+            lambda: ResidualVQ(4, 16, num_quantizers=2, layout="b c h w"),
+            lambda q: [part.codebook for part in q.parts],
+        ),
+        (lambda: FSQ((5, 5, 4, 3), layout="b c h w"), lambda q: [torch.tensor(q.levels)]),
+    ],
+    ids=["vq", "residual", "fsq"],
+)
+@pytest.mark.parametrize("by_forward", [False, True])
+def test_layers_of_certvq_may_be_used_in_a_model_of_one_s_own(rng, quantizer, books, by_forward):
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, stride=4), quantizer())
+
+    def encode(images):
+        latents = layers[0](images)
+        return layers[1](latents).codes if by_forward else layers[1].encode(latents)
+
+    own = Codec(
+        module=layers, modality="image", codebooks=books(layers[1]), encode=encode, channels=3
+    )
+    pixels = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    found = TokenEncoder(lambda: own)({"key": ["a"], "data": [pixels]})
+    with torch.no_grad():
+        wanted = encode(own.of_pixels(pixels)[None])
+    assert found["codes"][0].tolist() == wanted.flatten().tolist()
+    assert sum(found["decided_by"][0]) == wanted.numel()
 
 
 def test_codes_that_no_search_found_are_refused(entries, rng):

@@ -43,12 +43,17 @@ def test_groups_are_the_same_for_any_batch(model_dir, pictures, tmp_path, conten
     assert content(tmp_path / "a") == content(tmp_path / "b") == content(tmp_path / "c")
 
 
-def test_one_broken_image_among_many_is_recorded(model_dir, pictures, tmp_path):
-    found = certvq.tokenize(model_dir, pictures(40, broken=[33]), tmp_path / "out")
-    assert (found.rows, found.failed) == (39, 1)
-    assert [each.source for each in found.first_failed] == ["0033"]
-    assert "truncated" in found.first_failed[0].reason or found.first_failed[0].reason
-    assert found.figures()["inputs"] == 40
+@pytest.mark.parametrize(
+    ("count", "broken"), [(40, 33), pytest.param(800, 517, marks=pytest.mark.slow)]
+)
+def test_one_broken_image_among_many_is_recorded(model_dir, pictures, tmp_path, count, broken):
+    found = certvq.tokenize(
+        model_dir, pictures(count, broken=[broken]), tmp_path / "out", files_per_part=count // 4
+    )
+    assert (found.parts, found.rows, found.failed) == (4, count - 1, 1)
+    assert [each.source for each in found.first_failed] == [f"{broken:04d}"]
+    assert found.first_failed[0].reason == "cannot be decoded: image file is truncated"
+    assert found.figures()["inputs"] == count
     assert sum(found.decided_by.values()) == found.tokens > 0
 
 
@@ -59,6 +64,13 @@ def test_a_finished_job_does_nothing(model_dir, pictures, tmp_path, content):
     again = certvq.tokenize(model_dir, source, tmp_path / "out", files_per_part=2)
     assert (again.parts, again.skipped, again.rows) == (3, 3, 5)
     assert content(tmp_path / "out") == before
+
+
+def test_the_data_set_may_lie_among_its_own_sources(model_dir, pictures):
+    source = pictures(3)
+    first = certvq.tokenize(model_dir, source, source / "tokens")
+    again = certvq.tokenize(model_dir, source, source / "tokens")
+    assert (again.parts, again.skipped, again.rows) == (first.parts, 1, 3)
 
 
 def test_only_what_is_missing_is_made_again(model_dir, pictures, tmp_path, content):

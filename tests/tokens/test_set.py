@@ -8,7 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from certvq.errors import DataError, FileFormatError
-from certvq.tokens import DatasetWriter, Failed, encode_photographs, open_tokens, write_tokens
+from certvq.tokens import (
+    DatasetWriter,
+    Failed,
+    encode_photographs,
+    is_data_set,
+    open_tokens,
+    write_tokens,
+)
 from certvq.tokens import _part as parts
 
 
@@ -60,6 +67,21 @@ def test_one_part_is_a_set(tokens_dir, expected):
     data = open_tokens(tokens_dir / "parts/part-00001.parquet")
     assert same(data.records(), [row for row in expected() if row[0].startswith("1/")])
     assert (data.job, data.codebook_sizes, data.complete) == (None, (300, 7), True)
+    whole = open_tokens(tokens_dir)
+    assert whole.made_by == whole.job
+    assert data.made_by.codebooks == whole.job.codebooks
+    assert data.made_by.inputs == whole.job.inputs[1:2]
+
+
+def test_a_data_set_is_told_from_other_files(tokens_dir, tmp_path, model, photographs):
+    part = tokens_dir / "parts/part-00001.parquet"
+    assert is_data_set(tokens_dir)
+    assert is_data_set(part)
+    write_tokens(tmp_path / "t.parquet", encode_photographs(model, photographs))
+    (tmp_path / "cut.parquet").write_bytes(part.read_bytes()[:-20])
+    for name in ("t.parquet", "cut.parquet", "nothing"):
+        assert not is_data_set(tmp_path / name)
+    assert open_tokens(tmp_path / "t.parquet").made_by is None
 
 
 def test_the_file_of_encode_is_a_set_of_one_part(tmp_path, model, photographs):

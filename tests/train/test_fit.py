@@ -114,6 +114,18 @@ def test_every_line_holds_every_figure(
         )
 
 
+@pytest.mark.parametrize("quantizer", ["residual", "fsq"])
+def test_a_resumed_run_of_another_quantizer_ends_likewise(
+    tiny_config: Make, photographs: list[Photograph], tmp_path: Path, quantizer: str
+) -> None:
+    config = tiny_config(quantizer=quantizer)
+    whole = _run(config, photographs, tmp_path / "whole")
+    with pytest.raises(InterruptionError):
+        _run(config, photographs, tmp_path / "parts", progress=_stop_at(5))
+    resumed = _run(config, photographs, tmp_path / "parts", resume=True)
+    assert model_digest(resumed) == model_digest(whole)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("update", ["ema", "gradient"])
 def test_a_resumed_run_ends_with_the_parameters_of_an_uninterrupted_one(

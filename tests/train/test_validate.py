@@ -64,3 +64,19 @@ def test_the_model_is_left_as_it_was(
     validate(model, photographs, step=1, seconds=0.0)
     assert model_digest(model) == before
     assert model.training is training
+
+
+def test_figures_of_several_codebooks_are_the_means_of_theirs(
+    tiny_config: Callable[..., TrainConfig], photographs: list[Photograph]
+) -> None:
+    config = tiny_config(quantizer="residual", num_quantizers=2).model
+    model = VQVAE(config, generator=torch.Generator().manual_seed(3))
+    model(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(4)))
+    figures = validate(model, photographs, step=1, seconds=0.0)
+    model.eval()
+    codes = [model.encode(to_images(p.pixels[None], model)).reshape(-1, 2) for p in photographs]
+    counts = [torch.bincount(level, minlength=8).numpy() for level in torch.cat(codes).T]
+    assert figures.perplexity == pytest.approx(sum(map(perplexity, counts)) / 2)
+    assert figures.usage == pytest.approx(sum(map(usage, counts)) / 2)
+    shares = figures.filter_share + figures.refined_share + figures.exact_share
+    assert shares == pytest.approx(1, abs=1e-12)

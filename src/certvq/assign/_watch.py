@@ -1,6 +1,6 @@
 """Let a caller see each search that runs below it, whoever asked for it.
 
-In: a function. Out: a block within which it gets every `Assignment` of this thread, and the
+In: a function. Out: a block within which it gets every `Assignment` of this thread, and mostly the
 codebook searched. It cannot change them. Must not import torch.
 """
 
@@ -12,14 +12,16 @@ from typing import TypeAlias
 from certvq.assign._assignment import Assignment
 from certvq.assign._prepare import Prepared
 
-Watcher: TypeAlias = Callable[[Assignment, Prepared], None]
+Watcher: TypeAlias = Callable[[Assignment, Prepared | None], None]
+"""Gets a result, and the codebook searched; None where it is not prepared, or is a grid."""
 
-_WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("_WATCHERS", default=())
+WATCHERS: ContextVar[tuple[Watcher, ...]] = ContextVar("WATCHERS", default=())
+"""Those of this thread; asked first where a result to show has to be made."""
 
 
 @contextmanager
 def watching(see: Watcher) -> Iterator[None]:
-    """Call `see` with each result of `certvq.assign` within a block, in this thread.
+    """Call `see` with what `certvq.assign` and layers of nn find within a block, in this thread.
 
     Example:
         >>> import numpy as np, certvq
@@ -29,14 +31,14 @@ def watching(see: Watcher) -> Iterator[None]:
         >>> seen
         [{'filter': 2, 'refined': 0, 'exact': 0}]
     """
-    token = _WATCHERS.set((*_WATCHERS.get(), see))
+    token = WATCHERS.set((*WATCHERS.get(), see))
     try:
         yield
     finally:
-        _WATCHERS.reset(token)
+        WATCHERS.reset(token)
 
 
-def show(found: Assignment, codebook: Prepared) -> None:
+def show(found: Assignment, codebook: Prepared | None) -> None:
     """Give a result to all that watch."""
-    for see in _WATCHERS.get():
+    for see in WATCHERS.get():
         see(found, codebook)

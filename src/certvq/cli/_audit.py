@@ -49,7 +49,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
     """
     from certvq.cli._output import progress_bars, show_set_audit, show_violations, warn_skipped
 
-    if model_dir and tokens and images and tokens.is_dir():
+    if model_dir and tokens and images and _is_data_set(tokens):
         from certvq.tokenize import audit_set
 
         with progress_bars() as progress:
@@ -59,7 +59,7 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
             raise typer.Exit(1)
         return
     if rows is not None:
-        raise typer.BadParameter("is for a token data set, a folder", param_hint="--rows")
+        raise typer.BadParameter("is for a token data set", param_hint="--rows")
     with progress_bars() as progress:
         if model_dir and tokens and images and not (latents or codebook or codes):
             from certvq.jobs import audit_tokens
@@ -76,3 +76,9 @@ def audit(  # noqa: PLR0913 (a command's options are its arguments)
     show_violations(found.to_json(), as_json=as_json)
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _is_data_set(tokens: Path) -> bool:
+    from certvq.tokens import is_data_set
+
+    return is_data_set(tokens)

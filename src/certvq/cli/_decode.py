@@ -27,14 +27,15 @@ def decode(
     Exit status 2, with the others written: the file system does not take some names.
     """
     from certvq.cli._output import progress_bars, warn_skipped
+    from certvq.tokens import is_data_set
 
     with progress_bars() as progress:
-        if tokens.is_dir():
+        if is_data_set(tokens):
             from certvq.tokenize import decode_set
 
             found = decode_set(str(model_dir), tokens, out, keys=keys, progress=progress)
         elif keys:
-            raise typer.BadParameter("is for a token data set, a folder", param_hint="--keys")
+            raise typer.BadParameter("is for a token data set", param_hint="--keys")
         else:
             from certvq.jobs import decode_file
 

@@ -16,7 +16,10 @@ def encode(
     channels: Channels = None,
     as_json: Json = False,
 ) -> None:
-    """Encode images to certified tokens, each code audited by exact arithmetic.
+    """Encode images to certified tokens.
+
+    The codes of a model with one codebook are audited by exact arithmetic. The file of any other
+    is a token data set of one part.
 
     Example: certvq encode runs/demo/model photographs --out tokens.parquet
 
@@ -29,5 +32,5 @@ def encode(
         found = encode_images(model_dir, images, out, channels=channels, progress=progress)
     warn_skipped(found.skipped)
     show_figures(f"The tokens are in {out}", found.figures, as_json=as_json)
-    if found.figures["audit_violations"]:
+    if found.figures.get("audit_violations"):
         raise typer.Exit(1)

@@ -23,3 +23,4 @@ def export(
 
     with progress_bars() as progress:
         export_tokens(data, out, to, progress=progress)
+    typer.echo(out)

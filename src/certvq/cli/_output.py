@@ -85,7 +85,8 @@ def show_figures(title: str, figures: Mapping[str, Any], *, as_json: bool) -> No
 
     Args:
         title: the line above the table.
-        figures: names and values; in the table a nested mapping is written on one line.
+        figures: names and values; in the table a nested mapping is written on one line, an empty
+            list not at all.
         as_json: print one JSON object instead.
     """
     if as_json:
@@ -94,7 +95,8 @@ def show_figures(title: str, figures: Mapping[str, Any], *, as_json: bool) -> No
     print(title)  # noqa: T201 (not as the table's title, which would break a long path)
     table = Table(show_header=False)
     for name, value in figures.items():
-        table.add_row(name.replace("_", " "), _text(value))
+        if value != []:
+            table.add_row(name.replace("_", " "), _text(value))
     Console(markup=False, emoji=False).print(table)  # names may look like markup
 
 

@@ -42,6 +42,10 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
     resample: Annotated[
         bool, typer.Option("--resample", help="Convert sounds to the model's rate.")
     ] = False,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Cut sounds into windows of this length.", show_default=False),
+    ] = None,
     quantizers: Annotated[
         int | None,
         typer.Option(help="Codebooks of a residual codec.", show_default="the model's own"),
@@ -76,6 +80,8 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
 
     Sounds: certvq tokenize models/encodec_24khz 'speech/*.flac' --out tokens --resample
 
+    Long ones, cut: certvq tokenize models/encodec_24khz recordings --out tokens --seconds 30
+
     On a cluster: certvq tokenize MODEL shards --out tokens --engine ray --address auto --gpus 1
 
     With --json: a line for each part, then one for the whole set.
@@ -93,6 +99,7 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
             channels=channels,
             resize=resize,
             resample=resample,
+            seconds=seconds,
             quantizers=quantizers,
             device=device,
             threads=threads,

@@ -17,6 +17,9 @@ _RUN_FILES = {
     "metrics.jsonl",
 }  # a run's directory has both, see certvq.train.RunFiles
 
+_SET_FILES = {"manifest.json", "parts"}
+"""A token data set has both, see `certvq.tokens.DatasetWriter`."""
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -79,8 +82,8 @@ def files_below(folder: Path) -> tuple[list[str], list[Skipped]]:
 
     Names that start with a dot are passed over. Linked folders are entered once all others have
     been; one that leads to a folder that has been entered is named instead, so that no picture
-    comes twice and no circle is run through. Below the folder, what `certvq decode` and a training
-    run have written is named and not entered.
+    comes twice and no circle is run through. Below the folder, what `certvq decode`, a training run
+    and `certvq tokenize` have written is named and not entered.
 
     Args:
         folder: an existing one.
@@ -98,4 +101,4 @@ def files_below(folder: Path) -> tuple[list[str], list[Skipped]]:
 
 
 def _is_output(names: set[str]) -> bool:
-    return OUTPUT_MARK in names or names >= _RUN_FILES
+    return OUTPUT_MARK in names or names >= _RUN_FILES or names >= _SET_FILES

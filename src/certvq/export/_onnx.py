@@ -33,7 +33,8 @@ def export_onnx(model: VQVAE, directory: str | Path) -> None:
         directory: created if need be; files of these names are replaced.
 
     Raises:
-        OptionError: the model is in train mode, or its numbers are not float32.
+        OptionError: the model is in train mode, its numbers are not float32, or its quantizer is
+            not ``"vq"``.
         BackendUnavailableError: onnx or onnxscript is not installed.
         OSError: the files cannot be written.
 
@@ -53,7 +54,8 @@ def export_onnx(model: VQVAE, directory: str | Path) -> None:
     if model.training:
         text = "model must be in eval mode to be exported; call model.eval()"
         raise OptionError(text)
-    numbers = {p.dtype for p in model.parameters()} | {model.quantizer.codebook.dtype}
+    codebook = model.only_codebook("export_onnx")
+    numbers = {p.dtype for p in model.parameters()} | {codebook.dtype}
     if numbers != {torch.float32}:
         names = sorted(str(number).removeprefix("torch.") for number in numbers)
         text = f"model must hold float32 numbers to be exported, got {names}; call model.float()"

@@ -63,13 +63,14 @@ def load_codebook(path: Path) -> Array:
 
     Raises:
         FileFormatError: the file or the model is corrupt.
+        OptionError: the model has several codebooks, or a grid.
         OSError: it cannot be opened.
     """
     if not path.is_dir():
         return load_array(path)
     from certvq.models import VQVAE
 
-    return VQVAE.from_pretrained(path).quantizer.codebook.detach().cpu().numpy()
+    return VQVAE.from_pretrained(path).only_codebook(f"{path}: --codebook").numpy()
 
 
 @contextmanager

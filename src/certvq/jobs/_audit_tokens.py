@@ -57,7 +57,7 @@ def audit_tokens(
         raise DigestMismatchError(text)
     found = load_images(images, channels=channels, progress=progress)
     photographs = {photograph.key: photograph for photograph in found.photographs}
-    codebook = model.quantizer.codebook.detach().cpu()
+    codebook = model.only_codebook("audit of a token file")
     rows, violations = 0, []
     for done, record in enumerate(token_file.records, start=1):
         photograph = _photograph_of(record, photographs, tokens, found.skipped)

@@ -3,7 +3,6 @@
 In: pixels or arrays. Out: a PNG or an `.npz` file. Must not know what they are for.
 """
 
-import errno
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,20 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from certvq._files.atomic import atomic_path
 from certvq._types import UInt8Array
-from certvq.data._walk import OUTPUT_MARK
-
-_NAMES = {
-    errno.ENAMETOOLONG: "its name is too long for a file here",
-    errno.EEXIST: "a folder above it has the name of another picture",
-    errno.ENOTDIR: "a folder above it has the name of another picture",
-    errno.EISDIR: "a folder has its name",
-    errno.EILSEQ: "its name has characters that a file cannot have here",
-}
-"""Errors of the system that are about one name; all others would befall the next file too."""
+from certvq.tokenize._output import write_picture
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, UInt8Array]) -> dict[str, str]:
@@ -41,26 +30,8 @@ def write_pictures(folder: Path, pictures: Mapping[str, UInt8Array]) -> dict[str
     Raises:
         OSError: the folder cannot be written.
     """
-    reasons = {name: _write_picture(folder / name, pixels) for name, pixels in pictures.items()}
+    reasons = {name: write_picture(folder / name, pixels) for name, pixels in pictures.items()}
     return {name: reason for name, reason in reasons.items() if reason}
-
-
-def mark_output(folder: Path) -> None:
-    """Leave a mark by which `load_folder` knows that the pictures below are no photographs."""
-    text = "certvq decode has written the pictures here.\n"
-    (folder / OUTPUT_MARK).write_text(text, encoding="utf-8")
-
-
-def _write_picture(path: Path, pixels: UInt8Array) -> str | None:
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, format="PNG")
-    except OSError as error:
-        if error.errno not in _NAMES:
-            raise
-        return _NAMES[error.errno]
-    return None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

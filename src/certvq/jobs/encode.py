@@ -14,6 +14,7 @@ import numpy as np
 from certvq._files.claim import claim_file
 from certvq._types import Int64Array, Progress, no_progress
 from certvq.data import Skipped
+from certvq.jobs._encode_part import encode_part
 from certvq.jobs._photographs import load_images
 from certvq.models import VQVAE
 from certvq.tokens import TokenRecord, encode_photographs, write_tokens
@@ -44,7 +45,12 @@ def encode_images(
     channels: int | None = None,
     progress: Progress = no_progress,
 ) -> EncodedImages:
-    """Encode images to a token file; every code is audited by exact arithmetic first.
+    """Encode images to a token file.
+
+    With one codebook every code is audited by exact arithmetic first, and the images are decoded
+    for their PSNR. With several codebooks, or a grid, the file is a token data set of one part,
+    which `certvq.tokenize` makes; its figures lack `audit_violations`, `psnr` and
+    `codebook_sha256`, and `perplexity` and `usage` are lists, a number for each codebook.
 
     Args:
         model_dir: the model.
@@ -67,6 +73,9 @@ def encode_images(
     """
     claim_file(out, inputs=(model_dir, *images), magic=MAGIC)
     model = VQVAE.from_pretrained(model_dir)
+    if model.config.quantizer != "vq":
+        options: dict[str, Any] = {"channels": channels, "progress": progress}
+        return EncodedImages(*encode_part(model_dir, images, out, **options))
     takes, stride = model.config.channels, model.config.downsampling
     found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)
     encoded = encode_photographs(model, found.photographs, progress=progress)

@@ -20,7 +20,7 @@ from certvq.runs._claim import claim_run, remove_results, remove_run
 from certvq.train import TrainConfig, fit, read_checkpoint_info, require_photographs
 from certvq.train._config_file import read_config
 
-_SHAPE = ("codebook_size", "dim", "downsampling")
+_SHAPE = ("codebook_size", "dim", "downsampling", "quantizer", "num_quantizers", "levels")
 """Fields of the model's configuration that are options of a job."""
 
 _MODELS = {"small": VQVAEConfig.small, "published": VQVAEConfig.published}
@@ -65,9 +65,9 @@ def train_config(out: Path, *, resume: bool, model: str | None, **options: Any) 
         out: the run directory.
         resume: start from the configuration of the run in `out`, if there is one.
         model: "small" or "published"; None for that of the run that is resumed, or else "small".
-        options: fields of `TrainConfig`, and `codebook_size`, `dim` and `downsampling` of the
-            model, by name; None keeps the default, or what the run that is resumed was told. Steps
-            alone are a budget without a limit of time.
+        options: fields of `TrainConfig`, and `codebook_size`, `dim`, `downsampling`, `quantizer`,
+            `num_quantizers` and `levels` of the model, by name; None keeps the default, or what the
+            run that is resumed was told. Steps alone are a budget without a limit of time.
 
     Returns:
         The configuration.
@@ -87,8 +87,24 @@ def train_config(out: Path, *, resume: bool, model: str | None, **options: Any) 
         given["model"] = replace(_MODELS[model](), channels=base.model.channels)
     shape = {name: given.pop(name) for name in _SHAPE if name in given}
     if shape:
-        given["model"] = replace(given.get("model", base.model), **shape)
+        given["model"] = _shaped(given.get("model", base.model), shape)
     return replace(base, **given)
+
+
+def _shaped(model: VQVAEConfig, shape: dict[str, Any]) -> VQVAEConfig:
+    """Change a model's shape; another quantizer begins with its own defaults.
+
+    Raises:
+        OptionError: an option that the quantizer does not have, or that follows from its levels.
+    """
+    if shape.get("quantizer", model.quantizer) == "fsq":
+        for name in ("codebook_size", "dim"):
+            if name in shape:
+                text = f"{name} follows from the levels of the quantizer 'fsq', got {shape[name]}"
+                raise OptionError(f"{text}; leave it out")
+    if shape.get("quantizer", model.quantizer) != model.quantizer:
+        shape = {"num_quantizers": None, "levels": None, **shape}
+    return replace(model, **shape)
 
 
 def train_run(

@@ -5,7 +5,7 @@ In: tensors. Out: SHA-256 in hexadecimal, the same on every machine. Must not re
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,14 @@ def codebook_digest(codebook: Shaped[Array, "..."]) -> str:
     digest = hashlib.sha256()
     _add(digest, torch.from_numpy(codebook) if isinstance(codebook, np.ndarray) else codebook)
     return digest.hexdigest()
+
+
+def codebooks_digest(codebooks: Sequence[Shaped[Array, "..."]]) -> str:
+    """Return the digest of a codebook, or of several the SHA-256 of their digests, a line each."""
+    digests = [codebook_digest(codebook) for codebook in codebooks]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{each}\n" for each in digests).encode()).hexdigest()
 
 
 def model_digest(model: nn.Module) -> str:

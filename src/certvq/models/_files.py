@@ -7,7 +7,6 @@ named in one line. Nothing is ever unpickled. Must not build models.
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ from certvq._files.json import SEAL, dumps, is_whole, loads, sealed
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, FileFormatError, OptionError
 from certvq.models._config import VQVAEConfig
-from certvq.models._digest import codebook_digest, state_digest
+from certvq.models._digest import codebooks_digest, state_digest
+from certvq.models._quantizer import codebook_names, stored_codebooks
 from certvq.models._tensors import save_tensors
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-CODEBOOK = "quantizer.codebook"
-"""Name of the codebook among the tensors."""
-
 _KEYS = {"certvq_version", "architecture", "codebook_sha256", "model_sha256"}
 
 
@@ -37,7 +34,7 @@ def write_model(directory: Path, config: VQVAEConfig, state: Mapping[str, torch.
     Args:
         directory: created, or replaced if it holds a model and nothing else.
         config: the architecture.
-        state: the tensors, one of them named `CODEBOOK`.
+        state: the tensors, the codebooks among them.
 
     Raises:
         OptionError: the folder holds other files, which would be lost.
@@ -46,8 +43,8 @@ def write_model(directory: Path, config: VQVAEConfig, state: Mapping[str, torch.
     _require_replaceable(directory)
     record = {
         "certvq_version": __version__,
-        "architecture": asdict(config),
-        "codebook_sha256": codebook_digest(state[CODEBOOK]),
+        "architecture": config.to_json(),
+        "codebook_sha256": codebooks_digest(stored_codebooks(config, state)),
         "model_sha256": state_digest(state),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -74,10 +71,11 @@ def read_model(directory: Path) -> tuple[VQVAEConfig, dict[str, torch.Tensor]]:
     record = _read_config(directory / CONFIG)
     config = _architecture(directory / CONFIG, record["architecture"])
     state = _read_weights(directory / WEIGHTS)
-    if CODEBOOK not in state:
-        text = f"{directory / WEIGHTS}: has no tensor {CODEBOOK!r}; save the model again"
-        raise FileFormatError(text)
-    found = codebook_digest(state[CODEBOOK])
+    for name in codebook_names(config):
+        if name not in state:
+            text = f"{directory / WEIGHTS}: has no tensor {name!r}; save the model again"
+            raise FileFormatError(text)
+    found = codebooks_digest(stored_codebooks(config, state))
     if found != record["codebook_sha256"]:
         text = (
             f"{directory / WEIGHTS}: its codebook has SHA-256 {found}, but {CONFIG} names "
@@ -179,18 +177,11 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _architecture(path: Path, values: object) -> VQVAEConfig:
-    names = {field.name for field in fields(VQVAEConfig)}
-    if not isinstance(values, dict) or values.keys() != names:
-        got = sorted(values) if isinstance(values, dict) else type(values).__name__
-        text = (
-            f"{path}: architecture must have the keys {sorted(names)}, got {got}; "
-            "save the model again"
-        )
-        raise FileFormatError(text)
     try:
-        return VQVAEConfig(**values)
+        return VQVAEConfig.from_json(values)
     except OptionError as error:
-        text = f"{path}: {error}; save the model again"
+        prefix = "architecture " if str(error).startswith("must have the keys") else ""
+        text = f"{path}: {prefix}{error}; save the model again"
         raise FileFormatError(text) from error
 
 

@@ -4,6 +4,7 @@ In: images of [0, 1]. Out: reconstructions, codes and losses; codes back to imag
 nor read image files.
 """
 
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,18 @@ import torch
 from torch import nn
 
 from certvq._types import Float, Int64, Integer
-from certvq.errors import FileFormatError, ShapeError
+from certvq.errors import FileFormatError, OptionError, ShapeError
 from certvq.models._config import VQVAEConfig
 from certvq.models._decoder import Decoder
 from certvq.models._encoder import Encoder
-from certvq.models._files import CODEBOOK, WEIGHTS, find_model, read_model, write_model
+from certvq.models._files import WEIGHTS, find_model, read_model, write_model
 from certvq.models._images import pad_to_stride, require_images, require_size
-from certvq.nn import EMA, Gradient, VectorQuantize
+from certvq.models._quantizer import (
+    codebook_names,
+    latest_loss,
+    make_quantizer,
+    stored_codebooks,
+)
 from certvq.nn._core.latents import require_same_device
 from certvq.nn._core.losses import mean_square
 from certvq.nn._torch.generators import without_generators
@@ -28,16 +34,17 @@ class VQVAEOutput(NamedTuple):
 
     Attributes:
         reconstruction: (B, channels, H, W); in eval mode clamped to [0, 1].
-        codes: (B, h, w) int64.
+        codes: (B, h, w) int64; of a residual quantizer (B, h, w, number of codebooks).
         loss: ``reconstruction_loss + commitment_weight * commitment_loss``, and plus
             ``codebook_loss`` where the codebook learns by gradient.
         reconstruction_loss: mean squared error of `reconstruction`, in squared units of [0, 1].
-        codebook_loss: mean of ``(sg[z] - c)^2``.
-        commitment_loss: mean of ``(z - sg[c])^2``.
+        codebook_loss: mean of ``(sg[z] - c)^2``; of several codebooks the sum of theirs, of a grid
+            zero.
+        commitment_loss: mean of ``(z - sg[c])^2``; likewise.
     """
 
     reconstruction: Float[torch.Tensor, "B C H W"]
-    codes: Int64[torch.Tensor, "B h w"]
+    codes: Int64[torch.Tensor, "B h w ..."]
     loss: Float[torch.Tensor, ""]
     reconstruction_loss: Float[torch.Tensor, ""]
     codebook_loss: Float[torch.Tensor, ""]
@@ -58,7 +65,7 @@ class VQVAE(nn.Module):
     Attributes:
         config: as given.
         encoder, decoder: convolutional networks.
-        quantizer: a `certvq.nn.VectorQuantize` of layout ``"b c h w"``.
+        quantizer: a layer of `certvq.nn` of layout ``"b c h w"``, as `VQVAEConfig.quantizer` says.
 
     Guarantee: every code is the nearest one to the latent that the encoder computed
     (`certvq.assign`). ``decode(codes, size=...)`` of the codes of a forward pass in eval mode
@@ -87,14 +94,28 @@ class VQVAE(nn.Module):
                 torch.default_generator.manual_seed(int(seed))
             self.encoder = Encoder(config)
             self.decoder = Decoder(config)
-        self.quantizer = VectorQuantize(
-            config.dim,
-            config.codebook_size,
-            commitment_weight=config.commitment_weight,
-            update=EMA(decay=config.decay) if config.update == "ema" else Gradient(),
-            layout="b c h w",
-            generator=generator,
-        )
+        self.quantizer = make_quantizer(config, generator)
+
+    @property
+    def codebooks(self) -> list[torch.Tensor]:
+        """One for each code of a token: code vectors (K, D), or the levels (D,) of a grid."""
+        names = codebook_names(self.config)
+        return stored_codebooks(self.config, {n: attrgetter(n)(self).detach() for n in names})
+
+    def only_codebook(self, what: str) -> torch.Tensor:
+        """Return the code vectors (K, D) of a model with one codebook.
+
+        Args:
+            what: needs them, for the text of the error.
+
+        Raises:
+            OptionError: the quantizer is another.
+        """
+        if self.config.quantizer != "vq":
+            raise OptionError(
+                f"{what} takes models with the quantizer 'vq', got {self.config.quantizer!r}"
+            )
+        return self.codebooks[0]
 
     def forward(self, images: Float[torch.Tensor, "B C H W"]) -> VQVAEOutput:
         """Encode, quantize and decode; in train mode the codebook learns.
@@ -116,14 +137,13 @@ class VQVAE(nn.Module):
         if not self.training:
             reconstruction = reconstruction.clamp(0.0, 1.0)
         error = mean_square(reconstruction, images)
-        terms = self.quantizer.latest
         return VQVAEOutput(
             reconstruction,
             codes,
             error + penalty,
             error,
-            terms["codebook_loss"],
-            terms["commitment_loss"],
+            latest_loss(self.quantizer, "codebook_loss"),
+            latest_loss(self.quantizer, "commitment_loss"),
         )
 
     def latents(
@@ -145,14 +165,14 @@ class VQVAE(nn.Module):
         return self._features(images).movedim(1, -1)
 
     @torch.no_grad()
-    def encode(self, images: Float[torch.Tensor, "B C H W"]) -> Int64[torch.Tensor, "B h w"]:
+    def encode(self, images: Float[torch.Tensor, "B C H W"]) -> Int64[torch.Tensor, "B h w ..."]:
         """Return the codes of images.
 
         Args:
             images: as `forward` takes them.
 
         Returns:
-            (B, h, w) int64.
+            (B, h, w) int64; of a residual quantizer (B, h, w, number of codebooks).
 
         Raises:
             ShapeError: wrong rank or channels, or an image smaller than the stride.
@@ -164,12 +184,13 @@ class VQVAE(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, codes: Integer[torch.Tensor, "B h w"], *, size: tuple[int, int] | None = None
+        self, codes: Integer[torch.Tensor, "B h w ..."], *, size: tuple[int, int] | None = None
     ) -> Float[torch.Tensor, "B {self.config.channels} H W"]:
         """Return the images of codes.
 
         Args:
-            codes: (B, h, w) integers.
+            codes: (B, h, w) integers; of a residual quantizer (B, h, w, Q), Q of the first
+                codebooks.
             size: height and width to crop to; None means all, ``stride`` pixels for each code.
 
         Returns:
@@ -182,7 +203,7 @@ class VQVAE(nn.Module):
             CodeRangeError: a code outside ``range(codebook_size)``.
         """
         vectors = self.quantizer.decode(codes)
-        rows, columns = codes.shape[1:]
+        rows, columns = codes.shape[1:3]
         stride = self.config.downsampling
         height, width = size or (rows * stride, columns * stride)
         if self.token_grid(height, width) != (rows, columns):
@@ -262,10 +283,11 @@ def _require_fit(path: Path, config: VQVAEConfig, found: dict[str, torch.Tensor]
     Nothing of the architecture's size is allocated, since a damaged one may have any size.
     """
     codebook = torch.empty(config.codebook_size, config.dim, device="meta")
-    _require_like(path, CODEBOOK, codebook, found[CODEBOOK])
+    for name in codebook_names(config):
+        _require_like(path, name, codebook, found[name])
     generator = torch.Generator()
     with torch.device("meta"):
-        # The quantizer draws its codebook on the CPU; its size has been compared above.
+        # The quantizer draws its codebooks on the CPU; their sizes have been compared above.
         expected = without_generators(VQVAE(config, generator=generator).state_dict())
     if expected.keys() != found.keys():
         missing, extra = sorted(expected.keys() - found), sorted(found.keys() - expected)

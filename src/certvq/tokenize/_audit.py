@@ -82,7 +82,7 @@ def audit_set(
 
     Args:
         model: that made the set.
-        directory: of the set.
+        directory: of the set, or one of its parts.
         sources: that it was made of.
         rows: how many inputs to try, drawn by their keys; None tries all.
         seed: of the draw.
@@ -101,9 +101,9 @@ def audit_set(
     if rows is not None and rows < 1:
         raise OptionError(f"rows must be at least 1, got {rows}")
     stored = open_tokens(directory)
-    made_by = stored.job
+    made_by = stored.made_by
     if made_by is None:
-        raise OptionError(f"{directory}: is no token data set with a manifest")
+        raise OptionError(f"{directory}: is neither a token data set nor a part of one")
     making, parts = _as_made(model, made_by, sources)
     given = job_of(making, parts, made_by.arguments["files_per_part"])
     if given != made_by:
@@ -128,7 +128,9 @@ def _as_made(
 ) -> tuple[Making, list[InputPart]]:
     arguments = job.arguments
     try:
-        reading = Reading(*(job.preprocessing[name] for name in ("channels", "resize", "resample")))
+        names = ("channels", "resize", "resample")
+        given = {name: job.preprocessing[name] for name in names}
+        reading = Reading(**given, seconds=job.preprocessing.get("seconds"))
         encoder = TokenEncoder(
             model,
             reading,

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeAlias
 from certvq.data import require_key
 from certvq.errors import DataError, OptionError
 from certvq.tokenize._encoder import Columns, TokenEncoder
-from certvq.tokenize._items import Item, items
+from certvq.tokenize._items import Item, SoundWindow, items
 from certvq.tokenize._plan import InputPart
+from certvq.tokenize._windows import windows
 
 Consumed: TypeAlias = Callable[[int, int, int], None]
 """Called after each batch with its inputs, those of them that failed, and the bytes they had."""
@@ -73,9 +74,9 @@ def columns(
         DataError: an input cannot be used, and `making.strict` is set.
         OptionError: a column is missing, or a sound has another rate than the model's.
     """
-    share = part.size // max(1, len(part.names))
+    share = part.size / max(1, len(part.names))
     step = making.step if executor is None else _shared(making, len(part.names), ahead)
-    batches = _batches(_guarded(part, making.column), step)
+    batches = _batches(_guarded(part, making), step)
     for batch, found in _mapped(making.encoder, batches, executor, ahead):
         merged = _with_problems(batch, found)
         failed = [place for place, reason in enumerate(merged["reason"]) if reason is not None]
@@ -83,13 +84,12 @@ def columns(
             raise DataError(f"{batch[failed[0]].origin}: {merged['reason'][failed[0]]}")
         yield merged
         if consumed is not None:
-            sizes = [share if part.names else _bytes(item) for item in batch]
-            consumed(len(batch), len(failed), sum(sizes))
+            consumed(len(batch), len(failed), round(sum(_bytes(item, share) for item in batch)))
 
 
 def guarded_batches(part: InputPart, making: Making) -> Iterator[list[Item]]:
     """Go through a part in batches of whole groups; what is wrong with an item is noted on it."""
-    return _batches(_guarded(part, making.column), making.step)
+    return _batches(_guarded(part, making), making.step)
 
 
 def inputs_of(batch: Sequence[Item]) -> dict[str, list[Any]]:
@@ -100,12 +100,12 @@ def inputs_of(batch: Sequence[Item]) -> dict[str, list[Any]]:
     }
 
 
-def _guarded(part: InputPart, column: str | None) -> Iterator[Item]:
+def _guarded(part: InputPart, making: Making) -> Iterator[Item]:
     """Go through items; keys that cannot be used, and a shard that breaks off, are problems."""
     place = 0
     try:
-        for item in items(part, column=column):
-            yield _with_usable_key(item)
+        for item in items(part, column=making.column):
+            yield from windows(_with_usable_key(item), making.encoder.reading.seconds)
             place += 1
     except DataError as error:
         yield Item(f"{part.keys[0]}/{place:09d}", part.source, problem=str(error))
@@ -167,6 +167,10 @@ def _with_problems(batch: Sequence[Item], found: Columns) -> Columns:
     return found
 
 
-def _bytes(item: Item) -> int:
+def _bytes(item: Item, share: float) -> float:
+    """Return the bytes that an item took of its part; of a file, its share of all files."""
     data = item.data
-    return len(data) if isinstance(data, bytes) else getattr(data, "nbytes", 0)
+    if isinstance(data, SoundWindow):
+        whole = len(data.sound) if isinstance(data.sound, bytes) else share
+        return whole * data.share
+    return len(data) if isinstance(data, bytes) else getattr(data, "nbytes", share)

@@ -49,7 +49,7 @@ def decode_set(
 
     Args:
         model: that made the set.
-        directory: of the set.
+        directory: of the set, or one of its parts.
         out: the folder to make; absent or empty.
         keys: of inputs; None decodes all.
         device: where the model runs.
@@ -68,9 +68,9 @@ def decode_set(
     if os.path.lexists(final) and not (final.is_dir() and is_empty(final)):
         raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
     stored = open_tokens(directory)
-    job = stored.job
+    job = stored.made_by
     if job is None:
-        raise OptionError(f"{directory}: is no token data set with a manifest")
+        raise OptionError(f"{directory}: is neither a token data set nor a part of one")
     codec = open_codec(
         model, latents=job.modality == "latent", quantizers=len(job.codebooks), device=device
     )

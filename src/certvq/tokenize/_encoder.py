@@ -202,7 +202,7 @@ class _Seen:
         self.codes: list[np.ndarray] = []
         self.decided = np.zeros((batch, _WAYS), np.int64)
 
-    def see(self, found: Assignment, codebook: Prepared) -> None:
+    def see(self, found: Assignment, codebook: Prepared | None) -> None:
         del codebook
         codes, ways = (torch.as_tensor(x).cpu().numpy() for x in (found.codes, found.decided_by))
         self.codes.append(codes)

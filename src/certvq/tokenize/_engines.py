@@ -131,7 +131,8 @@ class RayEngine:
         retries = {"max_restarts": -1, "max_task_retries": self.retries}
         rows = [{"number": n, "part": pickle.dumps(part)} for n, part in work.parts.items()]
         with warnings.catch_warnings():
-            # Ray drops the option of retries in 2.64, and then begins a part again without end.
+            # Ray 2.64 drops this option, by which retries are counted: without it a part whose
+            # actors die is begun again without end. So pyproject.toml wants ray < 2.64.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             made = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 PartMaker,

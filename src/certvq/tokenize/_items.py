@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from certvq.errors import DataError, OptionError
 from certvq.tokenize._plan import IMAGES, SOUNDS, InputPart
 
-Data: TypeAlias = "bytes | str | NDArray[Any]"
+Data: TypeAlias = "bytes | str | NDArray[Any] | SoundWindow"
 
 ROWS_PER_ITEM: Final = 4096
 """How many rows of an array (N, D) make one item."""
@@ -28,13 +28,30 @@ _LOCAL_HEADER: Final = 30
 
 
 @dataclass(frozen=True, eq=False)
+class SoundWindow:
+    """A piece of a sound.
+
+    Attributes:
+        sound: the bytes of a file, or its path.
+        first: sample that it begins with.
+        count: of its samples.
+        share: of all samples of the sound.
+    """
+
+    sound: bytes | str
+    first: int
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
 class Item:
     """One input.
 
     Attributes:
         key: unique in the set.
         origin: where it lies, for people.
-        data: the bytes of a file, its path, or latents.
+        data: the bytes of a file, its path, a window of a sound, or latents.
         problem: why it cannot be used, if that is known without decoding it.
     """
 

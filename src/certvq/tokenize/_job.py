@@ -7,11 +7,11 @@ not print.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from certvq.errors import DataError
+from certvq.errors import DataError, OptionError
 from certvq.tokenize._codecs._open import ModelSource
 from certvq.tokenize._columns import BATCH_SIZE, Making
 from certvq.tokenize._encoder import TokenEncoder
@@ -22,6 +22,7 @@ from certvq.tokenize._plan import FILES_PER_PART, InputPart, looks_like, plan
 from certvq.tokens import DatasetWriter, Failed, Job, Part, verify_tokens
 from certvq.tokens._manifest import MANIFEST
 from certvq.tokens._part import PARTS
+from certvq.tokens._record import WAYS
 
 _SHOWN = 10
 
@@ -103,6 +104,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     channels: int | None = None,
     resize: int | None = None,
     resample: bool = False,
+    seconds: float | None = None,
     quantizers: int | None = None,
     device: str = "cpu",
     threads: int = 1,
@@ -125,6 +127,9 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         channels: 1 or 3 converts images; 1 mixes sounds down.
         resize: scale images to this shorter side and cut a centred square out of them.
         resample: convert sounds of another rate than the model's.
+        seconds: cut sounds into windows of this length, each an input of its own with the key
+            ``KEY#000000``, ``KEY#000001``, ...; the model then sees nothing beyond the ends of a
+            window, so that codes there are not those of the whole sound.
         quantizers: how many codebooks of a residual codec to use.
         device: ``"cpu"``, ``"cuda"``, ...
         threads: of the processor for each forward pass.
@@ -152,11 +157,12 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     computed. A run that was ended at any moment can be begun again with the same arguments; the
     parts are then those of an undisturbed run, byte for byte, on the same kind of processor with
     the same versions of the libraries.
-    Cost: memory for a batch of each worker and one row group, whatever the size of the sources.
+    Cost: memory for a batch of each worker and one row group, whatever the size of the sources;
+        one sound is decoded whole, unless `seconds` cuts it.
     """
     begun = time.monotonic()
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
-    reading = Reading(channels, resize, resample)
+    reading = Reading(channels, resize, resample, seconds)
     encoder = TokenEncoder(
         model,
         reading,
@@ -168,6 +174,8 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     )
     making = Making(encoder, column, batch_size, strict)
     codec = encoder.codec
+    if seconds is not None and codec.modality != "audio":
+        raise OptionError(f"seconds is for sounds, and the model takes {codec.modality}s")
     parts = plan(listed, codec.modality, files_per_part=files_per_part)
     job = job_of(making, parts, files_per_part)
     directory = Path(out)
@@ -225,7 +233,7 @@ def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int = FIL
         codec.module,
         codec.codebooks,
         modality=codec.modality,
-        preprocessing={**codec.preprocessing(), **asdict(encoder.reading)},
+        preprocessing={**codec.preprocessing(), **encoder.reading.to_json()},
         arguments={
             "model": codec.name,
             "options": codec.options,
@@ -255,10 +263,7 @@ def _result(
         first = "; ".join(f"{each.source}: {each.reason}" for each in failed[:3])
         what = f"{count} inputs cannot be used" if rows else f"none of {count} inputs can be used"
         raise DataError(f"{directory}: {what}: {first}")
-    decided: dict[str, int] = {}
-    for part in parts:
-        for way, number in part.decided_by.items():
-            decided[way] = decided.get(way, 0) + number
+    decided = {way: sum(part.decided_by[way] for part in parts) for way in WAYS}
     tokens = sum(part.tokens for part in parts)
     return Tokenized(
         directory, len(parts), skipped, rows, tokens, decided, count, tuple(failed), seconds

@@ -6,7 +6,7 @@ there is none. Must not import torch, nor know of models.
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from certvq._types import UInt8Array
 from certvq.data import read_image, with_channels
 from certvq.errors import DataError, OptionError
-from certvq.tokenize._items import Data
+from certvq.tokenize._items import Data, SoundWindow
 
 _PILLOW = Lock()  # warnings.catch_warnings, which it is read under, is of the whole process
 
@@ -31,6 +31,7 @@ class Reading:
         resize: images are scaled to this shorter side and cut to a centred square; None leaves
             them.
         resample: sounds of another rate are converted to the model's.
+        seconds: sounds are cut into windows of this length; None leaves them whole.
 
     Raises:
         OptionError: a value is out of its range.
@@ -39,12 +40,20 @@ class Reading:
     channels: int | None = None
     resize: int | None = None
     resample: bool = False
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (None, 1, 2, 3):
             raise OptionError(f"channels must be 1, 2 or 3, got {self.channels}")
         if self.resize is not None and self.resize < 1:
             raise OptionError(f"resize must be at least 1, got {self.resize}")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise OptionError(f"seconds must be a finite number above 0, got {self.seconds}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it in JSON's own types; `seconds` only where sounds are cut."""
+        found = asdict(self)
+        return {k: value for k, value in found.items() if k != "seconds" or value is not None}
 
 
 def read_pixels(data: Data, reading: Reading) -> UInt8Array:
@@ -61,6 +70,8 @@ def read_pixels(data: Data, reading: Reading) -> UInt8Array:
         if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] not in (1, 3):
             raise DataError(f"pixels must be uint8 (H, W, 1 or 3), got {data.dtype} {data.shape}")
         pixels = data
+    elif isinstance(data, SoundWindow):
+        raise DataError("is a window of a sound, no image")
     else:
         with _PILLOW:
             pixels = read_image(data if isinstance(data, bytes) else Path(data))
@@ -73,7 +84,8 @@ def read_sound(data: Data, reading: Reading, *, rate: int) -> NDArray[np.float32
     """Read a sound (C, T), float32.
 
     Args:
-        data: the bytes or the path of a file that soundfile reads, or floats (C, T) of `rate`.
+        data: the bytes or the path of a file that soundfile reads, a window of one, or floats
+            (C, T) of `rate`.
         reading: `channels` and `resample`.
         rate: samples per second that the model takes.
 
@@ -116,12 +128,15 @@ def read_latents(data: Data, *, dim: int) -> NDArray[Any]:
     return np.array(data, dtype=data.dtype.newbyteorder("="))
 
 
-def _decoded(data: bytes | str) -> tuple[NDArray[np.float32], int]:
+def _decoded(data: bytes | str | SoundWindow) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
+    window = data if isinstance(data, SoundWindow) else SoundWindow(data, 0, -1, 1.0)
+    stream = io.BytesIO(window.sound) if isinstance(window.sound, bytes) else window.sound
     try:
-        stream = io.BytesIO(data) if isinstance(data, bytes) else data
-        found = soundfile.read(stream, dtype="float32", always_2d=True)
+        found = soundfile.read(
+            stream, frames=window.count, start=window.first, dtype="float32", always_2d=True
+        )
         return cast("tuple[NDArray[np.float32], int]", found)
     except (soundfile.SoundFileError, TypeError) as error:
         reason = str(error).partition(": ")[2] or str(error)

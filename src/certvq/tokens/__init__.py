@@ -21,6 +21,7 @@ from certvq.tokens._record import TokenFile as TokenFile
 from certvq.tokens._record import TokenHeader as TokenHeader
 from certvq.tokens._record import TokenRecord as TokenRecord
 from certvq.tokens._set import TokenSet as TokenSet
+from certvq.tokens._set import is_data_set as is_data_set
 from certvq.tokens._set import open_tokens as open_tokens
 from certvq.tokens._stats import CodebookStats as CodebookStats
 from certvq.tokens._stats import TokenStats as TokenStats

@@ -25,6 +25,7 @@ def decode_tokens(
         By key, uint8 (H, W, C).
 
     Raises:
+        OptionError: the model's quantizer is not ``"vq"``, of which such files are made.
         DigestMismatchError: the tokens were made with another codebook or another model.
         FileFormatError: the header or a record contradicts the model in spite of equal digests: the
             number of codes or channels, or the grid of tokens of a photograph.
@@ -48,7 +49,7 @@ def decode_tokens(
 def _require_origin(token_file: TokenFile, model: VQVAE) -> None:
     header, name = token_file.header, _name(token_file)
     for what, wanted, found in (
-        ("codebook", header.codebook_sha256, codebook_digest(model.quantizer.codebook)),
+        ("codebook", header.codebook_sha256, codebook_digest(model.only_codebook("decode_tokens"))),
         ("model", header.model_sha256, model_digest(model)),
     ):
         if wanted != found:

@@ -117,6 +117,7 @@ def encode_photographs(
         wrong; it is for the caller to look.
 
     Raises:
+        OptionError: the model's quantizer is not ``"vq"``; `certvq.tokenize` takes the others.
         DataError: no photograph, a key twice, other channels than the model's, or a photograph
             smaller than the stride; it is named.
         NonFiniteError: the encoder or decoder gave NaN or infinity; the photograph is named.
@@ -128,7 +129,7 @@ def encode_photographs(
     Cost: for N tokens, K codes, D dimensions: O(N K D) time for codes, audit and radii each.
     """
     require_usable(photographs, stride=model.config.downsampling, channels=model.config.channels)
-    codebook = prepare(model.quantizer.codebook.detach())
+    codebook = prepare(model.only_codebook("encode_photographs"))
     encoded: list[EncodedPhotograph] = []
     decided: dict[str, int] = dict.fromkeys(WAYS, 0)
     report = audit(np.empty((0, codebook.dim)), codebook, [])

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certvq.errors import DataError, FileFormatError
-from certvq.tokens._job import Job
+from certvq.tokens._job import Job, job_of
 from certvq.tokens._manifest import read_manifest
 from certvq.tokens._part import Failed, Part
 from certvq.tokens._record import WAYS, TokenRecord
-from certvq.tokens._stored import Block, StoredPart, open_part
+from certvq.tokens._stored import Block, StoredPart, is_part, open_part
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,17 @@ class TokenSet:
     def complete(self) -> bool:
         """Whether every input has its part."""
         return not self.missing
+
+    @property
+    def made_by(self) -> Job | None:
+        """The job of a folder or of one part, whose header has it with its own input alone.
+
+        None for a file of `write_tokens`.
+        """
+        if self.job is not None:
+            return self.job
+        fields = open_part(self.path).fields
+        return job_of(fields["job"]) if "job" in fields else None
 
     @property
     def rows(self) -> int:
@@ -112,6 +123,15 @@ class TokenSet:
         if wanted:
             more = f", nor {len(wanted) - 1} more that were asked for" if len(wanted) > 1 else ""
             raise DataError(f"{self.path}: holds no key {min(wanted)!r}{more}")
+
+
+def is_data_set(path: str | Path) -> bool:
+    """Say whether there is a folder, or a part of a data set; not a file of `write_tokens`.
+
+    What is damaged is none.
+    """
+    path = Path(path)
+    return path.is_dir() or is_part(path)
 
 
 def open_tokens(path: str | Path) -> TokenSet:

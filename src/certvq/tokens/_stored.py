@@ -19,7 +19,7 @@ from certvq._files.limits import require_room
 from certvq.errors import FileFormatError
 from certvq.tokens._job import job_of
 from certvq.tokens._manifest import part_of, require_format, require_seal
-from certvq.tokens._part import Part, file_sha256, part_schema
+from certvq.tokens._part import SET_FORMAT, Part, file_sha256, part_schema
 from certvq.tokens._read import (
     AGAIN,
     MAGIC,
@@ -146,6 +146,15 @@ class StoredPart:
                         yield Block(table, self.modality)
         except FileFormatError as error:
             raise _named(self.path, error) from error
+
+
+def is_part(path: Path) -> bool:
+    """Say whether a file is a part of a data set; not so of damaged ones, nor of other files."""
+    try:
+        with damaged(), _opened(path) as file:
+            return header_json(file).get("format") == SET_FORMAT
+    except (FileFormatError, OSError):
+        return False
 
 
 def open_part(path: Path) -> StoredPart:

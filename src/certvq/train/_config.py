@@ -88,7 +88,7 @@ class TrainConfig:
             >>> TrainConfig.from_json(TrainConfig(seed=3).to_json()).seed
             3
         """
-        return asdict(self)
+        return asdict(self) | {"model": self.model.to_json()}
 
     @staticmethod
     def from_json(content: object) -> "TrainConfig":
@@ -103,9 +103,12 @@ class TrainConfig:
         Raises:
             OptionError: not an object, an unknown or missing field, or a value out of its range.
         """
-        own = _only_fields(TrainConfig, content, "a training configuration")
-        model = _only_fields(VQVAEConfig, own.pop("model"), "its field model")
-        return TrainConfig(model=VQVAEConfig(**model), **own)
+        own = _only_fields(content)
+        try:
+            model = VQVAEConfig.from_json(own.pop("model"))
+        except OptionError as error:
+            raise OptionError(f"its field model: {error}") from error
+        return TrainConfig(model=model, **own)
 
     def differences(self, other: "TrainConfig") -> list[str]:
         """Name the fields that make `other` another run than this one.
@@ -141,14 +144,15 @@ def _require_positive(name: str, value: float | None) -> None:
         raise OptionError(f"{name} must be a finite number above 0, got {value!r}")
 
 
-def _only_fields(kind: type[Any], content: object, name: str) -> dict[str, Any]:
-    known = {entry.name for entry in fields(kind)}
+def _only_fields(content: object) -> dict[str, Any]:
+    known = {entry.name for entry in fields(TrainConfig)}
     if not isinstance(content, dict):
-        raise OptionError(f"{name} must be a JSON object, got {type(content).__name__}")
+        text = f"a training configuration must be a JSON object, got {type(content).__name__}"
+        raise OptionError(text)
     if set(content) != known:
         text = (
-            f"{name} must have the fields {sorted(known)}; missing {sorted(known - set(content))}, "
-            f"unknown {sorted(set(content) - known)}"
+            f"a training configuration must have the fields {sorted(known)}; missing "
+            f"{sorted(known - set(content))}, unknown {sorted(set(content) - known)}"
         )
         raise OptionError(text)
     return dict(content)

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from certvq._types import UInt8, UInt8Array
 from certvq.errors import NonFiniteError
 from certvq.models import VQVAE, VQVAEOutput
+from certvq.models._quantizer import decided_shares
 from certvq.train._checkpoint import TrainState
 from certvq.train._config import TrainConfig
 from certvq.train._images import lay_out, to_images
@@ -84,8 +85,8 @@ def _require_finite(name: str, value: torch.Tensor | None) -> None:
 def _figures(
     model: VQVAE, output: VQVAEOutput, loss: float, variance: float, step: int, seconds: float
 ) -> Figures:
-    rows = output.codes.numel()
     found = model.quantizer.metrics()
+    shares = decided_shares(model.quantizer, output.codes.numel())
     mse = output.reconstruction_loss.item()
     return Figures(
         split="train",
@@ -98,7 +99,7 @@ def _figures(
         loss=loss,
         perplexity=found["perplexity"],
         usage=found["codebook_usage"],
-        filter_share=found["filter_rows"] / rows,
-        refined_share=found["refined_rows"] / rows,
-        exact_share=found["exact_rows"] / rows,
+        filter_share=shares["filter"],
+        refined_share=shares["refined"],
+        exact_share=shares["exact"],
     )

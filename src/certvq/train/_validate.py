@@ -13,17 +13,16 @@ import torch
 from certvq._types import Int64, Int64Array, UInt8, UInt8Array
 from certvq.data import Photograph
 from certvq.models import VQVAE, VQVAEOutput
+from certvq.models._quantizer import WAYS, decided_shares
 from certvq.train._images import to_images, to_pixels
 from certvq.train._metrics import Figures, perplexity, pixel_variance, usage
 from certvq.train._psnr import mean_psnr
 
-_WAYS = ("filter", "refined", "exact")
-
 
 @dataclass
 class _Tally:
-    counts: Int64[Int64Array, " K"]
-    decided: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_WAYS, 0.0))
+    counts: Int64[Int64Array, "codebooks K"]
+    decided: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAYS, 0.0))
     pixels: int = 0
     squared_error: float = 0.0
     codebook: float = 0.0
@@ -34,16 +33,16 @@ class _Tally:
     )
 
     def add(self, model: VQVAE, photograph: Photograph, output: VQVAEOutput) -> None:
-        codes = output.codes.reshape(-1).cpu().numpy()
-        self.counts += np.bincount(codes, minlength=len(self.counts))
+        codes = output.codes.cpu().numpy()
+        columns = codes.reshape(-1, len(self.counts)).T
+        self.counts += [np.bincount(each, minlength=self.counts.shape[1]) for each in columns]
         self.pixels += photograph.pixels.size
         self.squared_error += output.reconstruction_loss.item() * photograph.pixels.size
         self.codebook += output.codebook_loss.item() * codes.size
         self.commitment += output.commitment_loss.item() * codes.size
         self.regularised += (output.loss - output.reconstruction_loss).item() * codes.size
-        metrics = model.quantizer.metrics()
-        for way in _WAYS:
-            self.decided[way] += metrics[f"{way}_rows"]
+        for way, share in decided_shares(model.quantizer, codes.size).items():
+            self.decided[way] += share * codes.size
         self.pictures.append((photograph.pixels, to_pixels(output.reconstruction)[0]))
 
 
@@ -59,10 +58,11 @@ def validate(
         seconds: likewise.
 
     Returns:
-        The figures over all photographs: perplexity and usage from one summed histogram, the
-        reconstruction error and PSNR over all pixels.
+        The figures over all photographs: perplexity and usage from one summed histogram (of several
+        codebooks the means of theirs), the reconstruction error and PSNR over all pixels.
     """
-    tally = _Tally(np.zeros(model.config.codebook_size, dtype=np.int64))
+    codebooks = len(model.codebooks)
+    tally = _Tally(np.zeros((codebooks, model.config.codebook_size), dtype=np.int64))
     training = model.training
     model.eval()
     with torch.inference_mode():
@@ -81,8 +81,8 @@ def validate(
         codebook_loss=tally.codebook / rows,
         commitment_loss=tally.commitment / rows,
         loss=scaled + tally.regularised / rows,
-        perplexity=perplexity(tally.counts),
-        usage=usage(tally.counts),
+        perplexity=float(np.mean([perplexity(counts) for counts in tally.counts])),
+        usage=float(np.mean([usage(counts) for counts in tally.counts])),
         filter_share=tally.decided["filter"] / rows,
         refined_share=tally.decided["refined"] / rows,
         exact_share=tally.decided["exact"] / rows,

@@ -11,7 +11,7 @@ import certvq
 from certvq.errors import UnknownQuantizerError
 from certvq.inspect._libraries.find import adapter_of, find_layers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hf")]
 
 
 @pytest.fixture
@@ -20,67 +20,42 @@ def hf(peer):
 
 
 def fill(model, kind, name, mean):
-    """Give codebooks, which start as zeros, vectors around a mean."""
+    """Give codebooks vectors around a mean."""
     found = [each for each in model.modules() if type(each).__name__ == kind]
     for each in found:
         getattr(each, name).normal_().add_(mean)
     return found
 
 
-def encodec(hf, mean):
-    config = hf.EncodecConfig(
-        num_filters=4,
-        hidden_size=16,
-        codebook_dim=16,
-        codebook_size=64,
-        num_lstm_layers=1,
-        upsampling_ratios=[4, 4],
-        target_bandwidths=[20.0],
-    )
-    model = hf.EncodecModel(config).eval()
-    model.encoder.layers[-1].conv.bias.data += mean
-    return model, fill(model, "EncodecEuclideanCodebook", "embed", mean)
+@pytest.fixture
+def encodec(hf_models):
+    def make(mean):
+        model = hf_models.encodec(target_bandwidths=[20.0]).eval()
+        model.encoder.layers[-1].conv.bias.data += mean
+        return model, fill(model, "EncodecEuclideanCodebook", "embed", mean)
+
+    return make
 
 
-def mimi(hf, mean):
-    config = hf.MimiConfig(
-        hidden_size=16,
-        num_filters=4,
-        upsampling_ratios=[4, 4],
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-        codebook_dim=16,
-        vector_quantization_hidden_dimension=16,
-        codebook_size=64,
-        num_quantizers=3,
-        num_semantic_quantizers=1,
-        frame_rate=12.5,
-        sampling_rate=400,
-        upsample_groups=16,
-    )
-    model = hf.MimiModel(config).eval()
-    return model, fill(model, "MimiEuclideanCodebook", "embed_sum", mean)
+@pytest.fixture
+def mimi(hf_models):
+    def make(mean):
+        model = hf_models.mimi().eval()
+        return model, fill(model, "MimiEuclideanCodebook", "embed_sum", mean)
+
+    return make
 
 
-def dac(hf, mean):
-    config = hf.DacConfig(
-        encoder_hidden_size=8,
-        downsampling_ratios=[4, 4],
-        upsampling_ratios=[4, 4],
-        decoder_hidden_size=16,
-        hidden_size=32,
-        n_codebooks=3,
-        codebook_size=64,
-        codebook_dim=8,
-    )
-    model = hf.DacModel(config).eval()
-    for each in model.quantizer.quantizers:
-        each.codebook.weight.data += mean
-        each.in_proj.bias.data += mean
-    return model
+@pytest.fixture
+def dac(hf_models):
+    def make(mean):
+        model = hf_models.dac().eval()
+        for each in model.quantizer.quantizers:
+            each.codebook.weight.data += mean
+            each.in_proj.bias.data += mean
+        return model
+
+    return make
 
 
 def residual_codes(latents, codebooks):
@@ -95,8 +70,8 @@ def residual_codes(latents, codebooks):
     return torch.stack(levels)
 
 
-def test_encodec_is_repaired(hf, repaired):
-    model, codebooks = encodec(hf, 1000.0)
+def test_encodec_is_repaired(encodec, repaired):
+    model, codebooks = encodec(1000.0)
     sound = torch.randn(2, 1, 3200)
     before = repaired(model, sound)
     assert [layer.tokens for layer in before.layers] == [400, 400]
@@ -107,22 +82,22 @@ def test_encodec_is_repaired(hf, repaired):
     assert torch.equal(codes, residual_codes(latents, [each.embed for each in codebooks]))
 
 
-def test_encodec_is_otherwise_unchanged(hf, unchanged):
-    model, _ = encodec(hf, 0.0)
+def test_encodec_is_otherwise_unchanged(encodec, unchanged):
+    model, _ = encodec(0.0)
     sound = torch.randn(1, 1, 1600)
     unchanged(model, lambda each: tuple(each(sound).to_tuple()))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_narrow_latents_are_exact_numbers(hf, repaired, dtype):
-    codebook = encodec(hf, 10.0)[1][0].to(dtype)
+def test_narrow_latents_are_exact_numbers(encodec, repaired, dtype):
+    codebook = encodec(10.0)[1][0].to(dtype)
     latents = (torch.randn(500, 16) + 10).to(dtype)
     repaired(codebook, latents, lambda each, z: each.quantize(z))
     assert torch.equal(codebook.quantize(latents), certvq.assign(latents, codebook.embed).codes)
 
 
-def test_mimi_is_repaired(hf, repaired):
-    model, codebooks = mimi(hf, 1000.0)
+def test_mimi_is_repaired(mimi, repaired):
+    model, codebooks = mimi(1000.0)
     latents = torch.randn(2, 16, 100) + 1000
     before = repaired(model, latents, lambda each, z: each.quantizer.encode(z))
     assert sum(layer.tokens for layer in before.layers) == 600
@@ -132,22 +107,22 @@ def test_mimi_is_repaired(hf, repaired):
     assert torch.equal(codes[1:], residual_codes(latents, embeds[1:]))
 
 
-def test_mimi_is_otherwise_unchanged(hf, unchanged):
-    model, _ = mimi(hf, 0.0)
+def test_mimi_is_otherwise_unchanged(mimi, unchanged):
+    model, _ = mimi(0.0)
     sound = torch.randn(1, 1, 800)
     unchanged(model, lambda each: each.encode(sound).audio_codes)
 
 
-def test_mimi_keeps_no_codebook_of_the_audit(hf):
+def test_mimi_keeps_no_codebook_of_the_audit(mimi):
     """It keeps `embed` when it is first asked for; the audit leaves it as it was."""
-    model, codebooks = mimi(hf, 0.0)
+    model, codebooks = mimi(0.0)
     certvq.audit_module(model, torch.randn(1, 1, 800))
     assert all(each._embed is None for each in codebooks)
 
 
-def test_mimi_codebooks_that_are_loaded_later_are_searched(hf):
+def test_mimi_codebooks_that_are_loaded_later_are_searched(mimi):
     """It goes on with the ones of before, in other versions of its weights too."""
-    model, codebooks = mimi(hf, 0.0)
+    model, codebooks = mimi(0.0)
     latents = torch.randn(1, 16, 50)
     stale = model.quantizer.encode(latents)
     state = {k: -v if "embed_sum" in k else v for k, v in model.state_dict().items()}
@@ -164,9 +139,9 @@ def test_mimi_codebooks_that_are_loaded_later_are_searched(hf):
     assert torch.equal(model.quantizer.encode(latents)[:1], stale[:1])
 
 
-def test_dac_with_a_code_vector_of_length_0(hf):
+def test_dac_with_a_code_vector_of_length_0(dac):
     """The model passes over it where it is nearest; certified codes do not, and it is named."""
-    level = dac(hf, 0.0).quantizer.quantizers[0]
+    level = dac(0.0).quantizer.quantizers[0]
     level.codebook = torch.nn.Embedding.from_pretrained(
         torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     )
@@ -178,8 +153,8 @@ def test_dac_with_a_code_vector_of_length_0(hf):
     assert level.decode_latents(latents)[1].tolist() == [[1]]
 
 
-def test_dac_is_repaired(hf, repaired):
-    model = dac(hf, 1000.0)
+def test_dac_is_repaired(dac, repaired):
+    model = dac(1000.0)
     sound = torch.randn(2, 1, 3200)
     before = repaired(model, sound)
     assert len(before.layers) == 3
@@ -193,9 +168,9 @@ def test_dac_is_repaired(hf, repaired):
     assert torch.equal(codes.reshape(-1), right)
 
 
-def test_dac_compares_normalised_vectors(hf):
+def test_dac_compares_normalised_vectors(dac):
     """The nearest vector before normalisation is another one, and the audit does not ask for it."""
-    model = dac(hf, 0.0)
+    model = dac(0.0)
     level = model.quantizer.quantizers[0]
     level.codebook.weight.data *= torch.logspace(-2, 2, 64)[:, None]
     latents = torch.randn(1, 8, 500)
@@ -208,8 +183,8 @@ def test_dac_compares_normalised_vectors(hf):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_dac_is_otherwise_unchanged(hf, unchanged, training):
-    model = dac(hf, 0.0)
+def test_dac_is_otherwise_unchanged(dac, unchanged, training):
+    model = dac(0.0)
     hidden = torch.randn(2, 32, 20)
 
     def run(each):

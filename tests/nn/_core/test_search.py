@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from certvq import assign
+from certvq import Assignment, assign
+from certvq.assign._watch import watching
 from certvq.errors import (
     DTypeError,
     FloatEnvironmentError,
@@ -12,7 +13,7 @@ from certvq.errors import (
     OptionError,
     ShapeError,
 )
-from certvq.nn._core.search import _ask_kernel, decisions, search, watched_searches
+from certvq.nn._core.search import _ask_kernel, decisions, search, show_exact, watched_searches
 
 
 def test_autocast_does_not_reach_the_search(seeded):
@@ -134,3 +135,16 @@ def test_a_dispatch_mode_sees_the_operator():
     with Seen():
         search(torch.zeros(1, 2), torch.zeros(1, 2))
     assert "certvq::assign" in names
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_found_is_shown_once_to_whoever_watches(dtype: torch.dtype) -> None:
+    """By the compiled kernel, by `certvq.assign`, which shows its own, and by thresholds."""
+    seen: list[Assignment] = []
+    tokens, codebook = torch.randn(5, 2).to(dtype), torch.randn(3, 2).to(dtype)
+    with watching(lambda found, _: seen.append(found)):
+        found = search(tokens, codebook)
+        show_exact(found.codes)
+    show_exact(found.codes)
+    assert [each.codes.tolist() for each in seen] == [found.codes.tolist()] * 2
+    assert seen[1].counts() == {"filter": 0, "refined": 0, "exact": 5}

@@ -20,6 +20,7 @@ from certvq.assign._native import mended_sqdist
 from certvq.assign._onnx import ASSIGN, DOMAIN
 from certvq.assign._prepare import as_prepared
 from certvq.assign._sqdist import SMALLEST_PRODUCT
+from certvq.assign._watch import WATCHERS, show
 from certvq.errors import DeviceError, ExportError
 from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import (
@@ -80,10 +81,24 @@ def search(tokens: torch.Tensor, codebook: torch.Tensor) -> Assignment:
     elif not unwatched(latents, vectors):
         found = Assignment(*assign_operator(latents, vectors))
     else:
-        found = Assignment(*(_ask_kernel(latents, vectors) or _assign(latents, vectors)))
+        ready = _ask_kernel(latents, vectors)
+        found = Assignment(*(ready or _assign(latents, vectors)))
+        if ready is not None and WATCHERS.get():
+            show(found, None)  # as `certvq.assign` does of its own
     for report in _REPORTS:
         report(latents, vectors)
     return found
+
+
+def show_exact(codes: torch.Tensor) -> None:
+    """Show codes (N,) that were found by exact thresholds to whoever watches searches.
+
+    Compilers and exporters see nothing of it, nor `torch.func`.
+    """
+    if torch.compiler.is_compiling() or recorded() or transforming() or not WATCHERS.get():
+        return
+    exact = torch.full_like(codes, DecidedBy.EXACT, dtype=torch.uint8)
+    show(Assignment(codes, exact, torch.full_like(codes, torch.nan, dtype=torch.float32)), None)
 
 
 def ranked(latents: torch.Tensor, vectors: torch.Tensor, count: int) -> Ranking:

@@ -13,6 +13,7 @@ from certvq.nn._core.codes import require_range
 from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
+from certvq.nn._core.search import show_exact
 from certvq.nn._estimators.noise_dropout import NoiseDropout
 from certvq.nn._estimators.through_bound import Bound, through_bound
 from certvq.nn._scalar.cells import Cells, find_cells
@@ -136,6 +137,7 @@ class FSQ(Quantizer):
         # In train mode `token_error` has been asked; a quotient that overflowed since is infinite,
         # and its level the outermost one.
         found = self.cells(tokens if self.training else require_finite_latents(tokens))
+        show_exact(found.codes)
         vectors = found.entries
         if wants_derivative(tokens):
             vectors = through_bound(tokens, vectors, self.bound(tokens.device))
@@ -146,7 +148,9 @@ class FSQ(Quantizer):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the codes of the nearest points of the grid; see `Quantizer`."""
-        return self.cells(require_finite_latents(tokens)).codes
+        codes = self.cells(require_finite_latents(tokens)).codes
+        show_exact(codes)
+        return codes
 
     def decode_tokens(self, codes: torch.Tensor) -> torch.Tensor:
         """Return points of the grid; see `Quantizer`."""

@@ -25,7 +25,8 @@ class Codec:
     Attributes:
         module: whose parameters are the model's; in eval mode, not called from here.
         modality: ``"image"``, ``"audio"`` or ``"latent"``.
-        codebooks: one (K, D) for each code of a token, in the order of the codes.
+        codebooks: one (K, D) for each code of a token, in the order of the codes; or the levels
+            (D,) of a grid, whole numbers.
         encode: inputs (B, channels, H, W), (B, channels, T) or (B, ..., D) to codes
             (B, ...grid, number of codebooks), or without the last axis where there is one codebook.
             The codes must come from searches by `certvq.assign`, as those of a patched module do.
@@ -68,7 +69,8 @@ class Codec:
     @property
     def dim(self) -> int:
         """D of latents."""
-        return int(self.codebooks[0].shape[1])
+        first = self.codebooks[0]
+        return len(first) if first.ndim == 1 else int(first.shape[1])
 
     @property
     def device(self) -> torch.device:

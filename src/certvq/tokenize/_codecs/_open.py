@@ -21,12 +21,13 @@ from certvq.inspect import patch_module
 from certvq.models import VQVAE
 from certvq.tokenize._codecs._codec import Codec
 from certvq.tokenize._codecs._diffusers import vq_model
+from certvq.tokenize._codecs._images import IMAGE_CODECS
 from certvq.tokenize._codecs._own import codebook_codec, own_codec
 from certvq.tokenize._codecs._transformers import SOUND_CODECS
 
 ModelSource: TypeAlias = str | Path | Callable[[], nn.Module | Codec]
 
-KNOWN: Final = ("certvq", *SOUND_CODECS, "VQModel (diffusers)")
+KNOWN: Final = ("certvq", *SOUND_CODECS, *IMAGE_CODECS, "VQModel (diffusers)")
 
 
 def open_codec(
@@ -124,16 +125,18 @@ def _of_folder(folder: Path) -> nn.Module:
         raise FileFormatError(
             f"{folder}: a model is a folder with config.json, which cannot be read ({error})"
         ) from error
-    kind = config.get("model_type") or config.get("_class_name") if isinstance(config, dict) else ""
-    if isinstance(config, dict) and "certvq_version" in config:
+    named = config if isinstance(config, dict) else {}
+    kind = str(named.get("model_type") or named.get("_class_name") or "")
+    if "certvq_version" in named:
         return VQVAE.from_pretrained(folder)
-    if kind in SOUND_CODECS:
+    known = SOUND_CODECS.get(kind) or IMAGE_CODECS.get(kind)
+    if known is not None:
         import transformers
         from transformers.utils import logging
 
         if logging.is_progress_bar_enabled():
             logging.disable_progress_bar()
-        return _pretrained(getattr(transformers, SOUND_CODECS[kind][0]), folder)
+        return _pretrained(getattr(transformers, known[0]), folder)
     if kind == "VQModel":
         return _pretrained(import_module("diffusers").VQModel, folder)
     raise OptionError(
@@ -160,17 +163,17 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
 def _wrapped(model: nn.Module, *, latents: bool, quantizers: int | None) -> Codec:
     model.eval()
     if isinstance(model, VQVAE):
-        _require_one(quantizers)
-        return own_codec(model, latents=latents)
+        return own_codec(model, latents=latents, quantizers=quantizers)
     name = type(model).__name__
     for kind, wrap in SOUND_CODECS.values():
         if name == kind:
             patch_module(model)
             return wrap(model, quantizers)
-    if name == "VQModel":
-        _require_one(quantizers)
-        patch_module(model)
-        return vq_model(model)
+    for kind, wrap in (*IMAGE_CODECS.values(), ("VQModel", vq_model)):
+        if name == kind:
+            _require_one(quantizers)
+            patch_module(model)
+            return wrap(model)
     raise OptionError(
         f"{name}: a model of this kind is not known, known are {', '.join(KNOWN)}; return it as a "
         "certvq.tokenize.Codec"

@@ -3,36 +3,51 @@
 In: a `VQVAE`, or a codebook. Out: its `Codec`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from certvq.assign import Prepared, assign, prepare
-from certvq.errors import FileFormatError
+from certvq.assign import assign, prepare
+from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
+from certvq.nn import FSQ
 from certvq.tokenize._codecs._codec import Codec, Encode
 
 
-def own_codec(model: VQVAE, *, latents: bool = False) -> Codec:
-    """Wrap a model of certvq, or its quantizer alone where the inputs are latents."""
-    codebook = model.quantizer.codebook.detach()
-    searched = prepare(codebook)
+def own_codec(model: VQVAE, *, latents: bool = False, quantizers: int | None = None) -> Codec:
+    """Wrap a model of certvq, or its quantizer alone where the inputs are latents.
+
+    Args:
+        model: of any quantizer.
+        latents: whether the inputs are latents.
+        quantizers: how many of its codebooks to use, the first ones; None for all.
+
+    Raises:
+        OptionError: it has not so many codebooks.
+    """
+    books = model.codebooks
+    if quantizers is not None and not 1 <= quantizers <= len(books):
+        allowed = "1" if len(books) == 1 else f"from 1 to {len(books)}"
+        raise OptionError(f"quantizers must be {allowed} for this model, got {quantizers}")
+    books = books[:quantizers]
+    quantizer = model.quantizer
+    find = _of_grid(quantizer) if isinstance(quantizer, FSQ) else _of_levels(books)
     if latents:
-        return _of_latents(model, codebook, searched)
+        return _of_latents(model, books, find)
 
     def encode(images: torch.Tensor) -> torch.Tensor:
-        found = model.latents(images)
-        return assign(found.flatten(0, 2), searched).codes.view(found.shape[:3])
+        return find(model.latents(images))
 
     def decode(codes: torch.Tensor) -> torch.Tensor:
-        return model.decode(codes[..., 0])
+        return model.decode(codes if quantizer.code_shape else codes[..., 0])
 
     return Codec(
         module=model,
         modality="image",
-        codebooks=[codebook],
+        codebooks=books,
         encode=encode,
         decode=decode,
         name="VQVAE",
@@ -49,28 +64,44 @@ def codebook_codec(path: Path) -> Codec:
     try:
         array = np.load(path, allow_pickle=False)
         codebook = torch.from_numpy(array)
-        searched = prepare(codebook)
+        find = _of_levels([codebook])
     except (OSError, ValueError, TypeError) as error:
         raise FileFormatError(f"{path}: must hold a codebook (K, D) of floats: {error}") from error
     module = nn.Module()
     module.register_buffer("codebook", codebook)
-    return _of_latents(module, codebook, searched)
+    return _of_latents(module, [codebook], find)
 
 
-def _of_latents(module: nn.Module, codebook: torch.Tensor, searched: Prepared) -> Codec:
+def _of_latents(module: nn.Module, codebooks: Sequence[torch.Tensor], find: Encode) -> Codec:
     return Codec(
         module=module,
         modality="latent",
-        codebooks=[codebook],
-        encode=_searching(searched),
+        codebooks=codebooks,
+        encode=find,
         name=type(module).__name__ if isinstance(module, VQVAE) else "codebook",
     )
 
 
-def _searching(codebook: Prepared) -> Encode:
+def _of_levels(codebooks: Sequence[torch.Tensor]) -> Encode:
+    """Search codebook after codebook, each for what is left over; as `certvq.nn.Residual` does."""
+    prepared = [prepare(codebook) for codebook in codebooks]
+
     def encode(latents: torch.Tensor) -> torch.Tensor:
-        return assign(latents.reshape(-1, latents.shape[-1]), codebook).codes.view(
-            latents.shape[:-1]
-        )
+        rest = latents.reshape(-1, latents.shape[-1])
+        # not torch.stack, whose first call in a thread was seen to take 15 MiB
+        codes = torch.empty((len(rest), len(prepared)), dtype=torch.int64, device=rest.device)
+        for level, searched in enumerate(prepared):
+            if level:
+                rest = rest - codebooks[level - 1][codes[:, level - 1]]
+            codes[:, level] = assign(rest, searched).codes
+        return codes.view(*latents.shape[:-1], len(prepared))
+
+    return encode
+
+
+def _of_grid(quantizer: FSQ) -> Encode:
+    def encode(latents: torch.Tensor) -> torch.Tensor:
+        codes = quantizer.encode_tokens(latents.reshape(-1, latents.shape[-1]))
+        return codes.view(latents.shape[:-1])
 
     return encode

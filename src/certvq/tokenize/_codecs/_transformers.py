@@ -32,15 +32,19 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         return torch.cat(frames, dim=-1).transpose(1, 2)
 
     def decode(codes: torch.Tensor) -> torch.Tensor:
+        if config.normalize or config.chunk_length is not None:
+            raise OptionError(
+                "EnCodec that divides chunks by their loudness, as at 48 kHz, cannot decode codes "
+                "alone: it needs the scale of each chunk, which a token data set does not keep"
+            )
         return model.decode(codes.transpose(1, 2)[None], [None]).audio_values
 
-    scaled = config.normalize or config.chunk_length is not None
     return _codec(
         model,
         "encodec",
         [layer.codebook.embed for layer in model.quantizer.layers[:count]],
         encode,
-        None if scaled else decode,
+        decode,
         channels=config.audio_channels,
         options={"bandwidth": bandwidth},
     )
@@ -126,7 +130,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
     name: str,
     codebooks: list[torch.Tensor],
     encode: Callable[[torch.Tensor], torch.Tensor],
-    decode: Callable[[torch.Tensor], torch.Tensor] | None,
+    decode: Callable[[torch.Tensor], torch.Tensor],
     *,
     channels: int = 1,
     stride: int = 1,
