@@ -336,6 +336,16 @@ def test_arguments_that_do_not_fit(change, error, text):
         canonical_codes(nn.Tanh().eval(), **given)
 
 
+def test_a_model_of_several_codebooks_is_refused():
+    config = VQVAEConfig(
+        hidden=8, residual_blocks=1, residual_hidden=4, dim=4, quantizer="residual"
+    )
+    with pytest.raises(
+        OptionError, match="canonical_codes takes models with the quantizer 'vq', got 'resid"
+    ):
+        canonical_codes(VQVAE(config).eval(), torch.rand(1, 3, 8, 8))
+
+
 def test_without_flint_an_error_says_what_to_install(monkeypatch):
     def missing(name):
         raise ImportError(name)

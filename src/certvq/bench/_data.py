@@ -105,7 +105,7 @@ def of_model(model_dir: Path, rows: int, *, seed: int = 0) -> Numbers:
     if count < rows:
         raise OptionError(f"the photographs give {count} latents of {model_dir}; got {rows} rows")
     chosen = np.sort(np.random.default_rng(seed).permutation(count)[:rows])
-    codebook = model.quantizer.codebook.detach().cpu().numpy().astype(np.float32)
+    codebook = model.only_codebook("bench assign").cpu().numpy().astype(np.float32)
     return Numbers(np.concatenate(blocks)[chosen], np.ascontiguousarray(codebook))
 
 

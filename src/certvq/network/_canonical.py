@@ -143,7 +143,7 @@ def _parts(model: Any, codebook: torch.Tensor | None) -> tuple[nn.Module, torch.
     if codebook is not None:
         return model, codebook
     if isinstance(model, VQVAE):
-        return _Encoder(model), model.quantizer.code_vectors().detach()
+        return _Encoder(model), model.only_codebook("canonical_codes")
     text = (
         f"model must be a certvq.models.VQVAE, or an encoder with codebook=..., got "
         f"{type(model).__name__} without a codebook; give its code vectors, (K, D)"
