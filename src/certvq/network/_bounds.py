@@ -32,11 +32,13 @@ LIPSCHITZ: Final = {
     "relu": 1.0,
     "tanh": 1.0,
     "sigmoid": 0.25,
-    "silu": 1.1,
-    "gelu": 1.13,
+    "silu": 1.3,
+    "gelu": 1.25,
+    "gelu_tanh": 1.13,
 }
 """Upper bounds of the slopes: `relu_lipschitz`, `tanh_lipschitz`, `sigmoid_lipschitz`,
-`silu_lipschitz` (the maximum is 1.0998...), `gelu_lipschitz` (1.1290 for either form)."""
+`silu_lipschitz` (the greatest slope is 1.0998...), `gelu_lipschitz` (of the form with erf: 1.1290).
+The slope of the form with tanh, 1.1290 as well, rests on a test with balls alone."""
 
 
 def enlargement(roundings: int) -> float:
