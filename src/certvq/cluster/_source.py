@@ -252,7 +252,7 @@ def read_weights(weights: Array | None, rows: int) -> Float64[Float64Array, " N"
         text = f"weights must be at least 0, got {host[bad[0]]} at row {bad[0]}"
         raise DataError(text)
     if not host.any():
-        text = f"weights must be positive for at least one row, all {rows} are 0"
+        text = f"weights must be positive for at least one row, all {rows} are zero"
         raise DataError(text)
     return host + 0.0
 

@@ -26,11 +26,12 @@ class UnitSource(Source):
 
     Args:
         source: the rows.
+        number: name of the type that directions are rounded to; None for that of the rows.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, number: str | None = None) -> None:
         self._source = source
-        self.dim, self.number = source.dim, source.number
+        self.dim, self.number = source.dim, number or source.number
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         """Yield blocks of directions.
