@@ -8,6 +8,10 @@ unless a tensor is at hand, nor scikit-learn before `KMeans` is asked for.
 from typing import TYPE_CHECKING
 
 from certvq.cluster._kmeans import kmeans as kmeans
+from certvq.cluster._product import ProductKMeansResult as ProductKMeansResult
+from certvq.cluster._product import product_kmeans as product_kmeans
+from certvq.cluster._residual import ResidualKMeansResult as ResidualKMeansResult
+from certvq.cluster._residual import residual_kmeans as residual_kmeans
 from certvq.cluster._result import KMeansResult as KMeansResult
 from certvq.cluster._result import Stopped as Stopped
 

@@ -17,9 +17,6 @@ from certvq.assign._validate import require_matrix
 from certvq.errors import DataError, DTypeError, NonFiniteError, ShapeError
 
 Batches: TypeAlias = Iterable[Any] | Callable[[], Iterable[Any]]
-Data: TypeAlias = Float[Array, "N D"] | Lists | Batches
-"""What `kmeans` takes; what these names leave open it refuses itself."""
-
 BLOCK: Final = 1 << 22
 """Numbers of a block, which is a view where it can be: large enough that starting threads for each
 costs nothing, small enough beside the data."""
@@ -57,6 +54,10 @@ class Source(ABC):
                 yield slice(first + start, first + start + len(part)), part
 
 
+Data: TypeAlias = Float[Array, "N D"] | Lists | Batches | Source
+"""What `kmeans` takes; what these names leave open it refuses itself."""
+
+
 class ArraySource(Source):
     """Rows of one array, which is not copied."""
 
@@ -78,6 +79,32 @@ class ArraySource(Source):
     def rows(self, numbers: Int64Array) -> Float64Array:
         """Index the array."""
         return rows_of(self._array, numbers).astype(np.float64)
+
+
+class HeldSource(Source):
+    """Rows that were computed, as exact numbers of a NumPy type that may be wider than their own.
+
+    Args:
+        held: (N, D).
+        number: name of their type.
+        like: what `like` returns.
+    """
+
+    def __init__(self, held: np.ndarray, number: str, like: Array) -> None:
+        self._held, self._like = held, like
+        self.dim, self.number = held.shape[1], number
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """Yield views."""
+        yield from ArraySource(self._held).blocks()
+
+    def like(self) -> Array:
+        """Return what was given."""
+        return self._like
+
+    def rows(self, numbers: Int64Array) -> Float64Array:
+        """Index the array."""
+        return self._held[numbers].astype(np.float64)
 
 
 class BatchSource(Source):
@@ -175,6 +202,8 @@ def open_source(data: Data) -> Source:
         DTypeError: numbers that are not floats.
         DataError: an iterator, which can be read only once.
     """
+    if isinstance(data, Source):
+        return data
     if _are_batches(data):
         if not callable(data) and iter(data) is data:
             text = (
