@@ -45,6 +45,15 @@ class Source(ABC):
     def rows(self, numbers: Int64Array) -> Float64Array:
         """Return some rows as exact float64 (n, D), in the order asked for."""
 
+    def look(self, wrap: "Callable[[Source], Source] | None" = None) -> Callable[..., Any] | None:
+        """Return what makes a `Pass` over rows that lie elsewhere; None for rows that are read.
+
+        Args:
+            wrap: what becomes of these rows before they are looked at.
+        """
+        del wrap
+        return None
+
     def host_blocks(self, block: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the rows of blocks of at most so many numbers, as NumPy arrays that hold them."""
         step = max(1, block // self.dim)

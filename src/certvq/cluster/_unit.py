@@ -6,7 +6,8 @@ to a boundary of rounding that the pair cannot tell are found in Python's intege
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,11 @@ class UnitSource(Source):
                 )
                 raise DataError(text)
             yield part.start, unit_rows(rows.astype(np.float64), form)
+
+    def look(self, wrap: Callable[[Source], Source] | None = None) -> Callable[..., Any] | None:
+        """Let directions be taken where the rows lie."""
+        assert wrap is None
+        return self._source.look(UnitSource)
 
     def like(self) -> Array:
         """Return an array of the other source."""
