@@ -213,3 +213,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 FIELDS = ("fingerprint", "codebook", "history", "splits", "squares")
+
+
+def test_a_folder_is_no_checkpoint_and_a_function_must_return_batches(tmp_path):
+    with pytest.raises(OptionError, match="is a folder; name a file for the checkpoint"):
+        certvq.kmeans(np.eye(4), 2, checkpoint=tmp_path)
+    with pytest.raises(DataError, match="returns an iterator of batches, it returned int"):
+        certvq.kmeans(lambda: 5, 2)

@@ -134,7 +134,14 @@ class BatchSource(Source):
         self._count = 0
 
     def _again(self) -> Iterable[Any]:
-        return self._batches() if callable(self._batches) else self._batches
+        again: Any = self._batches() if callable(self._batches) else self._batches
+        if not hasattr(again, "__iter__"):
+            text = (
+                f"data must be a function that returns an iterator of batches, it returned "
+                f"{type(again).__name__}"
+            )
+            raise DataError(text)
+        return again
 
     @staticmethod
     def _read(batch: Any, place: int) -> Array:
