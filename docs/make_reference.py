@@ -15,6 +15,7 @@ MODULES = (
     "certvq.bounds",
     "certvq.check",
     "certvq.cluster",
+    "certvq.scale",
     "certvq.errors",
     "certvq.spec",
     "certvq.testing",

@@ -44,7 +44,11 @@ BAD = [
         NonFiniteError,
         "weights must be finite, got nan at row 1",
     ),
-    ({"weights": np.zeros(6)}, DataError, "weights must be positive for at least one row, all 6"),
+    (
+        {"weights": np.zeros(6)},
+        DataError,
+        "weights must be positive for at least one row, all 6 are zero",
+    ),
     ({"weights": np.ones(6, bool)}, DTypeError, "weights must be floats or integers, got bool"),
     ({"weights": np.full(6, 2**53 + 1)}, DTypeError, "whole numbers that float64 holds"),
 ]

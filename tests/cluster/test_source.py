@@ -15,6 +15,7 @@ from certvq.cluster._costs import cell_costs, no_costs
 from certvq.cluster._empty import split_cells
 from certvq.cluster._grid import extent_of
 from certvq.cluster._pass import LocalPass
+from certvq.cluster._source import ArraySource
 from certvq.cluster._sums import Grids
 from certvq.errors import DataError, DTypeError, FileFormatError, OptionError, ShapeError
 
@@ -112,21 +113,39 @@ def test_costs_are_exact_sums_and_ties_go_by_the_numbers():
     assert heavy.costs[1] * Fraction(2) ** heavy.lowest == 1
 
 
-def test_empty_cells_move_to_the_costliest_half_of_them_first():
+def test_empty_cells_are_filled_in_rounds_from_cells_of_at_least_half_the_greatest_cost():
+    """621 against 26; then 221 against 26; then 26 against 1."""
     rows = np.array([[0.0], [1.0], [5.0], [100.0], [130.0], [131.0]])
-    prepared = certvq.prepare(np.array([[0.0], [120.0], [999.0], [999.5], [999.7]]))
-    codes = np.array([0, 0, 0, 1, 1, 1])
-    means = np.zeros((5, 1))
-    costs = cell_costs(rows, prepared, codes, None)
-    assert split_cells(means, np.array([2, 3, 4]), costs) == 2
-    assert means.ravel().tolist() == [0, 0, 100.0, 5.0, 0]
+    codebook = np.array([[0.0], [120.0], [999.0], [999.5], [999.7]])
+    for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0]):
+        look = LocalPass(ArraySource(rows[order]), Grids(extent_of(rows)), None, 6)
+        look.tally(codebook, squares=False)
+        means = np.zeros((5, 1))
+        assert split_cells(look, codebook, means, np.array([2, 3, 4])) == 3
+        assert means.ravel().tolist() == [0, 0, 100.0, 131.0, 5.0]
+    even = np.array([[0.0], [4.0], [20.0], [25.0]])
+    look = LocalPass(ArraySource(even), Grids(extent_of(even)), None, 4)
+    codebook = np.array([[0.0], [20.0], [99.0], [99.0]])
+    look.tally(codebook, squares=False)
+    means = np.zeros((4, 1))
+    assert split_cells(look, codebook, means, np.array([2, 3])) == 2  # 25 and 16: in one round
+    assert means.ravel().tolist() == [0, 0, 25.0, 4.0]
+
+
+def test_heavy_tails_are_split_many_times_in_one_iteration():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((2000, 4)) * rng.lognormal(0, 1.5, (2000, 1))
+    start = rows[rng.integers(0, 40, 64)]
+    found = certvq.kmeans(rows, 64, start=start)
+    assert found.splits[0] == 64 - len(np.unique(start, axis=0))
+    assert found.inertia < 0.5 * certvq.kmeans(rows, 64, start=start, empty="keep").inertia
 
 
 def test_empty_cells_are_split_counted_and_listed():
     rows = np.array([[0.0], [1.0], [10.0], [11.0], [30.0]])
     start = [[0.0], [500.0], [600.0], [700.0]]
     found = certvq.kmeans(rows, 4, start=start)
-    assert found.splits.tolist() == [1, 1, 1, 0]  # one cell can be split at first
+    assert found.splits.tolist() == [3, 0]
     assert found.empty.size == 0
     assert sorted(found.codebook.ravel().tolist()) == [0.5, 10.0, 11.0, 30.0]
     kept = certvq.kmeans(rows, 4, start=start, empty="keep")
@@ -194,3 +213,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 FIELDS = ("fingerprint", "codebook", "history", "splits", "squares")
+
+
+def test_a_folder_is_no_checkpoint_and_a_function_must_return_batches(tmp_path):
+    with pytest.raises(OptionError, match="is a folder; name a file for the checkpoint"):
+        certvq.kmeans(np.eye(4), 2, checkpoint=tmp_path)
+    with pytest.raises(DataError, match="returns an iterator of batches, it returned int"):
+        certvq.kmeans(lambda: 5, 2)

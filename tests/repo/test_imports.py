@@ -21,6 +21,7 @@ LAYERS = [
     {"_native", "_triton"},
     {"assign"},
     {"cluster"},
+    {"scale"},
     {"testing", "_info", "torchlean"},
     {"theory"},
     {"nn"},

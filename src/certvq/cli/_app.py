@@ -18,6 +18,7 @@ from certvq.cli._encode import encode
 from certvq.cli._errors import ErrorGroup
 from certvq.cli._export import export
 from certvq.cli._info import info
+from certvq.cli._kmeans import kmeans
 from certvq.cli._prove import prove
 from certvq.cli._report import report
 from certvq.cli._stats import stats
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 for command in (
     *(demo, train, encode, tokenize, decode, audit, verify, stats, export),
-    *(assign, certify, prove, report, info),
+    *(kmeans, assign, certify, prove, report, info),
 ):
     app.command(name=command.__name__)(command)
 app.add_typer(bench, name="bench")

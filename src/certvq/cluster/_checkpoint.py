@@ -62,8 +62,10 @@ def load_state(path: Path, print_: str) -> State | None:
 
     Raises:
         FileFormatError: the file is damaged, or no checkpoint of k-means.
-        OptionError: it is of other data or options.
+        OptionError: it is of other data or options, or a folder.
     """
+    if path.is_dir():
+        raise OptionError(f"{path}: is a folder; name a file for the checkpoint")
     if not path.exists():
         return None
     fields = _read(path)

@@ -146,7 +146,8 @@ def kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword-only
         report("iterations", len(new.splits), most)
 
     rule = Rule(problem.form, problem.means, most, share, empty)
-    look = LocalPass(problem.source, problem.grids, problem.weights, problem.count)
+    make = problem.source.look() or LocalPass
+    look = make(problem.source, problem.grids, problem.weights, problem.count)
     return _result(problem, look, *iterate(look, state, rule, saved))
 
 

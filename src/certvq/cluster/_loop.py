@@ -103,7 +103,7 @@ def _next_codebook(
     empty = sums.empty()
     if rule.empty != "split" or not empty.size:
         return means, 0
-    return means, split_cells(means, empty, look.costs(codebook))
+    return means, split_cells(look, codebook, means, empty)
 
 
 def _fell_too_little(history: tuple[float, ...], tolerance: float) -> bool:

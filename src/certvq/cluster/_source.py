@@ -17,9 +17,6 @@ from certvq.assign._validate import require_matrix
 from certvq.errors import DataError, DTypeError, NonFiniteError, ShapeError
 
 Batches: TypeAlias = Iterable[Any] | Callable[[], Iterable[Any]]
-Data: TypeAlias = Float[Array, "N D"] | Lists | Batches
-"""What `kmeans` takes; what these names leave open it refuses itself."""
-
 BLOCK: Final = 1 << 22
 """Numbers of a block, which is a view where it can be: large enough that starting threads for each
 costs nothing, small enough beside the data."""
@@ -48,6 +45,15 @@ class Source(ABC):
     def rows(self, numbers: Int64Array) -> Float64Array:
         """Return some rows as exact float64 (n, D), in the order asked for."""
 
+    def look(self, wrap: "Callable[[Source], Source] | None" = None) -> Callable[..., Any] | None:
+        """Return what makes a `Pass` over rows that lie elsewhere; None for rows that are read.
+
+        Args:
+            wrap: what becomes of these rows before they are looked at.
+        """
+        del wrap
+        return None
+
     def host_blocks(self, block: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the rows of blocks of at most so many numbers, as NumPy arrays that hold them."""
         step = max(1, block // self.dim)
@@ -55,6 +61,10 @@ class Source(ABC):
             for start in range(0, len(rows), step):
                 part = to_host(rows[start : start + step])
                 yield slice(first + start, first + start + len(part)), part
+
+
+Data: TypeAlias = Float[Array, "N D"] | Lists | Batches | Source
+"""What `kmeans` takes; what these names leave open it refuses itself."""
 
 
 class ArraySource(Source):
@@ -80,6 +90,32 @@ class ArraySource(Source):
         return rows_of(self._array, numbers).astype(np.float64)
 
 
+class HeldSource(Source):
+    """Rows that were computed, as exact numbers of a NumPy type that may be wider than their own.
+
+    Args:
+        held: (N, D).
+        number: name of their type.
+        like: what `like` returns.
+    """
+
+    def __init__(self, held: np.ndarray, number: str, like: Array) -> None:
+        self._held, self._like = held, like
+        self.dim, self.number = held.shape[1], number
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """Yield views."""
+        yield from ArraySource(self._held).blocks()
+
+    def like(self) -> Array:
+        """Return what was given."""
+        return self._like
+
+    def rows(self, numbers: Int64Array) -> Float64Array:
+        """Index the array."""
+        return self._held[numbers].astype(np.float64)
+
+
 class BatchSource(Source):
     """Rows of batches; every pass is compared with the first one, byte for byte.
 
@@ -98,7 +134,14 @@ class BatchSource(Source):
         self._count = 0
 
     def _again(self) -> Iterable[Any]:
-        return self._batches() if callable(self._batches) else self._batches
+        again: Any = self._batches() if callable(self._batches) else self._batches
+        if not hasattr(again, "__iter__"):
+            text = (
+                f"data must be a function that returns an iterator of batches, it returned "
+                f"{type(again).__name__}"
+            )
+            raise DataError(text)
+        return again
 
     @staticmethod
     def _read(batch: Any, place: int) -> Array:
@@ -175,6 +218,8 @@ def open_source(data: Data) -> Source:
         DTypeError: numbers that are not floats.
         DataError: an iterator, which can be read only once.
     """
+    if isinstance(data, Source):
+        return data
     if _are_batches(data):
         if not callable(data) and iter(data) is data:
             text = (
@@ -252,7 +297,7 @@ def read_weights(weights: Array | None, rows: int) -> Float64[Float64Array, " N"
         text = f"weights must be at least 0, got {host[bad[0]]} at row {bad[0]}"
         raise DataError(text)
     if not host.any():
-        text = f"weights must be positive for at least one row, all {rows} are 0"
+        text = f"weights must be positive for at least one row, all {rows} are zero"
         raise DataError(text)
     return host + 0.0
 

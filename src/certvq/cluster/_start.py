@@ -44,11 +44,15 @@ class Pool:
         return np.flatnonzero(self.weights > 0)
 
 
+class TooFewRowsError(OptionError):
+    """Fewer distinct rows than codes to draw, for those who know what to do then."""
+
+
 def require_distinct(pool: Pool, codebook_size: int) -> None:
     """Require as many different rows of positive weight as codes.
 
     Raises:
-        OptionError: names both numbers.
+        TooFewRowsError: names both numbers.
     """
     distinct = len(np.unique(pool.keys[pool.allowed()]))
     if distinct < codebook_size:
@@ -57,7 +61,7 @@ def require_distinct(pool: Pool, codebook_size: int) -> None:
             f"{codebook_size} codes for {distinct} distinct rows; use fewer codes, or give a start "
             'of your own and empty="keep"'
         )
-        raise OptionError(text)
+        raise TooFewRowsError(text)
 
 
 def random_rows(pool: Pool, count: int, seed: int, *, without: Keys | None = None) -> Int64Array:

@@ -6,7 +6,8 @@ to a boundary of rounding that the pair cannot tell are found in Python's intege
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,12 @@ class UnitSource(Source):
 
     Args:
         source: the rows.
+        number: name of the type that directions are rounded to; None for that of the rows.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, number: str | None = None) -> None:
         self._source = source
-        self.dim, self.number = source.dim, source.number
+        self.dim, self.number = source.dim, number or source.number
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         """Yield blocks of directions.
@@ -50,6 +52,11 @@ class UnitSource(Source):
                 )
                 raise DataError(text)
             yield part.start, unit_rows(rows.astype(np.float64), form)
+
+    def look(self, wrap: Callable[[Source], Source] | None = None) -> Callable[..., Any] | None:
+        """Let directions be taken where the rows lie."""
+        assert wrap is None
+        return self._source.look(UnitSource)
 
     def like(self) -> Array:
         """Return an array of the other source."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from certvq.jobs.demo import run_demo as run_demo
     from certvq.jobs.encode import EncodedImages as EncodedImages
     from certvq.jobs.encode import encode_images as encode_images
+    from certvq.jobs.kmeans import kmeans_files as kmeans_files
     from certvq.jobs.train import Trained as Trained
     from certvq.jobs.train import train_config as train_config
     from certvq.jobs.train import train_run as train_run
@@ -46,6 +47,7 @@ _PLACES = {
     "decode_file": "decode",
     "demo_config": "demo",
     "encode_images": "encode",
+    "kmeans_files": "kmeans",
     "run_demo": "demo",
     "train_config": "train",
     "train_run": "train",

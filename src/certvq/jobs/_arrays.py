@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from certvq._files.npy import NO_NPY, read_npy, read_npy_of_pipe
+import numpy as np
+
+from certvq._files.npy import MAGIC, NO_NPY, read_npy, read_npy_of_pipe
 from certvq._types import Array, Progress
 from certvq.errors import (
     CodeRangeError,
@@ -52,8 +54,30 @@ def load_array(path: Path) -> Array:
             raise FileFormatError(text) from error
 
 
+def map_array(path: Path) -> Array:
+    """Map an `.npy` file into memory; read what is no plain file.
+
+    Raises:
+        FileFormatError: not an `.npy` file, truncated, or of Python objects.
+        OSError: the file cannot be opened.
+    """
+    if not path.is_file():
+        return load_array(path)
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise FileFormatError(f"{path}: not an .npy file; write one with numpy.save")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        text = (
+            f"{path}: corrupt, truncated or of Python objects ({error}); write an array of numbers "
+            "with numpy.save"
+        )
+        raise FileFormatError(text) from error
+
+
 def load_codebook(path: Path) -> Array:
-    """Read a codebook (K, D) from an `.npy` file or a model directory.
+    """Read a codebook (K, D) from an `.npy` or `.safetensors` file, or a model directory.
 
     Args:
         path: the file or directory.
@@ -66,11 +90,28 @@ def load_codebook(path: Path) -> Array:
         OptionError: the model has several codebooks, or a grid.
         OSError: it cannot be opened.
     """
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
     if not path.is_dir():
         return load_array(path)
     from certvq.models import VQVAE
 
     return VQVAE.from_pretrained(path).only_codebook(f"{path}: --codebook").numpy()
+
+
+def _load_safetensors(path: Path) -> Array:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(path.read_bytes())
+    except (SafetensorError, KeyError) as error:
+        text = f"{path}: is no .safetensors file of NumPy's numbers, or a damaged one ({error})"
+        raise FileFormatError(text) from error
+    if "codebook" not in arrays:
+        names = ", ".join(sorted(arrays)) or "nothing"
+        raise FileFormatError(f"{path}: must hold an array named codebook, has {names}")
+    return arrays["codebook"]
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def code_histogram(counts: Int64Array, colours: UInt8Array) -> Chart:
     ranks = 1 + np.cumsum([0, *map(len, blocks[:-1])])
     heights = np.array([counts[block].mean() for block in blocks])
     even = float(counts.mean())
-    figure = _figure(
+    figure = plain_figure(
         go.Bar(
             x=ranks,
             y=heights,
@@ -84,7 +84,7 @@ def code_histogram(counts: Int64Array, colours: UInt8Array) -> Chart:
         f"{int(counts.max())} times; if all were equally frequent, each would occur {even:.1f} "
         "times."
     )
-    return Chart("histogram", "How often each code occurs", _json(figure), 280, description)
+    return Chart("histogram", "How often each code occurs", figure_json(figure), 280, description)
 
 
 def _bar_name(codes: Int64Array) -> str:
@@ -105,7 +105,7 @@ def loss_charts(run: Curves) -> tuple[Chart, ...]:
 
 
 def _curves(run: Curves, keys: list[str], title: str, scale: str) -> Chart | None:
-    figure = _figure(xaxis_title_text="step", yaxis=_SCALES[scale], hovermode="x unified")
+    figure = plain_figure(xaxis_title_text="step", yaxis=_SCALES[scale], hovermode="x unified")
     drawn: list[Float64Array] = []
     ends: list[str] = []
     for key, dash in zip(keys, ("solid", "dot"), strict=False):
@@ -124,7 +124,7 @@ def _curves(run: Curves, keys: list[str], title: str, scale: str) -> Chart | Non
     if scale == "log":
         figure.update_yaxes(dtick=_log_step(np.concatenate(drawn)))
     description = f"Line chart over the training steps: {title}; {'; '.join(ends)}."
-    return Chart(keys[0], title, _json(figure), 260, description)
+    return Chart(keys[0], title, figure_json(figure), 260, description)
 
 
 def _log_step(values: Float64Array) -> str | int:
@@ -155,7 +155,7 @@ def codec_bars(run: Run, photos: Sequence[Photo]) -> Chart:
     ours = [*(photo.psnr for photo in figures), run.summary.psnr_heldout]
     rivals = [*(photo.psnr_kmeans for photo in figures), run.summary.psnr_kmeans]
     places = list(range(len(labels)))
-    figure = _figure(
+    figure = plain_figure(
         # numbers as places: two long names may be the same once they are cut
         yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed", "showgrid": False},
         xaxis={"title_text": "PSNR in dB (more is better)", "rangemode": "tozero"},
@@ -171,7 +171,7 @@ def codec_bars(run: Run, photos: Sequence[Photo]) -> Chart:
         "photographs and for all pixels together; the table below has the same figures."
     )
     title = "PSNR, photograph by photograph"
-    return Chart("codec", title, _json(figure), 90 + 56 * len(labels), description)
+    return Chart("codec", title, figure_json(figure), 90 + 56 * len(labels), description)
 
 
 def _add_bars(
@@ -197,7 +197,8 @@ def _short(label: str) -> str:
     return html.escape(cut, quote=False)
 
 
-def _figure(*traces: Any, **layout: Any) -> go.Figure:
+def plain_figure(*traces: Any, **layout: Any) -> go.Figure:
+    """Make a figure in the colours of the page."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line)",
@@ -221,5 +222,6 @@ def _figure(*traces: Any, **layout: Any) -> go.Figure:
     return figure.update_layout(**layout)
 
 
-def _json(figure: go.Figure) -> str:
+def figure_json(figure: go.Figure) -> str:
+    """Return plotly's JSON of a figure."""
     return str(figure.to_json())  # without an engine argument it is a text, whatever the stub says

@@ -57,11 +57,20 @@ def write_report(run_dir: Path, *, progress: Progress = no_progress) -> Path:
         template, content = "training.html.j2", training_context(run_dir)
     else:
         template, content = "page.html.j2", _context(read_run(run_dir), progress)
-    page = _environment().get_template(template).render(_frame() | content)
     target = RunFiles(run_dir).report
+    write_page(target, template, content)
+    return target
+
+
+def write_page(target: Path, template: str, content: dict[str, Any]) -> None:
+    """Fill a template, and write the page whole or not at all.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    page = _environment().get_template(template).render(_frame() | content)
     with atomic_path(target) as partial:
         partial.write_text(page, encoding="utf-8")
-    return target
 
 
 def missing_parts(run_dir: Path) -> tuple[str, ...]:

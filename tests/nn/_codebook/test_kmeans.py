@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import certvq
 from certvq.errors import OptionError
 from certvq.nn import KMeans, VectorQuantize
 from certvq.nn._codebook.kmeans import cluster
@@ -38,6 +39,32 @@ def test_an_offset_of_the_data_does_not_matter(seed, seeded):
     found = cluster(tokens, torch.empty(5, 2).double(), iterations=0, generator=seeded(seed))
     differences = (centres[:, None] - found.codebook).square().sum(dim=2)
     assert differences.min(dim=1).values.max() < 1.0
+
+
+def test_a_start_is_that_of_kmeans_with_a_seed_of_the_generator(seeded):
+    tokens = torch.randn(300, 4, generator=seeded()).bfloat16()
+    seed = int(torch.randint(1 << 62, (1,), generator=seeded(3)))
+    found = cluster(tokens, torch.empty(20, 4), iterations=4, generator=seeded(3))
+    wanted = certvq.kmeans(tokens.float(), 20, iterations=4, seed=seed)
+    assert torch.equal(found.codebook, wanted.codebook)
+    assert found.counts.tolist() == wanted.counts.tolist()
+    again = cluster(tokens, torch.empty(20, 4), iterations=4, generator=seeded(3))
+    assert torch.equal(again.codebook, found.codebook)
+    other = cluster(tokens, torch.empty(20, 4), iterations=4, generator=seeded(4))
+    assert not torch.equal(other.codebook, found.codebook)
+
+
+def test_tokens_of_length_zero_have_no_direction(seeded):
+    tokens = torch.nn.functional.normalize(torch.randn(40, 3, generator=seeded()), dim=1)
+    padded = torch.cat([torch.zeros(5, 3), tokens])
+    options = {"iterations": 5, "unit": True}
+    plain = cluster(tokens, torch.empty(6, 3), generator=seeded(1), **options)
+    found = cluster(padded, torch.empty(6, 3), generator=seeded(1), **options)
+    assert torch.equal(found.codebook, plain.codebook)
+    assert (found.counts.sum(), plain.counts.sum()) == (45, 40)
+    assert torch.allclose(found.codebook.norm(dim=1), torch.ones(6))
+    nothing = cluster(padded[:5], torch.empty(6, 3), generator=seeded(1), **options)
+    assert not nothing.codebook.any()
 
 
 def test_iterations_lower_the_distortion(seeded):

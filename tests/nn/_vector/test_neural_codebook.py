@@ -133,7 +133,7 @@ def test_networks_describe_what_plain_levels_cannot(seeded):
             optimizer.step()
         layer.eval()(latents)
         errors.append(layer.metrics()["commitment_loss"])
-    assert errors[1] < 0.9 * errors[0]
+    assert errors[1] < 0.95 * errors[0]
 
 
 def test_fewer_levels_can_be_decoded(seeded, same_bits):
