@@ -60,8 +60,10 @@ def approaches(
     gathered = [_Gathered(sqdist, vector) for vector in vectors]
     for part, host in source.host_blocks(_BLOCK):
         near = _maybe_nearer(host.astype(np.float64), squares[part], sqdist[part], vectors)
+        hits = np.flatnonzero(near)
+        ends = np.searchsorted(hits, len(host) * np.arange(len(vectors) + 1))
         for place, own in enumerate(gathered):
-            rows = np.flatnonzero(near[place])
+            rows = hits[ends[place] : ends[place + 1]] - place * len(host)
             if rows.size:
                 own.add(part.start + rows, host[rows])
     return [own.result() for own in gathered]
