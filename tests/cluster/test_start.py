@@ -5,7 +5,7 @@ import pytest
 
 import certvq
 from certvq.cluster import _keys
-from certvq.cluster._approach import approaches
+from certvq.cluster._approach import approaches, squared_lengths
 from certvq.cluster._keys import Draws, keys_of, priorities, row_keys
 from certvq.cluster._oversample import oversampled
 from certvq.cluster._source import ArraySource
@@ -96,7 +96,9 @@ def test_approaches_are_all_rows_that_come_nearer(scale):
     rows, vectors = 1000.0 * scale + scale * RNG.standard_normal((300, 3)), None
     vectors = np.concatenate([rows[:2], rows[5:6] * (1 + 2.0**-42)])  # the last: hardly nearer
     first = certvq.assign(rows, rows[5:9], exact_sqdist=True).sqdist
-    for vector, found in zip(vectors, approaches(ArraySource(rows), first, vectors), strict=True):
+    source = ArraySource(rows)
+    nearer = approaches(source, squared_lengths(source), first, vectors)
+    for vector, found in zip(vectors, nearer, strict=True):
         exact = certvq.assign(rows, vector[None], exact_sqdist=True).sqdist
         assert found.rows.tolist() == np.flatnonzero(exact < first).tolist()
         assert found.sqdist.tolist() == exact[exact < first].tolist()

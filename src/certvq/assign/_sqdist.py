@@ -19,6 +19,10 @@ _BLOCK = 1 << 17
 """Differences at a time: 1 MiB. Of 2**15 .. 2**19 the fastest, or within the noise of it, at 8 to
 256 dims; 2**19 takes up to three times as long."""
 
+_ONE_THREAD = 1 << 19
+"""Coordinates that one thread measures in half a millisecond. Another thread saves less than it
+costs to wait for it where other programs use the cores: k-means++ measures so many at a time."""
+
 SMALLEST_PRODUCT = 2.0**-900
 """Below, a squared distance may have lost terms to underflow: each loses at most 2**-1075, which is
 far beneath the rounding error of a sum above this."""
@@ -78,7 +82,10 @@ def rounded_sqdist(
     if _native.AVAILABLE:
         given = np.ascontiguousarray(codes)
         return _native.rounded_sqdist(
-            to_bits(latents), to_bits(prepared.source), given, thread_count()
+            to_bits(latents),
+            to_bits(prepared.source),
+            given,
+            thread_count() if len(given) * prepared.dim > _ONE_THREAD else 1,
         )
     points = to_host(latents).astype(np.float64)
     vectors = prepared.distinct

@@ -19,6 +19,11 @@ from certvq.cluster._source import Source
 _BLOCK: Final = 1 << 17
 """Numbers at a time: 1 MiB of float64, which stays in the cache."""
 
+_ONE_THREAD: Final = 1 << 18
+"""Multiplications of a product that OpenBLAS computes in its caller's thread. A thousand steps wait
+for 25 products each; where other programs use the cores, two threads that wait for each other took
+100 times as long."""
+
 _GATHERED: Final = 1 << 18
 """Numbers of gathered rows that are measured at once."""
 
@@ -36,11 +41,14 @@ class Approach:
     sqdist: Float64Array
 
 
-def approaches(source: Source, sqdist: Float64Array, vectors: Float64Array) -> list[Approach]:
+def approaches(
+    source: Source, squares: Float64Array, sqdist: Float64Array, vectors: Float64Array
+) -> list[Approach]:
     """Find the rows that are nearer to a new vector than `sqdist` says.
 
     Args:
         source: N rows.
+        squares: float64 (N,), their `squared_lengths`.
         sqdist: float64 (N,), their squared distances so far.
         vectors: float64 (T, D).
 
@@ -51,9 +59,11 @@ def approaches(source: Source, sqdist: Float64Array, vectors: Float64Array) -> l
     """
     gathered = [_Gathered(sqdist, vector) for vector in vectors]
     for part, host in source.host_blocks(_BLOCK):
-        near = _maybe_nearer(host.astype(np.float64), sqdist[part], vectors)
+        near = _maybe_nearer(host.astype(np.float64), squares[part], sqdist[part], vectors)
+        hits = np.flatnonzero(near)
+        ends = np.searchsorted(hits, len(host) * np.arange(len(vectors) + 1))
         for place, own in enumerate(gathered):
-            rows = np.flatnonzero(near[place])
+            rows = hits[ends[place] : ends[place + 1]] - place * len(host)
             if rows.size:
                 own.add(part.start + rows, host[rows])
     return [own.result() for own in gathered]
@@ -89,11 +99,41 @@ class _Gathered:
         return Approach(rows, sqdist)
 
 
-def _maybe_nearer(rows: Float64Array, sqdist: Float64Array, vectors: Float64Array) -> BoolArray:
-    """Exclude rows whose distance, less all that rounding can have added, is no smaller (T, N)."""
+def squared_lengths(source: Source) -> Float64Array:
+    """Return the squared lengths of all rows as float64 computes them (N,).
+
+    Cost: a pass.
+    """
+    lengths = [np.zeros(0)]
     with np.errstate(all="ignore"):
-        own = np.einsum("nd,nd->n", rows, rows)
-        other = np.einsum("td,td->t", vectors, vectors)[:, None]
-        computed = own - 2.0 * (vectors @ rows.T) + other
-        radius = bounds.expanded_sqdist_radius(own, other, rows.shape[1])
-        return ~(computed - radius >= sqdist)
+        for _, host in source.host_blocks(_BLOCK):
+            rows = host.astype(np.float64)
+            lengths.append(np.einsum("nd,nd->n", rows, rows))
+    return np.concatenate(lengths)
+
+
+def _maybe_nearer(
+    rows: Float64Array, squares: Float64Array, sqdist: Float64Array, vectors: Float64Array
+) -> BoolArray:
+    """Exclude rows whose distance, less all that rounding can have added, is no smaller (T, N).
+
+    All vectors share the radius of the longest, which is no smaller than their own.
+    """
+    with np.errstate(all="ignore"):
+        other = np.einsum("td,td->t", vectors, vectors)
+        radius = bounds.expanded_sqdist_radius(squares, other.max(), rows.shape[1])
+        limit = sqdist + radius
+        computed = _products(-2.0 * vectors, rows)
+        computed += squares
+        computed += other[:, None]
+        return ~(computed > limit)
+
+
+def _products(vectors: Float64Array, rows: Float64Array) -> Float64Array:
+    """Multiply (T, D) by (N, D) to (T, N), by products too small for BLAS to start threads."""
+    product = np.empty((len(vectors), len(rows)))
+    step = max(1, _ONE_THREAD // vectors.size)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        np.matmul(vectors, rows[part].T, out=product[:, part])
+    return product

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from certvq._types import Float64Array, Int64Array
-from certvq.cluster._approach import Approach, approaches
+from certvq.cluster._approach import Approach, approaches, squared_lengths
 from certvq.cluster._keys import Draws, Keys, priorities
 from certvq.cluster._source import Source
 from certvq.errors import OptionError
@@ -110,7 +110,7 @@ def plus_plus(pool: Pool, count: int, seed: int) -> Int64Array:
     order = np.argsort(pool.keys, kind="stable")
     draws = Draws(seed, 1)
     trials = 2 + 7 * count.bit_length() // 10
-    sqdist = np.full(len(order), np.inf)
+    squares, sqdist = squared_lengths(pool.source), np.full(len(order), np.inf)
     mass = np.ones(len(order)) if pool.weights is None else pool.weights
     chosen: list[int] = []
     while len(chosen) < count:
@@ -120,7 +120,7 @@ def plus_plus(pool: Pool, count: int, seed: int) -> Int64Array:
             rest = random_rows(pool, count - len(chosen), seed, without=pool.keys[chosen])
             return np.array([*chosen, *rest], dtype=np.int64)
         candidates = _drawn(cut, order, draws.below, trials if chosen else 1)
-        best, approach = _best(pool, sqdist, candidates, scale)
+        best, approach = _best(pool, (squares, sqdist), candidates, scale)
         chosen.append(best)
         sqdist[approach.rows] = approach.sqdist
         mass = products(sqdist, pool.weights)
@@ -155,13 +155,13 @@ def _cut(values: Float64Array, scale: int) -> Int64Array:
 
 
 def _best(
-    pool: Pool, sqdist: Float64Array, candidates: list[int], scale: int
+    pool: Pool, known: tuple[Float64Array, Float64Array], candidates: list[int], scale: int
 ) -> tuple[int, Approach]:
     """Choose the candidate that lowers the cut masses most; of several the one drawn first."""
-    found = approaches(pool.source, sqdist, pool.source.rows(np.array(candidates)))
+    found = approaches(pool.source, *known, pool.source.rows(np.array(candidates)))
     if len(candidates) == 1:
         return candidates[0], found[0]
-    gains = [_gain(pool.weights, sqdist, approach, scale) for approach in found]
+    gains = [_gain(pool.weights, known[1], approach, scale) for approach in found]
     best = gains.index(max(gains))
     return candidates[best], found[best]
 
