@@ -3,10 +3,13 @@
 In: a network and its input. Out: latents with bounds. Must not decide anything.
 """
 
+from typing import Any
+
 import torch
 
+from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, exact
-from certvq.network._graph import Network, Ref, bind, last_uses
+from certvq.network._graph import Network, Ref, Step, bind, last_uses
 from certvq.network.rules import RULES
 
 
@@ -30,7 +33,15 @@ def bounded_latents(network: Network, source: Bounded) -> Bounded:
 
     for step, finished in zip(network.steps, last_uses(network), strict=True):
         arguments = bind(step.arguments, value_of)
-        values[step.result.name] = RULES[step.operator].bounded(arguments)
+        values[step.result.name] = _bounded(step, arguments)
         for name in finished:
             values.pop(name, None)
     return value_of(network.output)
+
+
+def _bounded(step: Step, arguments: Any) -> Bounded:
+    try:
+        return RULES[step.operator].bounded(arguments)
+    except CaptureError as error:
+        text = f"operator {step.operator} at module {step.place!r} {error}"
+        raise CaptureError(text) from None
