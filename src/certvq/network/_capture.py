@@ -60,7 +60,7 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
         >>> [step.operator for step in network.steps]
         ['linear.default', 'relu.default']
     """
-    _require_eval(model)
+    require_eval(model)
     program = _exported(model, torch.zeros(batch.shape, dtype=_dtype_of(model)))
     reader = _Reader(program)
     network = reader.read()
@@ -69,7 +69,8 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
     return network
 
 
-def _require_eval(model: nn.Module) -> None:
+def require_eval(model: nn.Module) -> None:
+    """Refuse a model of which a part is in train mode; the first one is named."""
     training = next((name for name, each in model.named_modules() if each.training), None)
     if training is not None:
         text = (
