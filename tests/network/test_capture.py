@@ -115,6 +115,44 @@ def test_inputs_that_are_no_numbers_are_named(batch, error, text):
         canonical_codes(nn.Tanh().eval(), batch, codebook=torch.ones(3, 2))
 
 
+LARGE = 2**53 + 1
+
+
+@pytest.mark.rows(
+    ("function", "text"),
+    [
+        (lambda x: x + LARGE, r"other of operator aten.add.Tensor at module '1.0' must .* of at"),
+        (lambda x: x * -LARGE, rf"must be an integer of at most 2\^53, got -{LARGE}, which"),
+        (lambda x: torch.rsub(x, LARGE), "other of operator aten.rsub.Scalar"),
+        (lambda x: x + torch.full((2,), LARGE, dtype=torch.float64), "fill_value of operator"),
+    ],
+)
+def test_an_integer_that_float64_rounds_is_named(function, text):
+    with pytest.raises(CaptureError, match=text):
+        capture(inner(function), torch.zeros(1, 2))
+
+
+@pytest.mark.rows("value", [LARGE, -LARGE, -(2**63)])
+def test_a_stored_integer_that_float64_rounds_is_named(value):
+    model = inner(lambda x: x)
+    model[1].register_buffer("offset", torch.tensor([2**53, value]))
+    model[1][0].function = lambda x: x + model[1].offset
+    with pytest.raises(CaptureError, match=rf"offset' at index \(1,\) .* got {value}, which"):
+        capture(model, torch.zeros(1, 2))
+    model[1].offset[1] = -(2**53)
+    assert len(capture(model, torch.zeros(1, 2)).steps) == 1
+
+
+def test_a_weight_norm_of_computed_numbers_is_named():
+    def normed(x):
+        weight = torch._weight_norm(torch.tanh(x).reshape(2, 1), torch.ones(2, 1))
+        return functional.linear(torch.ones(1, 1), weight)
+
+    text = r"_weight_norm.default at module '1.0' of computed numbers has no rule; store v and g"
+    with pytest.raises(CaptureError, match=text):
+        canonical_codes(inner(normed), torch.ones(1, 2), codebook=torch.ones(3, 2))
+
+
 def test_a_quotient_by_zero_is_named():
     model, codebook = inner(lambda x: 1 / (x - x)), torch.ones(3, 2)
     with pytest.raises(NonFiniteError, match="reciprocal.default at module '1.0' divides by 0"):

@@ -5,6 +5,7 @@ numbers, or that it is open. Must not train, nor read files.
 """
 
 from certvq.network._canonical import CanonicalCodes as CanonicalCodes
+from certvq.network._canonical import CanonicalEncoder as CanonicalEncoder
 from certvq.network._canonical import Rung as Rung
 from certvq.network._canonical import canonical_codes as canonical_codes
 from certvq.network._capture import capture as capture

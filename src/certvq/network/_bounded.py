@@ -3,7 +3,8 @@
 In: tensors. Out: `Bounded`, and what operators ask of it. Must not know operators.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -20,11 +21,14 @@ class Bounded:
             norm of the vector of errors there; without one it has the shape of `value` and bounds
             the error of each entry.
         axis: that of the channels, counted from the front, or None.
+        memory: what operators found out about these numbers, by a key of their own, so that it is
+            found out once for a parameter that many batches use.
     """
 
     value: torch.Tensor
     error: torch.Tensor
     axis: int | None
+    memory: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def exact(value: torch.Tensor) -> Bounded:

@@ -1,9 +1,10 @@
 """The entry: canonical codes of a batch.
 
-In: a model and a batch. Out: `CanonicalCodes`. What the rungs do is in `_float64`, `_decide` and
+In: a model and batches. Out: `CanonicalCodes`. What the rungs do is in `_float64`, `_decide` and
 `_refine`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,12 +18,12 @@ from certvq.assign._validate import require_ieee754
 from certvq.errors import OptionError, ShapeError
 from certvq.models import VQVAE
 from certvq.network._bounded import along
-from certvq.network._capture import capture
 from certvq.network._decide import CodeVectors, Decision
 from certvq.network._float64 import bounded_latents
 from certvq.network._graph import Network
 from certvq.network._numbers import flint
 from certvq.network._refine import FIRST_PRECISION, refine
+from certvq.network._reused import Ready, Reused
 from certvq.network._source import Source, source_of
 
 MOST_PRECISION = 2048
@@ -106,7 +107,8 @@ def canonical_codes(
         which real function each operator means, and what is assumed.
     Ties: the lowest index. Exact ties are decided for networks of linear maps, ReLU, leaky ReLU and
         pooling; in others they stay open.
-    Cost: a pass in float64, and a bound for each place. Open tokens cost about a second each.
+    Cost: a capture of the model (`CanonicalEncoder` captures once for many batches), a pass in
+        float64, and a bound for each place. Open tokens cost about a second each.
 
     Example:
         >>> encoder = nn.Conv2d(1, 2, 2, stride=2).eval()
@@ -114,36 +116,89 @@ def canonical_codes(
         >>> found.codes.shape, found.counts()["OPEN"]
         (torch.Size([1, 2, 2]), 0)
     """
-    flint()
-    require_ieee754()
-    if precision < FIRST_PRECISION:
-        text = f"precision must be at least {FIRST_PRECISION} bits, got {precision}"
-        raise OptionError(text)
-    encoder, vectors = _parts(model, codebook)
-    source = source_of(batch)
-    network = capture(encoder, batch)
-    rows = CodeVectors(_codebook_rows(vectors, network))
-    decision, rungs = _decided(network, source, rows, precision)
-    return _result(network, decision, rungs)
+    return CanonicalEncoder(model, codebook=codebook)(batch, precision=precision)
+
+
+class CanonicalEncoder:
+    """A model whose batches get canonical codes, captured once for each shape of batch.
+
+    Each call gives what `canonical_codes` gives. The last 8 shapes are kept. Parameters and buffers
+    are compared with those of the last call, and the model is captured anew if any has changed;
+    what else a module computes with, such as an epsilon or a stride, must stay as it is.
+
+    Args:
+        model: see `canonical_codes`.
+        codebook: see `canonical_codes`; copied.
+
+    Raises:
+        OptionError: a model without a codebook.
+
+    Example:
+        >>> encoder = nn.Conv2d(1, 2, 2, stride=2).eval()
+        >>> encode = CanonicalEncoder(encoder, codebook=torch.eye(2))
+        >>> [encode(torch.rand(1, 1, 4, 4)).counts()["OPEN"] for _ in range(3)]
+        [0, 0, 0]
+    """
+
+    def __init__(
+        self, model: nn.Module, *, codebook: Float[torch.Tensor, "K D"] | None = None
+    ) -> None:
+        flint()
+        encoder, vectors = _parts(model, codebook)
+        self._reused = Reused(
+            encoder, lambda network: CodeVectors(_codebook_rows(vectors(), network))
+        )
+
+    def __call__(self, batch: torch.Tensor, *, precision: int = MOST_PRECISION) -> CanonicalCodes:
+        """Return the canonical codes of a batch.
+
+        Args:
+            batch: see `canonical_codes`.
+            precision: the most bits of the balls that open tokens are computed with.
+
+        Returns:
+            Codes, how each was decided, and margins, on the CPU.
+
+        Raises:
+            OptionError: a model in train mode, or too little precision.
+            CaptureError: the model has no graph of operators with rules.
+            NonFiniteError: NaN or infinity in batch, parameters or codebook.
+            ShapeError: latents and codebook do not fit together.
+            DTypeError: numbers of a type that is not covered.
+            FloatEnvironmentError: the processor flushes subnormal numbers.
+        """
+        require_ieee754()
+        if precision < FIRST_PRECISION:
+            text = f"precision must be at least {FIRST_PRECISION} bits, got {precision}"
+            raise OptionError(text)
+        source = source_of(batch)
+        ready = self._reused.ready(batch)
+        decision, rungs = _decided(ready, source, precision)
+        return _result(ready.network, decision, rungs)
 
 
 class _Encoder(nn.Module):
-    """A VQ-VAE up to its quantizer, channels at axis 1."""
+    """A VQ-VAE up to its quantizer, channels at axis 1; in the mode of the VQ-VAE."""
 
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self.model = model
-        self.training = model.training
+        self.training = False
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.model.latents(images).movedim(-1, 1)
 
 
-def _parts(model: Any, codebook: torch.Tensor | None) -> tuple[nn.Module, torch.Tensor]:
+def _parts(
+    model: Any, codebook: torch.Tensor | None
+) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
+    """Return the encoder, and a function that returns its code vectors as they are now."""
     if codebook is not None:
-        return model, codebook
+        kept = codebook.detach().clone()
+        return model, lambda: kept
     if isinstance(model, VQVAE):
-        return _Encoder(model), model.only_codebook("canonical_codes")
+        model.only_codebook("canonical_codes")  # refuses models of several
+        return _Encoder(model), lambda: model.only_codebook("canonical_codes")
     text = (
         f"model must be a certvq.models.VQVAE, or an encoder with codebook=..., got "
         f"{type(model).__name__} without a codebook; give its code vectors, (K, D)"
@@ -165,11 +220,11 @@ def _codebook_rows(codebook: torch.Tensor, network: Network) -> np.ndarray:
     return codebook.detach().to("cpu", torch.float64).numpy()
 
 
-def _decided(
-    network: Network, source: Source, rows: CodeVectors, precision: int
-) -> tuple[Decision, np.ndarray]:
+def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np.ndarray]:
     """Climb the rungs; return the decision of all tokens, and the rung of each."""
-    latents = along(bounded_latents(network, source.bounded()), 1)
+    network, rows = ready.network, ready.codebook
+    latents = bounded_latents(network, source.bounded(), constants=ready.constants)
+    latents = along(latents, 1)
     flat = latents.value.movedim(1, -1).reshape(-1, latents.value.shape[1]).numpy()
     first = rows.decide_bounded(flat, latents.error.reshape(-1).numpy())
     rungs = np.where(first.decided, Rung.FLOAT64, Rung.OPEN).astype(np.uint8)

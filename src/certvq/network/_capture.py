@@ -32,6 +32,9 @@ _CONSTANTS = {
 }
 """Operators that make numbers of nothing; they are run, and their results are exact."""
 
+_LARGEST_INTEGER = 2**53
+"""Integers up to here are float64 numbers; greater ones may lie between two."""
+
 _IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_size.int"}
 
 
@@ -47,8 +50,8 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
 
     Raises:
         OptionError: a part of the module is in train mode.
-        CaptureError: control flow on data, randomness, an operator without a rule, ...; the text
-            names operator and place.
+        CaptureError: control flow on data, randomness, an operator without a rule, an integer
+            beyond 2^53, ...; the text names operator and place.
         NonFiniteError: NaN or infinity in a parameter, buffer or constant; the text names it.
         DTypeError: an integer where the module computes with floats.
 
@@ -57,7 +60,7 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
         >>> [step.operator for step in network.steps]
         ['linear.default', 'relu.default']
     """
-    _require_eval(model)
+    require_eval(model)
     program = _exported(model, torch.zeros(batch.shape, dtype=_dtype_of(model)))
     reader = _Reader(program)
     network = reader.read()
@@ -66,7 +69,8 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
     return network
 
 
-def _require_eval(model: nn.Module) -> None:
+def require_eval(model: nn.Module) -> None:
+    """Refuse a model of which a part is in train mode; the first one is named."""
     training = next((name for name, each in model.named_modules() if each.training), None)
     if training is not None:
         text = (
@@ -149,6 +153,7 @@ class _Reader:
         if name in _IGNORED:
             return
         if name in _CONSTANTS:
+            self._require_float64(target, node, place)
             assert isinstance(target, torch._ops.OpOverload)  # noqa: SLF001
             self.of_node[node.name] = self._constant(node.name, target(*node.args, **node.kwargs))
             return
@@ -156,6 +161,7 @@ class _Reader:
             self.of_node[node.name] = node  # its parts are read where they are used
             return
         self._require_known(target, name, place)
+        self._require_float64(target, node, place)
         assert isinstance(target, torch._ops.OpOverload)  # noqa: SLF001
         arguments = self._arguments(target, node)
         refusal = RULES[name].refusal(arguments)
@@ -174,6 +180,13 @@ class _Reader:
             known = ", ".join(sorted(RULES))
             text = f"operator {name} at {_named(place)} has no rule; {_ADVICE}; known are {known}"
             raise CaptureError(text)
+
+    def _require_float64(self, target: Any, node: fx.Node, place: str) -> None:
+        """Refuse integers that float64 would round; indices and sizes are no numbers."""
+        for order, slot in enumerate(target._schema.arguments):  # noqa: SLF001
+            given = node.args[order] if order < len(node.args) else node.kwargs.get(slot.name)
+            if isinstance(given, int) and str(slot.type) in {"number", "Tensor"}:
+                _require_small(f"{slot.name} of operator {target} at {_named(place)}", given)
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)
@@ -262,10 +275,25 @@ def _named(place: str) -> str:
     return f"module {place!r}" if place else "the model itself"
 
 
+def _require_small(title: str, value: int) -> None:
+    if abs(value) > _LARGEST_INTEGER:
+        text = (
+            f"{title} must be an integer of at most 2^53, got {value}, which float64 may round; "
+            "write it as a float"
+        )
+        raise CaptureError(text)
+
+
 def _require_finite(title: str, constant: torch.Tensor) -> None:
     if not constant.is_floating_point() and constant.dtype != torch.int64:
         text = f"{title} must hold floats, got {constant.dtype}"
         raise DTypeError(text)
+    if constant.dtype == torch.int64:
+        beyond = ((constant > _LARGEST_INTEGER) | (constant < -_LARGEST_INTEGER)).nonzero()
+        if len(beyond):
+            index = tuple(beyond[0].tolist())
+            _require_small(f"{title} at index {index}", int(constant[index]))
+        return
     bad = (~torch.isfinite(constant)).nonzero()
     if len(bad):
         index = tuple(bad[0].tolist())

@@ -3,34 +3,68 @@
 In: a network and its input. Out: latents with bounds. Must not decide anything.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
+from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, exact
-from certvq.network._graph import Network, Ref, bind, last_uses
+from certvq.network._graph import Network, Ref, Step, bind, last_uses, refs
 from certvq.network.rules import RULES
 
 
 @torch.no_grad()
-def bounded_latents(network: Network, source: Bounded) -> Bounded:
+def bounded_constants(network: Network) -> dict[str, Bounded]:
+    """Compute what does not depend on the input, for use with many inputs.
+
+    Args:
+        network: as captured.
+
+    Returns:
+        By name, the constants, and the results of steps that use nothing else. They hold as long
+        as the parameters of the network do not change.
+    """
+    values = {name: exact(each) for name, each in network.constants.items()}
+    for step in network.steps:
+        if all(ref.name in values for ref in refs(step.arguments)):
+            values[step.result.name] = _bounded(
+                step, bind(step.arguments, lambda r: values[r.name])
+            )
+    return values
+
+
+@torch.no_grad()
+def bounded_latents(
+    network: Network, source: Bounded, *, constants: Mapping[str, Bounded] | None = None
+) -> Bounded:
     """Run a network, and bound the error of everything it computes.
 
     Args:
         network: as captured.
         source: its input.
+        constants: its `bounded_constants`, or None to compute them.
 
     Returns:
         The latents; along axis 1 they may have bounds of vectors or of entries.
     """
+    known = bounded_constants(network) if constants is None else constants
     values: dict[str, Bounded] = {network.source.name: source}
 
     def value_of(ref: Ref) -> Bounded:
-        if ref.name not in values:
-            values[ref.name] = exact(network.constants[ref.name])
-        return values[ref.name]
+        return known[ref.name] if ref.name in known else values[ref.name]
 
     for step, finished in zip(network.steps, last_uses(network), strict=True):
-        arguments = bind(step.arguments, value_of)
-        values[step.result.name] = RULES[step.operator].bounded(arguments)
+        if step.result.name not in known:
+            values[step.result.name] = _bounded(step, bind(step.arguments, value_of))
         for name in finished:
             values.pop(name, None)
     return value_of(network.output)
+
+
+def _bounded(step: Step, arguments: Any) -> Bounded:
+    try:
+        return RULES[step.operator].bounded(arguments)
+    except CaptureError as error:
+        text = f"operator {step.operator} at module {step.place!r} {error}"
+        raise CaptureError(text) from None

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._bounds import FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
@@ -222,8 +223,8 @@ class WeightNorm(Rule):
         """Compute the formula; v and g are stored numbers."""
         v, g = arguments["v"], arguments["g"]
         if bool(v.error.any()) or bool(g.error.any()):
-            text = "weight_norm of computed numbers has no rule"
-            raise AssertionError(text)
+            text = "of computed numbers has no rule; store v and g as parameters"
+            raise CaptureError(text)
         axes = self._axes(arguments, v.value.ndim)
         norms = torch.linalg.vector_norm(v.value, dim=axes, keepdim=True)
         value = v.value * (g.value / norms)

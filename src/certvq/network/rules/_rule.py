@@ -50,6 +50,9 @@ class Rule(ABC):
 
         Returns:
             Value and bound.
+
+        Raises:
+            CaptureError: these numbers have no rule; the text follows operator and place.
         """
 
     @abstractmethod

@@ -1,0 +1,79 @@
+"""A model that is encoded canonically batch after batch.
+
+In: an encoder and code vectors. Out: for each shape of batch the captured network, with all that
+does not depend on the input; both anew once a parameter has changed. Must not decide anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from certvq.network._bounded import Bounded
+from certvq.network._capture import capture, require_eval
+from certvq.network._decide import CodeVectors
+from certvq.network._float64 import bounded_constants
+from certvq.network._graph import Network
+
+_SHAPES = 8
+"""Captured graphs that are kept; the oldest one goes first. Chosen."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network of one shape of batch, with what its batches have in common.
+
+    Attributes:
+        network: as captured.
+        constants: its `bounded_constants`.
+        codebook: the code vectors.
+    """
+
+    network: Network
+    constants: dict[str, Bounded]
+    codebook: CodeVectors
+
+
+class Reused:
+    """Captured networks of an encoder.
+
+    Args:
+        encoder: in eval mode whenever it is used.
+        rows: code vectors that go with the latents of a network.
+    """
+
+    def __init__(self, encoder: nn.Module, rows: Callable[[Network], CodeVectors]) -> None:
+        self._encoder, self._rows = encoder, rows
+        self._state: dict[str, torch.Tensor] = {}
+        self._ready: dict[tuple[int, ...], Ready] = {}
+
+    def ready(self, batch: torch.Tensor) -> Ready:
+        """Return what fits the shape of a batch; numbers of the model are compared bit by bit."""
+        require_eval(self._encoder)
+        state = _state_of(self._encoder)
+        if not _same(state, self._state):
+            self._ready.clear()
+            self._state = {name: each.detach().clone() for name, each in state.items()}
+        shape = tuple(batch.shape)
+        if shape not in self._ready:
+            network = capture(self._encoder, batch)
+            rows = self._rows(network)
+            while len(self._ready) >= _SHAPES:
+                self._ready.pop(next(iter(self._ready)))
+            self._ready[shape] = Ready(network, bounded_constants(network), rows)
+        return self._ready[shape]
+
+
+def _state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    named = (*module.named_parameters(), *module.named_buffers())
+    return dict(named)
+
+
+def _same(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return state.keys() == other.keys() and all(
+        each.dtype == other[name].dtype
+        and each.device == other[name].device
+        and torch.equal(each, other[name])
+        for name, each in state.items()
+    )
