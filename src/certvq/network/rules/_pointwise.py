@@ -183,6 +183,32 @@ class Tanh(Activation):
         return entry.tanh()
 
 
+class Sin(Activation):
+    """``sin x``, of which Snake is made (`ax_sin`)."""
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """By torch."""
+        del arguments
+        return torch.sin(value)
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1."""
+        del arguments
+        return LIPSCHITZ["sin"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom."""
+        del given, arguments
+        return LIBRARY_ERROR * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del numbers, arguments
+        return entry.sin()
+
+
 class Sigmoid(Activation):
     """``1 / (1 + exp(-x))`` (`sigmoid_lipschitz`, `ax_exp`)."""
 
@@ -288,6 +314,7 @@ RULES: dict[str, Rule] = {
     "elu.default": Elu(),
     "tanh.default": Tanh(),
     "sigmoid.default": Sigmoid(),
+    "sin.default": Sin(),
     "silu.default": Silu(),
     "gelu.default": Gelu(),
 }
