@@ -84,7 +84,29 @@ def layers(sum_of, call, normed):
     def middle(_, x):
         return x[1:3] * x[0:2] - x[2:4] / 3
 
+    def snake(judge, x):
+        third = judge.number(1 / 3)
+        return judge.each(lambda v: v + third * (3 * v).sin() * (3 * v).sin(), x)
+
+    def alphas(judge, x):
+        return 1 + judge.number(0.3) * (x[:2] - 3 * x[2:])
+
+    def tripled(_, x):
+        return x[:, [i // 3 for i in range(12)]][:, :, [i // 2 for i in range(8)]]
+
     return {
+        "snake": (first, call(lambda x: x + 1 / 3 * torch.sin(3 * x).pow(2), snake), last),
+        "alpha": (
+            first,
+            call(
+                lambda x: torch.rsub(torch.sub(x[:, :2], x[:, 2:], alpha=3), 1, alpha=-0.3), alphas
+            ),
+        ),
+        "nearest": (
+            first,
+            call(lambda x: nn.functional.interpolate(x, scale_factor=(3, 2)), tripled),
+            last,
+        ),
         "elu": (first, nn.ELU(0.7), last),
         "silu": (first, nn.SiLU(), last),
         "gelu": (first, nn.GELU(), last),
@@ -109,7 +131,7 @@ def layers(sum_of, call, normed):
 
 NAMES = [
     *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
-    *("arithmetic", "weight_norm", "pooling"),
+    *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
 ]
 
 

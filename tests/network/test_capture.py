@@ -66,7 +66,11 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
         (lambda x: (x > 0).float() * x, "gt.Scalar at module '1.0'"),
         (lambda x: x.to(torch.int32), "makes torch.int32 of floats"),
         (lambda x: x.max(1)[0], "at module '1.0' has no rule"),
-        (lambda x: torch.add(x, x, alpha=2), "add.Tensor at module '1.0' with alpha=2"),
+        (lambda x: x**3, r"pow.Tensor_Scalar at module '1.0' with exponent=3 \(known: 2\)"),
+        (
+            lambda x: functional.interpolate(x, scale_factor=1.5),
+            r"upsample_nearest2d.vec at module '1.0' with factors \[1\.5, 1\.5\] \(known: whole",
+        ),
         (lambda x: torch.div(x, 3, rounding_mode="floor"), "operator div.Tensor_mode at"),
         (lambda x: torch.ops.aten.elu.default(x, 1, 1, -2), r"with input_scale=-2\.0"),
         (lambda x: functional.avg_pool2d(x, 3, ceil_mode=True), "with ceil_mode=True"),

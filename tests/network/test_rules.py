@@ -11,9 +11,10 @@ from certvq.network.rules import (
     _pointwise,
     _pooling,
     _shapes,
+    _upsampling,
 )
 
-FILES = (_arithmetic, _linear, _normal, _pointwise, _pooling, _shapes)
+FILES = (_arithmetic, _linear, _normal, _pointwise, _pooling, _shapes, _upsampling)
 
 
 def test_no_operator_has_two_rules():

@@ -3,7 +3,15 @@
 In: the name of an ATen operator. Out: its `Rule`. Must not know graphs or models.
 """
 
-from certvq.network.rules import _arithmetic, _linear, _normal, _pointwise, _pooling, _shapes
+from certvq.network.rules import (
+    _arithmetic,
+    _linear,
+    _normal,
+    _pointwise,
+    _pooling,
+    _shapes,
+    _upsampling,
+)
 from certvq.network.rules._rule import Rule as Rule
 
 RULES: dict[str, Rule] = {
@@ -13,5 +21,6 @@ RULES: dict[str, Rule] = {
     **_pointwise.RULES,
     **_pooling.RULES,
     **_shapes.RULES,
+    **_upsampling.RULES,
 }
 """By name and overload, such as ``"conv2d.default"``."""

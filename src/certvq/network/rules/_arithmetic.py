@@ -105,15 +105,12 @@ class Arithmetic(Rule):
     ) -> None:
         self._bounded, self._entry, self._swapped = bounded, entry, swapped
 
-    def refusal(self, arguments: Arguments) -> str:
-        """Refuse a factor of the second operand."""
-        alpha = arguments.get("alpha", 1)
-        return "" if alpha == 1 else f"with alpha={alpha}"
-
     def bounded(self, arguments: Arguments) -> Bounded:
-        """Apply the operator with bounds."""
-        left, right = self._operands(arguments)
-        return self._bounded(lifted(left), lifted(right))
+        """Apply the operator with bounds; `alpha` multiplies what is added or taken away."""
+        left, right = (lifted(each) for each in self._operands(arguments))
+        if _alpha(arguments) != 1:
+            right = multiplied(right, lifted(_alpha(arguments)))
+        return self._bounded(left, right)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """Each entry needs one of either operand."""
@@ -125,6 +122,8 @@ class Arithmetic(Rule):
         """Apply the operator to the numbers."""
         pair = [_objects(numbers, each) for each in self._operands(arguments)]
         left, right = (np.broadcast_to(each, mask.shape)[mask] for each in pair)
+        if _alpha(arguments) != 1:
+            right = right * numbers.number(_alpha(arguments))
         return tensor_entries(mask, map(self._entry, left, right))
 
     def _operands(self, arguments: Arguments) -> tuple[Any, Any]:
@@ -158,11 +157,27 @@ class Unary(Rule):
         return tensor_entries(mask, map(self._entry, arguments["self"][mask]))
 
 
+class Square(Unary):
+    """The second power of an entry (`product_error_le`)."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda given: multiplied(given, given), lambda each: each * each)
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse other powers."""
+        exponent = arguments["exponent"]
+        return "" if exponent == 2 else f"with exponent={exponent} (known: 2)"
+
+
 def narrowed(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """Return which entries of a tensor are needed, if it is broadcast to a mask."""
     whole = np.asarray(mask.any(axis=tuple(range(mask.ndim - len(shape)))))
     repeated = tuple(i for i, size in enumerate(shape) if size == 1)
     return np.asarray(whole.any(axis=repeated, keepdims=True))
+
+
+def _alpha(arguments: Arguments) -> float:
+    return float(arguments.get("alpha", 1))
 
 
 def _objects(numbers: Numbers, operand: Any) -> Objects:
@@ -197,6 +212,7 @@ RULES: dict[str, Rule] = {
     "mul.Scalar": _PRODUCT,
     "div.Tensor": _QUOTIENT,
     "div.Scalar": _QUOTIENT,
+    "pow.Tensor_Scalar": Square(),
     "neg.default": Unary(_negated, operator.neg),
     "reciprocal.default": Unary(reciprocal, lambda each: 1 / each),
 }

@@ -183,6 +183,32 @@ class Tanh(Activation):
         return entry.tanh()
 
 
+class Sin(Activation):
+    """``sin x``, of which Snake is made (`ax_sin`)."""
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """By torch."""
+        del arguments
+        return torch.sin(value)
+
+    def slope(self, arguments: Arguments) -> float:
+        """At most 1."""
+        del arguments
+        return LIPSCHITZ["sin"]
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom."""
+        del given, arguments
+        return LIBRARY_ERROR * magnitude(value, axis)
+
+    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
+        """By Arb."""
+        del numbers, arguments
+        return entry.sin()
+
+
 class Sigmoid(Activation):
     """``1 / (1 + exp(-x))`` (`sigmoid_lipschitz`, `ax_exp`)."""
 
@@ -218,7 +244,7 @@ class Silu(Activation):
         return value / (1.0 + torch.exp(-value))
 
     def slope(self, arguments: Arguments) -> float:
-        """Between -0.1 and 1.1; what is proved is 1.3."""
+        """At most 13/10."""
         del arguments
         return LIPSCHITZ["silu"]
 
@@ -251,7 +277,7 @@ class Gelu(Activation):
         return 0.5 * value * (1.0 + torch.erf(value * 0.7071067811865476))
 
     def slope(self, arguments: Arguments) -> float:
-        """At most 1.13 in either form; what is proved of the form with erf is 1.25."""
+        """At most 5/4, or 1.13 on paper for the form with tanh."""
         return LIPSCHITZ["gelu_tanh" if arguments.get("approximate") == "tanh" else "gelu"]
 
     def rounding(
@@ -288,6 +314,7 @@ RULES: dict[str, Rule] = {
     "elu.default": Elu(),
     "tanh.default": Tanh(),
     "sigmoid.default": Sigmoid(),
+    "sin.default": Sin(),
     "silu.default": Silu(),
     "gelu.default": Gelu(),
 }
