@@ -66,7 +66,7 @@ def test_the_sdist_holds_what_builds_and_tests(tmp_path, monkeypatch):
     path = tmp_path / scikit_build_core.build.build_sdist(str(tmp_path))
     with tarfile.open(path) as archive:
         names = [Path(*Path(name).parts[1:]) for name in archive.getnames()]
-    folders = {"bench", "docs", "examples", "lean", "native", "src", "tests"}
+    folders = {"bench", "docs", "examples", "findings", "lean", "native", "src", "tests"}
     files = {"CMakeLists.txt", "Makefile", "constraints.txt", "mkdocs.yml", "pyproject.toml"}
     texts = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "PKG-INFO"}
     assert {name.parts[0] for name in names} == folders | files | texts
