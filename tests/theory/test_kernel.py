@@ -137,7 +137,8 @@ def symbols(term):
 def test_functions_that_an_axiom_speaks_of_are_not_replaced(proof, name):
     assumed = proof.kernel.assume(AXIOMS[name])
     functions = dict(symbols(AXIOMS[name].formula))
-    assert {"x", "y"} < functions.keys() <= assumed.constants
+    assert functions
+    assert functions.keys() <= assumed.constants
     used = proof.kernel.smt(assumed.formula | (real(1) <= a), assumed)
     for theorem in (assumed, used, proof.kernel.instantiate(used, {"a": b})):
         for function, other in functions.items():
