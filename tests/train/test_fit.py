@@ -126,7 +126,9 @@ def test_a_resumed_run_of_another_quantizer_ends_likewise(
     assert model_digest(resumed) == model_digest(whole)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    "precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("update", ["ema", "gradient"])
 def test_a_resumed_run_ends_with_the_parameters_of_an_uninterrupted_one(
     tiny_config: Make,
