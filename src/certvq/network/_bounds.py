@@ -25,9 +25,9 @@ less."""
 LIBRARY_ERROR: Final = 8.0 * UNIT_ROUNDOFF
 """Largest relative error of exp, expm1, tanh, erf and sin in float64: 4 units in the last place.
 
-Axioms `ax_exp`, `ax_expm1`, `ax_tanh`, `ax_erf`, `ax_sin`. torch computes them by SLEEF's functions
-of 1.0 units, and by the C library for the elements that do not fill a register; glibc
-states at most 2."""
+Axioms `ax_exp`, `ax_expm1`, `ax_tanh`, `ax_erf`, `ax_sin`. torch computes them by SLEEF, and by the
+C library for the elements that do not fill a register. A margin of ours, which tests compare with
+python-flint; it is not taken from the documentation of either."""
 
 LIPSCHITZ: Final = {
     "relu": 1.0,
