@@ -157,44 +157,25 @@ class Elu(Activation):
         )
 
 
-class Tanh(Activation):
-    """The hyperbolic tangent (`tanh_lipschitz`, `ax_tanh`)."""
+class OfTorch(Activation):
+    """A function that torch computes itself: tanh (`tanh_lipschitz`, `ax_tanh`) or sin (`ax_sin`).
 
-    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        """By the library."""
-        del arguments
-        return torch.tanh(value)
+    Args:
+        name: of the function, in torch and in Arb.
+    """
 
-    def slope(self, arguments: Arguments) -> float:
-        """At most 1."""
-        del arguments
-        return LIPSCHITZ["tanh"]
-
-    def rounding(
-        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
-    ) -> torch.Tensor | float:
-        """The axiom."""
-        del given, arguments
-        return LIBRARY_ERROR * magnitude(value, axis)
-
-    def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
-        """By Arb."""
-        del numbers, arguments
-        return entry.tanh()
-
-
-class Sin(Activation):
-    """``sin x``, of which Snake is made (`ax_sin`)."""
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         """By torch."""
         del arguments
-        return torch.sin(value)
+        return getattr(torch, self._name)(value)
 
     def slope(self, arguments: Arguments) -> float:
         """At most 1."""
         del arguments
-        return LIPSCHITZ["sin"]
+        return LIPSCHITZ[self._name]
 
     def rounding(
         self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
@@ -206,7 +187,7 @@ class Sin(Activation):
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
         del numbers, arguments
-        return entry.sin()
+        return getattr(entry, self._name)()
 
 
 class Sigmoid(Activation):
@@ -312,9 +293,9 @@ RULES: dict[str, Rule] = {
     "relu.default": Relu(),
     "leaky_relu.default": LeakyRelu(),
     "elu.default": Elu(),
-    "tanh.default": Tanh(),
+    "tanh.default": OfTorch("tanh"),
     "sigmoid.default": Sigmoid(),
-    "sin.default": Sin(),
+    "sin.default": OfTorch("sin"),
     "silu.default": Silu(),
     "gelu.default": Gelu(),
 }
