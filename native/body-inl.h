@@ -287,6 +287,7 @@ inline bool settle_group(const Exact &exact, const double *row, const Entry *vec
   const int nearest = __builtin_ctz(equal);
   settled.codes[place] = static_cast<std::int32_t>(code + nearest);
   settled.sqdist[place] = least;
+  settled.next[place] = next;
   return next > (least + clear) * exact.relative + exact.slack;
 }
 
@@ -317,6 +318,7 @@ inline void settle_rows(const Scan &scan, std::int64_t rows, const Panels &panel
       if (!panels.grouped) {
         settled.codes[row] = static_cast<std::int32_t>(code);
         settled.sqdist[row] = one_sqdist(x, vectors + code * stride, stride);
+        settled.next[row] = __builtin_huge_val();
         settled.states[row] = kSettled;
         continue;
       }

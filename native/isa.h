@@ -101,6 +101,7 @@ enum RowState : std::uint8_t {
 struct Settled {
   std::int32_t *codes;
   double *sqdist;  // of a crowded row: to some code that is not far from the nearest, or infinite
+  double *next;    // of a settled row: to the nearest other code of its group
   std::uint8_t *states;
 };
 

@@ -23,6 +23,7 @@
 #include "bounds.h"
 #include "cells.h"
 #include "isa.h"
+#include "lloyd.h"
 #include "packed.h"
 #include "rounded.h"
 #include "row_norms.h"
@@ -345,6 +346,41 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
   return values;
 }
 
+template <class Entry>
+using Space = nb::ndarray<Entry, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+/// Returns how the look ended and, if they were asked for, the low and high 64 bits of the squares.
+nb::tuple look(const certvq::Packed &packed, const AnyRows &rows, bool brain,
+               const Entries<std::int64_t> &codes, const Entries<float> &leads,
+               const Entries<const double> &drift, const Space<std::int64_t> &digits,
+               const Entries<std::int64_t> &counts, int lowest, int bits, bool squares,
+               int threads) {
+  const certvq::Matrix latents = matrix(rows, brain);
+  check(packed, latents, threads);
+  const auto count = static_cast<std::size_t>(latents.rows);
+  const auto size = static_cast<std::size_t>(packed.given);
+  if (codes.shape(0) != count || leads.shape(0) != count || drift.shape(0) != size ||
+      digits.shape(0) < 2 || digits.shape(1) != size || digits.shape(2) != rows.shape(1) ||
+      counts.shape(0) != size || bits < 1 || bits > certvq::kMostBits ||
+      lowest < -certvq::kMostExponent || lowest > certvq::kMostExponent) {
+    throw std::invalid_argument("codes and leads (N,), drift and counts (K,), digits (P, K, D) and a "
+                                "grid that 64 bits hold expected, for N = " + std::to_string(count) +
+                                " and K = " + std::to_string(size));
+  }
+  const certvq::Known known{codes.data(), leads.data(), drift.data()};
+  const certvq::CellSums sums{digits.data(), counts.data(),
+                              static_cast<std::int64_t>(digits.shape(0)), lowest, bits};
+  certvq::Squares found;
+  certvq::Looked looked;
+  {
+    const WithoutLock unlocked;
+    looked = certvq::look(packed, latents, known, sums, squares ? &found : nullptr, threads,
+                          interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  return nb::make_tuple(static_cast<int>(looked), found.low, found.high);
+}
+
 constexpr const char *kPackDoc = "Pack a codebook (K, D) for an instruction set, '' for the best.";
 constexpr const char *kAssignDoc =
     "Return codes, ways of decision and squared distances, or None where the kernel refuses.";
@@ -434,6 +470,11 @@ NB_MODULE(_kernel, module) {
         return assign(packed, matrix(rows, half(brain)), threads);
       },
       "packed"_a, "latents"_a.noconvert(), "threads"_a, "brain"_a, kAssignDoc);
+
+  module.def("look", &look, "packed"_a, "rows"_a.noconvert(), "brain"_a, "codes"_a.noconvert(),
+             "leads"_a.noconvert(), "drift"_a.noconvert(), "digits"_a.noconvert(),
+             "counts"_a.noconvert(), "lowest"_a, "bits"_a, "squares"_a, "threads"_a,
+             "Find the codes of rows that are in doubt, and move these rows from cell to cell.");
 
   module.def(
       "stability",

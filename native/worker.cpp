@@ -8,6 +8,7 @@
 #include "bounds.h"
 #include "dense.h"
 #include "exact.h"
+#include "lead.h"
 
 namespace certvq {
 namespace {
@@ -43,6 +44,9 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   thresholds_ = Aligned<std::int32_t>(rows);
   codes_ = Aligned<std::int32_t>(rows);
   sqdist_ = Aligned<double>(rows);
+  next_ = Aligned<double>(rows);
+  beyond_ = Aligned<double>(rows);
+  std::fill_n(beyond_.data(), rows, HUGE_VAL);
   states_ = Aligned<std::uint8_t>(rows);
   pair_rows_ = Aligned<std::int32_t>(pair_capacity_);
   pair_codes_ = Aligned<std::int32_t>(pair_capacity_);
@@ -55,7 +59,7 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
 }
 
 void Worker::decide(std::int64_t first, std::int64_t last, std::int64_t then) {
-  if (packed_.sorted && sorting_pays_) return decide_sorted(first, last);
+  if (packed_.sorted && sorting_pays_) return decide_sorted(nullptr, first, last - first);
   const std::int64_t block = Block::most_rows(packed_);
   for (; first < last && !progress_.stopped(); first += block) {
     const std::int64_t count = std::min(block, last - first);
@@ -65,25 +69,44 @@ void Worker::decide(std::int64_t first, std::int64_t last, std::int64_t then) {
   }
 }
 
-/// Bring neighbours together, so that a tile needs few panels.
-void Worker::decide_sorted(std::int64_t first, std::int64_t last) {
-  const std::int64_t count = last - first;
+void Worker::decide_rows(const std::int64_t *rows, std::int64_t count) {
+  if (packed_.sorted && sorting_pays_) return decide_sorted(rows, 0, count);
+  const std::int64_t block = Block::most_rows(packed_);
+  for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
+    const std::int64_t some = std::min(block, count - begin);
+    std::copy_n(rows + begin, some, rows_.data());
+    for (std::int64_t row = 0; row < some; ++row) {
+      isa_.read(latents_, rows[begin + row], 1, packed_.stride, block_.entries(row));
+    }
+    decide_block(some, false, latents_.rows);
+  }
+}
+
+/// Bring neighbours together, so that a tile needs few panels. Without `rows` they are those from
+/// `first` on.
+void Worker::decide_sorted(const std::int64_t *rows, std::int64_t first, std::int64_t count) {
   const std::int64_t stride = packed_.stride;
   if (static_cast<std::int64_t>(share_.bytes() / sizeof(double)) < count * stride) {
     share_ = Aligned<double>(count * stride);
   }
-  isa_.read(latents_, first, count, stride, share_.data());
+  if (rows == nullptr) {
+    isa_.read(latents_, first, count, stride, share_.data());
+  } else {
+    for (std::int64_t row = 0; row < count; ++row) {
+      isa_.read(latents_, rows[row], 1, stride, share_.data() + row * stride);
+    }
+  }
   sort_rows(count);
   const std::int64_t block = Block::most_rows(packed_);
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
-    const std::int64_t rows = std::min(block, count - begin);
-    for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t some = std::min(block, count - begin);
+    for (std::int64_t row = 0; row < some; ++row) {
       const std::int64_t place = order_[static_cast<std::size_t>(begin + row)];
-      rows_.data()[row] = first + place;
+      rows_.data()[row] = rows == nullptr ? first + place : rows[place];
       std::copy_n(share_.data() + place * stride, stride, block_.entries(row));
     }
-    decide_block(rows, true, latents_.rows);
+    decide_block(some, true, latents_.rows);
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
   sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
@@ -136,6 +159,7 @@ void Worker::decide_block(std::int64_t count, bool near, std::int64_t then) {
   if (near) {
     scan_near(count);
   } else {
+    if (packed_.sorted) std::fill_n(beyond_.data(), count, HUGE_VAL);
     scan(then);
   }
   if (progress_.stopped()) return;
@@ -196,7 +220,9 @@ void Worker::scan_near(std::int64_t count) {
                     exact.slack};
     const double reached = isa_.reached(scan, rows, panels, own);
     // Gaps are computed like squared distances, and rounded like them.
-    scan_within(scan, nearest, reached * exact.relative + exact.slack);
+    const double limit = reached * exact.relative + exact.slack;
+    scan_within(scan, nearest, limit);
+    std::fill_n(beyond_.data() + tile, rows, limit);
     ++tiles_;
     poll_();
     if (progress_.stopped()) return;
@@ -227,17 +253,17 @@ Exact Worker::described() const {
 void Worker::resolve(std::int64_t count) {
   const Scan scan{block_.integers(0), block_.shifts(), count, best_.data()};
   const Exact exact = described();
-  const Settled settled{codes_.data(), sqdist_.data(), states_.data()};
+  const Settled settled{codes_.data(), sqdist_.data(), next_.data(), states_.data()};
   Pairs pairs{pair_rows_.data(), pair_codes_.data(), 0, pair_capacity_};
   isa_.settle(scan, count, packed_.panels, exact, thresholds_.data(), clear_.data(), settled,
               pairs);
   for (std::int64_t row = 0; row < count; ++row) {
-    if (states_.data()[row] != kSettled) continue;
-    const std::int64_t place = rows_.data()[row];
-    results_.codes[place] = packed_.index(codes_.data()[row]);
-    results_.decided_by[place] = kFilter;
-    results_.sqdist[place] = sqdist_.data()[row];
+    if (states_.data()[row] == kSettled) {
+      results_.write(rows_.data()[row], packed_.index(codes_.data()[row]), kFilter,
+                     sqdist_.data()[row]);
+    }
   }
+  if (results_.leads != nullptr) write_leads(count);
   measure(pairs);
   for (std::int64_t begin = 0; begin < pairs.count;) {
     const std::int32_t row = pairs.rows[begin];
@@ -265,6 +291,22 @@ void Worker::resolve(std::int64_t count) {
   if (static_cast<std::int64_t>(aside_.size()) >= kMostAside) finish();
 }
 
+/// Rows that are not settled have no lead worth the name, and equal vectors may part.
+void Worker::write_leads(std::int64_t count) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    const std::int64_t place = rows_.data()[row];
+    float &result = results_.leads[place];
+    result = -HUGE_VALF;
+    if (states_.data()[row] != kSettled || packed_.distinct < packed_.given) continue;
+    const Others others{best_.data() + row * 2 * isa_.lanes, next_.data()[row],
+                        beyond_.data()[row]};
+    const std::int32_t code = codes_.data()[row];
+    const double ahead = lead(packed_, block_, row, code, sqdist_.data()[row], others);
+    const double end = (ahead + results_.drift[packed_.index(code)]) * (1.0 - 0x1p-51);
+    if (ahead > 0.0) result = float_below(end);
+  }
+}
+
 void Worker::measure(const Pairs &pairs) {
   isa_.sqdist(block_.exact(0), packed_.vectors(), packed_.wide, packed_.stride, pairs,
               pair_sqdist_.data());
@@ -280,7 +322,7 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
   for (std::int64_t pair = begin + 1; pair < end; ++pair) {
     if (sqdist[pair] < sqdist[nearest]) nearest = pair;
   }
-  std::uint8_t decided_by = kRefined;
+  DecidedBy decided_by = kRefined;
   std::int64_t code = codes[nearest];
   if (end - begin > 1) {
     const double upper = bounds::sqdist_upper(sqdist[nearest], dim);
@@ -304,9 +346,7 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
       }
     }
   }
-  results_.codes[row] = packed_.index(code);
-  results_.decided_by[row] = decided_by;
-  results_.sqdist[row] = sqdist[nearest];
+  results_.write(row, packed_.index(code), decided_by, sqdist[nearest]);
 }
 
 void Worker::finish() {
@@ -333,11 +373,10 @@ void Worker::dense(std::int64_t first, std::int64_t count) {
   for (std::int64_t row = 0; row < count; ++row) {
     auto [code, exact] = choices[static_cast<std::size_t>(row)];
     std::int32_t local = 0;
+    double sqdist = 0.0;
     const Pairs pair{&local, &code, 1, 1};
-    isa_.sqdist(block_.exact(row), packed_.vectors(), packed_.wide,
-                packed_.stride, pair, &results_.sqdist[rows[row]]);
-    results_.codes[rows[row]] = packed_.index(code);
-    results_.decided_by[rows[row]] = exact ? kExact : kRefined;
+    isa_.sqdist(block_.exact(row), packed_.vectors(), packed_.wide, packed_.stride, pair, &sqdist);
+    results_.write(rows[row], packed_.index(code), exact ? kExact : kRefined, sqdist);
   }
 }
 

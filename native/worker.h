@@ -20,10 +20,19 @@ namespace certvq {
 /// How a row was decided; the numbers are those of certvq.DecidedBy.
 enum DecidedBy : std::uint8_t { kFilter = 1, kRefined = 2, kExact = 3 };
 
+/// Where results go; those that are not wanted are null.
 struct Results {
   std::int64_t *codes;
   std::uint8_t *decided_by;
   double *sqdist;
+  const double *drift = nullptr;  // (K,), see Known in lloyd.h
+  float *leads = nullptr;
+
+  void write(std::int64_t row, std::int64_t code, DecidedBy by, double distance) const {
+    codes[row] = code;
+    if (decided_by != nullptr) decided_by[row] = by;
+    if (sqdist != nullptr) sqdist[row] = distance;
+  }
 };
 
 /// Why all threads stop before the end; the first reason stays.
@@ -53,17 +62,21 @@ class Worker {
   /// probably begins at row `then`.
   void decide(std::int64_t first, std::int64_t last, std::int64_t then);
 
+  /// Decide the rows of these numbers, at most share_rows, or put some aside.
+  void decide_rows(const std::int64_t *rows, std::int64_t count);
+
   /// Decide the rows that were put aside.
   void finish();
 
  private:
-  void decide_sorted(std::int64_t first, std::int64_t last);
+  void decide_sorted(const std::int64_t *rows, std::int64_t first, std::int64_t count);
   void decide_block(std::int64_t count, bool near, std::int64_t then);
   void sort_rows(std::int64_t count);
   void scan(std::int64_t then);
   void scan_near(std::int64_t count);
   void scan_within(const Scan &scan, double from, double to);
   Exact described() const;
+  void write_leads(std::int64_t count);
   void certify();
   void resolve(std::int64_t count);
   void measure(const Pairs &pairs);
@@ -83,6 +96,8 @@ class Worker {
   Aligned<std::int32_t> thresholds_;  // (block,), below which no nearest code can score
   Aligned<std::int32_t> codes_;       // (block,), as the other parts of Settled
   Aligned<double> sqdist_;
+  Aligned<double> next_;
+  Aligned<double> beyond_;  // (block,), of the codes that a row was not compared with
   Aligned<std::uint8_t> states_;
   Aligned<std::int32_t> pair_rows_;
   Aligned<std::int32_t> pair_codes_;

@@ -8,11 +8,12 @@ types and errors.
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from certvq._types import Float64Array, Int64Array, UInt8Array
+from certvq._types import Float32Array, Float64Array, Int64Array, UInt8Array
 from certvq.errors import OptionError
 
 try:
@@ -31,6 +32,8 @@ AVAILABLE: Final = _kernel is not None
 ISA_VARIABLE: Final = "CERTVQ_ISA"
 """Environment variable that forces an instruction set, for tests and comparisons."""
 
+
+Grid: TypeAlias = tuple[int, int, bool]
 
 MOST_THREADS = 4096
 """No more are started, whatever the environment says."""
@@ -206,6 +209,63 @@ def second(
     assert _kernel is not None
     found = _kernel.second(packed, latents, number == "bfloat16", codes, threads)
     return None if found is None else found.view(np.int64)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What passes of k-means keep, all contiguous and changed in place.
+
+    Attributes:
+        codes: int64 (N,), -1 where there is none yet.
+        leads: float32 (N,); a row whose code has drifted less keeps its code and is not read.
+        digits: int64 (P, K, D), sums of cells in digits of 32 bits, as in `certvq.cluster._sums`.
+        counts: int64 (K,), rows of cells.
+    """
+
+    codes: Int64Array
+    leads: Float32Array
+    digits: Int64Array
+    counts: Int64Array
+
+
+LOOKED: Final = ("done", "refused", "too great", "too fine")
+"""How `look` ends: refused rows are for another backend; the others lie off the grid. After all but
+the first what was kept is lost."""
+
+
+def look(
+    packed: "Packed", rows: tuple[np.ndarray, str], kept: Kept, drift: Float64Array, grid: Grid
+) -> tuple[str, int]:
+    """Find the codes of rows that are in doubt, and move these rows from cell to cell.
+
+    Args:
+        packed: a usable codebook.
+        rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
+        kept: from the passes before.
+        drift: float64 (K,), at least how far each code and any other one moved together, ever since.
+        grid: exponent of the grid, its bits, at most 60, and whether to sum squares.
+
+    Returns:
+        One of `LOOKED`, and the sum of the squares of rows that had no code, modulo 2**128, in units
+        of the grid's square; 0 if it was not asked for.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    looked, low, high = _kernel.look(
+        packed,
+        rows[0],
+        rows[1] == "bfloat16",
+        kept.codes,
+        kept.leads,
+        drift,
+        kept.digits,
+        kept.counts,
+        *grid,
+        thread_count(),
+    )
+    return LOOKED[looked], low | high << 64
 
 
 def rounded_sqdist(

@@ -13,6 +13,7 @@ from certvq._types import Float64Array, Int64Array
 from certvq.assign import assign, prepare
 from certvq.assign._arrays import to_host
 from certvq.cluster._costs import CellCosts, cell_costs, no_costs
+from certvq.cluster._fused import Fused
 from certvq.cluster._grid import OffGrid
 from certvq.cluster._inertia import square_total, whole_numbers
 from certvq.cluster._source import Source
@@ -80,6 +81,7 @@ class LocalPass(Pass):
     ) -> None:
         self._source, self._grids, self._weights = source, grids, weights
         self.codes: Int64Array = np.zeros(count, dtype=np.int64)
+        self._fused = Fused(grids, self.codes) if Fused.fits(grids) and weights is None else None
 
     def tally(self, codebook: np.ndarray, *, squares: bool) -> Tally:
         """Assign and sum, block by block.
@@ -87,25 +89,33 @@ class LocalPass(Pass):
         Raises:
             DataError: the data are not those that were measured.
         """
-        prepared = prepare(codebook)
-        summer = CellSummer(self._grids, *codebook.shape)
-        total = 0
         try:
-            for first, block in self._source.blocks():
-                whole = slice(first, first + len(block))
-                self.codes[whole] = to_host(assign(block, prepared).codes)
-                step = max(1, BLOCK // self._source.dim)
-                for start in range(0, len(block), step):
-                    host = to_host(block[start : start + step]).astype(np.float64)
-                    part = slice(first + start, first + start + len(host))
-                    summer.add(host, self.codes[part], self._weights_of(part))
-                    total += self._squares(host, part) if squares else 0
+            if self._fused is not None:
+                found = self._fused.tally(self._source.blocks(), codebook, squares=squares)
+                if found is not None:
+                    return Tally(found[0], found[1] if squares else None)
+            return self._tally(codebook, squares=squares)
         except OffGrid as error:
             text = (
                 f"data must not change while they are clustered, but {error} that was measured in "
                 "the first pass; copy them, or wait until they are written"
             )
             raise DataError(text) from error
+
+    def _tally(self, codebook: np.ndarray, *, squares: bool) -> Tally:
+        """Look at every row: what `Fused` must equal."""
+        prepared = prepare(codebook)
+        summer = CellSummer(self._grids, *codebook.shape)
+        total = 0
+        for first, block in self._source.blocks():
+            whole = slice(first, first + len(block))
+            self.codes[whole] = to_host(assign(block, prepared).codes)
+            step = max(1, BLOCK // self._source.dim)
+            for start in range(0, len(block), step):
+                host = to_host(block[start : start + step]).astype(np.float64)
+                part = slice(first + start, first + start + len(host))
+                summer.add(host, self.codes[part], self._weights_of(part))
+                total += self._squares(host, part) if squares else 0
         return Tally(summer.result(), total if squares else None)
 
     def costs(self, codebook: np.ndarray) -> CellCosts:

@@ -177,8 +177,8 @@ class _Digits:
     """Numbers of unlimited size, one for each place of a shape."""
 
     def __init__(self, extent: Extent, shape: tuple[int, ...]) -> None:
-        places = digit_count(extent.bits)
-        self._digits = np.zeros((places, *shape), dtype=np.int64)
+        self._places = digit_count(extent.bits)
+        self._digits = np.zeros((self._places + 2, *shape), dtype=np.int64)
         self._added = 0
 
     def add(self, cells: Int64Array, values: Int64Array, offset: int) -> None:
@@ -196,12 +196,14 @@ class _Digits:
             self._digits, self._added = carried(self._digits), 0
 
     def result(self) -> Int64Array:
-        return carried(self._digits)
+        digits = carried(self._digits)
+        digits[self._places - 1] += digits[-1] << DIGIT  # beyond there is the sign alone
+        return digits[: self._places].copy()
 
 
 def digit_count(bits: int) -> int:
-    """Return how many digits hold sums of 2**60 numbers of so many bits."""
-    return -(-(bits + 60) // DIGIT) + 2
+    """Return how many digits hold sums of 2**60 numbers of so many bits, and their sign."""
+    return -(-(bits + 61) // DIGIT)
 
 
 def carried(digits: Int64Array) -> Int64Array:

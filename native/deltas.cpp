@@ -1,0 +1,128 @@
+#include "deltas.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace certvq {
+namespace {
+
+constexpr std::size_t kRead = 96;  // rows at a time
+constexpr int kDigit = 32;
+constexpr std::int64_t kMask = (std::int64_t{1} << kDigit) - 1;
+
+}  // namespace
+
+Deltas::Deltas(const Packed &packed, const Matrix &rows, const Ledger &ledger)
+    : isa_(*packed.isa),
+      rows_(rows),
+      ledger_(ledger),
+      dim_(packed.dim),
+      stride_(packed.stride),
+      plane_(packed.given * packed.dim),
+      factor_(std::ldexp(1.0, -ledger.sums.lowest)),
+      limit_(std::ldexp(1.0, ledger.sums.bits)),
+      room_(std::int64_t{1} << (62 - ledger.sums.bits)),
+      exact_(static_cast<std::int64_t>(kRead) * packed.stride),
+      whole_(static_cast<std::size_t>(packed.dim)),
+      sums_(static_cast<std::size_t>(plane_)),
+      counts_(static_cast<std::size_t>(packed.given)),
+      touched_(static_cast<std::size_t>(packed.given)) {}
+
+void Deltas::apply() {
+  for (std::size_t first = 0; first < moves_.size(); first += kRead) {
+    const std::size_t last = std::min(first + kRead, moves_.size());
+    read(first, last);
+    for (std::size_t place = first; place < last; ++place) {
+      const Move &move = moves_[place];
+      if (!convert(exact_.data() + static_cast<std::int64_t>(place - first) * stride_)) return;
+      if (move.from >= 0) add(move.from, -1);
+      add(move.to, 1);
+      if (move.from < 0 && ledger_.squares != nullptr) {
+        for (const std::int64_t n : whole_) {
+          squares_ += static_cast<unsigned __int128>(static_cast<__int128>(n) * n);
+        }
+      }
+      if (++moved_ == room_) flush();
+    }
+  }
+}
+
+/// Read the rows of some moves, at once if they follow each other.
+void Deltas::read(std::size_t first, std::size_t last) {
+  const auto count = static_cast<std::int64_t>(last - first);
+  if (moves_[last - 1].row - moves_[first].row == count - 1) {
+    return isa_.read(rows_, moves_[first].row, count, stride_, exact_.data());
+  }
+  for (std::size_t place = first; place < last; ++place) {
+    isa_.read(rows_, moves_[place].row, 1, stride_,
+              exact_.data() + static_cast<std::int64_t>(place - first) * stride_);
+  }
+}
+
+/// Write a row as whole numbers of units; false if the grid does not hold it.
+bool Deltas::convert(const double *row) {
+  bool within = true;
+  bool whole = true;
+  for (std::int64_t d = 0; d < dim_; ++d) {
+    const double value = row[d] * factor_;
+    const bool inside = std::fabs(value) < limit_;
+    const auto number = static_cast<std::int64_t>(inside ? value : 0.0);
+    within &= inside;
+    whole &= static_cast<double>(number) == value;
+    whole_[static_cast<std::size_t>(d)] = number;
+  }
+  if (within && whole) return true;
+  ledger_.found = within ? Looked::kTooFine : Looked::kTooGreat;
+  return false;
+}
+
+void Deltas::add(std::int64_t cell, std::int64_t sign) {
+  const auto place = static_cast<std::size_t>(cell);
+  if (touched_[place] == 0) {
+    touched_[place] = 1;
+    cells_.push_back(cell);
+  }
+  counts_[place] += sign;
+  std::int64_t *sum = sums_.data() + cell * dim_;
+  const std::int64_t *whole = whole_.data();
+  if (sign > 0) {
+    for (std::int64_t d = 0; d < dim_; ++d) sum[d] += whole[d];
+  } else {
+    for (std::int64_t d = 0; d < dim_; ++d) sum[d] -= whole[d];
+  }
+}
+
+void Deltas::flush() {
+  const std::lock_guard<std::mutex> lock(ledger_.mutex);
+  for (const std::int64_t cell : cells_) {
+    const auto place = static_cast<std::size_t>(cell);
+    ledger_.sums.counts[cell] += counts_[place];
+    counts_[place] = 0;
+    touched_[place] = 0;
+    std::int64_t *sum = sums_.data() + cell * dim_;
+    for (std::int64_t d = 0; d < dim_; ++d) carry(ledger_.sums.digits + cell * dim_ + d, sum[d]);
+    std::fill_n(sum, dim_, 0);
+  }
+  cells_.clear();
+  moved_ = 0;
+  if (ledger_.squares != nullptr) {
+    squares_ += static_cast<unsigned __int128>(ledger_.squares->high) << 64 | ledger_.squares->low;
+    ledger_.squares->low = static_cast<std::uint64_t>(squares_);
+    ledger_.squares->high = static_cast<std::uint64_t>(squares_ >> 64);
+    squares_ = 0;
+  }
+}
+
+void Deltas::carry(std::int64_t *digit, std::int64_t value) const {
+  for (std::int64_t place = 1; value != 0; ++place, digit += plane_) {
+    if (place == ledger_.sums.places) {
+      *digit += value;
+      return;
+    }
+    const std::int64_t sum = *digit + (value & kMask);
+    *digit = sum & kMask;
+    value = (value >> kDigit) + (sum >> kDigit);
+  }
+}
+
+}  // namespace certvq

@@ -1,0 +1,30 @@
+/// By how much a row's code is nearer than every other one, at least.
+///
+/// In: what the filter remembers of a row, and its squared distances. Out: a difference of distances
+/// that single_bound_skip_sound may use up.
+
+#pragma once
+
+#include <cstdint>
+
+#include "block.h"
+#include "packed.h"
+
+namespace certvq {
+
+/// What is known of the codes that are not nearest to a row.
+struct Others {
+  const std::int32_t *best;  // (2, lanes), as in Scan
+  double next;               // computed squared distance to the nearest other code of its own group
+  double beyond;             // and to the codes that were not compared, at least
+};
+
+/// The distance to every other code less that to `code`, rounded down; below zero if that is all that
+/// is known. `sqdist` is computed; `code` is one of the distinct ones, of the group with the best score.
+double lead(const Packed &packed, const Block &block, std::int64_t row, std::int32_t code,
+            double sqdist, const Others &others);
+
+/// Round down.
+float float_below(double value);
+
+}  // namespace certvq

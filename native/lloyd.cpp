@@ -1,0 +1,137 @@
+#include "lloyd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "deltas.h"
+#include "share.h"
+
+namespace certvq {
+namespace {
+
+constexpr std::int64_t kShareRows = 96 * 32;  // many blocks, so that doubtful rows fill whole ones
+
+/// One thread's share: finds the rows in doubt, decides them and moves them.
+class Looker {
+ public:
+  Looker(const Packed &packed, const Matrix &rows, const Known &known, const Ledger &ledger,
+         Progress &progress, std::function<void()> poll)
+      : packed_(packed),
+        rows_(rows),
+        known_(known),
+        progress_(progress),
+        results_{known.codes, nullptr, nullptr, known.drift, known.leads},
+        worker_(packed, rows, results_, progress, std::move(poll)),
+        deltas_(packed, rows, ledger),
+        batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {}
+
+  void look(std::int64_t first, std::int64_t last, std::int64_t then);
+  void finish();
+
+ private:
+  static constexpr std::int64_t kSortedBatch = 1 << 16;
+
+  void decide();
+  void take_in();
+
+  const Packed &packed_;
+  const Matrix &rows_;
+  const Known &known_;
+  Progress &progress_;
+  Results results_;
+  Worker worker_;
+  Deltas deltas_;
+  std::int64_t batch_;
+  std::vector<std::int64_t> doubtful_;  // rows
+  std::vector<Move> pending_;           // rows that were given to the worker, and their old codes
+};
+
+void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
+  std::int64_t least = packed_.given;
+  std::int64_t greatest = -1;
+  for (std::int64_t row = first; row < last; ++row) {
+    least = std::min(least, known_.codes[row]);
+    greatest = std::max(greatest, known_.codes[row]);
+  }
+  if (least < -1 || greatest >= packed_.given) return progress_.refuse(Refusal::kStopped);
+  if (greatest < 0) {
+    for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += batch_) {
+      const std::int64_t end = std::min(begin + batch_, last);
+      for (std::int64_t row = begin; row < end; ++row) pending_.push_back({row, -1, -1});
+      worker_.decide(begin, end, end < last ? end : then);
+      take_in();
+    }
+    return;
+  }
+  for (std::int64_t row = first; row < last && !progress_.stopped(); ++row) {
+    const std::int64_t code = known_.codes[row];
+    if (code >= 0 && known_.drift[code] < static_cast<double>(known_.leads[row])) continue;
+    doubtful_.push_back(row);
+    if (static_cast<std::int64_t>(doubtful_.size()) == batch_) decide();
+  }
+}
+
+void Looker::decide() {
+  for (const std::int64_t row : doubtful_) {
+    pending_.push_back({row, known_.codes[row], -1});
+    known_.codes[row] = -1;
+  }
+  worker_.decide_rows(doubtful_.data(), static_cast<std::int64_t>(doubtful_.size()));
+  doubtful_.clear();
+  take_in();
+}
+
+/// Move what is decided; the worker may have put rows aside.
+void Looker::take_in() {
+  if (progress_.stopped()) return;
+  std::size_t left = 0;
+  std::size_t moved = 0;
+  std::vector<Move> &moves = deltas_.moves();
+  moves.clear();
+  for (const Move &move : pending_) {
+    const std::int64_t code = known_.codes[move.row];
+    if (code < 0) {
+      pending_[left++] = move;
+    } else if (code != move.from) {
+      moves.push_back({move.row, move.from, code});
+      ++moved;
+    }
+  }
+  pending_.resize(left);
+  if (moved != 0) deltas_.apply();
+}
+
+void Looker::finish() {
+  if (!doubtful_.empty()) decide();
+  if (progress_.stopped()) return;
+  worker_.finish();
+  take_in();
+  deltas_.flush();
+}
+
+}  // namespace
+
+Looked look(const Packed &packed, const Matrix &rows, const Known &known, const CellSums &sums,
+            Squares *squares, int threads, const std::function<bool()> &interrupted) {
+  const Work work{rows.rows, packed.sorted ? Worker::share_rows(packed) : kShareRows,
+                  static_cast<double>(rows.rows) * static_cast<double>(packed.distinct) *
+                      static_cast<double>(packed.dim)};
+  std::mutex mutex;
+  std::atomic<Looked> found{Looked::kDone};
+  const Ledger ledger{sums, squares, mutex, found};
+  const auto make = [&](Progress &progress, const std::function<void()> &poll) {
+    const auto own = std::make_shared<Looker>(packed, rows, known, ledger, progress, poll);
+    return Share{[own](std::int64_t first, std::int64_t last, std::int64_t then) {
+                   own->look(first, last, then);
+                 },
+                 [own] { own->finish(); }};
+  };
+  const Refusal refusal = share(work, threads, make, interrupted);
+  return refusal != Refusal::kNone ? Looked::kRefused : found.load();
+}
+
+}  // namespace certvq

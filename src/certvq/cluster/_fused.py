@@ -1,0 +1,139 @@
+"""Codes and sums in one pass of the compiled kernel, which looks only at rows that are in doubt.
+
+In: blocks of rows and one codebook after another. Out: for each codebook what `LocalPass` finds
+without this, to the bit. Sums are exact, so they change by the rows that change their cell. Every
+row has a lead: how much nearer its code is than any other; every code has a drift: how far it and
+the code that moved most moved together, summed over the passes. While a row's lead is not used up
+its code is the lowest nearest one (theorem ``single_bound_skip_sound``), and the row is not read.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from certvq import _native
+from certvq._types import Array, Float64Array, Int64Array
+from certvq.assign._arrays import is_torch
+from certvq.assign._packing import to_bits
+from certvq.assign._prepare import prepare
+from certvq.assign._watch import WATCHERS
+from certvq.bounds import norm_upper
+from certvq.cluster._grid import OffGrid
+from certvq.cluster._sums import CellSums, Grids, digit_count
+
+_MOST_EXPONENT: Final = 1000
+_MOST_BITS: Final = 60
+_SQUARE_BITS: Final = 127
+"""What the kernel takes; of anything else the sums are NumPy's."""
+
+
+class Fused:
+    """What passes of the kernel over the same rows keep, besides codes.
+
+    Args:
+        grids: of the rows; without weights.
+        codes: int64 (N,), overwritten by each pass.
+    """
+
+    def __init__(self, grids: Grids, codes: Int64Array) -> None:
+        self._grids, self._codes = grids, codes
+        self._leads = np.empty(0, np.float32)
+        self._before: np.ndarray | None = None
+
+    @staticmethod
+    def fits(grids: Grids) -> bool:
+        """Say whether the kernel was built and takes sums on these grids."""
+        extent = grids.rows
+        exponent = max(abs(extent.lowest), abs(extent.top))
+        known = _native.AVAILABLE and grids.weights is None
+        return known and exponent <= _MOST_EXPONENT and extent.bits <= _MOST_BITS
+
+    def tally(
+        self, blocks: Iterable[tuple[int, Array]], codebook: np.ndarray, *, squares: bool
+    ) -> tuple[CellSums, int] | None:
+        """Find the codes, and the sums of the cells.
+
+        Args:
+            blocks: the rows, each with the number of its first row, as in every other pass.
+            codebook: (K, D) exact numbers.
+            squares: whether to sum the squares, in units of ``4**grids.rows.lowest``.
+
+        Returns:
+            Sums and squares, or None where the kernel refuses: then all that was kept is lost.
+
+        Raises:
+            OffGrid: a number does not lie on the grid.
+        """
+        packed = prepare(codebook).packed()
+        numbers = len(self._codes) * codebook.shape[1]
+        extent = self._grids.rows
+        if (squares and 2 * extent.bits + numbers.bit_length() > _SQUARE_BITS) or (
+            WATCHERS.get() or not packed.usable
+        ):
+            return self._lose()
+        self._begin(codebook, anew=squares)
+        total = 0
+        for first, block in blocks:
+            if is_torch(block) and block.device.type != "cpu":
+                return self._lose()
+            part = slice(first, first + len(block))
+            kept = _native.Kept(self._codes[part], self._leads[part], self._digits, self._counts)
+            grid = (extent.lowest, extent.bits, squares)
+            looked, found = _native.look(packed, to_bits(block), kept, self._drift, grid)
+            if looked != "done":
+                self._lose()
+                if looked == "refused":
+                    return None
+                raise OffGrid(_OFF[looked])
+            total += found
+        digits, counts = self._digits.copy(), self._counts.copy()
+        return CellSums(self._grids, digits, counts, None), total
+
+    def _begin(self, codebook: np.ndarray, *, anew: bool) -> None:
+        """Let what was kept drift; without a pass before, or if all rows must be read, keep none."""
+        if self._before is None or anew or self._before.shape != codebook.shape:
+            places = digit_count(self._grids.rows.bits)
+            self._digits = np.zeros((places, *codebook.shape), dtype=np.int64)
+            self._counts = np.zeros(len(codebook), dtype=np.int64)
+            self._drift = np.zeros(len(codebook))
+            self._leads = np.full(len(self._codes), -np.inf, np.float32)
+            self._codes[:] = -1
+        else:
+            self._drift = drifted(self._drift, self._before, codebook)
+        self._before = codebook.copy()
+
+    def _lose(self) -> None:
+        self._before = None
+
+
+_OFF: Final = {
+    "too great": "there is a number greater than any",
+    "too fine": "there is a number of finer steps than any",
+}
+
+
+def drifted(drift: Float64Array, before: np.ndarray, after: np.ndarray) -> Float64Array:
+    """Add to each drift at least what a code and any other one moved together.
+
+    Args:
+        drift: (K,).
+        before: (K, D).
+        after: (K, D).
+
+    Returns:
+        (K,), rounded up; infinite where float64 ends, so that no row is left alone.
+
+    Example:
+        >>> import numpy as np
+        >>> drifted(np.zeros(2), np.zeros((2, 1)), np.array([[1.0], [4.0]])) >= 5.0
+        array([ True,  True])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        way = after.astype(np.float64) - before.astype(np.float64)
+        moves = norm_upper(np.einsum("kd,kd->k", way, way), after.shape[1])
+        farthest = int(moves.argmax())
+        most = np.full(len(moves), moves[farthest])
+        most[farthest] = np.delete(moves, farthest).max(initial=0.0)
+        return np.nextafter(drift + np.nextafter(moves + most, math.inf), math.inf)
