@@ -9,7 +9,7 @@ import pytest
 
 from certvq.jobs import EncodedImages
 from certvq.jobs import encode as encoding
-from certvq.tokens import read_tokens
+from certvq.tokens import open_tokens, read_tokens
 
 Command = Callable[..., Any]
 
@@ -61,3 +61,25 @@ def test_held_out_originals_are_encoded_alone(
     assert keys == ["a.original", "b.original"]
     audited = certvq_command("audit", model_dir, tmp_path / "t.parquet", *originals)
     assert audited.status == 0
+
+
+def test_canonical_codes_are_encoded_counted_and_audited(
+    certvq_command: Command, model_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "t.parquet"
+    found = certvq_command("encode", model_dir, pictures, "--out", out, "--canonical", "--json")
+    assert (found.status, found.err) == (0, "")
+    figures = json.loads(found.out)
+    assert (figures["canonical"], list(figures["decided_by"])) == (
+        True,
+        ["float64", "wider", "exact"],
+    )
+    assert certvq_command("audit", model_dir, out, pictures).status == 0
+    assert json.loads(certvq_command("stats", out, "--json").out)["canonical"]
+    tokenized = certvq_command(
+        "tokenize", model_dir, pictures, "--out", tmp_path / "set", "--canonical", "--json"
+    )
+    assert json.loads(tokenized.out.splitlines()[0])["rows"] == 2
+    assert open_tokens(tmp_path / "set").canonical
+    there, set_ = open_tokens(out).records(), open_tokens(tmp_path / "set").records()
+    assert [one.codes.tolist() for one in there] == [other.codes.tolist() for other in set_]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from certvq.cli._options import Channels, Json, ModelDir
+from certvq.cli._options import Canonical, Channels, Json, ModelDir
 
 
 def encode(
@@ -14,14 +14,17 @@ def encode(
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The token file to write.")],
     channels: Channels = None,
+    canonical: Canonical = False,
     as_json: Json = False,
 ) -> None:
     """Encode images to certified tokens.
 
-    The codes of a model with one codebook are audited by exact arithmetic. The file of any other
-    is a token data set of one part.
+    The codes of a model with one codebook are audited by exact arithmetic. The file of any other,
+    and of canonical codes, is a token data set of one part.
 
     Example: certvq encode runs/demo/model photographs --out tokens.parquet
+
+    The same codes on every machine: certvq encode MODEL photographs --out FILE --canonical
 
     Exit status 1: the audit found a wrong code.
     """
@@ -29,7 +32,8 @@ def encode(
     from certvq.jobs import encode_images
 
     with progress_bars() as progress:
-        found = encode_images(model_dir, images, out, channels=channels, progress=progress)
+        options = {"channels": channels, "canonical": canonical}
+        found = encode_images(model_dir, images, out, progress=progress, **options)
     warn_skipped(found.skipped)
     show_figures(f"The tokens are in {out}", found.figures, as_json=as_json)
     if found.figures.get("audit_violations"):

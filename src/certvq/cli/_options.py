@@ -14,6 +14,10 @@ ModelDir = Annotated[
 Tokens = Annotated[Path, typer.Argument(metavar="TOKENS", help="The token file.")]
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A token data set, or a token file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+Canonical = Annotated[
+    bool,
+    typer.Option("--canonical", help="Make the codes that the network has over the real numbers."),
+]
 Data = Annotated[
     Path | None,
     typer.Option(

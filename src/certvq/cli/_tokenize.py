@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certvq.cli._options import Json
+from certvq.cli._options import Canonical, Json
 
 
 def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
@@ -53,6 +53,7 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     threads: Annotated[int, typer.Option(help="Of the processor for a forward pass.")] = 1,
     group: Annotated[int, typer.Option(help="Inputs of one shape in a forward pass.")] = 1,
+    canonical: Canonical = False,
     files_per_part: Annotated[int, typer.Option(help="Single files of a part.")] = 1000,
     batch_size: Annotated[
         int, typer.Option(help="Inputs a worker takes at once; changes no byte.")
@@ -104,6 +105,7 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
             device=device,
             threads=threads,
             group=group,
+            canonical=canonical,
             files_per_part=files_per_part,
             batch_size=batch_size,
             strict=strict,

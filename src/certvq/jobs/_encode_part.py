@@ -1,4 +1,4 @@
-"""Images to a token file of a model with several codebooks, or with a grid.
+"""Images to a token file of a model with several codebooks, or with a grid, or of canonical codes.
 
 In: a model directory and images. Out: a token data set of one part, in one file. Must not audit:
 each code is certified, and `certvq audit` makes them again.
@@ -28,6 +28,7 @@ def encode_part(
     out: Path,
     *,
     channels: int | None = None,
+    canonical: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[Skipped]]:
     """Tokenize images into one file.
@@ -37,6 +38,7 @@ def encode_part(
         images: files and folders.
         out: the file; an older one is replaced.
         channels: 1 converts everything to grey, 3 to colour; None converts nothing.
+        canonical: make canonical codes.
         progress: called after each batch, with bytes of the images.
 
     Returns:
@@ -59,9 +61,9 @@ def encode_part(
     with atomic_path(out) as partial, TemporaryDirectory() as work:
         folder = Path(work) / "tokens"
         named = all(path.is_file() for path in images)  # what the user names has to be usable
-        options: dict[str, Any] = {"channels": channels, "strict": named, "watch": watch}
+        options: dict[str, Any] = {"channels": channels, "canonical": canonical, "watch": watch}
         try:
-            tokenize(str(model_dir), images, folder, files_per_part=_ALL, **options)
+            tokenize(str(model_dir), images, folder, files_per_part=_ALL, strict=named, **options)
         except DataError as error:
             raise DataError(str(error).replace(str(folder), str(out))) from error
         shutil.copyfile(folder / part_name(0), partial)
@@ -74,6 +76,7 @@ def _figures(out: Path) -> dict[str, Any]:
     return {
         "images": counted["rows"],
         "codes_total": counted["codes"],
+        "canonical": counted["canonical"],
         "decided_by": counted["decided_by"],
         "bits_per_pixel": counted["bits_per_pixel"],
         "perplexity": [level["perplexity"] for level in levels],

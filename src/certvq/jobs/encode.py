@@ -43,13 +43,14 @@ def encode_images(
     out: Path,
     *,
     channels: int | None = None,
+    canonical: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedImages:
     """Encode images to a token file.
 
     With one codebook every code is audited by exact arithmetic first, and the images are decoded
-    for their PSNR. With several codebooks, or a grid, the file is a token data set of one part,
-    which `certvq.tokenize` makes; its figures lack `audit_violations`, `psnr` and
+    for their PSNR. With several codebooks, or a grid, or canonical codes, the file is a token data
+    set of one part, which `certvq.tokenize` makes; its figures lack `audit_violations`, `psnr` and
     `codebook_sha256`, and `perplexity` and `usage` are lists, a number for each codebook.
 
     Args:
@@ -57,6 +58,8 @@ def encode_images(
         images: files and folders.
         out: the token file; an older one is replaced.
         channels: 1 converts everything to grey, 3 to colour; None converts nothing.
+        canonical: make the codes that the network has over the real numbers
+            (`certvq.canonical_codes`).
         progress: called once per image.
 
     Returns:
@@ -64,17 +67,18 @@ def encode_images(
 
     Raises:
         OptionError: `out` is a folder or an input, or `channels` is neither 1, 3 nor None.
-        DataError: an image cannot be used; it is named.
+        DataError: an image cannot be used, or has an open token; it is named.
         FileFormatError: the model is corrupt.
         NonFiniteError: the network gave NaN or infinity for an image; it is named.
         OSError: a file cannot be read or written.
 
-    Guarantee: that of `certvq.assign` for every code.
+    Guarantee: that of `certvq.assign` for every code, or of `certvq.canonical_codes`.
     """
     claim_file(out, inputs=(model_dir, *images), magic=MAGIC)
     model = VQVAE.from_pretrained(model_dir)
-    if model.config.quantizer != "vq":
-        options: dict[str, Any] = {"channels": channels, "progress": progress}
+    if canonical or model.config.quantizer != "vq":
+        options: dict[str, Any] = {"channels": channels, "canonical": canonical}
+        options["progress"] = progress
         return EncodedImages(*encode_part(model_dir, images, out, **options))
     takes, stride = model.config.channels, model.config.downsampling
     found = load_images(images, channels=channels, stride=stride, takes=takes, progress=progress)

@@ -6,6 +6,7 @@ decided; others by balls of more and more bits.
 """
 
 from collections.abc import Iterator
+from threading import Lock
 
 import numpy as np
 
@@ -20,6 +21,9 @@ FIRST_PRECISION = 128
 
 _AT_ONCE = 64
 """Tokens whose receptive fields are computed together, so that neighbours share them. Chosen."""
+
+_ONE_AT_A_TIME = Lock()
+"""python-flint has one precision for all threads of a process."""
 
 
 def refine(
@@ -47,7 +51,7 @@ def refine(
     for numbers in _arithmetics(network, precision):
         for start in range(0, len(left), _AT_ONCE):
             part = left[start : start + _AT_ONCE]
-            with numbers.working():
+            with _ONE_AT_A_TIME, numbers.working():
                 latents = _latents(network, source, open_tokens[part], numbers)
                 found = codebook.decide_exact(numbers, latents)
             codes[part], margin[part] = found.codes, found.margin

@@ -6,6 +6,7 @@ does not depend on the input; both anew once a parameter has changed. Must not d
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import nn
@@ -47,9 +48,17 @@ class Reused:
         self._encoder, self._rows = encoder, rows
         self._state: dict[str, torch.Tensor] = {}
         self._ready: dict[tuple[int, ...], Ready] = {}
+        self._lock = Lock()
 
     def ready(self, batch: torch.Tensor) -> Ready:
-        """Return what fits the shape of a batch; numbers of the model are compared bit by bit."""
+        """Return what fits the shape of a batch; numbers of the model are compared bit by bit.
+
+        Threads capture one after another.
+        """
+        with self._lock:
+            return self._found(batch)
+
+    def _found(self, batch: torch.Tensor) -> Ready:
         require_eval(self._encoder)
         state = _state_of(self._encoder)
         if not _same(state, self._state):

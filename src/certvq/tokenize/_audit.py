@@ -96,7 +96,8 @@ def audit_set(
         FileFormatError: the set or the model is damaged.
 
     Guarantee: the codes compared are those of `certvq.assign` for the latents that the model
-    computes here. Another processor may round latents otherwise.
+    computes here. Another processor may round latents otherwise, but canonical codes are the same
+    everywhere, whatever the versions of the libraries.
     """
     if rows is not None and rows < 1:
         raise OptionError(f"rows must be at least 1, got {rows}")
@@ -106,6 +107,8 @@ def audit_set(
         raise OptionError(f"{directory}: is neither a token data set nor a part of one")
     making, parts = _as_made(model, made_by, sources)
     given = job_of(making, parts, made_by.arguments["files_per_part"])
+    if made_by.canonical:  # whose codes no version of a library changes
+        given = given.with_versions(made_by.versions)
     if given != made_by:
         raise DigestMismatchError(
             f"{directory}: is not of this model and these sources: {differences(made_by, given)}"
@@ -136,11 +139,12 @@ def _as_made(
             reading,
             latents=job.modality == "latent",
             quantizers=len(job.codebooks),
-            device=arguments["device"],
-            threads=arguments["threads"],
-            group=arguments["group"],
+            device=arguments["device"] if not job.canonical else "cpu",
+            threads=arguments["threads"] if not job.canonical else None,
+            group=arguments["group"] if not job.canonical else 1,
+            canonical=job.canonical,
         )
-        making = Making(encoder, arguments["column"], arguments["group"])
+        making = Making(encoder, arguments["column"], encoder.group)
         parts = plan(sources, encoder.codec.modality, files_per_part=arguments["files_per_part"])
     except KeyError as error:
         raise OptionError(

@@ -23,6 +23,7 @@ from certvq.errors import (
     OptionError,
     ShapeError,
 )
+from certvq.tokenize._canonical import CanonicalWay, is_of_the_model
 from certvq.tokenize._codecs._codec import Codec
 from certvq.tokenize._codecs._open import ModelSource, open_codec
 from certvq.tokenize._items import Data
@@ -47,11 +48,14 @@ class TokenEncoder:
         threads: of the processor, for one forward pass. None leaves torch's setting.
         group: how many inputs of one shape go through the model together. Groups are counted from
             the beginning of a batch, so a batch must hold whole groups.
+        canonical: whether the codes are those of the network over the real numbers
+            (`certvq.canonical_codes`); `decided_by` then counts float64, wider and exact.
 
     Guarantee: each code is the lowest nearest one of the latent that the model computed
     (`certvq.assign`); a model whose codes are others is refused. With `group` 1 the codes of an
     input depend on it, the model, the versions of the libraries, the processor and `threads`, and
-    on no other input. Inputs of unlike shape are never padded to one another.
+    on no other input. Inputs of unlike shape are never padded to one another. With `canonical` the
+    codes depend on the bytes of the input and the model alone.
 
     Example:
         >>> codebook = torch.tensor([[0.0], [1.0]])
@@ -74,7 +78,9 @@ class TokenEncoder:
     device: str = "cpu"
     threads: int | None = None
     group: int = 1
+    canonical: bool = False
     _codec: Codec | None = field(default=None, init=False, repr=False)
+    _way: CanonicalWay | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("group", "threads"):
@@ -83,7 +89,7 @@ class TokenEncoder:
                 raise OptionError(f"{name} must be at least 1, got {value}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_codec": None}
+        return {**self.__dict__, "_codec": None, "_way": None}
 
     @property
     def codec(self) -> Codec:
@@ -92,6 +98,7 @@ class TokenEncoder:
             self._codec = open_codec(
                 self.model, latents=self.latents, quantizers=self.quantizers, device=self.device
             )
+            self._way = CanonicalWay(self._codec) if self.canonical else None
         return self._codec
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Columns:
@@ -116,7 +123,8 @@ class TokenEncoder:
         found["key"] = keys
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with steady(self.codec.device.type):
+        device = self.codec.device.type
+        with nullcontext() if self.canonical else steady(device):  # a graph needs no such mode
             for first in range(0, len(keys), self.group):
                 rows = range(first, min(first + self.group, len(keys)))
                 read = {row: self._read_into(found, row, data[row]) for row in rows}
@@ -142,10 +150,16 @@ class TokenEncoder:
             assert codec.rate is not None
             samples = read_sound(data, self.reading, rate=codec.rate)
             self._require_channels(len(samples))
-            return codec.of_samples(samples), (samples.shape[1], codec.rate)
+            size = samples.shape[1], codec.rate
+            if self.canonical:
+                return codec.padded(torch.from_numpy(samples)), size
+            return codec.of_samples(samples), size
         pixels = read_pixels(data, self.reading)
         self._require_channels(pixels.shape[2])
-        return codec.of_pixels(pixels), (pixels.shape[0], pixels.shape[1])
+        size = pixels.shape[0], pixels.shape[1]
+        if self.canonical:
+            return torch.from_numpy(np.array(pixels)).permute(2, 0, 1), size
+        return codec.of_pixels(pixels), size
 
     def _require_channels(self, channels: int) -> None:
         wanted = self.codec.channels
@@ -178,6 +192,12 @@ class TokenEncoder:
                 self._encode_alike([row], inputs, found)
 
     def _encode(self, rows: list[int], batch: torch.Tensor, found: Columns) -> None:
+        if self._way is not None:
+            for row, each in zip(rows, self._way(batch), strict=True):
+                found["reason"][row] = each.reason
+                if each.reason is None:
+                    _enter(found, row, each.codes, each.decided_by)
+            return
         codec, seen = self.codec, _Seen(len(rows))
         with watching(seen.see):
             codes = codec.encode(batch).cpu().numpy().astype(np.int64, copy=False)
@@ -185,9 +205,13 @@ class TokenEncoder:
         codes = _gridded(codes, rank, len(codec.codebooks))
         decided = seen.of(codes)
         for place, row in enumerate(rows):
-            found["shape"][row] = codes.shape[1:]
-            found["codes"][row] = codes[place].reshape(-1)
-            found["decided_by"][row] = tuple(int(count) for count in decided[place])
+            _enter(found, row, codes[place], decided[place])
+
+
+def _enter(found: Columns, row: int, codes: np.ndarray, decided: Sequence[int]) -> None:
+    found["shape"][row] = codes.shape
+    found["codes"][row] = codes.reshape(-1)
+    found["decided_by"][row] = tuple(int(count) for count in decided)
 
 
 _OF_THE_INPUT: Final = (NonFiniteError, ShapeError, DTypeError, RuntimeError, ValueError)
@@ -233,7 +257,7 @@ def _same_counts(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _is_fatal(error: Exception) -> bool:
-    if isinstance(error, CertificateError):
+    if isinstance(error, CertificateError) or is_of_the_model(error):
         return True
     texts = ("out of memory", "allocate", "bad_alloc")
     return any(text in str(error).lower() for text in texts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from certvq.errors import DataError, OptionError
+from certvq.network._canonical import MOST_PRECISION
 from certvq.tokenize._codecs._open import ModelSource
 from certvq.tokenize._columns import BATCH_SIZE, Making
 from certvq.tokenize._encoder import TokenEncoder
@@ -22,7 +23,6 @@ from certvq.tokenize._plan import FILES_PER_PART, InputPart, looks_like, plan
 from certvq.tokens import DatasetWriter, Failed, Job, Part, verify_tokens
 from certvq.tokens._manifest import MANIFEST
 from certvq.tokens._part import PARTS
-from certvq.tokens._record import WAYS
 
 _SHOWN = 10
 
@@ -65,7 +65,8 @@ class Tokenized:
         skipped: parts that earlier runs had finished.
         rows: inputs with tokens.
         tokens: codes in all.
-        decided_by: how many codes the filter, the refinement and exact arithmetic decided.
+        decided_by: how many codes the filter, the refinement and exact arithmetic decided; of
+            canonical codes float64, wider and exact arithmetic.
         failed: how many inputs could not be used.
         first_failed: the first of them, with the reasons.
         seconds: that this run took.
@@ -109,6 +110,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
     device: str = "cpu",
     threads: int = 1,
     group: int = 1,
+    canonical: bool = False,
     files_per_part: int = FILES_PER_PART,
     batch_size: int = BATCH_SIZE,
     strict: bool = False,
@@ -134,6 +136,9 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         device: ``"cpu"``, ``"cuda"``, ...
         threads: of the processor for each forward pass.
         group: how many inputs of one shape go through the model together.
+        canonical: make the codes that the network has over the real numbers
+            (`certvq.canonical_codes`), which no device, batch, thread or library changes. An input
+            with an open token counts as one that cannot be used.
         files_per_part: how many single files make a part; a shard is always one.
         batch_size: inputs that a worker takes at once. It does not change a byte.
         strict: whether the first input that cannot be used ends the job.
@@ -171,6 +176,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         device=device,
         threads=threads,
         group=group,
+        canonical=canonical,
     )
     making = Making(encoder, column, batch_size, strict)
     codec = encoder.codec
@@ -190,7 +196,8 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
             if work.parts:
                 _run(work, writer, engine or LocalEngine(), state, watch or _ignore)
             seconds = time.monotonic() - begun
-            return _result(directory, writer.parts, state.skipped, seconds, strict=strict)
+            parts_made, skipped = writer.parts, state.skipped
+            return _result(directory, job, parts_made, skipped, seconds, strict=strict)
     except BaseException:
         if is_new and not state.parts:
             _withdraw(directory)
@@ -229,18 +236,20 @@ def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int = FIL
         files_per_part: as it was given to `plan`.
     """
     encoder, codec = making.encoder, making.encoder.codec
+    running = {"device": codec.device.type, "threads": encoder.threads, "group": encoder.group}
     return Job.of(
         codec.module,
         codec.codebooks,
         modality=codec.modality,
-        preprocessing={**codec.preprocessing(), **encoder.reading.to_json()},
+        preprocessing={
+            **codec.preprocessing(exact=encoder.canonical),
+            **encoder.reading.to_json(),
+        },
         arguments={
             "model": codec.name,
             "options": codec.options,
             "column": making.column,
-            "device": codec.device.type,
-            "threads": encoder.threads,
-            "group": encoder.group,
+            **({"canonical": {"precision": MOST_PRECISION}} if encoder.canonical else running),
             "files_per_part": files_per_part,
             "rows_per_item": ROWS_PER_ITEM,
         },
@@ -254,7 +263,7 @@ def _begin(state: State, parts: Sequence[InputPart], finished: frozenset[int]) -
 
 
 def _result(
-    directory: Path, parts: Sequence[Part], skipped: int, seconds: float, *, strict: bool
+    directory: Path, job: Job, parts: Sequence[Part], skipped: int, seconds: float, *, strict: bool
 ) -> Tokenized:
     failed = [each for part in parts for each in part.failed[:_SHOWN]][:_SHOWN]
     count = sum(len(part.failed) for part in parts)
@@ -263,7 +272,7 @@ def _result(
         first = "; ".join(f"{each.source}: {each.reason}" for each in failed[:3])
         what = f"{count} inputs cannot be used" if rows else f"none of {count} inputs can be used"
         raise DataError(f"{directory}: {what}: {first}")
-    decided = {way: sum(part.decided_by[way] for part in parts) for way in WAYS}
+    decided = {way: sum(part.decided_by[way] for part in parts) for way in job.ways}
     tokens = sum(part.tokens for part in parts)
     return Tokenized(
         directory, len(parts), skipped, rows, tokens, decided, count, tuple(failed), seconds

@@ -20,7 +20,7 @@ from certvq._types import Array
 from certvq._version import __version__
 from certvq.errors import DigestMismatchError, OptionError, ShapeError
 from certvq.models import codebook_digest, model_digest
-from certvq.tokens._record import AXES, is_digest
+from certvq.tokens._record import AXES, RUNGS, WAYS, is_digest
 
 _LARGEST: Final = 1 << 63
 _SHOWN = 5  # differences that are named
@@ -115,6 +115,20 @@ class Job:
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each codebook."""
         return tuple(codebook.size for codebook in self.codebooks)
+
+    @property
+    def canonical(self) -> bool:
+        """Whether the codes are those of the network over the real numbers."""
+        return "canonical" in self.arguments
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How codes may be decided: the keys of `decided_by`, in order."""
+        return RUNGS if self.canonical else WAYS
+
+    def with_versions(self, versions: Mapping[str, str]) -> "Job":
+        """Return the same job, as it would be with other versions of the libraries."""
+        return job_of(fields_of(self) | {"versions": dict(versions)})
 
     def require_same(self, model: nn.Module, codebooks: Sequence[Array]) -> None:
         """Require the model and the codebooks of this job, as a worker that loaded them must.

@@ -15,7 +15,7 @@ from certvq._files.json import is_whole, loads, sealed
 from certvq.errors import FileFormatError
 from certvq.tokens._job import Job, fields_of, job_of
 from certvq.tokens._part import SET_FORMAT, Failed, Part
-from certvq.tokens._record import WAYS, is_digest
+from certvq.tokens._record import is_digest
 
 MANIFEST: Final = "manifest.json"
 
@@ -46,7 +46,8 @@ def read_manifest(directory: Path) -> Manifest:
         content = loads(text)
         require_format(content)
         require_seal(content)
-        return Manifest(job_of(content["job"]), _parts(content))
+        job = job_of(content["job"])
+        return Manifest(job, _parts(content, job.ways))
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -101,8 +102,12 @@ def require_seal(content: Mapping[str, Any]) -> None:
         raise ValueError("it was changed after it was written")
 
 
-def part_of(fields: Mapping[str, Any]) -> Part:
+def part_of(fields: Mapping[str, Any], ways: tuple[str, ...]) -> Part:
     """Make a part of its JSON.
+
+    Args:
+        fields: the JSON.
+        ways: `Job.ways` of its job.
 
     Raises:
         ValueError, TypeError, KeyError: it is none.
@@ -112,7 +117,7 @@ def part_of(fields: Mapping[str, Any]) -> Part:
     counts = (part.number, part.rows, part.tokens, part.bytes, *part.decided_by.values())
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("a count is negative or no whole number")
-    if not is_digest(part.sha256) or set(part.decided_by) != set(WAYS):
+    if not is_digest(part.sha256) or set(part.decided_by) != set(ways):
         raise ValueError("a digest or the counts of a part")
     return part
 
@@ -120,8 +125,8 @@ def part_of(fields: Mapping[str, Any]) -> Part:
 _FIELDS = tuple(name for name in Part.__dataclass_fields__ if name != "failed")
 
 
-def _parts(content: Mapping[str, Any]) -> dict[int, Part]:
-    parts = [part_of(fields) for fields in content["parts"]]
+def _parts(content: Mapping[str, Any], ways: tuple[str, ...]) -> dict[int, Part]:
+    parts = [part_of(fields, ways) for fields in content["parts"]]
     count = len(content["job"]["inputs"])
     if any(part.number >= count for part in parts):
         text = f"a part has a number beyond the {count} inputs"

@@ -20,7 +20,7 @@ from certvq._files.json import sealed
 from certvq.data import require_key
 from certvq.errors import CodeRangeError, DataError, OptionError, ShapeError, shortened
 from certvq.tokens._job import Job, fields_of
-from certvq.tokens._record import WAYS, require_grid
+from certvq.tokens._record import require_grid
 from certvq.tokens._write import METADATA_KEY, code_type, list_field
 
 SET_FORMAT: Final = 2
@@ -52,7 +52,8 @@ class Part:
         tokens: codes, those of all codebooks counted.
         bytes: of the file.
         sha256: of the file.
-        decided_by: how many codes were decided by each of "filter", "refined" and "exact".
+        decided_by: how many codes were decided by each of `Job.ways`: "filter", "refined" and
+            "exact"; of canonical codes "float64", "wider" and "exact".
         failed: inputs that could not be tokenized.
     """
 
@@ -187,9 +188,12 @@ class _Rows:
     pending: int = 0
     rows: int = 0
     tokens: int = 0
-    decided_by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
+    decided_by: dict[str, int] = field(init=False)
     failed: list[Failed] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.decided_by = dict.fromkeys(self.job.ways, 0)
 
     def take(self, key: str, shape: Any, size: Any, codes: Any, ways: Any, reason: Any) -> bool:
         """Take a row; True where the row group is full with it."""
@@ -214,14 +218,14 @@ class _Rows:
 
     def _count(self, key: str, codes: int, ways: Any) -> None:
         counts = [int(count) for count in ways]
-        if len(counts) != len(WAYS) or min(counts) < 0 or sum(counts) != codes:
+        if len(counts) != len(self.decided_by) or min(counts) < 0 or sum(counts) != codes:
             raise OptionError(
-                f"{key!r}: decided_by must be {len(WAYS)} counts that add up to its {codes} codes, "
-                f"got {counts}"
+                f"{key!r}: decided_by must be {len(self.decided_by)} counts that add up to its "
+                f"{codes} codes, got {counts}"
             )
         self.rows += 1
         self.tokens += codes
-        for way, count in zip(WAYS, counts, strict=True):
+        for way, count in zip(self.job.ways, counts, strict=True):
             self.decided_by[way] += count
 
     def counts(self) -> dict[str, Any]:

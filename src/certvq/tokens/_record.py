@@ -18,6 +18,10 @@ from certvq.errors import CodeRangeError, DataError, DTypeError, OptionError, Sh
 WAYS: tuple[str, ...] = ("filter", "refined", "exact")
 """How a code was decided, the keys of `TokenHeader.decided_by`; see `certvq.DecidedBy`."""
 
+RUNGS: tuple[str, ...] = ("float64", "wider", "exact")
+"""How a canonical code was decided, the keys of `decided_by` in data sets of canonical codes; see
+`certvq.network.Rung`."""
+
 AXES: Final = {"image": (2, 2), "audio": (1, 2), "video": (3, 3), "latent": (None, 0)}
 """By modality, how many numbers the grid of tokens has (None: any), and how many the size."""
 

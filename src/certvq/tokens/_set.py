@@ -11,7 +11,7 @@ from certvq.errors import DataError, FileFormatError
 from certvq.tokens._job import Job, job_of
 from certvq.tokens._manifest import read_manifest
 from certvq.tokens._part import Failed, Part
-from certvq.tokens._record import WAYS, TokenRecord
+from certvq.tokens._record import RUNGS, WAYS, TokenRecord
 from certvq.tokens._stored import Block, StoredPart, is_part, open_part
 
 
@@ -63,8 +63,16 @@ class TokenSet:
 
     @property
     def decided_by(self) -> Mapping[str, int]:
-        """How many codes were decided by each of "filter", "refined" and "exact"."""
-        return {way: sum(part.decided_by[way] for part in self.parts) for way in WAYS}
+        """How many codes were decided in each way; see `Part.decided_by`."""
+        ways = RUNGS if self.canonical else WAYS
+        return {way: sum(part.decided_by[way] for part in self.parts) for way in ways}
+
+    @property
+    def canonical(self) -> bool:
+        """Whether the codes are those of the network over the real numbers."""
+        if self.job is not None:
+            return self.job.canonical
+        return set(self.parts[0].decided_by) == set(RUNGS)
 
     @property
     def failed(self) -> tuple[Failed, ...]:

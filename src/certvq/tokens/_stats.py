@@ -89,6 +89,7 @@ class TokenStats:
             "failed": len(data.failed),
             "tokens": places,
             "codes": data.tokens,
+            "canonical": data.canonical,
             "decided_by": dict(data.decided_by),
             "bits_per_token": fixed,
             "entropy_bits_per_token": entropy,

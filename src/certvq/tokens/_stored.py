@@ -173,7 +173,7 @@ def open_part(path: Path) -> StoredPart:
         require_format(fields)
         require_seal(fields)
         job = job_of(fields["job"])
-        part = part_of(fields | {"bytes": 0, "sha256": "0" * 64})
+        part = part_of(fields | {"bytes": 0, "sha256": "0" * 64}, job.ways)
         require_columns(schema, part_schema(job.codebook_sizes))
         _require_room(path)
     except FileFormatError as error:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
+from certvq.network import CanonicalEncoder
 from certvq.tokenize._plan import Modality
 
 Encode: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -39,6 +40,9 @@ class Codec:
             and column, sounds by silence.
         rate: samples per second of sounds.
         options: all else that decides about the codes, such as a bandwidth; JSON.
+        canonical: makes what finds the canonical codes of exact inputs: bytes (B, C, H, W) of
+            images, each of which stands for ``byte / 255``, or samples (B, C, T); None where there
+            is no way to them.
 
     Raises:
         OptionError: no codebook, an unknown modality, or a sound model without a rate.
@@ -55,6 +59,7 @@ class Codec:
     stride: int = 1
     rate: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    canonical: Callable[[], CanonicalEncoder] | None = None
 
     def __post_init__(self) -> None:
         if self.modality not in ("image", "audio", "latent"):
@@ -94,14 +99,22 @@ class Codec:
 
     def of_samples(self, samples: np.ndarray) -> torch.Tensor:
         """Bring float32 (C, T) to an input (C, T')."""
-        sound = torch.from_numpy(samples).to(self.device)
-        return nn.functional.pad(sound, (0, -sound.shape[1] % self.stride)).to(self.dtype)
+        return self.padded(torch.from_numpy(samples).to(self.device)).to(self.dtype)
 
-    def preprocessing(self) -> dict[str, Any]:
-        """Describe what is done to inputs, as JSON."""
+    def padded(self, sound: torch.Tensor) -> torch.Tensor:
+        """Bring a sound (C, T) to a multiple of the stride; no number changes."""
+        return nn.functional.pad(sound, (0, -sound.shape[1] % self.stride))
+
+    def preprocessing(self, *, exact: bool = False) -> dict[str, Any]:
+        """Describe what is done to inputs, as JSON.
+
+        Args:
+            exact: whether they are read as exact numbers, for canonical codes.
+        """
         if self.modality == "latent":
             return {"latents": "as they are"}
-        common = {"dtype": str(self.dtype).removeprefix("torch."), "multiple_of": self.stride}
+        dtype = "exact" if exact else str(self.dtype).removeprefix("torch.")
+        common = {"dtype": dtype, "multiple_of": self.stride}
         if self.modality == "audio":
             return {**common, "rate": self.rate, "padding": "silence"}
         return {**common, "black": self.pixels[0], "white": self.pixels[1], "padding": "last"}

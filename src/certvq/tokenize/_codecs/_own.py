@@ -13,6 +13,7 @@ from torch import nn
 from certvq.assign import assign, prepare
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
+from certvq.network import CanonicalEncoder
 from certvq.nn import FSQ
 from certvq.tokenize._codecs._codec import Codec, Encode
 
@@ -52,6 +53,7 @@ def own_codec(model: VQVAE, *, latents: bool = False, quantizers: int | None = N
         decode=decode,
         name="VQVAE",
         channels=model.config.channels,
+        canonical=lambda: CanonicalEncoder(model),
     )
 
 

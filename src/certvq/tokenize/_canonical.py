@@ -1,0 +1,81 @@
+"""The other way to codes: those of a codec's network over the real numbers.
+
+In: a codec, and inputs of one shape as exact numbers. Out: codes and how they were decided; an
+input with an open token has none, but a reason. Must not open models.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from certvq.errors import CaptureError, OptionError
+from certvq.network import CanonicalCodes, Rung
+from certvq.tokenize._codecs._codec import Codec
+
+_DECIDED = (Rung.FLOAT64, Rung.WIDER, Rung.EXACT)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is certain of one input.
+
+    Attributes:
+        codes: (*grid) int64, or (*grid, codebooks).
+        decided_by: how many codes were decided by each of float64, wider and exact.
+        reason: why the input has no codes; None where it has.
+    """
+
+    codes: np.ndarray
+    decided_by: tuple[int, ...]
+    reason: str | None
+
+
+class CanonicalWay:
+    """A codec's canonical codes.
+
+    Args:
+        codec: with a way to them.
+
+    Raises:
+        OptionError: it has none, or takes latents.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        if codec.canonical is None:
+            text = (
+                f"{codec.name}: a codec of this kind ({codec.modality}) has no canonical codes; "
+                "leave canonical out, or give a certvq.tokenize.Codec whose `canonical` makes a "
+                "certvq.network.CanonicalEncoder of its network"
+            )
+            raise OptionError(text)
+        self._encode = codec.canonical()
+
+    def __call__(self, batch: torch.Tensor) -> list[Found]:
+        """Return what is certain of each input of a batch."""
+        result = self._encode(batch)
+        return [_found(result, place) for place in range(len(batch))]
+
+
+def is_of_the_model(error: Exception) -> bool:
+    """Say whether an error befalls every input: an operator without a rule, say.
+
+    Where the model itself failed for an input of this shape, the error has that as its cause.
+    """
+    return isinstance(error, CaptureError) and error.__cause__ is None
+
+
+def _found(result: CanonicalCodes, place: int) -> Found:
+    codes, rungs = result.codes[place].numpy(), result.decided_by[place].numpy()
+    counts = tuple(int((rungs == rung).sum()) for rung in _DECIDED)
+    left = np.argwhere(result.open[place].numpy())
+    return Found(codes, counts, _reason(left, codes.size) if len(left) else None)
+
+
+def _reason(left: np.ndarray, tokens: int) -> str:
+    first = ", ".join(map(str, left[0]))
+    return (
+        f"{len(left)} of {tokens} tokens are open, the first at ({first}): its canonical code is "
+        "not decided within the precision of certvq.canonical_codes; leave the input out, or "
+        "encode without canonical"
+    )
