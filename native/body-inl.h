@@ -146,6 +146,9 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
     second[row] = anew ? nothing : load<Ints>(state + (row * 2 + 1) * kLanes);
   }
   for (std::int64_t panel = first; panel < last; ++panel) {
+    const std::int32_t *entries = integers;
+    // Without this and `pin`, GCC 12 keeps all entries and products of a short loop in memory.
+    __asm__("" : "+r"(entries));
     Ints scores[kRows][kBlocks];
 #pragma GCC unroll 8
     for (int block = 0; block < kBlocks; ++block) {
@@ -162,10 +165,11 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
       }
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
-        const Ints entry = Ops::broadcast(integers[row * pairs + pair]);
+        const Ints entry = Ops::broadcast(entries[row * pairs + pair]);
 #pragma GCC unroll 8
         for (int block = 0; block < kBlocks; ++block) {
           Ops::accumulate(scores[row][block], entry, code[block]);
+          if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
         }
       }
       codes += kPanelCodes * 2;
@@ -543,3 +547,11 @@ std::int64_t wrapped(const std::int64_t *row, const std::int64_t *transposed, st
 }
 
 #include "near-inl.h"
+
+/// The table of an instruction set, defined where `supported` and these functions can be seen.
+#define CERTVQ_TABLE(symbol, name)                                                               \
+  extern const Isa symbol;                                                                       \
+  const Isa symbol = {name, kLanes, supported, read_rows, squares, quantize, scan, gaps, reached, \
+                      certify, settle, collect, sqdist, sqdist_pair, transpose, dense, wrapped,  \
+                      rivals, passing, group_sqdists, apart, choose, keep_within, borders,       \
+                      reaches, score_limits, take, measure, write_panel}

@@ -22,6 +22,7 @@ struct Ops {
     sums += reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(row),
                                                      reinterpret_cast<__m256i>(codes)));
   }
+  static void pin(Ints &sums) { __asm__ volatile("" : "+x"(sums)); }
   static std::int32_t greatest(Ints v) {
     __m128i half = _mm_max_epi32(_mm256_castsi256_si128(reinterpret_cast<__m256i>(v)),
                                  _mm256_extracti128_si256(reinterpret_cast<__m256i>(v), 1));
@@ -68,11 +69,7 @@ bool supported() {
 
 }  // namespace
 
-extern const Isa kAvx2;
-const Isa kAvx2 = {"avx2", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
-                   rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
-                   take, measure, write_panel};
+CERTVQ_TABLE(kAvx2, "avx2");
 
 }  // namespace certvq
 #endif

@@ -22,6 +22,7 @@ struct Ops {
     sums += reinterpret_cast<Ints>(_mm512_madd_epi16(reinterpret_cast<__m512i>(row),
                                                      reinterpret_cast<__m512i>(codes)));
   }
+  static void pin(Ints &sums) { __asm__ volatile("" : "+v"(sums)); }
   static std::int32_t greatest(Ints v) {
     return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(v));
   }
@@ -60,11 +61,7 @@ bool supported() {
 
 }  // namespace
 
-extern const Isa kAvx512;
-const Isa kAvx512 = {"avx512",   kLanes,  supported, read_rows, squares,   quantize,
-                     scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
-                     rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
-                     take, measure, write_panel};
+CERTVQ_TABLE(kAvx512, "avx512");
 
 }  // namespace certvq
 #endif

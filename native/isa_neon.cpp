@@ -25,6 +25,7 @@ struct Ops {
     const int32x4_t high = vmull_high_s16(a, b);
     sums += reinterpret_cast<Ints>(vpaddq_s32(low, high));
   }
+  static void pin(Ints &sums) { __asm__ volatile("" : "+w"(sums)); }
   static std::int32_t greatest(Ints v) { return vmaxvq_s32(reinterpret_cast<int32x4_t>(v)); }
   static std::uint32_t at_least(Ints v, std::int32_t threshold) {
     const uint32x4_t bits = {1, 2, 4, 8};
@@ -59,11 +60,7 @@ bool supported() { return true; }
 
 }  // namespace
 
-extern const Isa kNeon;
-const Isa kNeon = {"neon", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,   gaps,   reached,   certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
-                   rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
-                   take, measure, write_panel};
+CERTVQ_TABLE(kNeon, "neon");
 
 }  // namespace certvq
 #endif

@@ -20,6 +20,7 @@ struct Ops {
     const Ints high = (row >> 16) * (codes >> 16);
     sums += low + high;
   }
+  static void pin(Ints &) {}
   static std::int32_t greatest(Ints v) {
     std::int32_t result = v[0];
     for (int lane = 1; lane < kLanes; ++lane) result = v[lane] > result ? v[lane] : result;
@@ -60,10 +61,6 @@ bool supported() { return true; }
 
 }  // namespace
 
-extern const Isa kPortable;
-const Isa kPortable = {"portable", kLanes,     supported, read_rows, squares,   quantize,
-                       scan,       gaps,       reached,       certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
-                       rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
-                       take, measure, write_panel};
+CERTVQ_TABLE(kPortable, "portable");
 
 }  // namespace certvq

@@ -22,6 +22,7 @@ struct Ops {
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(row), "v"(codes));
   }
+  static void pin(Ints &sums) { __asm__ volatile("" : "+v"(sums)); }
   static std::int32_t greatest(Ints v) {
     return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(v));
   }
@@ -60,11 +61,7 @@ bool supported() {
 
 }  // namespace
 
-extern const Isa kVnni;
-const Isa kVnni = {"avx512_vnni", kLanes,     supported, read_rows, squares,   quantize,
-                   scan,          gaps,          reached,          certify,   settle,     collect,   sqdist,    sqdist_pair, transpose, dense,     wrapped,
-                   rivals, passing, group_sqdists, apart, choose, keep_within, borders, reaches, score_limits,
-                   take, measure, write_panel};
+CERTVQ_TABLE(kVnni, "avx512_vnni");
 
 }  // namespace certvq
 #endif
