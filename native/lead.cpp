@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "bounds.h"
 
@@ -55,9 +56,16 @@ double lead(const Packed &packed, const Block &block, std::int64_t row, std::int
   return rest * (1.0 - 0x1p-51) - own * (1.0 + 0x1p-51);  // pays for three roundings
 }
 
-float float_below(double value) {
-  const auto near = static_cast<float>(value);
-  return static_cast<double>(near) > value ? std::nextafter(near, -HUGE_VALF) : near;
+float end_of_lead(double lead, double drift) {
+  const double end = (lead + drift) * (1.0 - 0x1p-51);  // pays for its own two roundings
+  auto result = static_cast<float>(end);
+  if (static_cast<double>(result) > end) {  // the float below: nextafter takes longer than the rest
+    std::uint32_t bits;
+    std::memcpy(&bits, &result, sizeof bits);
+    --bits;
+    std::memcpy(&result, &bits, sizeof bits);
+  }
+  return result;
 }
 
 }  // namespace certvq

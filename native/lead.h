@@ -24,7 +24,7 @@ struct Others {
 double lead(const Packed &packed, const Block &block, std::int64_t row, std::int32_t code,
             double sqdist, const Others &others);
 
-/// Round down.
-float float_below(double value);
+/// Until what drift a code stays whose lead is above zero now: their sum, rounded down.
+float end_of_lead(double lead, double drift);
 
 }  // namespace certvq

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "deltas.h"
+#include "direct.h"
+#include "lead.h"
 #include "share.h"
 
 namespace certvq {
@@ -27,7 +29,12 @@ class Looker {
         results_{known.codes, nullptr, nullptr, known.drift, known.leads},
         worker_(packed, rows, results_, progress, std::move(poll)),
         deltas_(packed, rows, ledger),
-        batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {}
+        batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {
+    if (Direct::pays(packed, rows.number)) {
+      direct_ = std::make_unique<Direct>(packed);
+      batch_ = kDirectRows;
+    }
+  }
 
   void look(std::int64_t first, std::int64_t last, std::int64_t then);
   void finish();
@@ -36,6 +43,7 @@ class Looker {
   static constexpr std::int64_t kSortedBatch = 1 << 16;
 
   void decide();
+  void decide_directly(std::int64_t first, std::int64_t count);
   void take_in();
 
   const Packed &packed_;
@@ -46,6 +54,7 @@ class Looker {
   Worker worker_;
   Deltas deltas_;
   std::int64_t batch_;
+  std::unique_ptr<Direct> direct_;      // if it pays
   std::vector<std::int64_t> doubtful_;  // rows
   std::vector<Move> pending_;           // rows that were given to the worker, and their old codes
 };
@@ -62,7 +71,11 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
     for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += batch_) {
       const std::int64_t end = std::min(begin + batch_, last);
       for (std::int64_t row = begin; row < end; ++row) pending_.push_back({row, -1, -1});
-      worker_.decide(begin, end, end < last ? end : then);
+      if (direct_) {
+        decide_directly(begin, end - begin);
+      } else {
+        worker_.decide(begin, end, end < last ? end : then);
+      }
       take_in();
     }
     return;
@@ -80,9 +93,35 @@ void Looker::decide() {
     pending_.push_back({row, known_.codes[row], -1});
     known_.codes[row] = -1;
   }
-  worker_.decide_rows(doubtful_.data(), static_cast<std::int64_t>(doubtful_.size()));
+  if (direct_) {
+    decide_directly(-1, static_cast<std::int64_t>(doubtful_.size()));
+  } else {
+    worker_.decide_rows(doubtful_.data(), static_cast<std::int64_t>(doubtful_.size()));
+  }
   doubtful_.clear();
   take_in();
+}
+
+/// Decide the doubtful rows, or those from `first` on; the worker gets those that float32 leaves open.
+void Looker::decide_directly(std::int64_t first, std::int64_t count) {
+  const bool follow = first >= 0;
+  direct_->decide(rows_, follow ? nullptr : doubtful_.data(), first, count);
+  const bool parts = packed_.distinct < packed_.given;  // equal vectors may
+  std::int64_t open[kDirectRows];
+  std::int64_t left = 0;
+  for (std::int64_t place = 0; place < count; ++place) {
+    const std::int64_t row = follow ? first + place : doubtful_[static_cast<std::size_t>(place)];
+    const float lead = direct_->lead(place);
+    if (!(lead > 0.0f)) {
+      open[left++] = row;
+      continue;
+    }
+    const std::int64_t code = packed_.index(direct_->code(place));
+    known_.codes[row] = code;
+    known_.leads[row] =
+        parts ? -HUGE_VALF : end_of_lead(static_cast<double>(lead), known_.drift[code]);
+  }
+  if (left != 0) worker_.decide_rows(open, left);
 }
 
 /// Move what is decided; the worker may have put rows aside.
