@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "bounds.h"
 
@@ -54,18 +53,6 @@ double lead(const Packed &packed, const Block &block, std::int64_t row, std::int
   }
   const double own = bounds::norm_upper(sqdist, dim);
   return rest * (1.0 - 0x1p-51) - own * (1.0 + 0x1p-51);  // pays for three roundings
-}
-
-float end_of_lead(double lead, double drift) {
-  const double end = (lead + drift) * (1.0 - 0x1p-51);  // pays for its own two roundings
-  auto result = static_cast<float>(end);
-  if (static_cast<double>(result) > end) {  // the float below: nextafter takes longer than the rest
-    std::uint32_t bits;
-    std::memcpy(&bits, &result, sizeof bits);
-    --bits;
-    std::memcpy(&result, &bits, sizeof bits);
-  }
-  return result;
 }
 
 }  // namespace certvq

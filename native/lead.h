@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "block.h"
 #include "packed.h"
@@ -25,6 +26,13 @@ double lead(const Packed &packed, const Block &block, std::int64_t row, std::int
             double sqdist, const Others &others);
 
 /// Until what drift a code stays whose lead is above zero now: their sum, rounded down.
-float end_of_lead(double lead, double drift);
+inline float end_of_lead(double lead, double drift) {
+  auto end = static_cast<float>((lead + drift) * (1.0 - 0x1p-51));  // pays for the two before
+  std::uint32_t bits;
+  std::memcpy(&bits, &end, sizeof bits);
+  bits -= static_cast<std::uint32_t>(bits != 0);  // the float below: without a branch
+  std::memcpy(&end, &bits, sizeof end);
+  return end;
+}
 
 }  // namespace certvq
