@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace certvq {
 namespace {
@@ -34,7 +35,9 @@ void Deltas::apply() {
     read(first, last);
     for (std::size_t place = first; place < last; ++place) {
       const Move &move = moves_[place];
-      if (!convert(exact_.data() + static_cast<std::int64_t>(place - first) * stride_)) return;
+      if (!convert(exact_.data() + static_cast<std::int64_t>(place - first) * stride_)) {
+        return moves_.clear();
+      }
       if (move.from >= 0) add(move.from, -1);
       add(move.to, 1);
       if (move.from < 0 && ledger_.squares != nullptr) {
@@ -45,6 +48,7 @@ void Deltas::apply() {
       if (++moved_ == room_) flush();
     }
   }
+  moves_.clear();
 }
 
 /// Read the rows of some moves, at once if they follow each other.
@@ -53,9 +57,20 @@ void Deltas::read(std::size_t first, std::size_t last) {
   if (moves_[last - 1].row - moves_[first].row == count - 1) {
     return isa_.read(rows_, moves_[first].row, count, stride_, exact_.data());
   }
-  for (std::size_t place = first; place < last; ++place) {
-    isa_.read(rows_, moves_[place].row, 1, stride_,
-              exact_.data() + static_cast<std::int64_t>(place - first) * stride_);
+  double *out = exact_.data();
+  const std::int64_t row_bytes = rows_.row_stride * entry_bytes(rows_.number);
+  for (std::size_t place = first; place < last; ++place, out += stride_) {
+    const std::int64_t row = moves_[place].row;
+    if (rows_.number != Number::kFloat32 || rows_.column_stride != 1) {
+      isa_.read(rows_, row, 1, stride_, out);
+      continue;
+    }
+    const char *entry = static_cast<const char *>(rows_.data) + row * row_bytes;
+    for (std::int64_t d = 0; d < dim_; ++d, entry += sizeof(float)) {
+      float value;
+      std::memcpy(&value, entry, sizeof value);
+      out[d] = static_cast<double>(value);
+    }
   }
 }
 

@@ -33,7 +33,7 @@ class Deltas {
  public:
   Deltas(const Packed &packed, const Matrix &rows, const Ledger &ledger);
 
-  /// What `apply` moves: fill it before.
+  /// What `apply` moves, and clears.
   std::vector<Move> &moves() { return moves_; }
   void apply();
 

@@ -15,7 +15,7 @@ set(CERTVQ_SANITIZE "OFF" CACHE STRING "Sanitizers to compile in, such as \"addr
 find_package(Threads REQUIRED)
 
 set(KERNELS)
-foreach(name assign averages block cells deltas dense exact isa isa_avx2 isa_avx512 isa_neon isa_portable isa_vnni lead lloyd nearby packed rounded row_norms second share stability worker)
+foreach(name assign averages block cells deltas dense direct direct_avx2 direct_avx512 direct_portable exact isa isa_avx2 isa_avx512 isa_neon isa_portable isa_vnni lead lloyd nearby packed rounded row_norms second share stability worker)
   list(APPEND KERNELS ${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
 endforeach()
 
@@ -40,9 +40,9 @@ function(certvq_compile target)
     set(avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
     set(quiet -Wno-maybe-uninitialized -Wno-uninitialized)  # GCC 12 about its own intrinsics
     foreach(source ${ARGN})
-      if(source MATCHES "isa_avx2.cpp$")
+      if(source MATCHES "(isa|direct)_avx2.cpp$")
         set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -mavx2 -mfma -mf16c)
-      elseif(source MATCHES "isa_avx512.cpp$")
+      elseif(source MATCHES "(isa|direct)_avx512.cpp$")
         set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${avx512} ${quiet})
       elseif(source MATCHES "isa_vnni.cpp$")
         set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${avx512} -mavx512vnni ${quiet})

@@ -55,9 +55,4 @@ double lead(const Packed &packed, const Block &block, std::int64_t row, std::int
   return rest * (1.0 - 0x1p-51) - own * (1.0 + 0x1p-51);  // pays for three roundings
 }
 
-float float_below(double value) {
-  const auto near = static_cast<float>(value);
-  return static_cast<double>(near) > value ? std::nextafter(near, -HUGE_VALF) : near;
-}
-
 }  // namespace certvq

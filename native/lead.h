@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "block.h"
 #include "packed.h"
@@ -24,7 +25,14 @@ struct Others {
 double lead(const Packed &packed, const Block &block, std::int64_t row, std::int32_t code,
             double sqdist, const Others &others);
 
-/// Round down.
-float float_below(double value);
+/// Until what drift a code stays whose lead is above zero now: their sum, rounded down.
+inline float end_of_lead(double lead, double drift) {
+  auto end = static_cast<float>((lead + drift) * (1.0 - 0x1p-51));  // pays for the two before
+  std::uint32_t bits;
+  std::memcpy(&bits, &end, sizeof bits);
+  bits -= static_cast<std::uint32_t>(bits != 0);  // the float below: without a branch
+  std::memcpy(&end, &bits, sizeof end);
+  return end;
+}
 
 }  // namespace certvq

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "deltas.h"
+#include "direct.h"
+#include "lead.h"
 #include "share.h"
 
 namespace certvq {
@@ -27,7 +29,13 @@ class Looker {
         results_{known.codes, nullptr, nullptr, known.drift, known.leads},
         worker_(packed, rows, results_, progress, std::move(poll)),
         deltas_(packed, rows, ledger),
-        batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {}
+        batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {
+    if (Direct::pays(packed, rows.number)) {
+      direct_ = std::make_unique<Direct>(packed);
+      batch_ = kDirectRows;
+    }
+    doubtful_ = Aligned<std::int64_t>(batch_);
+  }
 
   void look(std::int64_t first, std::int64_t last, std::int64_t then);
   void finish();
@@ -36,6 +44,8 @@ class Looker {
   static constexpr std::int64_t kSortedBatch = 1 << 16;
 
   void decide();
+  void decide_rows(const std::int64_t *rows, std::int64_t count);
+  void decide_directly(const std::int64_t *rows, std::int64_t first, std::int64_t count);
   void take_in();
 
   const Packed &packed_;
@@ -46,7 +56,9 @@ class Looker {
   Worker worker_;
   Deltas deltas_;
   std::int64_t batch_;
-  std::vector<std::int64_t> doubtful_;  // rows
+  std::unique_ptr<Direct> direct_;      // if it pays
+  Aligned<std::int64_t> doubtful_;      // (batch,), rows
+  std::int64_t doubts_ = 0;
   std::vector<Move> pending_;           // rows that were given to the worker, and their old codes
 };
 
@@ -61,6 +73,10 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
   if (greatest < 0) {
     for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += batch_) {
       const std::int64_t end = std::min(begin + batch_, last);
+      if (direct_) {
+        decide_directly(nullptr, begin, end - begin);
+        continue;
+      }
       for (std::int64_t row = begin; row < end; ++row) pending_.push_back({row, -1, -1});
       worker_.decide(begin, end, end < last ? end : then);
       take_in();
@@ -69,44 +85,73 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
   }
   for (std::int64_t row = first; row < last && !progress_.stopped(); ++row) {
     const std::int64_t code = known_.codes[row];
-    if (code >= 0 && known_.drift[code] < static_cast<double>(known_.leads[row])) continue;
-    doubtful_.push_back(row);
-    if (static_cast<std::int64_t>(doubtful_.size()) == batch_) decide();
+    const double drift = code < 0 ? HUGE_VAL : known_.drift[code];
+    doubtful_.data()[doubts_] = row;  // without a branch that could not be predicted
+    doubts_ += static_cast<std::int64_t>(!(drift < static_cast<double>(known_.leads[row])));
+    if (doubts_ == batch_) decide();
   }
 }
 
 void Looker::decide() {
-  for (const std::int64_t row : doubtful_) {
-    pending_.push_back({row, known_.codes[row], -1});
-    known_.codes[row] = -1;
+  const std::int64_t count = doubts_;
+  doubts_ = 0;
+  if (direct_) return decide_directly(doubtful_.data(), 0, count);
+  decide_rows(doubtful_.data(), count);
+}
+
+void Looker::decide_rows(const std::int64_t *rows, std::int64_t count) {
+  for (std::int64_t place = 0; place < count; ++place) {
+    pending_.push_back({rows[place], known_.codes[rows[place]], -1});
+    known_.codes[rows[place]] = -1;
   }
-  worker_.decide_rows(doubtful_.data(), static_cast<std::int64_t>(doubtful_.size()));
-  doubtful_.clear();
+  worker_.decide_rows(rows, count);
   take_in();
+}
+
+/// Decide rows of these numbers or else from `first` on; the worker gets those that float32 leaves
+/// open.
+void Looker::decide_directly(const std::int64_t *rows, std::int64_t first, std::int64_t count) {
+  direct_->decide(rows_, rows, first, count);
+  const bool parts = packed_.distinct < packed_.given;  // equal vectors may
+  std::int64_t open[kDirectRows];
+  std::int64_t left = 0;
+  std::vector<Move> &moves = deltas_.moves();
+  for (std::int64_t place = 0; place < count; ++place) {
+    const std::int64_t row = rows == nullptr ? first + place : rows[place];
+    const float lead = direct_->lead(place);
+    if (!(lead > 0.0f)) {
+      open[left++] = row;
+      continue;
+    }
+    const std::int64_t code = packed_.index(direct_->code(place));
+    known_.leads[row] =
+        parts ? -HUGE_VALF : end_of_lead(static_cast<double>(lead), known_.drift[code]);
+    if (code == known_.codes[row]) continue;
+    moves.push_back({row, known_.codes[row], code});
+    known_.codes[row] = code;
+  }
+  deltas_.apply();
+  if (left != 0) decide_rows(open, left);
 }
 
 /// Move what is decided; the worker may have put rows aside.
 void Looker::take_in() {
   if (progress_.stopped()) return;
   std::size_t left = 0;
-  std::size_t moved = 0;
-  std::vector<Move> &moves = deltas_.moves();
-  moves.clear();
   for (const Move &move : pending_) {
     const std::int64_t code = known_.codes[move.row];
     if (code < 0) {
       pending_[left++] = move;
     } else if (code != move.from) {
-      moves.push_back({move.row, move.from, code});
-      ++moved;
+      deltas_.moves().push_back({move.row, move.from, code});
     }
   }
   pending_.resize(left);
-  if (moved != 0) deltas_.apply();
+  deltas_.apply();
 }
 
 void Looker::finish() {
-  if (!doubtful_.empty()) decide();
+  if (doubts_ != 0) decide();
   if (progress_.stopped()) return;
   worker_.finish();
   take_in();

@@ -302,8 +302,7 @@ void Worker::write_leads(std::int64_t count) {
                         beyond_.data()[row]};
     const std::int32_t code = codes_.data()[row];
     const double ahead = lead(packed_, block_, row, code, sqdist_.data()[row], others);
-    const double end = (ahead + results_.drift[packed_.index(code)]) * (1.0 - 0x1p-51);
-    if (ahead > 0.0) result = float_below(end);
+    if (ahead > 0.0) result = end_of_lead(ahead, results_.drift[packed_.index(code)]);
   }
 }
 
