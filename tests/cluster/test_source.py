@@ -11,11 +11,9 @@ import pytest
 import certvq
 from certvq.cluster import _source
 from certvq.cluster._checkpoint import load_state
-from certvq.cluster._costs import cell_costs, no_costs
-from certvq.cluster._empty import split_cells
+from certvq.cluster._costs import no_costs
 from certvq.cluster._grid import extent_of
 from certvq.cluster._pass import LocalPass
-from certvq.cluster._source import ArraySource
 from certvq.cluster._sums import Grids
 from certvq.errors import DataError, DTypeError, FileFormatError, OptionError, ShapeError
 
@@ -96,63 +94,6 @@ def test_passes_of_shards_merge_to_the_pass_of_all(weights):
         ]
         assert np.array_equal(found.sqdist, costs.sqdist)
         assert np.array_equal(found.farthest, costs.farthest)
-
-
-def test_costs_are_exact_sums_and_ties_go_by_the_numbers():
-    rows = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0], [10.0, 10.0], [0.1, 0.0]])
-    codes = np.array([0, 0, 0, 1, 0])
-    prepared = certvq.prepare(np.array([[0.0, 0.0], [10.0, 10.5]]))
-    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0]):
-        found = cell_costs(rows[order], prepared, codes[order], None)
-        exact = 27 + Fraction(0.1 * 0.1)
-        assert [c * Fraction(2) ** found.lowest for c in found.costs] == [exact, Fraction(1, 4)]
-        assert found.farthest.tolist() == [[-3.0, 0.0], [10.0, 10.0]]
-        assert found.sqdist.tolist() == [9.0, 0.25]
-    heavy = cell_costs(rows, prepared, codes, np.array([0.0, 0, 0, 4, 1]))
-    assert heavy.farthest.tolist() == [[0.1, 0.0], [10.0, 10.0]]
-    assert heavy.costs[1] * Fraction(2) ** heavy.lowest == 1
-
-
-def test_empty_cells_are_filled_in_rounds_from_cells_of_at_least_half_the_greatest_cost():
-    """621 against 26; then 221 against 26; then 26 against 1."""
-    rows = np.array([[0.0], [1.0], [5.0], [100.0], [130.0], [131.0]])
-    codebook = np.array([[0.0], [120.0], [999.0], [999.5], [999.7]])
-    for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0]):
-        look = LocalPass(ArraySource(rows[order]), Grids(extent_of(rows)), None, 6)
-        look.tally(codebook, squares=False)
-        means = np.zeros((5, 1))
-        assert split_cells(look, codebook, means, np.array([2, 3, 4])) == 3
-        assert means.ravel().tolist() == [0, 0, 100.0, 131.0, 5.0]
-    even = np.array([[0.0], [4.0], [20.0], [25.0]])
-    look = LocalPass(ArraySource(even), Grids(extent_of(even)), None, 4)
-    codebook = np.array([[0.0], [20.0], [99.0], [99.0]])
-    look.tally(codebook, squares=False)
-    means = np.zeros((4, 1))
-    assert split_cells(look, codebook, means, np.array([2, 3])) == 2  # 25 and 16: in one round
-    assert means.ravel().tolist() == [0, 0, 25.0, 4.0]
-
-
-def test_heavy_tails_are_split_many_times_in_one_iteration():
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((2000, 4)) * rng.lognormal(0, 1.5, (2000, 1))
-    start = rows[rng.integers(0, 40, 64)]
-    found = certvq.kmeans(rows, 64, start=start)
-    assert found.splits[0] == 64 - len(np.unique(start, axis=0))
-    assert found.inertia < 0.5 * certvq.kmeans(rows, 64, start=start, empty="keep").inertia
-
-
-def test_empty_cells_are_split_counted_and_listed():
-    rows = np.array([[0.0], [1.0], [10.0], [11.0], [30.0]])
-    start = [[0.0], [500.0], [600.0], [700.0]]
-    found = certvq.kmeans(rows, 4, start=start)
-    assert found.splits.tolist() == [3, 0]
-    assert found.empty.size == 0
-    assert sorted(found.codebook.ravel().tolist()) == [0.5, 10.0, 11.0, 30.0]
-    kept = certvq.kmeans(rows, 4, start=start, empty="keep")
-    assert kept.empty.tolist() == [1, 2, 3]
-    assert kept.codebook.ravel().tolist() == [10.4, 500.0, 600.0, 700.0]
-    same = certvq.kmeans(np.ones((6, 2)), 3, start=np.ones((3, 2)))
-    assert (same.empty.tolist(), same.inertia, str(same.stopped)) == ([1, 2], 0.0, "converged")
 
 
 KILLED = """

@@ -1,26 +1,32 @@
 """Where the codes of empty cells go.
 
 In: a pass over the data and the empty cells. Out: code vectors. The rule, ``"split"``: the code of
-an empty cell becomes the farthest row of a costly cell. One round splits, the costliest first, the
-cells that cost at least half of what the costliest does; then all rows are assigned anew, and the
-next round sees what is left, until no cell is empty. So a cell that costs very much is split
-several times, as heavy tails need it, and cells that cost little are left alone.
+an empty cell becomes the farthest row of another cell. That row saves at least its own distance,
+and at most what its cell costs, so the rank of a cell is the sum of two shares: that of its
+farthest distance in the greatest one, and that of its cost in the greatest one. One round splits
+the cells that have at least half of the greatest rank, the first first, but no cell whose farthest
+row is nearer to a row that the round took before. Then all rows are assigned anew, and the next
+round sees what is left, until no cell is empty.
 
-Splitting each cell once, or filling half of the empty cells in an iteration, left up to 60 % more
-inertia on heavy tails; taking the farthest rows of all, as scikit-learn does, up to five times as
-much on mixtures that were begun far away.
+To rank by cost alone left 5 % more inertia on heavy tails, to rank by distance alone 6 % more on
+small integers; to take all cells at once 30 % more, and rows that are near to each other 20 % more
+on mixtures. Splitting one cell in a round left the same inertia in ten times as many rounds.
 """
+
+from fractions import Fraction
 
 import numpy as np
 
 from certvq._types import Int64Array
+from certvq.assign import prepare
+from certvq.assign._sqdist import rounded_sqdist
 from certvq.cluster._costs import CellCosts
 from certvq.cluster._pass import Pass
 from certvq.errors import EmptyCellError
 
 
 def split_cells(look: Pass, codebook: np.ndarray, means: np.ndarray, empty: Int64Array) -> int:
-    """Move the codes of empty cells into the costliest cells.
+    """Give the codes of empty cells to the farthest rows of other cells.
 
     Args:
         look: whose last tally is that of `codebook`.
@@ -31,13 +37,14 @@ def split_cells(look: Pass, codebook: np.ndarray, means: np.ndarray, empty: Int6
     Returns:
         How many codes were moved: all, unless every row equals its code vector before.
 
-    Ties: of cells of the same cost the lowest is split first; of rows at the same distance the one
-        that is least in lexicographic order.
+    Ties: of cells of the same rank the lowest is split first; of rows at the same distance the one
+        that is least in lexicographic order is taken.
+    Cost: two passes for each round.
     """
     trial, waiting = codebook.copy(), empty.tolist()
     while True:
         costs = look.costs(trial)
-        cells = _costly(costs)[: len(waiting)]
+        cells = _apart(costs, _ranked(costs), len(waiting))
         filled, waiting = waiting[: len(cells)], waiting[len(cells) :]
         trial[filled] = costs.farthest[cells]
         means[filled] = trial[filled]
@@ -46,11 +53,30 @@ def split_cells(look: Pass, codebook: np.ndarray, means: np.ndarray, empty: Int6
         look.tally(trial, squares=False)
 
 
-def _costly(costs: CellCosts) -> list[int]:
-    """Return the cells that cost at least half of the costliest, that one first."""
-    greatest = max(costs.costs)
-    cells = [cell for cell, cost in enumerate(costs.costs) if cost > 0 and 2 * cost >= greatest]
-    return sorted(cells, key=lambda cell: (-costs.costs[cell], cell))
+def _ranked(costs: CellCosts) -> list[int]:
+    """Return the cells of at least half of the greatest rank, that one first."""
+    greatest, farthest = max(costs.costs), Fraction(costs.sqdist.max())
+    ranks = {
+        cell: cost * farthest + Fraction(costs.sqdist[cell]) * greatest
+        for cell, cost in enumerate(costs.costs)
+        if cost > 0
+    }
+    least = max(ranks.values(), default=Fraction(0)) / 2
+    cells = [cell for cell, rank in ranks.items() if rank >= least]
+    return sorted(cells, key=lambda cell: (-ranks[cell], cell))
+
+
+def _apart(costs: CellCosts, cells: list[int], most: int) -> list[int]:
+    """Keep cells whose farthest row is at least as far from those of the kept ones before."""
+    rows, sqdist = costs.farthest[cells], costs.sqdist[cells]
+    free, kept = np.ones(len(cells), dtype=bool), []
+    while free.any() and len(kept) < most:
+        place = int(free.argmax())
+        kept.append(cells[place])
+        taken = prepare(rows[place : place + 1])
+        free &= rounded_sqdist(rows, taken, np.zeros(len(cells), dtype=np.int64)) >= sqdist
+        free[place] = False
+    return kept
 
 
 def require_full(empty: Int64Array, iteration: int) -> None:

@@ -77,7 +77,7 @@ def kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword-only
             the type of the data, and a code vector is the sum of its rows, divided by its length
             and rounded once; codes are the nearest ones among these vectors.
         empty: what becomes of a cell without a row of positive weight. ``"split"``: its code moves
-            to the farthest row of the cell that costs most (docs/kmeans.md has the rule in full);
+            to the farthest row of a costly cell (docs/kmeans.md has the rule in full);
             ``"keep"``: its code stays; ``"raise"``: an error.
         checkpoint: file that holds the state after each iteration. If it exists already the run
             goes on from there, to the same bits.

@@ -34,7 +34,7 @@ class KMeans:
 
     Attributes:
         iterations: Lloyd's iterations at most, >= 0; they end early when no code changes. A code
-            that loses its tokens moves into the cell that costs most (docs/kmeans.md).
+            that loses its tokens moves into a costly cell (docs/kmeans.md).
 
     Raises:
         OptionError: `iterations` is negative.
