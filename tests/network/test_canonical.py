@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -94,7 +95,39 @@ def layers(sum_of, call, normed):
     def tripled(_, x):
         return x[:, [i // 3 for i in range(12)]][:, :, [i // 2 for i in range(8)]]
 
+    def attended(judge, x, *, causal=False):
+        rows = x.reshape(len(x), -1).T
+        scale = judge.number(0.5)  # 1 / sqrt(4)
+        result = np.empty(rows.shape, object)
+        for i, row in enumerate(rows):
+            keys = rows[: i + 1] if causal else rows
+            weights = [(scale * sum(row * (2 * key))).exp() for key in keys]
+            for c in range(rows.shape[1]):
+                shares = (w * key[c] for w, key in zip(weights, keys, strict=True))
+                result[i, c] = sum(shares) / sum(weights)
+        return result.T.reshape(x.shape)
+
+    def fused(x, **options):
+        rows = x.flatten(2).mT
+        found = nn.functional.scaled_dot_product_attention(rows, 2 * rows, rows, **options)
+        return found.mT.reshape(x.shape)
+
+    def composed(x):
+        rows = x.flatten(2)
+        weights = torch.softmax(torch.bmm(rows.mT, 2 * rows) * 0.5, 2)
+        return torch.bmm(rows, weights.mT).reshape(x.shape)
+
     return {
+        "attention": (first, call(fused, attended), last),
+        "attention, causal": (
+            first,
+            call(
+                lambda x: fused(x, is_causal=True, scale=0.5),
+                lambda judge, x: attended(judge, x, causal=True),
+            ),
+            last,
+        ),
+        "attention, composed": (first, call(composed, attended), last),
         "snake": (first, call(lambda x: x + 1 / 3 * torch.sin(3 * x).pow(2), snake), last),
         "alpha": (
             first,
@@ -132,6 +165,7 @@ def layers(sum_of, call, normed):
 NAMES = [
     *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
     *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
+    *("attention", "attention, causal", "attention, composed"),
 ]
 
 

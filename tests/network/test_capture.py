@@ -77,6 +77,12 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
         (lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), "count_include_pad"),
         (lambda x: functional.adaptive_avg_pool2d(x, 3), "does not divide it"),
         (lambda x: functional.batch_norm(x, None, None, training=True), "batch_norm"),
+        (
+            lambda x: functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5),
+            "with dropout_p=0.5",
+        ),
+        (lambda x: functional.scaled_dot_product_attention(x, x[0], x[0]), "other axes before"),
+        (lambda x: x @ torch.ones(4), "matmul.default at module '1.0' of a vector"),
         (lambda x: (x, x), "must return one tensor, got 2"),
         (lambda x: torch.ones(1, 2), "must return a tensor that depends on its input"),
         (lambda x: functional.conv2d(x[0], torch.ones(1, 2, 1, 1)), "without a batch axis"),

@@ -62,13 +62,21 @@ def randoms(*shape):
 
 
 class Of(nn.Module):
-    def __init__(self, function):
+    """A function of the input, and of a parameter if one is given."""
+
+    def __init__(self, function, held=None):
         super().__init__()
         self.function = function
+        self.held = None if held is None else nn.Parameter(held, requires_grad=False)
 
     def forward(self, x):
-        return self.function(x)
+        return self.function(x) if self.held is None else self.function(x, self.held)
 
+
+attention = functional.scaled_dot_product_attention
+MATRIX = randoms(1, 4, 4)
+SHARP = torch.tensor([[[1.0, -1.0], [-1.0, 1.0], [0.0, 0.0]]]).double()
+"""Keys on opposite sides, between which softmax moves fastest; (1, dim, places)."""
 
 CASES = {
     "conv 1x1": (lambda: nn.Conv2d(8, 5, 1), randoms(1, 8, 1, 1), 0, 0, 1, 1.1),
@@ -121,8 +129,35 @@ CASES = {
     "adaptive pooling": (lambda: nn.AdaptiveAvgPool1d(1), randoms(1, 3, 4), 1, 0, 1, 1.01),
     "group norm": (lambda: nn.GroupNorm(1, 64), randoms(1, 64, 1), 0, 0, 1, 4.0),
     "group norm, places": (lambda: nn.GroupNorm(2, 4), randoms(1, 4, 50), 3, 3, 1, 4.0),
+    "group norm, groups": (lambda: nn.GroupNorm(16, 64), randoms(1, 64, 50), 3, 3, 1, 4.0),
     "layer norm": (lambda: nn.LayerNorm(64), randoms(1, 64), 0, 0, 1, 4.0),
     "batch norm": (lambda: nn.BatchNorm1d(3), grid(0.3).reshape(1, 3, 1), 0, 0, 1, 1.01),
+    "product of rows": (
+        lambda: Of(lambda x, m: (x.mT @ m).mT, MATRIX),
+        randoms(1, 4, 3),
+        1,
+        1,
+        1,
+        1.5,
+    ),
+    "product of columns": (lambda: Of(lambda x, m: m @ x, MATRIX), randoms(1, 4, 3), 1, 1, 1, 1.5),
+    "softmax": (lambda: Of(lambda x: x.softmax(1)), grid(0.5, 2), 0, 0, 1, 2.01),
+    "attention": (
+        lambda: Of(lambda x, k: attention(x.mT, k.mT, k.mT).mT, SHARP),
+        SHARP,
+        0,
+        0,
+        1,
+        6.0,
+    ),
+    "attention, values": (
+        lambda: Of(lambda x, k: attention(k.mT, k.mT, x.mT).mT, SHARP),
+        SHARP,
+        0,
+        0,
+        1,
+        6.0,
+    ),
     "permutation": (lambda: Of(lambda x: x.permute(0, 2, 1)), randoms(1, 3, 3), 0, 0, 1, 2.0),
     "concatenation": (lambda: Of(lambda x: torch.cat([x, x], 1)), grid(1.0), 0, 0, 1, 1.01),
     "pad": (lambda: Of(lambda x: functional.pad(x, (1, 1))), grid(1.0), 0, 1, 1, 1.01),

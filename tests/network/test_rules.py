@@ -6,6 +6,7 @@ import torch
 from certvq.network.rules import (
     RULES,
     _arithmetic,
+    _attention,
     _linear,
     _normal,
     _pointwise,
@@ -14,7 +15,7 @@ from certvq.network.rules import (
     _upsampling,
 )
 
-FILES = (_arithmetic, _linear, _normal, _pointwise, _pooling, _shapes, _upsampling)
+FILES = (_arithmetic, _attention, _linear, _normal, _pointwise, _pooling, _shapes, _upsampling)
 
 
 def test_no_operator_has_two_rules():

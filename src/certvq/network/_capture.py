@@ -171,15 +171,16 @@ class _Reader:
         self._add(Step(self._result(node, name, place), name, arguments, place))
 
     def _require_known(self, target: object, name: str, place: str) -> None:
+        if name in RULES:  # attention is tagged as random for its dropout, which its rule refuses
+            return
         if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
             text = (
                 f"operator {name} at {_named(place)} draws random numbers in eval mode; {_ADVICE}"
             )
             raise CaptureError(text)
-        if name not in RULES:
-            known = ", ".join(sorted(RULES))
-            text = f"operator {name} at {_named(place)} has no rule; {_ADVICE}; known are {known}"
-            raise CaptureError(text)
+        known = ", ".join(sorted(RULES))
+        text = f"operator {name} at {_named(place)} has no rule; {_ADVICE}; known are {known}"
+        raise CaptureError(text)
 
     def _require_float64(self, target: Any, node: fx.Node, place: str) -> None:
         """Refuse integers that float64 would round; indices and sizes are no numbers."""

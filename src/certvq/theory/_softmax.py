@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from certvq.theory._distance import at, n, sq_nonneg, x
-from certvq.theory._errors import LATER, e, product_nonneg, signs, xc
+from certvq.theory._errors import NETWORK, e, product_nonneg, signs, xc
 from certvq.theory._exponential import (
     FAIR,
     FALLING,
@@ -77,7 +77,7 @@ SOFTMAX = Statement(
         ("hlogits", forall_below(n, lambda k: abs_le(xc(k) - x(k), e))),
     ),
     conclusion=moved <= e,
-    relied_on_by=LATER,
+    relied_on_by=NETWORK,
 )
 
 

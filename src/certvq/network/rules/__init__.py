@@ -5,6 +5,7 @@ In: the name of an ATen operator. Out: its `Rule`. Must not know graphs or model
 
 from certvq.network.rules import (
     _arithmetic,
+    _attention,
     _linear,
     _normal,
     _pointwise,
@@ -16,6 +17,7 @@ from certvq.network.rules._rule import Rule as Rule
 
 RULES: dict[str, Rule] = {
     **_arithmetic.RULES,
+    **_attention.RULES,
     **_linear.RULES,
     **_normal.RULES,
     **_pointwise.RULES,

@@ -5,11 +5,13 @@ the real numbers (the variance divided by n): group and layer norm
 ``w (x - mean) / sqrt(var + eps) + b``; batch norm the same with the stored mean and variance;
 weight norm ``v g / |v|``.
 
-The bound of group and layer norm, with n numbers in a group, the errors of whose vectors are e_p
-and together ``E = sqrt(sum_p e_p^2)`` (`normalise_error_le`): the mean errs by ``E / sqrt n``, the
-centred vector of place p by ``d_p = e_p + sqrt(C) E / sqrt n``, the denominator s by ``sqrt(sum_p
-d_p^2) / sqrt n =: t``, as a norm divided by ``sqrt n``, and the quotient by ``d_p / (s' - t) +
-|c'_p| t / (s' (s' - t))``. Rounding is added at each of the three steps.
+The bound of group, layer and RMS norm (`normalise_place_error_le`), for groups of C channels and n
+numbers. The vectors of places err by e_p in all groups together, and ``E = sqrt(sum_p e_p^2)``. The
+deviation s of a group then errs by at most ``t = E / sqrt n``, and the vector of place p in group g
+by ``(o_g + sqrt(C) t_g + |y'_p| t_g) / (s' - t_g)``. As the squares of the o_g of a place add up to
+at most ``e_p^2``, and those of the t_g to at most ``t^2``, all groups together err by ``(e_p +
+sqrt(C) t) max_g 1 / (s' - t) + t max_g |y'_p| / (s' - t)``. What mean, deviation and quotient round
+is added.
 """
 
 import math
@@ -17,6 +19,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from certvq.bounds import UNIT_ROUNDOFF, gamma
 from certvq.errors import CaptureError
@@ -28,36 +31,53 @@ from certvq.network.rules._arithmetic import multiplied, summed
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 
-def normalised(given: Bounded, eps: float) -> Bounded:
-    """Centre groups and divide them by their deviation.
+def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Bounded:
+    """Centre groups, or not, and divide them by their deviation.
 
     Args:
         given: (B, G, C, P): G groups of C channels at P places each; the error is (B, 1, 1, P), of
             the vectors of all groups together.
         eps: above 0, or the bound may be infinite.
+        centre: whether the mean is taken away.
 
     Returns:
         The same shape; the error is (B, 1, 1, P).
     """
     value, own = given.value, given.error
     channels, places = value.shape[2:]
-    count, root = channels * places, math.sqrt(channels * places) * (1.0 - 4.0 * UNIT_ROUNDOFF)
-    mean = value.mean((2, 3), keepdim=True)
-    off = norm_upper(own, (3,)) / root
-    off = off + gamma(count + 2) * value.abs().mean((2, 3), keepdim=True)
-    centred = value - mean
-    lengths = norm_upper(centred, (2,))
-    shared = off * (math.sqrt(channels) * enlargement(2)) + UNIT_ROUNDOFF * lengths
-    deviation = (centred.square().mean((2, 3), keepdim=True) + eps).sqrt()
-    drift = norm_upper(own + shared, (3,)) / root + gamma(count + 6) * deviation
-    drift = drift * enlargement(count + 12) + FLOOR
-    least = torch.maximum(deviation - drift, torch.tensor(math.sqrt(eps)).double())
-    least = least * (1.0 - 8.0 * UNIT_ROUNDOFF)
+    count = channels * places
+    terms = 2 * math.isqrt(count) + 2  # of the longest sum in `_mean`
+    drift = norm_upper(own, (3,)) / math.sqrt(count) * enlargement(4)
+    centred, shared = value, torch.zeros((), dtype=torch.float64)
+    if centre:
+        centred = value - _mean(value)
+        lost = math.sqrt(channels) * gamma(terms + 4) * _mean(value.abs())
+        shared = lost + UNIT_ROUNDOFF * norm_upper(centred, (2,))
+    deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
-    group = (shared + lengths * drift / deviation) / least
-    error = own * (1.0 / least).amax(1, keepdim=True) + norm_upper(group, (1,))
-    error = error + 2.0 * UNIT_ROUNDOFF * norm_upper(result, (1, 2))
-    return Bounded(result, error * enlargement(2 * count + 40) + FLOOR, None)
+    floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
+    blurred = gamma(terms + 8) * deviation
+    blurred = blurred + norm_upper(shared.expand(*value.shape[:2], 1, places), (3,)) / math.sqrt(
+        places
+    )
+    blurred = blurred * enlargement(8) + FLOOR
+    near = torch.maximum(deviation - blurred, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    least = torch.maximum(near - drift, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    lengths = norm_upper(result, (2,))
+    local = (shared + lengths * blurred) / near + 2.0 * UNIT_ROUNDOFF * lengths
+    lengths = (lengths + local) * enlargement(8)
+    error = (own + math.sqrt(channels) * drift) / least.amin(1, keepdim=True)
+    error = error + (lengths / least).amax(1, keepdim=True) * drift + norm_upper(local, (1,))
+    return Bounded(result, error * enlargement(24) + FLOOR, None)
+
+
+def _mean(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of each group (B, G, C, P), by sums of sums of few numbers each."""
+    flat = value.flatten(2)
+    count = flat.shape[2]
+    width = math.isqrt(count) + 1
+    short = functional.pad(flat, (0, -count % width)).unflatten(2, (-1, width))
+    return (short.sum(3).sum(2) / count)[..., None, None]
 
 
 def _affine(result: Bounded, scale: Bounded | None, shift: Bounded | None, axis: int) -> Bounded:
