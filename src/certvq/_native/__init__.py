@@ -32,6 +32,9 @@ ISA_VARIABLE: Final = "CERTVQ_ISA"
 """Environment variable that forces an instruction set, for tests and comparisons."""
 
 
+MOST_RANKED: Final = 15
+"""Nearest codes that `rank` finds."""
+
 MOST_THREADS = 4096
 """No more are started, whatever the environment says."""
 
@@ -206,6 +209,34 @@ def second(
     assert _kernel is not None
     found = _kernel.second(packed, latents, number == "bfloat16", codes, threads)
     return None if found is None else found.view(np.int64)
+
+
+def rank(
+    packed: "Packed", latents: np.ndarray, number: str, count: int, threads: int
+) -> tuple[Int64Array, Float64Array, UInt8Array] | None:
+    """Find the nearest distinct code vectors of each latent in order, as far as float64 can.
+
+    Args:
+        packed: a usable codebook.
+        latents: (N, D), as for `pack`.
+        number: name of the type that the entries stand for.
+        count: how many, at most `MOST_RANKED` and the number of distinct vectors.
+        threads: at least 1.
+
+    Returns:
+        Codes (N, count), each the lowest with its vector, their squared distances, and how the
+        nearest one was decided (N,): 0 where float64 cannot tell the order, and the row is open.
+        Or None: never where latents are finite and shorter than 2**399.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    found = _kernel.rank(packed, latents, number == "bfloat16", count, threads)
+    if found is None:
+        return None
+    codes, sqdist, decided_by = found
+    return codes.view(np.int64).reshape(-1, count), sqdist.reshape(-1, count), decided_by
 
 
 def rounded_sqdist(
