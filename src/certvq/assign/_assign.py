@@ -65,8 +65,9 @@ def assign(
         backends, by ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
     Cost: O(N K D) time; O(N + K D) memory besides the inputs, and one block of scores. `second`
-        takes at most 1.6 times as long with the compiled kernel, 2.1 to 2.5 times if it sorts the
-        codebook (1 to 6 dims and many codes) or was not built (docs/performance.md).
+        takes 1.1 to 1.6 times as long with the compiled kernel where that was measured
+        (docs/engineering.md), but two passes if the kernel sorts the codebook (1 to 6 dims and many
+        codes) or was not built.
 
     Example:
         >>> import numpy as np, certvq
