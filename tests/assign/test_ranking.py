@@ -159,7 +159,9 @@ def wrong_ranks_on_a_line(widen):
     order = rng.permutation(1500)  # neighbours lie in different groups
     packed = _native._kernel.pack(codebook[order], "")
     packed.widen = widen
-    codes, _, decided_by = _native.rank(packed, latents, "float64", 2, 2)
+    found = _native.rank(packed, latents, "float64", 2, 2)
+    assert found is not None
+    codes, _, decided_by = found
     near = left[:, None] + np.arange(-4, 5)
     distances = np.abs(latents - codebook[np.clip(near, 0, 1499), 0])
     right = np.take_along_axis(near, np.argsort(distances, axis=1)[:, :2], axis=1)
