@@ -37,10 +37,11 @@ class Block {
     return integers_.data() + row * packed_.panels.pairs;
   }
   const std::uint8_t *shifts() const { return shifts_.data(); }
-  /// What rounding did, for a `Quantized`.
-  const double *norms() const { return norms_.data(); }
-  const double *residuals() const { return residuals_.data(); }
-  const double *scales() const { return scales_.data(); }
+  /// What rounding did.
+  Quantized quantized() const {
+    return {norms_.data(), residuals_.data(), scales_.data(), packed_.scale, packed_.code_residual,
+            static_cast<double>(packed_.dim), packed_.widen};
+  }
   /// Units of the codes in a unit of this row: a power of two.
   double scale(std::int64_t row) const { return scales_.data()[row / kTileRows]; }
   /// Squared norms of the integers, and of what rounding left.

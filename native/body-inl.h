@@ -33,22 +33,50 @@ inline void store(void *data, Vector vector) {
 inline Doubles load_vector(const double *data) { return load<Doubles>(data); }
 inline Doubles load_vector(const float *data) { return Ops::widen<Doubles>(load<Floats>(data)); }
 
-inline double sum(Doubles v) {
-  const HalfDoubles half = __builtin_shufflevector(v, v, 0, 1, 2, 3) +
-                           __builtin_shufflevector(v, v, 4, 5, 6, 7);
-  const PairDoubles pair = __builtin_shufflevector(half, half, 0, 1) +
-                           __builtin_shufflevector(half, half, 2, 3);
-  return pair[0] + pair[1];
-}
+/// Eight sums of squares, in as many registers as the instruction set needs for them: GCC 12 keeps a
+/// longer vector that lives through a loop in memory.
+template <class Part>
+struct SumOf {
+  static constexpr int kParts = sizeof(Doubles) / sizeof(Part);
+  Part part[kParts] = {};
 
-/// Four sums at once, each as `sum` computes it.
-inline HalfDoubles sums(const Doubles (&v)[4]) {
-  HalfDoubles half[4];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    half[i] = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3) +
-              __builtin_shufflevector(v[i], v[i], 4, 5, 6, 7);
+  __attribute__((always_inline)) void add_square(Doubles v) {
+    v *= v;
+    if constexpr (kParts == 1) {
+      part[0] += v;
+    } else if constexpr (kParts == 2) {
+      part[0] += __builtin_shufflevector(v, v, 0, 1, 2, 3);
+      part[1] += __builtin_shufflevector(v, v, 4, 5, 6, 7);
+    } else {
+      part[0] += __builtin_shufflevector(v, v, 0, 1);
+      part[1] += __builtin_shufflevector(v, v, 2, 3);
+      part[2] += __builtin_shufflevector(v, v, 4, 5);
+      part[3] += __builtin_shufflevector(v, v, 6, 7);
+    }
   }
+  HalfDoubles half() const {
+    if constexpr (kParts == 1) {
+      return __builtin_shufflevector(part[0], part[0], 0, 1, 2, 3) +
+             __builtin_shufflevector(part[0], part[0], 4, 5, 6, 7);
+    } else if constexpr (kParts == 2) {
+      return part[0] + part[1];
+    } else {
+      return __builtin_shufflevector(part[0] + part[2], part[1] + part[3], 0, 1, 2, 3);
+    }
+  }
+  double all() const {
+    const HalfDoubles v = half();
+    const PairDoubles pair = __builtin_shufflevector(v, v, 0, 1) + __builtin_shufflevector(v, v, 2, 3);
+    return pair[0] + pair[1];
+  }
+};
+
+typedef double Register __attribute__((vector_size(4 * kLanes)));
+using Sum = SumOf<Register>;
+
+/// Four sums at once, each as `all` computes it.
+inline HalfDoubles sums(const Sum (&v)[4]) {
+  const HalfDoubles half[4] = {v[0].half(), v[1].half(), v[2].half(), v[3].half()};
   const HalfDoubles low = __builtin_shufflevector(half[0], half[1], 0, 1, 4, 5) +
                           __builtin_shufflevector(half[0], half[1], 2, 3, 6, 7);
   const HalfDoubles high = __builtin_shufflevector(half[2], half[3], 0, 1, 4, 5) +
@@ -62,19 +90,18 @@ inline HalfDoubles sums(const Doubles (&v)[4]) {
 void squares(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
              double *out) {
   for (std::int64_t row = 0; row < count; ++row, rows += stride) {
-    Doubles total{};
+    Sum total;
     for (std::int64_t d = 0; d < stride; d += kPad) {
-      const Doubles z = load_vector(rows + d) - load_vector(centre + d);
-      total += z * z;
+      total.add_square(load_vector(rows + d) - load_vector(centre + d));
     }
-    out[row] = sum(total);
+    out[row] = total.all();
   }
 }
 
 /// Sums of squares, of what rounding left of a row and of the integers.
 struct Rounded {
-  Doubles left{};
-  Doubles norm{};
+  Sum left;
+  Sum norm;
 };
 
 /// Inlined, as a call would have the sums kept in memory.
@@ -84,8 +111,8 @@ __attribute__((always_inline)) inline Ops::Shorts round_part(const Entry *row, c
   const Doubles z = (load_vector(row) - load_vector(centre)) * scale;
   const Ops::Shorts parts = Ops::round(z);
   const Doubles integers = Ops::numbers<Doubles>(parts);
-  rounded.left += (z - integers) * (z - integers);
-  rounded.norm += integers * integers;
+  rounded.left.add_square(z - integers);
+  rounded.norm.add_square(integers);
   return parts;
 }
 
@@ -110,8 +137,8 @@ void quantize(const double *rows, const double *centre, double scale, std::int64
               double *norms) {
   for (std::int64_t row = 0; row < count; ++row) {
     const Rounded rounded = quantize_row(rows + row * stride, centre, scale, pairs, out + row * pairs);
-    residuals[row] = sum(rounded.left);
-    norms[row] = sum(rounded.norm);
+    residuals[row] = rounded.left.all();
+    norms[row] = rounded.norm.all();
   }
 }
 
@@ -240,24 +267,22 @@ inline void append(Pairs &pairs, std::int32_t row, std::int64_t code, std::int64
 
 template <class Entry>
 inline double one_sqdist(const double *row, const Entry *vector, std::int64_t stride) {
-  Doubles total{};
+  Sum total;
   for (std::int64_t d = 0; d < stride; d += kPad) {
-    const Doubles difference = load_vector(row + d) - load_vector(vector + d);
-    total += difference * difference;
+    total.add_square(load_vector(row + d) - load_vector(vector + d));
   }
-  return sum(total);
+  return total.all();
 }
 
 /// Squared distances to the four neighbours of a group; each is the sum that `one_sqdist` computes.
 template <class Entry>
 __attribute__((always_inline)) inline HalfDoubles group_sqdist(const double *row, const Entry *vectors, std::int64_t stride) {
-  Doubles total[kBlocks] = {};
+  Sum total[kBlocks];
   for (std::int64_t d = 0; d < stride; d += kPad) {
     const Doubles x = load_vector(row + d);
 #pragma GCC unroll 4
     for (int code = 0; code < kBlocks; ++code) {
-      const Doubles difference = x - load_vector(vectors + code * stride + d);
-      total[code] += difference * difference;
+      total[code].add_square(x - load_vector(vectors + code * stride + d));
     }
   }
   return sums(total);
@@ -342,21 +367,59 @@ inline void settle_rows(const Scan &scan, std::int64_t rows, const Panels &panel
   }
 }
 
-void certify(const Scan &scan, const Panels &panels, const Quantized &quantized,
-             std::int32_t *thresholds, double *clear) {
-  const double names = static_cast<double>((1 << panels.group_bits) - 1);
-  for (std::int64_t tile = 0; tile < scan.rows; tile += kTileRows) {
-    std::int32_t greatest[kTileRows];
-    for (int row = 0; row < kTileRows; ++row) {
-      greatest[row] = Ops::greatest(load<Ints>(scan.best + (tile + row) * 2 * kLanes));
+/// Groups without a code are nothing: `real` codes of the last panel are no padding.
+inline Ints without_padding(Ints scores, const Panels &panels, std::int64_t real) {
+  Ints places{};
+  for (int lane = 0; lane < kLanes; ++lane) places[lane] = lane * kBlocks;
+  const Ints names = scores & Ops::broadcast((1 << panels.group_bits) - 1);
+  const Ints panel = panels.grouped ? names : names / kBlocks;
+  const Ints place = panels.grouped ? places : places + names % kBlocks;
+  const Ints padding = (panel == static_cast<std::int32_t>(panels.count - 1)) &
+                       (place >= static_cast<std::int32_t>(real));
+  return padding ? Ops::broadcast(kNothing) : scores;
+}
+
+void leading(const Memory &memory, std::int64_t rows, const Panels &panels, std::int64_t codes,
+             int count, std::int32_t *out) {
+  constexpr int kFolds = kSlots / kLanes;
+  const Ints nothing = Ops::broadcast(kNothing);
+  const std::int64_t real = codes - (panels.count - 1) * kPanelCodes;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int32_t *state = memory.best + row * 2 * kLanes;
+    Ints slots[kFolds];
+#pragma GCC unroll 8
+    for (int fold = 0; fold < kFolds; ++fold) {
+      slots[fold] = nothing;
+      for (std::int64_t part = fold; part < memory.parts; part += kFolds) {
+        slots[fold] = maximum(slots[fold], load<Ints>(state + part * memory.stride));
+      }
+      if (count > 1 && real < kPanelCodes) slots[fold] = without_padding(slots[fold], panels, real);
     }
+    for (int place = 1;; ++place) {
+      Ints best = slots[0];
+#pragma GCC unroll 8
+      for (int fold = 1; fold < kFolds; ++fold) best = maximum(best, slots[fold]);
+      out[row] = Ops::greatest(best);
+      if (place == count) break;
+#pragma GCC unroll 8
+      for (int fold = 0; fold < kFolds; ++fold) {
+        slots[fold] = slots[fold] == out[row] ? nothing : slots[fold];
+      }
+    }
+  }
+}
+
+void certify(const std::int32_t *scores, std::int64_t rows, const Panels &panels,
+             const Quantized &quantized, std::int32_t *thresholds, double *clear) {
+  const double names = static_cast<double>((1 << panels.group_bits) - 1);
+  for (std::int64_t tile = 0; tile < rows; tile += kTileRows) {
     const double scale = quantized.scales[tile / kTileRows];
     const double inverse = 1.0 / scale;  // a power of two
     const double to_length = 4.0 * scale / (quantized.unit * quantized.unit);
     const double *norms = quantized.norms + tile;
     const double *residuals = quantized.residuals + tile;
     for (int row = 0; row < kTileRows; ++row) {
-      const double score = static_cast<double>(greatest[row]);
+      const double score = static_cast<double>(scores[tile + row]);
       const double distance =
           bounds::fixed_point_distance(norms[row] * (scale * scale), score, scale, names);
       const double residual = bounds::fixed_point_residual(residuals[row], quantized.dim);
@@ -552,6 +615,6 @@ std::int64_t wrapped(const std::int64_t *row, const std::int64_t *transposed, st
 #define CERTVQ_TABLE(symbol, name)                                                               \
   extern const Isa symbol;                                                                       \
   const Isa symbol = {name, kLanes, supported, read_rows, squares, quantize, scan, gaps, reached, \
-                      certify, settle, collect, sqdist, sqdist_pair, transpose, dense, wrapped,  \
-                      rivals, passing, group_sqdists, apart, choose, keep_within, borders,       \
-                      reaches, score_limits, take, measure, write_panel}
+                      leading, certify, settle, collect, sqdist, sqdist_pair, transpose, dense, wrapped,  \
+                      rivals, passing, group_sqdists, apart, choose, keep_within, sort_keys,     \
+                      borders, reaches, score_limits, take, measure, write_panel}

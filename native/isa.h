@@ -16,7 +16,10 @@ constexpr int kBlocks = 4;        // vectors of codes side by side; a panel has 
 constexpr int kTileRows = 12;    // a multiple of the tile of every instruction set
 constexpr int kDenseCodes = 64;  // code vectors that are compared densely at once
 constexpr int kNothing = INT32_MIN;  // below every score
+constexpr int kSlots = 32;           // scores of which `leading` takes the best
 constexpr std::int32_t kPaddingMark = 1 << 28;  // by which the offset of a copy in the padding is lower
+
+constexpr std::int64_t kMostKeys = 2048;  // see sort_keys
 
 /// Code c of a panel is entry `c / kBlocks` of vector `c % kBlocks`: a group of four neighbours lies
 /// in one lane.
@@ -128,10 +131,15 @@ struct Isa {
                double *out);
   /// The greatest squared distance of the first `rows` rows, each to its best code so far.
   double (*reached)(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact);
-  /// Find for each row the score that every nearest code reaches, and the gap of squared distances
-  /// that the filter sees. Theorem: quantized_score_gap_le.
-  void (*certify)(const Scan &scan, const Panels &panels, const Quantized &quantized,
-                  std::int32_t *thresholds, double *clear);
+  /// Find for each row a score that `count` codes reach: the greatest of all for one, else nearly the
+  /// `count`-th greatest; kNothing if fewer are remembered.
+  void (*leading)(const Memory &memory, std::int64_t rows, const Panels &panels, std::int64_t codes,
+                  int count, std::int32_t *out);
+  /// Given scores that `count` codes of each row reach, find the score that each of the `count`
+  /// nearest codes reaches, and the gap of squared distances that the filter sees. Whole tiles of
+  /// rows. Theorem: quantized_score_gap_le.
+  void (*certify)(const std::int32_t *scores, std::int64_t rows, const Panels &panels,
+                  const Quantized &quantized, std::int32_t *thresholds, double *clear);
   /// Settle the rows where one group alone reaches the threshold, and its nearest code leads by the
   /// gap `clear` in squared distances; append the candidates of the others.
   void (*settle)(const Scan &scan, std::int64_t rows, const Panels &panels, const Exact &exact,
@@ -179,6 +187,10 @@ struct Isa {
   /// `kept` has room for all of them.
   void (*keep_within)(const Pairs &groups, std::int64_t width, const double *sqdist,
                       const double *limit, Pairs &kept, double *out);
+  /// Sort squared distances, at most kMostKeys of them, as keys: their bits, of which the last are
+  /// replaced by their place. Returns the least kPad keys, or 2 kPad if `many`; infinite if there are
+  /// fewer. Readable are whole vectors of squared distances.
+  void (*sort_keys)(const double *sqdist, std::int64_t count, bool many, double *out);
   /// bounds::border_distance_of_sqdist of many pairs.
   void (*borders)(std::int64_t count, const double *farther, const double *nearer,
                   const double *between, double dim, double *out);

@@ -25,6 +25,7 @@
 #include "isa.h"
 #include "lloyd.h"
 #include "packed.h"
+#include "ranking.h"
 #include "rounded.h"
 #include "row_norms.h"
 #include "second.h"
@@ -233,6 +234,32 @@ nb::object second(const certvq::Packed &packed, const AnyRows &latents, bool bra
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   if (refusal != certvq::Refusal::kNone) return nb::none();
   return nb::cast(column(std::move(seconds), rows));
+}
+
+nb::object rank(const certvq::Packed &packed, const AnyRows &latents, bool brain, int count,
+                int threads) {
+  const certvq::Matrix points = matrix(latents, brain);
+  check(packed, points, threads);
+  if (count < 1 || count > certvq::kMostPlaces || count > packed.distinct) {
+    throw std::invalid_argument("a count from 1 to the number of distinct code vectors, at most " +
+                                std::to_string(certvq::kMostPlaces) + ", expected, got " +
+                                std::to_string(count));
+  }
+  const auto rows = static_cast<std::size_t>(points.rows);
+  const std::size_t entries = rows * static_cast<std::size_t>(count);
+  std::unique_ptr<std::int64_t[]> codes(new std::int64_t[entries]);
+  std::unique_ptr<double[]> sqdist(new double[entries]);
+  std::unique_ptr<std::uint8_t[]> decided_by(new std::uint8_t[rows]);
+  certvq::Refusal refusal;
+  {
+    const WithoutLock unlocked;
+    const certvq::Ranked results{codes.get(), sqdist.get(), decided_by.get()};
+    refusal = certvq::rank(packed, points, count, threads, results, interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (refusal != certvq::Refusal::kNone) return nb::none();
+  return nb::make_tuple(column(std::move(codes), entries), column(std::move(sqdist), entries),
+                        column(std::move(decided_by), rows));
 }
 
 template <class Rank>
@@ -500,4 +527,7 @@ NB_MODULE(_kernel, module) {
   module.def("second", &second, "packed"_a, "latents"_a.noconvert(), "brain"_a,
              "codes"_a.noconvert(), "threads"_a,
              "Find the nearest other code of each latent, or None where it refuses.");
+
+  module.def("rank", &rank, "packed"_a, "latents"_a.noconvert(), "brain"_a, "count"_a, "threads"_a,
+             "Find the nearest codes of each latent in order; a row that is decided by 0 is open.");
 }

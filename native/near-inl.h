@@ -110,12 +110,11 @@ inline void each_apart(const Entry *vectors, std::int64_t stride, const Pairs &p
   for (std::int64_t pair = 0; pair < pairs.count; ++pair) {
     const Entry *a = vectors + pairs.rows[pair] * stride;
     const Entry *b = vectors + pairs.codes[pair] * stride;
-    Doubles total{};
+    Sum total;
     for (std::int64_t d = 0; d < stride; d += kPad) {
-      const Doubles difference = load_vector(a + d) - load_vector(b + d);
-      total += difference * difference;
+      total.add_square(load_vector(a + d) - load_vector(b + d));
     }
-    out[pair] = sum(total);
+    out[pair] = total.all();
   }
 }
 
@@ -195,6 +194,54 @@ void keep_within(const Pairs &groups, std::int64_t width, const double *sqdist, 
       kept.count += static_cast<std::int64_t>(*sqdist++ <= most);
     }
   }
+}
+
+/// The entries of `own` moved up by one, and the last one of `before`.
+template <class Part>
+__attribute__((always_inline)) inline Part shifted(Part before, Part own) {
+  if constexpr (sizeof(Part) == sizeof(Doubles)) {
+    return __builtin_shufflevector(before, own, 7, 8, 9, 10, 11, 12, 13, 14);
+  } else if constexpr (sizeof(Part) == sizeof(HalfDoubles)) {
+    return __builtin_shufflevector(before, own, 3, 4, 5, 6);
+  } else {
+    return __builtin_shufflevector(before, own, 1, 2);
+  }
+}
+
+template <int kKept>
+inline void insert_keys(const double *sqdist, std::int64_t count, double *out) {
+  typedef std::uint64_t Words __attribute__((vector_size(64)));
+  constexpr int kParts = kKept * sizeof(double) / sizeof(Register);
+  const Doubles greatest = Doubles{} + __DBL_MAX__;  // with a place it is no NaN
+  Words places = {0, 1, 2, 3, 4, 5, 6, 7};
+  Register kept[kParts];
+#pragma GCC unroll 8
+  for (int part = 0; part < kParts; ++part) kept[part] = Register{} + __builtin_huge_val();
+  for (std::int64_t first = 0; first < count; first += kPad, places += kPad) {
+    const Doubles v = load_vector(sqdist + first);
+    const Words bits = (Words)(v < greatest ? v : greatest);
+    double keys[kPad];
+    store(keys, (bits & ~static_cast<std::uint64_t>(kMostKeys - 1)) | places);
+    const std::int64_t some = count - first < kPad ? count - first : kPad;
+    for (std::int64_t key = 0; key < some; ++key) {
+      const Register d = Register{} + keys[key];
+#pragma GCC unroll 8
+      for (int part = kParts - 1; part >= 0; --part) {
+        const Register moved = shifted(part > 0 ? kept[part - 1] : Register{}, kept[part]);
+        const Register above = moved > d ? moved : d;
+        kept[part] = kept[part] < above ? kept[part] : above;
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int part = 0; part < kParts; ++part) {
+    store(out + part * (kKept / kParts), kept[part]);
+  }
+}
+
+void sort_keys(const double *sqdist, std::int64_t count, bool many, double *out) {
+  if (many) return insert_keys<2 * kPad>(sqdist, count, out);
+  insert_keys<kPad>(sqdist, count, out);
 }
 
 void borders(std::int64_t count, const double *farther, const double *nearer, const double *between,

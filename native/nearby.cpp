@@ -8,7 +8,7 @@
 namespace certvq {
 namespace {
 
-constexpr std::int64_t kSlots = 128;            // lanes of all parts: few candidates share one
+constexpr std::int64_t kMostLanes = 128;        // of all parts: few candidates share one
 constexpr std::int64_t kPartGroups = 4;         // of a lane and part, at least: parts take time
 constexpr std::int64_t kNearParts = 2;          // a power of two, if panels are left out
 constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a block passes
@@ -44,7 +44,9 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
       guess_{own_sqdist_.data(), least_.data(), next_.data(), nearest_.data()},
       reach_(rows_),
       limit_(rows_),
+      leading_(rows_),
       thresholds_(rows_),
+      clear_(rows_),
       crowded_(static_cast<std::size_t>(rows_)),
       guess_rows_(2 * rows_),
       guess_codes_(2 * rows_),
@@ -53,7 +55,7 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
       pair_codes_(kCapacity),
       collected_sqdist_(kCapacity) {
   const std::int64_t panels = packed.panels.count;
-  const std::int64_t most = std::max<std::int64_t>(1, kSlots / lanes_);
+  const std::int64_t most = std::max<std::int64_t>(1, kMostLanes / lanes_);
   const std::int64_t groups = packed.panels.grouped ? panels : panels * kBlocks;  // of a lane
   const std::int64_t parts = std::clamp<std::int64_t>(groups / kPartGroups, 1, std::min(most, panels));
   part_panels_ = (panels + parts - 1) / parts;
@@ -66,7 +68,7 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
   best_ = Aligned<std::int32_t>(2 * slots);
   group_rows_ = Aligned<std::int32_t>(slots);
   group_codes_ = Aligned<std::int32_t>(slots);
-  group_sqdist_ = Aligned<double>(slots * width_);
+  group_sqdist_ = Aligned<double>(slots * width_ + kPad);
   std::fill_n(reach_.data(), rows_, 0.0);
   if (packed.sorted) {
     scratch_ = Aligned<std::int32_t>(near_parts_ * rows_ * 2 * lanes_);
@@ -106,6 +108,25 @@ void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::i
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
   if (near_) sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
+}
+
+void Nearby::each_ranked(const Matrix &latents, std::int64_t first, std::int64_t last, int places,
+                         const std::function<void()> &use) {
+  near_ = false;
+  for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += rows_) {
+    const std::int64_t count = std::min(rows_, last - begin);
+    std::iota(numbers_.data(), numbers_.data() + count, begin);
+    const Refusal refusal = block_.read(latents, begin, count);
+    if (refusal != Refusal::kNone) return progress_.refuse(refusal);
+    block_.quantize();
+    scan();
+    if (progress_.stopped()) return;
+    isa_.leading(memory(), block_.tiled(), packed_.panels, packed_.distinct, places, leading_.data());
+    isa_.certify(leading_.data(), block_.tiled(), packed_.panels, block_.quantized(),
+                 thresholds_.data(), clear_.data());
+    list_groups(count);
+    use();
+  }
 }
 
 /// Bring rows of the same code together, so that a tile needs few panels.
@@ -231,11 +252,14 @@ void Nearby::make_guess(const Memory &memory, std::int64_t first, std::int64_t c
 }
 
 void Nearby::find(std::int64_t count) {
+  const double names = static_cast<double>((1 << packed_.panels.group_bits) - 1);
+  isa_.score_limits(block_.quantized(), block_.tiled(), names, reach_.data(), thresholds_.data());
+  list_groups(count);
+}
+
+/// List and measure the groups that reach the thresholds.
+void Nearby::list_groups(std::int64_t count) {
   const Panels &panels = packed_.panels;
-  const Quantized quantized{block_.norms(), block_.residuals(),    block_.scales(), packed_.scale,
-                            packed_.code_residual, dim_, packed_.widen};
-  isa_.score_limits(quantized, block_.tiled(), static_cast<double>((1 << panels.group_bits) - 1),
-                    reach_.data(), thresholds_.data());
   groups_ = {group_rows_.data(), group_codes_.data(), 0, rows_ * lanes_ * memory().parts};
   isa_.passing(memory(), count, panels, thresholds_.data(), groups_, crowded_.data());
   isa_.group_sqdists(described(), panels.grouped, groups_, group_sqdist_.data());

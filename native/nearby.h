@@ -1,4 +1,5 @@
-/// The codes near to each row of a block, besides its own: guessed, then all within some reach.
+/// The codes near to each row of a block: besides its own guessed, then all within some reach; or
+/// the few nearest.
 ///
 /// In: a packed codebook, latents and their codes. Out: block by block, for each row the nearest
 /// code of two groups, and further groups that may be as near as the caller needs. The filter's
@@ -38,6 +39,11 @@ class Nearby {
   void each_block(const Matrix &latents, const std::int64_t *codes, std::int64_t first,
                   std::int64_t last, const Reach &reach, const std::function<void()> &use);
 
+  /// Read rows [first, last) block by block and list the groups of the `places` nearest codes of each,
+  /// at most kSlots. No guess is made, and the rows have no own codes.
+  void each_ranked(const Matrix &latents, std::int64_t first, std::int64_t last, int places,
+                   const std::function<void()> &use);
+
   // Of the block at hand, whose rows need not follow each other in the latents.
   const Block &block() const { return block_; }
   std::int64_t number(std::int64_t row) const { return numbers_.data()[row]; }
@@ -46,6 +52,9 @@ class Nearby {
   /// How far codes matter, and the computed squared distance beyond which they do not.
   double *reach() { return reach_.data(); }
   double *limit() { return limit_.data(); }
+
+  /// The gap of squared distances that the filter sees, if rows were ranked.
+  double clear(std::int64_t row) const { return clear_.data()[row]; }
 
   /// Groups are `width` codes, named by the first of them. Padding is infinitely far, and so are, of
   /// the guess, the row's own code and the nearest other one.
@@ -78,6 +87,7 @@ class Nearby {
   void scan_within(std::int64_t tile, double from, double to);
   void make_guess(const Memory &memory, std::int64_t first, std::int64_t count);
   void find(std::int64_t count);
+  void list_groups(std::int64_t count);
   Memory memory();
   bool collect(std::int64_t row, const Run &run);
   Exact described() const;
@@ -115,7 +125,9 @@ class Nearby {
   Guess guess_{};
   Aligned<double> reach_;
   Aligned<double> limit_;
+  Aligned<std::int32_t> leading_;
   Aligned<std::int32_t> thresholds_;
+  Aligned<double> clear_;
   std::vector<std::uint32_t> crowded_;
   Aligned<std::int32_t> guess_rows_;   // (block, 2), pairs of which the guess is made
   Aligned<std::int32_t> guess_codes_;
@@ -123,7 +135,7 @@ class Nearby {
   Pairs guessed_{};
   Aligned<std::int32_t> group_rows_;   // (block * parts * lanes,)
   Aligned<std::int32_t> group_codes_;
-  Aligned<double> group_sqdist_;       // (block * parts * lanes, width)
+  Aligned<double> group_sqdist_;       // (block * parts * lanes, width), and the rest of a vector
   Pairs groups_{};
   Aligned<std::int32_t> pair_rows_;    // (kCapacity,)
   Aligned<std::int32_t> pair_codes_;

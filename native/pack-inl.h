@@ -93,24 +93,22 @@ inline void measure_vectors(const Entry *vectors, std::int64_t count, std::int64
                             const double *centre, double *squares) {
   std::int64_t row = 0;
   for (; row + 4 <= count; row += 4, vectors += 4 * stride) {
-    Doubles total[4] = {};
+    Sum total[4];
     for (std::int64_t d = 0; d < stride; d += kPad) {
       const Doubles middle = load_vector(centre + d);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        const Doubles y = load_vector(vectors + i * stride + d) - middle;
-        total[i] += y * y;
+        total[i].add_square(load_vector(vectors + i * stride + d) - middle);
       }
     }
     store(squares + row, sums(total));
   }
   for (; row < count; ++row, vectors += stride) {
-    Doubles total{};
+    Sum total;
     for (std::int64_t d = 0; d < stride; d += kPad) {
-      const Doubles y = load_vector(vectors + d) - load_vector(centre + d);
-      total += y * y;
+      total.add_square(load_vector(vectors + d) - load_vector(centre + d));
     }
-    squares[row] = sum(total);
+    squares[row] = total.all();
   }
 }
 
@@ -158,8 +156,8 @@ inline double write_vectors(const Entry *vectors, std::int64_t count, std::int64
   HalfDoubles greatest{};
   for (int group = 0; group < kPanelCodes; group += kBlocks) {
     fetch(panel, group * pairs * 4, kBlocks * pairs * 4);
-    Doubles left[kBlocks];
-    Doubles norm[kBlocks];
+    Sum left[kBlocks];
+    Sum norm[kBlocks];
 #pragma GCC unroll 4
     for (int block = 0; block < kBlocks; ++block) {
       const std::int64_t code = group + block;

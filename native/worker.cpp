@@ -40,6 +40,7 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   const std::int64_t most = isa_.lanes * kBlocks;  // candidates of a row that is not crowded
   pair_capacity_ = rows * most + kFewCandidates + most;
   best_ = Aligned<std::int32_t>(rows * 2 * isa_.lanes);
+  leading_ = Aligned<std::int32_t>(rows);
   clear_ = Aligned<double>(rows);
   thresholds_ = Aligned<std::int32_t>(rows);
   codes_ = Aligned<std::int32_t>(rows);
@@ -168,11 +169,10 @@ void Worker::decide_block(std::int64_t count, bool near, std::int64_t then) {
 }
 
 void Worker::certify() {
-  const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best_.data()};
-  const Quantized quantized{block_.norms(), block_.residuals(),    block_.scales(),
-                            packed_.scale,  packed_.code_residual, static_cast<double>(packed_.dim),
-                            packed_.widen};
-  isa_.certify(scan, packed_.panels, quantized, thresholds_.data(), clear_.data());
+  const std::int64_t rows = block_.tiled();
+  isa_.leading({best_.data(), 1, 0, 0}, rows, packed_.panels, packed_.distinct, 1, leading_.data());
+  isa_.certify(leading_.data(), rows, packed_.panels, block_.quantized(), thresholds_.data(),
+               clear_.data());
 }
 
 /// Meanwhile fetch the rows from `then` on, as many as a block has: a few with each group of panels.

@@ -92,6 +92,7 @@ class Worker {
   Pace pace_;
   Block block_;
   Aligned<std::int32_t> best_;        // (block, 2, lanes)
+  Aligned<std::int32_t> leading_;     // (block,): the best score
   Aligned<double> clear_;             // (block,): a gap of squared distances that the filter sees
   Aligned<std::int32_t> thresholds_;  // (block,), below which no nearest code can score
   Aligned<std::int32_t> codes_;       // (block,), as the other parts of Settled

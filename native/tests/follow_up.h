@@ -14,6 +14,7 @@
 
 #include "../checker/rivals.h"
 #include "../packed.h"
+#include "../ranking.h"
 #include "../rounded.h"
 #include "../second.h"
 #include "../stability.h"
@@ -82,6 +83,35 @@ struct FollowUp {
       if (sqdist[row] != nearest.rounded[row]) claims.push_back("rounded squared distance" + name);
       if (seconds[row] != second.codes[row]) claims.push_back("second code" + name);
       if (!(radii[row] >= 0.0 && radii[row] <= border[row])) claims.push_back("radius" + name);
+    }
+    for (const std::string &claim : broken_by_rank(*packed, threads)) claims.push_back(claim);
+    return claims;
+  }
+
+  /// Rows that are not open have their nearest and second code, and the others after them.
+  std::vector<std::string> broken_by_rank(const Packed &packed, int threads) const {
+    std::vector<std::string> claims;
+    const auto rows = static_cast<std::size_t>(latents.rows);
+    for (const int most : {1, 2, kMostPlaces}) {
+      const auto count = static_cast<int>(std::min<std::int64_t>(most, packed.distinct));
+      const auto places = static_cast<std::size_t>(count);
+      std::unique_ptr<std::int64_t[]> codes(new std::int64_t[rows * places]);
+      std::unique_ptr<double[]> sqdist(new double[rows * places]);
+      std::unique_ptr<std::uint8_t[]> decided_by(new std::uint8_t[rows]);
+      const Ranked ranked{codes.get(), sqdist.get(), decided_by.get()};
+      if (rank(packed, latents, count, threads, ranked, [] { return false; }) != Refusal::kNone) {
+        return {"rank: refused"};
+      }
+      for (std::size_t row = 0; row < rows; ++row) {
+        if (decided_by[row] == 0) continue;
+        const std::int64_t *own = codes.get() + row * places;
+        const double *distances = sqdist.get() + row * places;
+        const std::set<std::int64_t> distinct(own, own + places);
+        if (own[0] != nearest.codes[row] || (count > 1 && own[1] != second.codes[row]) ||
+            distinct.size() != places || !std::is_sorted(distances, distances + places)) {
+          claims.push_back("rank of row " + std::to_string(row));
+        }
+      }
     }
     return claims;
   }

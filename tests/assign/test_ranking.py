@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import certvq
-from certvq import bounds
+from certvq import _native, bounds
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 
 
@@ -112,3 +112,63 @@ def test_what_meets_the_last_of_several_copies_may_belong_before_the_first():
     for count in range(1, 6):
         found = certvq.rank(np.array(latents), np.array(codebook), count)
         assert found.codes.tolist() == [[3, 4, 0, 1, 2][:count]]
+
+
+@pytest.fixture(params=_native.isas())
+def isa(request, monkeypatch):
+    monkeypatch.setenv("CERTVQ_ISA", request.param)
+
+
+def without_kernel(latents, codebook, count):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_native, "AVAILABLE", False)
+        return certvq.rank(latents, codebook, count).codes.tolist()
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize(("codes", "dim"), [(17, 40), (300, 3), (700, 20), (1100, 5), (5000, 2)])
+@pytest.mark.parametrize("grid", [False, True])
+def test_the_kernel_ranks_as_numpy_does(codes, dim, grid, rng):
+    """Padding, groups of one code and of four, parts that are crowded, ties, copies."""
+    codebook = rng.standard_normal((codes, dim)).astype(np.float32)
+    latents = rng.standard_normal((120, dim)).astype(np.float32)
+    if grid:
+        codebook, latents = np.round(codebook), np.round(latents)
+    codebook[codes // 2 : codes // 2 + 3] = codebook[:3]
+    latents[:20] = codebook[:20] if codes > 20 else 0.0
+    for count in (1, 2, 8, 15, 16):
+        found = certvq.rank(latents, codebook, count)
+        assert found.codes.tolist() == without_kernel(latents, codebook, count)
+
+
+def test_many_copies_of_few_vectors():
+    codebook = np.repeat([[0.0], [1.0], [3.0]], 400, axis=0)[::-1]
+    latents = np.array([[0.1], [2.9], [2.0]])
+    found = certvq.rank(latents, codebook, 900)
+    assert found.codes.tolist() == without_kernel(latents, codebook, 900)
+
+
+def wrong_ranks_on_a_line(widen):
+    """Latents near the middle of the two neighbours of a code: one of these is second."""
+    rng = np.random.default_rng(5)
+    codebook = np.sort(rng.standard_normal((1500, 1)), axis=0)
+    left = rng.integers(1, 1498, 100_000)
+    latents = (
+        0.5 * (codebook[left - 1] + codebook[left + 1]) + rng.standard_normal((100_000, 1)) / 2**18
+    )
+    order = rng.permutation(1500)  # neighbours lie in different groups
+    packed = _native._kernel.pack(codebook[order], "")
+    packed.widen = widen
+    found = _native.rank(packed, latents, "float64", 2, 2)
+    assert found is not None
+    codes, _, decided_by = found
+    near = left[:, None] + np.arange(-4, 5)
+    distances = np.abs(latents - codebook[np.clip(near, 0, 1499), 0])
+    right = np.take_along_axis(near, np.argsort(distances, axis=1)[:, :2], axis=1)
+    inner = (decided_by > 0) & (left > 4) & (left < 1495)
+    return int((order[codes[inner]] != right[inner]).sum())
+
+
+def test_the_reach_is_needed():
+    assert wrong_ranks_on_a_line(1.0) == 0
+    assert wrong_ranks_on_a_line(0.0) > 0

@@ -120,3 +120,12 @@ def test_a_page_without_a_block_is_left_alone(text, counts, tmp_path):
     with pytest.raises(FileFormatError, match=f"page.md: must have {BEGIN} once .*; {counts}"):
         update_block(page, "new")
     assert page.read_text() == text
+
+
+def test_a_processor_has_its_own_section(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n{BEGIN}\nold, without a heading\n{END}\nz\n")
+    update_block(page, "1", section="One")
+    update_block(page, "2", section="One and two")
+    update_block(page, "3\n", section="One")
+    assert page.read_text() == f"a\n{BEGIN}\n\n### One\n\n3\n\n### One and two\n\n2\n\n{END}\nz\n"

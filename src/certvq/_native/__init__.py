@@ -35,6 +35,9 @@ ISA_VARIABLE: Final = "CERTVQ_ISA"
 
 Grid: TypeAlias = tuple[int, int, bool]
 
+MOST_RANKED: Final = 15
+"""Nearest codes that `rank` finds."""
+
 MOST_THREADS = 4096
 """No more are started, whatever the environment says."""
 
@@ -242,11 +245,11 @@ def look(
         packed: a usable codebook.
         rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
         kept: from the passes before.
-        drift: float64 (K,), at least how far each code and any other one moved together, ever since.
+        drift: float64 (K,), at least how far each code and any other moved together, ever since.
         grid: exponent of the grid, its bits, at most 60, and whether to sum squares.
 
     Returns:
-        One of `LOOKED`, and the sum of the squares of rows that had no code, modulo 2**128, in units
+        One of `LOOKED`, and the sum of squares of rows that had no code, modulo 2**128, in units
         of the grid's square; 0 if it was not asked for.
 
     Raises:
@@ -266,6 +269,34 @@ def look(
         thread_count(),
     )
     return LOOKED[looked], low | high << 64
+
+
+def rank(
+    packed: "Packed", latents: np.ndarray, number: str, count: int, threads: int
+) -> tuple[Int64Array, Float64Array, UInt8Array] | None:
+    """Find the nearest distinct code vectors of each latent in order, as far as float64 can.
+
+    Args:
+        packed: a usable codebook.
+        latents: (N, D), as for `pack`.
+        number: name of the type that the entries stand for.
+        count: how many, at most `MOST_RANKED` and the number of distinct vectors.
+        threads: at least 1.
+
+    Returns:
+        Codes (N, count), each the lowest with its vector, their squared distances, and how the
+        nearest one was decided (N,): 0 where float64 cannot tell the order, and the row is open.
+        Or None: never where latents are finite and shorter than 2**399.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    found = _kernel.rank(packed, latents, number == "bfloat16", count, threads)
+    if found is None:
+        return None
+    codes, sqdist, decided_by = found
+    return codes.view(np.int64).reshape(-1, count), sqdist.reshape(-1, count), decided_by
 
 
 def rounded_sqdist(

@@ -102,3 +102,8 @@ def second(
     packed: Packed, latents: NDArray[Any], brain: bool, codes: NDArray[np.int64], threads: int
 ) -> NDArray[np.int64] | None:
     """Find the nearest other code of each latent, or None where it refuses."""
+
+def rank(
+    packed: Packed, latents: NDArray[Any], brain: bool, count: int, threads: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]] | None:
+    """Find the nearest codes of each latent in order; a row that is decided by 0 is open."""

@@ -14,7 +14,7 @@ from certvq.assign._arrays import Latents, as_array, is_traced, sender, to_host
 from certvq.assign._assignment import Assignment
 from certvq.assign._backends import find_backend, runs_foreign_code
 from certvq.assign._prepare import Codebook, as_prepared
-from certvq.assign._second import find_second
+from certvq.assign._second import decide_both, find_second
 from certvq.assign._sqdist import rounded_sqdist, row_sqdist
 from certvq.assign._validate import require_ieee754, require_width
 from certvq.assign._watch import show
@@ -65,7 +65,9 @@ def assign(
         backends, by ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
     Cost: O(N K D) time; O(N + K D) memory besides the inputs, and one block of scores. `second`
-        takes two to three times as long, more for small N K D (docs/performance.md).
+        takes 1.1 to 1.6 times as long with the compiled kernel where that was measured
+        (docs/engineering.md), but two passes if the kernel sorts the codebook (1 to 6 dims and many
+        codes) or was not built.
 
     Example:
         >>> import numpy as np, certvq
@@ -90,7 +92,8 @@ def assign(
     require_width(array, prepared.dim)
     require_ieee754()
     find = find_second(backend, array) if second else None
-    decided = find_backend(backend, array)(array, prepared)
+    both = decide_both(backend, array, prepared) if second else None
+    decided, seconds = both or (find_backend(backend, array)(array, prepared), None)
     distances = decided.sqdist
     codes = decided.codes
     host_codes = to_host(codes) if second or exact_sqdist or distances is None else codes
@@ -98,7 +101,8 @@ def assign(
         distances = rounded_sqdist(array, prepared, host_codes)
     elif distances is None:
         distances = row_sqdist(array, prepared, host_codes)
-    seconds = None if find is None else find(array, prepared, host_codes)
+    if find is not None and seconds is None:
+        seconds = find(array, prepared, host_codes)
     send = sender(array)
     found = Assignment(
         codes=_returned(codes, send),

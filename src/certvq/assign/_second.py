@@ -17,9 +17,11 @@ from certvq._native import thread_count
 from certvq._types import Array, Int64Array
 from certvq.assign import _engine
 from certvq.assign._arrays import is_torch, largest_magnitude, own_copy, rows_of, to_host
+from certvq.assign._assignment import Decided
 from certvq.assign._exact import same_sqdist
 from certvq.assign._filter import Filter
 from certvq.assign._filter_numpy import numpy_filter
+from certvq.assign._native import mended_sqdist, native_codes
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import Prepared
 from certvq.assign._reference import reference_second
@@ -48,6 +50,46 @@ def find_second(backend: str, latents: Array) -> FindSecond:
     on_gpu = is_torch(latents) and latents.device.type == "cuda"
     automatic = _torch if on_gpu else _kernel if _native.AVAILABLE else _numpy
     return _BUILT_IN.get(backend, automatic)
+
+
+def decide_both(
+    backend: str, latents: Array, prepared: Prepared
+) -> tuple[Decided, Int64Array] | None:
+    """Find codes and second codes in one pass of the compiled filter.
+
+    Rows whose order float64 cannot tell are decided as if they were alone.
+
+    Returns:
+        What `find_backend` and `find_second` find for the backend, or None: ask them. So with
+        another backend, for codebooks that are sorted to leave out parts of them, and where the
+        kernel refuses.
+    """
+    if not _native.AVAILABLE or backend not in {"auto", "native"}:
+        return None
+    if is_torch(latents) and latents.device.type == "cuda":
+        return None
+    packed = prepared.packed()
+    if not packed.usable or packed.sorted or packed.distinct < 2:
+        return None
+    host, number = to_bits(latents)
+    found = _native.rank(packed, host, number, 2, thread_count())
+    if found is None:
+        return None
+    ranked, sqdists, decided_by = found
+    codes, seconds = ranked.T.copy()
+    sqdist = sqdists[:, 0].copy()
+    rows = np.flatnonzero(decided_by == 0)
+    if rows.size:
+        some = rows_of(latents, rows)
+        alone = native_codes(some, prepared)
+        if alone is None:
+            return None
+        codes[rows], decided_by[rows], sqdist[rows] = alone.codes, alone.decided_by, alone.sqdist
+        seconds[rows] = _kernel(some, prepared, np.asarray(alone.codes))
+    sqdist = mended_sqdist(latents, prepared, codes, sqdist)
+    if packed.distinct < prepared.codebook_size:
+        seconds = _with_equals(seconds, latents, prepared, codes)
+    return Decided(codes, decided_by, sqdist), seconds
 
 
 def _kernel(latents: Array, prepared: Prepared, codes: Int64Array) -> Int64Array:

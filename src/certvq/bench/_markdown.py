@@ -1,9 +1,10 @@
 """Measurements as Markdown, and the block of a page that is written by machine.
 
-In: a record of `bench_assign`. Out: tables as text, or a page with them between two marks. Must not
-measure.
+In: a record of `bench_assign`. Out: tables as text, or a page with them between two marks, in a
+section for each processor. Must not measure.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -45,19 +46,34 @@ def require_block(page: Path) -> None:
     _split(page)
 
 
-def update_block(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page.
+def update_block(page: Path, text: str, *, section: str = "") -> None:
+    """Replace what stands between the marks of a page, or one section of it.
+
+    Args:
+        page: has the marks.
+        text: without headings.
+        section: heading of what is replaced; other sections stay, and a new one comes last. Empty
+            replaces all.
 
     Raises:
         FileFormatError: as of `require_block`; the page is left as it was.
         OSError: the page cannot be read or written.
     """
-    before, after = _split(page)
+    before, block, after = _split(page)
+    parts = [text.strip()]
+    if section:
+        own = f"### {section}\n\n{text.strip()}"
+        sections = [part.strip() for part in re.split(r"^(?=### )", block, flags=re.MULTILINE)]
+        parts = [part for part in sections if part.startswith("### ")]
+        same = [part.startswith(f"### {section}\n") for part in parts]
+        parts = [own if mine else part for part, mine in zip(parts, same, strict=True)]
+        parts += [] if any(same) else [own]
+    inner = "\n\n".join(parts)
     with atomic_path(page) as path:
-        path.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}", encoding="utf-8")
+        path.write_text(f"{before}{BEGIN}\n\n{inner}\n\n{END}{after}", encoding="utf-8")
 
 
-def _split(page: Path) -> tuple[str, str]:
+def _split(page: Path) -> tuple[str, str, str]:
     text = page.read_text(encoding="utf-8")
     counts = (text.count(BEGIN), text.count(END))
     if counts != (1, 1) or text.index(END) < text.index(BEGIN):
@@ -65,7 +81,9 @@ def _split(page: Path) -> tuple[str, str]:
             f"{page}: must have {BEGIN} once and {END} once after it; got {counts[0]} and "
             f"{counts[1]}"
         )
-    return text.partition(BEGIN)[0], text.partition(END)[2]
+    before, _, rest = text.partition(BEGIN)
+    block, _, after = rest.partition(END)
+    return before, block, after
 
 
 def _origin(record: Mapping[str, Any]) -> str:

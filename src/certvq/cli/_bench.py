@@ -59,7 +59,7 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
         Path | None,
         typer.Option(
             metavar="PAGE",
-            help="Gets the same tables between bench:begin and bench:end.",
+            help="Gets the same tables between bench:begin and bench:end, under this processor.",
             show_default=False,
         ),
     ] = None,
@@ -107,7 +107,7 @@ def bench_assign(  # noqa: PLR0913 (a command's options are its arguments)
     if markdown is not None:
         _write(markdown, tables(found))
     if update is not None:
-        update_block(update, tables(found))
+        update_block(update, tables(found), section=found["cpu"])
     show_bench(found, as_json=as_json)
     if not all(result["confirmed"] for result in found["results"]):
         raise typer.Exit(1)
