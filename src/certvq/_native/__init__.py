@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from certvq._types import Float32Array, Float64Array, Int64Array, UInt8Array
+from certvq._types import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
 from certvq.errors import OptionError
 
 try:
@@ -242,11 +242,12 @@ def look(
         packed: a usable codebook.
         rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
         kept: from the passes before.
-        drift: float64 (K,), at least how far each code and any other one moved together, ever since.
-        grid: exponent of the grid, its bits, at most 60, and whether to sum squares.
+        drift: float64 (K,), at least how far each code and any other one moved together.
+        grid: exponent of the grid within -1000 .. 1000, its bits, at most 88, and whether to sum
+            squares: of at most 56 bits.
 
     Returns:
-        One of `LOOKED`, and the sum of the squares of rows that had no code, modulo 2**128, in units
+        drift: float64 (K,), at least how far each code and any other one moved together.
         of the grid's square; 0 if it was not asked for.
 
     Raises:
@@ -266,6 +267,52 @@ def look(
         thread_count(),
     )
     return LOOKED[looked], low | high << 64
+
+
+MOST_PLACES: Final = 4
+"""Digits of sums that `float32_means` and `moments` take."""
+
+
+def float32_means(
+    digits: Int64Array, counts: Int64Array, lowest: int
+) -> tuple[Float32Array, BoolArray]:
+    """Divide exact sums by the counts of their cells.
+
+    Args:
+        digits: int64 (P, K, D), P at most `MOST_PLACES`, as in `certvq.cluster._sums`.
+        counts: int64 (K,).
+        lowest: sums are in units of ``2**lowest``; within -900 .. 900.
+
+    Returns:
+        float32 (K, D), and where these are certainly the numbers nearest to the means: never in
+        cells without rows.
+    """
+    assert _kernel is not None
+    means = np.zeros(digits.shape[1:], np.float32)
+    sure = np.zeros(digits.shape[1:], np.uint8)
+    _kernel.float32_means(digits, counts, lowest, means, sure)
+    return means, sure.view(bool)
+
+
+def moments(
+    digits: Int64Array, vectors: Float64Array, lowest: int, bits: int
+) -> tuple[list[int], list[int]]:
+    """Multiply code vectors by exact sums, and by themselves.
+
+    Args:
+        digits: int64 (P, K, D), P at most `MOST_PLACES`.
+        vectors: float64 (K, D), contiguous, whole multiples of ``2**lowest``.
+        lowest: exponent, within -1000 .. 1000.
+        bits: magnitudes are below ``2**(lowest + bits)``, at most 60; ``bits + 32``, and twice the
+            bits, are at most 126 less the bits of K D.
+
+    Returns:
+        For each place the dot product of all vectors and that digit, in units of ``2**lowest``, and
+        the squared length of each vector, in units of ``4**lowest``.
+    """
+    assert _kernel is not None
+    dots, squares = _kernel.moments(digits, vectors, lowest, bits)
+    return [high << 64 | low for low, high in dots], [high << 64 | low for low, high in squares]
 
 
 def rounded_sqdist(
