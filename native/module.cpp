@@ -393,18 +393,19 @@ certvq::Sums sums_of(const Space<const std::int64_t> &digits) {
 }
 
 void float32_means(const Space<const std::int64_t> &digits,
-                   const Entries<const std::int64_t> &counts, int lowest, const Table<float> &means,
-                   const Table<std::uint8_t> &sure) {
+                   const Entries<const std::int64_t> &counts, int lowest,
+                   const Table<float> &means) {
   const certvq::Sums sums = sums_of(digits);
   const std::size_t cells = digits.shape(1);
   const std::size_t columns = digits.shape(2);
   if (counts.shape(0) != cells || means.shape(0) != cells || means.shape(1) != columns ||
-      sure.shape(0) != cells || sure.shape(1) != columns || lowest < -900 || lowest > 900) {
-    throw std::invalid_argument("counts (K,), means and sure (K, D) expected, for K = " +
-                                std::to_string(cells) + " and D = " + std::to_string(columns));
+      lowest < -900 || lowest > 200) {
+    throw std::invalid_argument("counts (K,), means (K, D) and an exponent of float32 expected, for "
+                                "K = " + std::to_string(cells) + " and D = " +
+                                std::to_string(columns));
   }
   const WithoutLock unlocked;
-  certvq::float32_means(sums, counts.data(), lowest, means.data(), sure.data());
+  certvq::float32_means(sums, counts.data(), lowest, means.data());
 }
 
 /// Returns the numbers as pairs of their low and high 64 bits.
@@ -529,8 +530,8 @@ NB_MODULE(_kernel, module) {
              "Find the codes of rows that are in doubt, and move these rows from cell to cell.");
 
   module.def("float32_means", &float32_means, "digits"_a.noconvert(), "counts"_a.noconvert(),
-             "lowest"_a, "means"_a.noconvert(), "sure"_a.noconvert(),
-             "Divide the sums of cells by their counts; say where the nearest float32 is certain.");
+             "lowest"_a, "means"_a.noconvert(),
+             "Divide the sums of cells by their counts, rounded once.");
   module.def("moments", &moments, "digits"_a.noconvert(), "vectors"_a.noconvert(), "lowest"_a,
              "bits"_a, "Sum vectors times digits for each place, and the squares of each vector.");
 

@@ -1,6 +1,7 @@
 #include "moments.h"
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace certvq {
@@ -28,14 +29,29 @@ double approximate(Signed value) {
   return static_cast<double>(high) * 0x1p+64 + static_cast<double>(low);
 }
 
+/// Which of two neighbours is nearer to `size / count` units: compares the size with the middle times
+/// the count. The two nearly agree, so that neither is longer than the other one, which is not shifted.
+float decide(Signed size, std::int64_t count, int lowest, float low, float high) {
+  int exponent;
+  const double middle = 0.5 * (static_cast<double>(low) + static_cast<double>(high));
+  const double mantissa = std::frexp(middle, &exponent) * 0x1p+25;  // a whole number: 25 bits do
+  const int shift = exponent - 25 - lowest;
+  const Signed product = static_cast<Signed>(static_cast<std::int64_t>(mantissa)) * count;
+  const Signed one = shift < 0 ? size << -shift : size;
+  const Signed other = shift < 0 ? product : product << shift;
+  if (one != other) return one < other ? low : high;
+  std::uint32_t bits;
+  std::memcpy(&bits, &low, sizeof bits);
+  return bits % 2 == 0 ? low : high;
+}
+
 Wide wide(Signed value) {
   return {static_cast<std::uint64_t>(value), static_cast<std::int64_t>(value >> 64)};
 }
 
 }  // namespace
 
-void float32_means(const Sums &sums, const std::int64_t *counts, int lowest, float *means,
-                   std::uint8_t *sure) {
+void float32_means(const Sums &sums, const std::int64_t *counts, int lowest, float *means) {
   const double unit = std::ldexp(1.0, lowest);
   for (std::int64_t cell = 0; cell < sums.cells; ++cell) {
     if (counts[cell] == 0) continue;
@@ -45,10 +61,10 @@ void float32_means(const Sums &sums, const std::int64_t *counts, int lowest, flo
       const Signed sum = read(sums, place);
       const Signed size = sum < 0 ? -sum : sum;  // so that nothing cancels
       const double mean = approximate(size) / count * unit;
-      const auto low = static_cast<float>(mean * (1.0 - kError));
+      auto low = static_cast<float>(mean * (1.0 - kError));
       const auto high = static_cast<float>(mean * (1.0 + kError));
+      if (low != high) low = decide(size, counts[cell], lowest, low, high);
       means[place] = sum < 0 ? -low : low;
-      sure[place] = static_cast<std::uint8_t>(low == high);
     }
   }
 }

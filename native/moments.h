@@ -1,7 +1,7 @@
 /// What follows from the exact sums of cells: their means, rounded once, and parts of the inertia.
 ///
-/// In: digits of sums as in lloyd.h, and code vectors. Out: float32 numbers, with those named that have
-/// to be divided exactly, and integers. Theorem: rounded_mean_unique.
+/// In: digits of sums as in lloyd.h, and code vectors. Out: float32 numbers, rounded once, and
+/// integers. Theorem: rounded_mean_unique.
 
 #pragma once
 
@@ -19,10 +19,9 @@ struct Sums {
   std::int64_t columns;
 };
 
-/// Divide each sum by the count of its cell, in units of `2^lowest` (within -900 .. 900). `sure` is 0
-/// where a float64 quotient cannot tell which float32 is nearest; cells without rows are left alone.
-void float32_means(const Sums &sums, const std::int64_t *counts, int lowest, float *means,
-                   std::uint8_t *sure);
+/// Divide each sum by the count of its cell, in units of `2^lowest` (within -900 .. 200), and round to
+/// nearest, ties to even. Magnitudes of means are those of float32; cells without rows are left alone.
+void float32_means(const Sums &sums, const std::int64_t *counts, int lowest, float *means);
 
 /// A signed number of 128 bits.
 struct Wide {

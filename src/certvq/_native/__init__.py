@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from certvq._types import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
+from certvq._types import Float32Array, Float64Array, Int64Array, UInt8Array
 from certvq.errors import OptionError
 
 try:
@@ -274,24 +274,23 @@ MOST_PLACES: Final = 4
 
 
 def float32_means(
-    digits: Int64Array, counts: Int64Array, lowest: int
-) -> tuple[Float32Array, BoolArray]:
+    digits: Int64Array, counts: Int64Array, lowest: int, before: Float32Array
+) -> Float32Array:
     """Divide exact sums by the counts of their cells.
 
     Args:
         digits: int64 (P, K, D), P at most `MOST_PLACES`, as in `certvq.cluster._sums`.
         counts: int64 (K,).
-        lowest: sums are in units of ``2**lowest``; within -900 .. 900.
+        lowest: sums are in units of ``2**lowest``; within -900 .. 200.
+        before: float32 (K, D), which cells without rows keep.
 
     Returns:
-        float32 (K, D), and where these are certainly the numbers nearest to the means: never in
-        cells without rows.
+        float32 (K, D), each the number nearest to the mean, ties to even.
     """
     assert _kernel is not None
-    means = np.zeros(digits.shape[1:], np.float32)
-    sure = np.zeros(digits.shape[1:], np.uint8)
-    _kernel.float32_means(digits, counts, lowest, means, sure)
-    return means, sure.view(bool)
+    means = before.copy()
+    _kernel.float32_means(digits, counts, lowest, means)
+    return means
 
 
 def moments(

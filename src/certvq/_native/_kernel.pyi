@@ -119,9 +119,8 @@ def float32_means(
     counts: NDArray[np.int64],
     lowest: int,
     means: NDArray[np.float32],
-    sure: NDArray[np.uint8],
 ) -> None:
-    """Divide the sums of cells by their counts; say where the nearest float32 is certain."""
+    """Divide the sums of cells by their counts, rounded once."""
 
 def moments(
     digits: NDArray[np.int64], vectors: NDArray[np.float64], lowest: int, bits: int

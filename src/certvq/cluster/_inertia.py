@@ -90,7 +90,7 @@ def rounded_inertia(sums: CellSums, codebook: np.ndarray, squares: int) -> float
     Cost: O(K D).
     """
     vectors = codebook.astype(np.float64)
-    extent = extent_of(vectors)
+    extent = extent_of(vectors, np.finfo(codebook.dtype).nmant + 1)
     unit = min(sums.grids.rows.lowest, extent.lowest)
     fine, coarse = sums.grids.rows.lowest - unit, extent.lowest - unit
     dot, own = (_moments if _fit(vectors, extent, sums) else _sliced_moments)(vectors, extent, sums)

@@ -17,7 +17,7 @@ from certvq.cluster._sums import DIGIT, CellSums
 _LEAST, _GREATEST = 2.0**-900, 2.0**900
 """Between these no product below under- or overflows; all else is divided in integers."""
 
-_MOST_EXPONENT = 900
+_MOST_EXPONENT = 200
 
 _EXACT_DIGITS = 3
 """Digits of sums that a pair holds exactly: 32 bits each, 106 in a pair."""
@@ -42,7 +42,9 @@ def rounded_means(sums: CellSums, before: np.ndarray, form: FloatFormat) -> np.n
     Cost: about 100 ns for each number, 5 ns for float32 without weights; a microsecond more where
         integers decide.
     """
-    means, sure = (_float32_means if _fit(sums, form) else _quick_means)(sums, form)
+    if _fit(sums, form):
+        return _native.float32_means(sums.digits, sums.counts, sums.grids.rows.lowest, before)
+    means, sure = _quick_means(sums, form)
     empty = sums.empty()
     sure[empty] = True
     doubtful = np.argwhere(~sure)
@@ -66,12 +68,8 @@ def _divide(sums: CellSums, means: np.ndarray, places: Int64Array, form: FloatFo
 def _fit(sums: CellSums, form: FloatFormat) -> bool:
     """Say whether the compiled kernel divides these sums."""
     known = _native.AVAILABLE and form is FORMATS["float32"] and sums.mass is None
-    lowest = sums.grids.rows.lowest
-    return known and len(sums.digits) <= _native.MOST_PLACES and abs(lowest) <= _MOST_EXPONENT
-
-
-def _float32_means(sums: CellSums, _: FloatFormat) -> tuple[np.ndarray, BoolArray]:
-    return _native.float32_means(sums.digits, sums.counts, sums.grids.rows.lowest)
+    near = -_MOST_EXPONENT <= sums.grids.rows.lowest <= _MOST_EXPONENT
+    return known and near and len(sums.digits) <= _native.MOST_PLACES
 
 
 def _quick_means(sums: CellSums, form: FloatFormat) -> tuple[np.ndarray, BoolArray]:
