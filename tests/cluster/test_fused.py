@@ -130,16 +130,18 @@ def test_what_the_kernel_does_not_take_goes_through_numpy():
     assert not Fused.fits(Grids(Extent(0, 9), Extent(0, 1)))
 
 
-def test_all_is_read_again_after_what_was_kept_is_lost():
+def test_passes_that_are_watched_or_spoilt_read_all():
     look, every = passes(FAR)
-    same(look, every, FAR[:6], first=True)
     seen = []
     with watching(lambda found, codebook: seen.append(found)):
-        same(look, every, FAR[6:12])
+        same(look, every, FAR[:6], first=True)
     assert len(seen) == 2
-    same(look, every, FAR[:6])
+    same(look, every, FAR[6:12])
+    look, every = passes(FAR)
+    same(look, every, FAR[:6], first=True)
     look.codes[7] = 99
     same(look, every, FAR[1:7])
+    assert look._fused is None
 
 
 def test_what_a_pass_returned_stays_as_it_is():

@@ -66,14 +66,14 @@ class Fused:
 
         Returns:
             Sums, and squares unless they are too long for the kernel; or None where the kernel
-            refuses: then all that was kept is lost.
+            refuses: then this is of no more use.
 
         Raises:
             OffGrid: a number does not lie on the grid.
         """
         packed = prepare(codebook).packed()
         if WATCHERS.get() or not packed.usable:
-            return self._lose()
+            return None
         self._begin(codebook, anew=squares)
         extent = self._grids.rows
         length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
@@ -81,15 +81,14 @@ class Fused:
         total = 0
         for first, block in blocks:
             if is_torch(block) and block.device.type != "cpu":
-                return self._lose()
+                return None
             part = slice(first, first + len(block))
             kept = _native.Kept(self._codes[part], self._leads[part], self._digits, self._counts)
             grid = (extent.lowest, extent.bits, squares)
             looked, found = _native.look(packed, to_bits(block), kept, self._drift, grid)
+            if looked == "refused":
+                return None
             if looked != "done":
-                self._lose()
-                if looked == "refused":
-                    return None
                 raise OffGrid(_OFF[looked])
             total += found
         digits, counts = self._digits.copy(), self._counts.copy()
@@ -107,9 +106,6 @@ class Fused:
         else:
             self._drift = drifted(self._drift, self._before, codebook)
         self._before = codebook.copy()
-
-    def _lose(self) -> None:
-        self._before = None
 
 
 _OFF: Final = {

@@ -95,6 +95,7 @@ class LocalPass(Pass):
                 if found is not None:
                     sums, known = found
                     return Tally(sums, self._all_squares() if squares and known is None else known)
+                self._fused = None
             return self._tally(codebook, squares=squares)
         except OffGrid as error:
             text = (
