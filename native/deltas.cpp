@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t kRead = 96;  // rows at a time
 constexpr int kDigit = 32;
 constexpr std::int64_t kMask = (std::int64_t{1} << kDigit) - 1;
+constexpr int kOneBits = 56;  // of numbers that one integer holds, 64 of them at least
 
 }  // namespace
 
@@ -20,12 +21,15 @@ Deltas::Deltas(const Packed &packed, const Matrix &rows, const Ledger &ledger)
       dim_(packed.dim),
       stride_(packed.stride),
       plane_(packed.given * packed.dim),
+      two_(ledger.sums.bits > kOneBits),
+      width_(two_ ? 2 * packed.dim : packed.dim),
       factor_(std::ldexp(1.0, -ledger.sums.lowest)),
       limit_(std::ldexp(1.0, ledger.sums.bits)),
-      room_(std::int64_t{1} << (62 - ledger.sums.bits)),
+      room_(std::int64_t{1} << (two_ ? std::min(30, 62 + kDigit - ledger.sums.bits)
+                                   : 62 - ledger.sums.bits)),
       exact_(static_cast<std::int64_t>(kRead) * packed.stride),
-      whole_(static_cast<std::size_t>(packed.dim)),
-      sums_(static_cast<std::size_t>(plane_)),
+      whole_(static_cast<std::size_t>(width_)),
+      sums_(static_cast<std::size_t>(packed.given * width_)),
       counts_(static_cast<std::size_t>(packed.given)),
       touched_(static_cast<std::size_t>(packed.given)) {}
 
@@ -81,10 +85,16 @@ bool Deltas::convert(const double *row) {
   for (std::int64_t d = 0; d < dim_; ++d) {
     const double value = row[d] * factor_;
     const bool inside = std::fabs(value) < limit_;
-    const auto number = static_cast<std::int64_t>(inside ? value : 0.0);
+    double rest = inside ? value : 0.0;
     within &= inside;
-    whole &= static_cast<double>(number) == value;
-    whole_[static_cast<std::size_t>(d)] = number;
+    if (two_) {
+      const auto high = static_cast<std::int64_t>(rest * 0x1p-32);
+      rest -= static_cast<double>(high) * 0x1p+32;
+      whole_[static_cast<std::size_t>(dim_ + d)] = high;
+    }
+    const auto low = static_cast<std::int64_t>(rest);
+    whole &= static_cast<double>(low) == rest;
+    whole_[static_cast<std::size_t>(d)] = low;
   }
   if (within && whole) return true;
   ledger_.found = within ? Looked::kTooFine : Looked::kTooGreat;
@@ -98,12 +108,12 @@ void Deltas::add(std::int64_t cell, std::int64_t sign) {
     cells_.push_back(cell);
   }
   counts_[place] += sign;
-  std::int64_t *sum = sums_.data() + cell * dim_;
+  std::int64_t *sum = sums_.data() + cell * width_;
   const std::int64_t *whole = whole_.data();
   if (sign > 0) {
-    for (std::int64_t d = 0; d < dim_; ++d) sum[d] += whole[d];
+    for (std::int64_t d = 0; d < width_; ++d) sum[d] += whole[d];
   } else {
-    for (std::int64_t d = 0; d < dim_; ++d) sum[d] -= whole[d];
+    for (std::int64_t d = 0; d < width_; ++d) sum[d] -= whole[d];
   }
 }
 
@@ -114,9 +124,11 @@ void Deltas::flush() {
     ledger_.sums.counts[cell] += counts_[place];
     counts_[place] = 0;
     touched_[place] = 0;
-    std::int64_t *sum = sums_.data() + cell * dim_;
-    for (std::int64_t d = 0; d < dim_; ++d) carry(ledger_.sums.digits + cell * dim_ + d, sum[d]);
-    std::fill_n(sum, dim_, 0);
+    std::int64_t *sum = sums_.data() + cell * width_;
+    std::int64_t *digit = ledger_.sums.digits + cell * dim_;
+    for (std::int64_t d = 0; d < dim_; ++d) carry(digit + d, 1, sum[d]);
+    for (std::int64_t d = dim_; d < width_; ++d) carry(digit + plane_ + d - dim_, 2, sum[d]);
+    std::fill_n(sum, width_, 0);
   }
   cells_.clear();
   moved_ = 0;
@@ -128,8 +140,9 @@ void Deltas::flush() {
   }
 }
 
-void Deltas::carry(std::int64_t *digit, std::int64_t value) const {
-  for (std::int64_t place = 1; value != 0; ++place, digit += plane_) {
+/// Add to the digit of the `place`, which counts from 1, and to those above it.
+void Deltas::carry(std::int64_t *digit, std::int64_t place, std::int64_t value) const {
+  for (; value != 0; ++place, digit += plane_) {
     if (place == ledger_.sums.places) {
       *digit += value;
       return;

@@ -23,7 +23,8 @@ struct CellSums {
 };
 
 constexpr int kMostExponent = 1000;
-constexpr int kMostBits = 60;
+constexpr int kMostBits = 88;
+constexpr int kSquareBits = 56;
 
 /// What is known of each row from the passes before.
 struct Known {
@@ -32,7 +33,8 @@ struct Known {
   const double *drift;  // (K,): at least how far each code and the others moved together, ever since
 };
 
-/// The sum of the squares of all numbers of rows without a code, in units of `4^lowest`, modulo 2^128.
+/// The sum of the squares of all numbers of rows without a code, in units of `4^lowest`, modulo 2^128;
+/// of grids of at most kSquareBits.
 struct Squares {
   std::uint64_t low = 0;
   std::uint64_t high = 0;

@@ -24,6 +24,7 @@
 #include "cells.h"
 #include "isa.h"
 #include "lloyd.h"
+#include "moments.h"
 #include "packed.h"
 #include "ranking.h"
 #include "rounded.h"
@@ -389,9 +390,10 @@ nb::tuple look(const certvq::Packed &packed, const AnyRows &rows, bool brain,
   if (codes.shape(0) != count || leads.shape(0) != count || drift.shape(0) != size ||
       digits.shape(0) < 2 || digits.shape(1) != size || digits.shape(2) != rows.shape(1) ||
       counts.shape(0) != size || bits < 1 || bits > certvq::kMostBits ||
+      (squares && bits > certvq::kSquareBits) ||
       lowest < -certvq::kMostExponent || lowest > certvq::kMostExponent) {
     throw std::invalid_argument("codes and leads (N,), drift and counts (K,), digits (P, K, D) and a "
-                                "grid that 64 bits hold expected, for N = " + std::to_string(count) +
+                                "grid of at most 88 bits expected, 56 for squares, for N = " + std::to_string(count) +
                                 " and K = " + std::to_string(size));
   }
   const certvq::Known known{codes.data(), leads.data(), drift.data()};
@@ -406,6 +408,57 @@ nb::tuple look(const certvq::Packed &packed, const AnyRows &rows, bool brain,
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   return nb::make_tuple(static_cast<int>(looked), found.low, found.high);
+}
+
+certvq::Sums sums_of(const Space<const std::int64_t> &digits) {
+  if (digits.shape(0) < 1 || static_cast<std::int64_t>(digits.shape(0)) > certvq::kMostPlaces) {
+    throw std::invalid_argument("1 to 4 digits (P, K, D) expected, got " +
+                                std::to_string(digits.shape(0)));
+  }
+  return {digits.data(), static_cast<std::int64_t>(digits.shape(0)),
+          static_cast<std::int64_t>(digits.shape(1)), static_cast<std::int64_t>(digits.shape(2))};
+}
+
+void float32_means(const Space<const std::int64_t> &digits,
+                   const Entries<const std::int64_t> &counts, int lowest,
+                   const Table<float> &means) {
+  const certvq::Sums sums = sums_of(digits);
+  const std::size_t cells = digits.shape(1);
+  const std::size_t columns = digits.shape(2);
+  if (counts.shape(0) != cells || means.shape(0) != cells || means.shape(1) != columns ||
+      lowest < -900 || lowest > 200) {
+    throw std::invalid_argument("counts (K,), means (K, D) and an exponent of float32 expected, for "
+                                "K = " + std::to_string(cells) + " and D = " +
+                                std::to_string(columns));
+  }
+  const WithoutLock unlocked;
+  certvq::float32_means(sums, counts.data(), lowest, means.data());
+}
+
+/// Returns the numbers as pairs of their low and high 64 bits.
+nb::tuple moments(const Space<const std::int64_t> &digits, const Table<const double> &vectors,
+                   int lowest, int bits) {
+  const certvq::Sums sums = sums_of(digits);
+  const std::size_t cells = digits.shape(1);
+  if (vectors.shape(0) != cells || vectors.shape(1) != digits.shape(2) || bits < 1 || bits > 60 ||
+      lowest < -certvq::kMostExponent || lowest > certvq::kMostExponent) {
+    throw std::invalid_argument("vectors (K, D) on a grid that 64 bits hold expected, for K = " +
+                                std::to_string(cells));
+  }
+  std::vector<certvq::Wide> dots(digits.shape(0));
+  std::vector<certvq::Wide> squares(cells);
+  bool held;
+  {
+    const WithoutLock unlocked;
+    held = certvq::moments(sums, vectors.data(), lowest, bits, dots.data(), squares.data());
+  }
+  if (!held) throw std::invalid_argument("whole numbers on the grid expected");
+  const auto numbers = [](const std::vector<certvq::Wide> &wide) {
+    nb::list result;
+    for (const certvq::Wide &number : wide) result.append(nb::make_tuple(number.low, number.high));
+    return result;
+  };
+  return nb::make_tuple(numbers(dots), numbers(squares));
 }
 
 constexpr const char *kPackDoc = "Pack a codebook (K, D) for an instruction set, '' for the best.";
@@ -502,6 +555,12 @@ NB_MODULE(_kernel, module) {
              "leads"_a.noconvert(), "drift"_a.noconvert(), "digits"_a.noconvert(),
              "counts"_a.noconvert(), "lowest"_a, "bits"_a, "squares"_a, "threads"_a,
              "Find the codes of rows that are in doubt, and move these rows from cell to cell.");
+
+  module.def("float32_means", &float32_means, "digits"_a.noconvert(), "counts"_a.noconvert(),
+             "lowest"_a, "means"_a.noconvert(),
+             "Divide the sums of cells by their counts, rounded once.");
+  module.def("moments", &moments, "digits"_a.noconvert(), "vectors"_a.noconvert(), "lowest"_a,
+             "bits"_a, "Sum vectors times digits for each place, and the squares of each vector.");
 
   module.def(
       "stability",

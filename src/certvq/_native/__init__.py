@@ -34,6 +34,7 @@ ISA_VARIABLE: Final = "CERTVQ_ISA"
 
 
 Grid: TypeAlias = tuple[int, int, bool]
+"""Exponent of a grid, its bits, and whether to sum squares."""
 
 MOST_RANKED: Final = 15
 """Nearest codes that `rank` finds."""
@@ -245,8 +246,9 @@ def look(
         packed: a usable codebook.
         rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
         kept: from the passes before.
-        drift: float64 (K,), at least how far each code and any other moved together, ever since.
-        grid: exponent of the grid, its bits, at most 60, and whether to sum squares.
+        drift: float64 (K,), at least how far each code and any other one moved together.
+        grid: exponent of the grid within -1000 .. 1000, its bits, at most 88, and whether to sum
+            squares: of at most 56 bits.
 
     Returns:
         One of `LOOKED`, and the sum of squares of rows that had no code, modulo 2**128, in units
@@ -297,6 +299,51 @@ def rank(
         return None
     codes, sqdist, decided_by = found
     return codes.view(np.int64).reshape(-1, count), sqdist.reshape(-1, count), decided_by
+
+
+MOST_PLACES: Final = 4
+"""Digits of sums that `float32_means` and `moments` take."""
+
+
+def float32_means(
+    digits: Int64Array, counts: Int64Array, lowest: int, before: Float32Array
+) -> Float32Array:
+    """Divide exact sums by the counts of their cells.
+
+    Args:
+        digits: int64 (P, K, D), P at most `MOST_PLACES`, as in `certvq.cluster._sums`.
+        counts: int64 (K,).
+        lowest: sums are in units of ``2**lowest``; within -900 .. 200.
+        before: float32 (K, D), which cells without rows keep.
+
+    Returns:
+        float32 (K, D), each the number nearest to the mean, ties to even.
+    """
+    assert _kernel is not None
+    means = before.copy()
+    _kernel.float32_means(digits, counts, lowest, means)
+    return means
+
+
+def moments(
+    digits: Int64Array, vectors: Float64Array, lowest: int, bits: int
+) -> tuple[list[int], list[int]]:
+    """Multiply code vectors by exact sums, and by themselves.
+
+    Args:
+        digits: int64 (P, K, D), P at most `MOST_PLACES`.
+        vectors: float64 (K, D), contiguous, whole multiples of ``2**lowest``.
+        lowest: exponent, within -1000 .. 1000.
+        bits: magnitudes are below ``2**(lowest + bits)``, at most 60; ``bits + 32``, and twice the
+            bits, are at most 126 less the bits of K D.
+
+    Returns:
+        For each place the dot product of all vectors and that digit, in units of ``2**lowest``, and
+        the squared length of each vector, in units of ``4**lowest``.
+    """
+    assert _kernel is not None
+    dots, squares = _kernel.moments(digits, vectors, lowest, bits)
+    return [high << 64 | low for low, high in dots], [high << 64 | low for low, high in squares]
 
 
 def rounded_sqdist(

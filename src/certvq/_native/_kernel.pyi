@@ -98,6 +98,35 @@ def stability(
 ) -> NDArray[np.float64] | None:
     """Bound how far each latent may move before its code can change, or None where it refuses."""
 
+def look(
+    packed: Packed,
+    rows: NDArray[Any],
+    brain: bool,
+    codes: NDArray[np.int64],
+    leads: NDArray[np.float32],
+    drift: NDArray[np.float64],
+    digits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    lowest: int,
+    bits: int,
+    squares: bool,
+    threads: int,
+) -> tuple[int, int, int]:
+    """Find the codes of rows that are in doubt, and move these rows from cell to cell."""
+
+def float32_means(
+    digits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    lowest: int,
+    means: NDArray[np.float32],
+) -> None:
+    """Divide the sums of cells by their counts, rounded once."""
+
+def moments(
+    digits: NDArray[np.int64], vectors: NDArray[np.float64], lowest: int, bits: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Sum vectors times digits for each place, and the squares of each vector."""
+
 def second(
     packed: Packed, latents: NDArray[Any], brain: bool, codes: NDArray[np.int64], threads: int
 ) -> NDArray[np.int64] | None:

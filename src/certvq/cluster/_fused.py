@@ -24,9 +24,12 @@ from certvq.cluster._grid import OffGrid
 from certvq.cluster._sums import CellSums, Grids, digit_count
 
 _MOST_EXPONENT: Final = 1000
-_MOST_BITS: Final = 60
-_SQUARE_BITS: Final = 127
-"""What the kernel takes; of anything else the sums are NumPy's."""
+_MOST_BITS: Final = 88
+"""Of grids that the kernel takes; on others the sums are NumPy's."""
+
+_SQUARE_BITS: Final = 56
+_TOTAL_BITS: Final = 127
+"""Of grids, and of the sum of all squares."""
 
 
 class Fused:
@@ -52,47 +55,47 @@ class Fused:
 
     def tally(
         self, blocks: Iterable[tuple[int, Array]], codebook: np.ndarray, *, squares: bool
-    ) -> tuple[CellSums, int] | None:
+    ) -> tuple[CellSums, int | None] | None:
         """Find the codes, and the sums of the cells.
 
         Args:
             blocks: the rows, each with the number of its first row, as in every other pass.
             codebook: (K, D) exact numbers.
-            squares: whether to sum the squares, in units of ``4**grids.rows.lowest``.
+            squares: whether to sum the squares, in units of ``4**grids.rows.lowest``; all rows are
+                read then.
 
         Returns:
-            Sums and squares, or None where the kernel refuses: then all that was kept is lost.
+            Sums, and squares unless they are too long for the kernel; or None where the kernel
+            refuses: then this is of no more use.
 
         Raises:
             OffGrid: a number does not lie on the grid.
         """
         packed = prepare(codebook).packed()
-        numbers = len(self._codes) * codebook.shape[1]
-        extent = self._grids.rows
-        if (squares and 2 * extent.bits + numbers.bit_length() > _SQUARE_BITS) or (
-            WATCHERS.get() or not packed.usable
-        ):
-            return self._lose()
+        if WATCHERS.get() or not packed.usable:
+            return None
         self._begin(codebook, anew=squares)
+        extent = self._grids.rows
+        length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
+        squares = squares and extent.bits <= _SQUARE_BITS and length <= _TOTAL_BITS
         total = 0
         for first, block in blocks:
             if is_torch(block) and block.device.type != "cpu":
-                return self._lose()
+                return None
             part = slice(first, first + len(block))
             kept = _native.Kept(self._codes[part], self._leads[part], self._digits, self._counts)
             grid = (extent.lowest, extent.bits, squares)
             looked, found = _native.look(packed, to_bits(block), kept, self._drift, grid)
+            if looked == "refused":
+                return None
             if looked != "done":
-                self._lose()
-                if looked == "refused":
-                    return None
                 raise OffGrid(_OFF[looked])
             total += found
         digits, counts = self._digits.copy(), self._counts.copy()
-        return CellSums(self._grids, digits, counts, None), total
+        return CellSums(self._grids, digits, counts, None), total if squares else None
 
     def _begin(self, codebook: np.ndarray, *, anew: bool) -> None:
-        """Let what was kept drift; without a pass before, or if all rows must be read, keep none."""
+        """Let what was kept drift, or begin where nothing was or all rows must be read."""
         if self._before is None or anew or self._before.shape != codebook.shape:
             places = digit_count(self._grids.rows.bits)
             self._digits = np.zeros((places, *codebook.shape), dtype=np.int64)
@@ -103,9 +106,6 @@ class Fused:
         else:
             self._drift = drifted(self._drift, self._before, codebook)
         self._before = codebook.copy()
-
-    def _lose(self) -> None:
-        self._before = None
 
 
 _OFF: Final = {

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from certvq import _native
 from certvq._types import Float64Array, Int64Array
 from certvq.cluster._grid import Extent, extent_of, slices
 from certvq.cluster._rounding import FORMATS, rounded_ratio
@@ -22,6 +23,11 @@ _SQUARE_WIDTH: Final = 21
 _MOST_SLICES: Final = 20
 """Beyond so many slices their products, whose number grows with the square, take longer than
 Python's integers."""
+
+_MOST_BITS: Final = 126
+_VECTOR_BITS: Final = 60
+_MOST_EXPONENT: Final = 1000
+"""Of sums, vectors and exponents that the compiled kernel takes."""
 
 _DOT_WIDTH: Final = 26
 _DOT_CHUNK: Final = 1 << 20
@@ -84,15 +90,36 @@ def rounded_inertia(sums: CellSums, codebook: np.ndarray, squares: int) -> float
     Cost: O(K D).
     """
     vectors = codebook.astype(np.float64)
-    extent = extent_of(vectors)
+    extent = extent_of(vectors, np.finfo(codebook.dtype).nmant + 1)
     unit = min(sums.grids.rows.lowest, extent.lowest)
     fine, coarse = sums.grids.rows.lowest - unit, extent.lowest - unit
+    dot, own = (_moments if _fit(vectors, extent, sums) else _sliced_moments)(vectors, extent, sums)
     total = squares << (2 * fine)
-    total -= exact_dot(vectors, extent, sums.digits) << (1 + fine + coarse)
-    total += square_total(vectors, extent, sums.masses()) << (2 * coarse)
+    total -= dot << (1 + fine + coarse)
+    total += own << (2 * coarse)
     exponent = 2 * unit + (0 if sums.grids.weights is None else sums.grids.weights.lowest)
     with np.errstate(over="ignore"):
         return rounded_ratio(total, 1, exponent, FORMATS["float64"])
+
+
+def _fit(vectors: Float64Array, extent: Extent, sums: CellSums) -> bool:
+    """Say whether the compiled kernel multiplies these vectors and sums."""
+    numbers = vectors.size.bit_length()
+    held = max(extent.bits + DIGIT, 2 * extent.bits) + numbers <= _MOST_BITS
+    near = abs(extent.lowest) <= _MOST_EXPONENT and extent.bits <= _VECTOR_BITS
+    return _native.AVAILABLE and held and near and len(sums.digits) <= _native.MOST_PLACES
+
+
+def _moments(vectors: Float64Array, extent: Extent, sums: CellSums) -> tuple[int, int]:
+    dots, squares = _native.moments(sums.digits, vectors, extent.lowest, extent.bits)
+    total = sum(dot << (DIGIT * place) for place, dot in enumerate(dots))
+    return total, sum(map(mul, squares, sums.masses()))
+
+
+def _sliced_moments(vectors: Float64Array, extent: Extent, sums: CellSums) -> tuple[int, int]:
+    """Return the dot product of vectors and sums, and the squares of vectors times weights."""
+    dot = exact_dot(vectors, extent, sums.digits)
+    return dot, square_total(vectors, extent, sums.masses())
 
 
 def exact_dot(vectors: Float64Array, extent: Extent, digits: Int64Array) -> int:

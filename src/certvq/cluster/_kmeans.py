@@ -106,8 +106,9 @@ def kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword-only
         numbers, weights and options alone: of no thread, instruction set, device, memory layout,
         batch, or order of rows (codes follow their rows).
     Ties: the lowest code.
-    Cost: O(N K D) time for each iteration; memory besides the data 8 bytes a row for codes, more
-        while a start is drawn, and O(K D).
+    Cost: O(N K D) time for the first iteration, less for later ones, in which rows whose code
+        cannot have changed are not read; memory besides the data 12 bytes a row, more while a start
+        is drawn, and O(K D) for each thread.
 
     Example:
         >>> import numpy as np, certvq

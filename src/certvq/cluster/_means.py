@@ -8,13 +8,16 @@ integers.
 
 import numpy as np
 
+from certvq import _native
 from certvq._types import BoolArray, Float64Array, Int64Array
 from certvq.cluster._pairs import as_pair, two_product, two_sum
-from certvq.cluster._rounding import FloatFormat, rounded_ratio, rounded_to
+from certvq.cluster._rounding import FORMATS, FloatFormat, rounded_ratio, rounded_to
 from certvq.cluster._sums import DIGIT, CellSums
 
 _LEAST, _GREATEST = 2.0**-900, 2.0**900
 """Between these no product below under- or overflows; all else is divided in integers."""
+
+_MOST_EXPONENT = 200
 
 _EXACT_DIGITS = 3
 """Digits of sums that a pair holds exactly: 32 bits each, 106 in a pair."""
@@ -36,8 +39,11 @@ def rounded_means(sums: CellSums, before: np.ndarray, form: FloatFormat) -> np.n
 
     Guarantee: the nearest number of the type to sum / weight over the reals, the even one of two
         (theorem ``rounded_mean_unique``).
-    Cost: about 100 ns for each number; a microsecond more where integers decide.
+    Cost: about 100 ns for each number, 5 ns for float32 without weights; a microsecond more where
+        integers decide.
     """
+    if _fit(sums, form):
+        return _native.float32_means(sums.digits, sums.counts, sums.grids.rows.lowest, before)
     means, sure = _quick_means(sums, form)
     empty = sums.empty()
     sure[empty] = True
@@ -57,6 +63,13 @@ def _divide(sums: CellSums, means: np.ndarray, places: Int64Array, form: FloatFo
         for digit in reversed(digits):
             total = (total << DIGIT) + digit
         means[cell, column] = rounded_ratio(total, masses[cell], exponent, form)
+
+
+def _fit(sums: CellSums, form: FloatFormat) -> bool:
+    """Say whether the compiled kernel divides these sums."""
+    known = _native.AVAILABLE and form is FORMATS["float32"] and sums.mass is None
+    near = -_MOST_EXPONENT <= sums.grids.rows.lowest <= _MOST_EXPONENT
+    return known and near and len(sums.digits) <= _native.MOST_PLACES
 
 
 def _quick_means(sums: CellSums, form: FloatFormat) -> tuple[np.ndarray, BoolArray]:

@@ -93,7 +93,9 @@ class LocalPass(Pass):
             if self._fused is not None:
                 found = self._fused.tally(self._source.blocks(), codebook, squares=squares)
                 if found is not None:
-                    return Tally(found[0], found[1] if squares else None)
+                    sums, known = found
+                    return Tally(sums, self._all_squares() if squares and known is None else known)
+                self._fused = None
             return self._tally(codebook, squares=squares)
         except OffGrid as error:
             text = (
@@ -130,6 +132,10 @@ class LocalPass(Pass):
 
     def _weights_of(self, part: slice) -> Float64Array | None:
         return None if self._weights is None else self._weights[part]
+
+    def _all_squares(self) -> int:
+        parts = self._source.host_blocks(BLOCK)
+        return sum(self._squares(rows.astype(np.float64), part) for part, rows in parts)
 
     def _squares(self, rows: Float64Array, part: slice) -> int:
         weights = self._weights_of(part)

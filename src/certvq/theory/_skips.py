@@ -20,7 +20,7 @@ upper, least, most, own = variables(REAL, "upper least most own")
 lower, move = vector("lower"), vector("move")
 moved = Function("M", (NAT, NAT), REAL)
 reach = upper + move(i)
-RELIED = ("skipped rows of k-means (none is built in yet)",)
+RELIED = ("certvq.cluster._fused (rows that are not read)",)
 
 
 def before(code: Term) -> Term:

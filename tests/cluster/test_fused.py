@@ -1,0 +1,189 @@
+"""Passes that read only rows in doubt, against passes that look at every row."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+import certvq
+from certvq import _native
+from certvq.assign._watch import watching
+from certvq.cluster._fused import Fused, drifted
+from certvq.cluster._grid import Extent, OffGrid
+from certvq.cluster._pass import LocalPass
+from certvq.cluster._problem import measured
+from certvq.cluster._source import open_source
+from certvq.cluster._sums import Grids
+
+from ._exactly import TYPES, numbers, tensor
+
+pytestmark = pytest.mark.skipif(not _native.AVAILABLE, reason="the kernel was not built")
+RNG = np.random.default_rng(16)
+FAR = 40.0 * RNG.integers(-3, 4, (300, 1)) + RNG.standard_normal((300, 5))
+KINDS = {
+    "far": FAR,
+    "ties": RNG.integers(-2, 3, (300, 2)).astype(float),
+    "duplicates": np.repeat(RNG.standard_normal((10, 3)), 30, axis=0),
+    "subnormal": RNG.integers(-9, 9, (200, 2)) * 2.0**-149,
+    "offset": 2.0**27 + 40.0 * RNG.standard_normal((300, 4)),
+    "wide": RNG.standard_normal((400, 33)),
+}
+CODES = {"wide": 260}
+"""So many that the codebook is not compared directly, in any type."""
+
+
+def passes(data):
+    """Return a pass that reads what is in doubt, and one that reads all, over the same rows."""
+    problem = measured(open_source(data), None, "euclidean", 1)
+    look = LocalPass(problem.source, problem.grids, None, problem.count)
+    every = LocalPass(problem.source, problem.grids, None, problem.count)
+    every._fused = None
+    assert look._fused is not None
+    return look, every
+
+
+def same(look, every, codebook, *, first=False):
+    found, expected = (each.tally(codebook, squares=first) for each in (look, every))
+    assert np.array_equal(look.codes, every.codes)
+    assert np.array_equal(found.sums.digits, expected.sums.digits)
+    assert np.array_equal(found.sums.counts, expected.sums.counts)
+    assert found.squares == expected.squares
+    return look.codes.copy()
+
+
+def left_alone(look):
+    fused = look._fused
+    return int((fused._drift[fused._codes] < fused._leads).sum())
+
+
+@pytest.mark.rows(("kind", "number"), [(kind, number) for kind in KINDS for number in TYPES])
+def test_moving_codes_give_the_codes_and_sums_of_all_rows(kind, number):
+    """Codes move a little and far, to where others were, onto each other, and not at all."""
+    rows = KINDS[kind] if (kind, number) != ("offset", "float16") else KINDS[kind] / 2**14
+    data = tensor(rows * 2.0**125 if (kind, number) == ("subnormal", "float16") else rows, number)
+    look, every = passes(data)
+    codebook = numbers(data[: CODES.get(kind, 9)]).astype(np.float32)
+    spread = float(np.ptp(codebook))
+    before = same(look, every, codebook, first=True)
+    changed = 0
+    for step in range(12):
+        codebook = codebook.copy()
+        if step % 4 == 1:
+            codebook[[0, 1]] = codebook[[1, 0]]
+        if step == 6:
+            codebook[2] = codebook[3]
+        if step == 8:
+            codebook[2] = numbers(data[-1])
+        if step % 3:
+            way = RNG.standard_normal(codebook.shape) * spread * 10.0 ** -RNG.integers(1, 6)
+            codebook = numbers(tensor(codebook + way, number)).astype(np.float32)
+        codes = same(look, every, codebook)
+        changed += int((codes != before).sum())
+        before = codes
+    assert changed or kind in ("duplicates", "subnormal", "offset")  # few numbers in some types
+
+
+@pytest.mark.rows(("number", "size"), [("float32", 2), ("float32", 9000), ("float64", 2)])
+def test_a_lead_ends_where_the_codes_use_it_up(number, size):
+    """In one dimension the bounds are tight: codes that move alike meet them."""
+    rows = np.linspace(0.0, 10.0, 4001)[:, None].astype(number)
+    look, every = passes(rows)
+    codebook = np.full((size, 1), 50.0).astype(number)
+    codebook[2:, 0] += np.arange(size - 2) * 2.0**-7
+    codebook[:2] = [[0.0], [10.0]]
+    before = same(look, every, codebook, first=True)
+    assert left_alone(look) > 3500
+    for step in range(60):
+        codebook = codebook.copy()
+        codebook[:2] -= np.array([[2.0**-5], [2.0**-5 if step % 2 else 0.125]], number)
+        codes = same(look, every, codebook)
+        assert (codes != before).any()
+        assert left_alone(look) > 2000
+        before = codes
+
+
+def test_drifts_are_rounded_up():
+    before, after = RNG.standard_normal((2, 7, 5))
+    drift = drifted(np.full(7, 3.0), before, after)
+    square = [
+        sum((Fraction(float(x)) - Fraction(float(y))) ** 2 for x, y in zip(a, b, strict=True))
+        for a, b in zip(before, after, strict=True)
+    ]
+    moves = [math.sqrt(each) for each in square]
+    for code, total in enumerate(drift):
+        own, most = moves[code], max(moves[:code] + moves[code + 1 :])
+        assert 3.0 + own + most <= total <= (3.0 + own + most) * (1 + 2.0**-45)
+    assert drifted(np.zeros(1), np.zeros((1, 1)), np.ones((1, 1))) >= 1.0
+    assert np.isinf(drifted(np.zeros(2), np.zeros((2, 1)), np.full((2, 1), 1e300))).all()
+
+
+def test_what_the_kernel_does_not_take_goes_through_numpy():
+    huge = RNG.integers(1, 9, (50, 2)) * 2.0**450
+    look, every = passes(huge)
+    assert look._fused.tally([(0, huge)], huge[:3], squares=True) is None
+    same(look, every, huge[:3], first=True)
+    assert Fused.fits(Grids(Extent(0, 88)))
+    assert not Fused.fits(Grids(Extent(0, 89)))
+    assert not Fused.fits(Grids(Extent(-1040, -1000)))
+    assert not Fused.fits(Grids(Extent(0, 9), Extent(0, 1)))
+
+
+def test_passes_that_are_watched_or_spoilt_read_all():
+    look, every = passes(FAR)
+    seen = []
+    with watching(lambda found, codebook: seen.append(found)):
+        same(look, every, FAR[:6], first=True)
+    assert len(seen) == 2
+    same(look, every, FAR[6:12])
+    look, every = passes(FAR)
+    same(look, every, FAR[:6], first=True)
+    look.codes[7] = 99
+    same(look, every, FAR[1:7])
+    assert look._fused is None
+
+
+def test_what_a_pass_returned_stays_as_it_is():
+    look, _ = passes(FAR)
+    found = look.tally(FAR[:6], squares=True).sums
+    before = found.integers(), found.counts.tolist()
+    look.tally(FAR[6:12], squares=False)
+    assert (found.integers(), found.counts.tolist()) == before
+
+
+def test_numbers_off_the_grid_are_noticed_where_they_are_read():
+    rows = RNG.integers(1, 9, (40, 2)).astype(np.float64)
+    grids = Grids(Extent(0, 4))
+    for value, text in ((16.0, "greater than any"), (0.5, "finer steps"), (-16.0, "greater")):
+        changed = rows.copy()
+        changed[11, 1] = value
+        fused = Fused(grids, np.zeros(40, np.int64))
+        with pytest.raises(OffGrid, match=text):
+            fused.tally([(0, changed)], rows[:3], squares=True)
+
+
+@pytest.mark.rows(("threads", "bits"), [(1, 56), (2, 56), (3, 57), (2, 88)])
+def test_sums_are_carried_before_they_overflow(threads, bits, monkeypatch):
+    """Here a grid of 56 bits lets 64 rows be added, one of 88 bits as many, of 57 very many."""
+    monkeypatch.setenv("CERTVQ_NUM_THREADS", str(threads))
+    rows = np.full((200_000, 1), 2.0**bits - 2.0 ** (bits - 53))
+    rows[::3] *= -1.0
+    rows[5] = 1.0
+    fused = Fused(Grids(Extent(0, bits)), np.zeros(len(rows), np.int64))
+    sums, squares = fused.tally([(0, rows)], np.array([[0.0], [2.0**99]]), squares=True)
+    exact = sum(int(x) for x in rows[:, 0])
+    assert sums.integers() == [[exact], [0]]
+    assert squares is None or squares == sum(int(x) ** 2 for x in rows[:, 0])
+    flipped, _ = fused.tally([(0, rows)], np.array([[2.0**99], [0.0]]), squares=False)
+    assert flipped.integers() == [[0], [exact]]
+
+
+def test_layouts_of_rows_are_read_alike():
+    rows = np.ascontiguousarray(FAR, np.float32)
+    found = certvq.kmeans(rows, 8, iterations=9)
+    odd = np.frombuffer(b"x" + rows.tobytes(), np.uint8)[1:].view(np.float32).reshape(rows.shape)
+    for other in (rows.astype(np.float32, order="F"), odd, torch.from_numpy(rows)[:, :]):
+        assert np.array_equal(
+            numbers(certvq.kmeans(other, 8, iterations=9).codebook), found.codebook
+        )
