@@ -72,7 +72,15 @@ def test_every_figure_is_what_it_says(demo: DemoResult, pictures: Path) -> None:
                 "psnr_kmeans": psnr(original, kmeans),
             }
         ],
+        "canonical": json.loads(json.dumps(summary.to_json()["canonical"])),
     }
+    canonical = certvq.canonical_codes(
+        VQVAE.from_pretrained(files.model), torch.tensor(original).permute(2, 0, 1)[None]
+    )
+    with np.load(files.margins) as margins:
+        assert np.array_equal(margins[record.key], canonical.margin[0].numpy())
+    assert summary.canonical is not None
+    assert summary.canonical.decided_by["float64"] == canonical.counts()["FLOAT64"]
     assert summary.ok
     assert 0 < summary.train_seconds < summary.total_seconds
     assert sum(summary.decided_by.values()) == record.codes.size
@@ -84,7 +92,7 @@ def test_the_run_directory_holds_what_the_page_shows(demo: DemoResult, pictures:
     key = record.key
     assert sorted(path.name for path in files.heldout.iterdir()) == sorted(
         [f"{key}.{kind}.png" for kind in ("original", "reconstruction", "kmeans")]
-        + ["latents.npz", "stability.npz"]
+        + ["canonical.npz", "latents.npz", "stability.npz"]
     )
     assert sorted(path.name for path in files.root.iterdir()) == sorted(
         path.name for path in files.all()

@@ -57,6 +57,7 @@ def _fabricate(folder: Path, keys: list[str], *, sizes=_SIZES, seed=7) -> Path:
             Image.fromarray(np.minimum(original, 255 - offset) + np.uint8(offset)).save(path)
     np.savez(folder / "heldout/stability.npz", **radii)
     np.savez(folder / "heldout/latents.npz", **latents)
+    np.savez(folder / "heldout/canonical.npz", **{key: each / 2 for key, each in radii.items()})
     header = TokenHeader(
         codebook_size=16,
         codebook_sha256=codebook_digest(codebook),
@@ -85,6 +86,15 @@ def _fabricate(folder: Path, keys: list[str], *, sizes=_SIZES, seed=7) -> Path:
         "certvq_version": "0.1.0",
         "seed": 0,
         "images": images,
+        "canonical": {
+            "decided_by": {"float64": total - 3, "wider": 0, "exact": 2, "open": 1},
+            "least_margin": 0.0,
+            "runs": {
+                "float32": {"other_codes": 1, "moved": 1e-7},
+                "float64": {"other_codes": 0, "moved": 0.0},
+                "bfloat16": {"other_codes": 40, "moved": 0.002},
+            },
+        },
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     train = {"model": {"dim": 3, "hidden": 4}, "steps": 40, "seconds": None, "seed": 0}

@@ -192,7 +192,7 @@ def test_pictures_and_charts_are_drawn_without_a_complaint(browser, page):
     widths = browser.evaluate("[...document.images].map(image => image.naturalWidth)")
     assert len(widths) == 15
     assert min(widths) > 0
-    assert browser.evaluate("document.querySelectorAll('.chart').length") == 6
+    assert browser.evaluate("document.querySelectorAll('.chart').length") == 7
     browser.wait(
         "[...document.querySelectorAll('.chart')].every("
         "chart => chart.querySelector('svg .bars path, svg path.js-line'))"

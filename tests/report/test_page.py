@@ -181,7 +181,7 @@ def test_an_unfinished_last_line_of_metrics_is_left_out(run_dir, outline):
     path.write_text(path.read_text() + '{"split": "train", "st')
     page = outline(write_report(run_dir))
     assert "The last line of metrics.jsonl is unfinished and was left out." in page.text
-    assert len([item for item in page.all("div") if item.get("class") == "chart"]) == 6
+    assert len([item for item in page.all("div") if item.get("class") == "chart"]) == 7
 
 
 def test_metrics_without_a_finished_line_have_no_curves(run_dir, outline):

@@ -32,7 +32,7 @@ def test_fields_are_taken_over(fields):
 
 
 def test_every_field_but_the_codecs_is_required(fields):
-    for name in set(fields) - {"psnr_kmeans"}:
+    for name in set(fields) - {"psnr_kmeans", "canonical"}:
         without = {key: value for key, value in fields.items() if key != name}
         _refused(without, f"required the field {name!r}, which is missing")
 
@@ -43,6 +43,16 @@ def test_the_codec_is_optional(fields):
     assert summary.psnr_kmeans is None
     assert summary.images[0].psnr_kmeans is None
     assert summary.images[1].psnr_kmeans == 24.5
+
+
+def test_canonical_codes_are_optional_but_whole(fields):
+    found = parse_summary(fields, _PATH).canonical
+    assert (found.decided_by["exact"], found.runs["bfloat16"].other_codes) == (2, 40)
+    assert parse_summary(fields | {"canonical": None}, _PATH).canonical is None
+    more = fields["canonical"] | {"decided_by": {"float64": 1, "wider": 0, "exact": 0, "open": 0}}
+    _refused(fields | {"canonical": more}, "the canonical tokens add up to 1, but codes_total is")
+    del fields["canonical"]["runs"]["float32"]["moved"]
+    _refused(fields, "required the field 'canonical.runs.float32.moved', which is missing")
 
 
 def test_infinite_psnr_is_a_figure(fields):

@@ -1,6 +1,7 @@
 """Token data sets of canonical codes: what they hold, what they say, and what has none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import certvq
 from certvq.data import read_image
 from certvq.errors import CaptureError, DigestMismatchError, OptionError
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.network import CanonicalEncoder
+from certvq.network import CanonicalCodes, CanonicalEncoder, Rung
 from certvq.tokenize import Codec, LocalEngine, TokenEncoder, audit_set
 from certvq.tokens import DatasetWriter, open_tokens, token_stats, verify_tokens
 
@@ -137,6 +138,19 @@ def test_an_exact_tie_counts_as_exact():
     assert (found["codes"][0].tolist(), found["decided_by"][0]) == ([0, 1], (1, 0, 1))
 
 
+@pytest.mark.rows(("books", "codes"), [(1, [1, 3]), (2, [1, 2, 3, 4])])
+def test_the_first_levels_of_several_are_used(books, codes):
+    """An open token of a level that is not asked for is no hindrance."""
+    levels = torch.tensor([[[1, 2, -1], [3, 4, 5]]])
+    rungs = torch.where(levels < 0, Rung.OPEN, Rung.FLOAT64).to(torch.uint8)
+    result = CanonicalCodes(levels, rungs, levels.double(), levels < 0)
+    codec = replace(sound_codec(nn.ReLU()), codebooks=[torch.zeros(9, 1)] * books)
+    codec = replace(codec, canonical=lambda: lambda batch: result)
+    found = TokenEncoder(lambda: codec, canonical=True)({"key": ["a"], "data": [np.zeros(2)]})
+    assert found["codes"][0].tolist() == codes
+    assert found["shape"][0] == ((2,) if books == 1 else (2, books))
+
+
 class Unknown(nn.Module):
     def forward(self, x):
         return x.cumsum(2)
@@ -162,7 +176,7 @@ def test_codecs_without_a_way_are_refused(tmp_path):
         encoder({"key": [], "data": []})
     config = VQVAEConfig(hidden=8, residual_hidden=4, quantizer="fsq", levels=(3, 3))
     encoder = TokenEncoder(lambda: VQVAE(config), canonical=True)
-    with pytest.raises(OptionError, match="canonical_codes"):
+    with pytest.raises(OptionError, match="fsq"):
         encoder({"key": [], "data": []})
 
 

@@ -10,6 +10,7 @@ from certvq.inspect._audit.report import ModuleAudit as ModuleAudit
 from certvq.inspect._audit.report import Unaudited as Unaudited
 from certvq.inspect._patch import patch_module as patch_module
 from certvq.inspect._patch import unpatch_module as unpatch_module
+from certvq.inspect._stability.report import AgainstCanonical as AgainstCanonical
 from certvq.inspect._stability.report import LayerStability as LayerStability
 from certvq.inspect._stability.report import Spread as Spread
 from certvq.inspect._stability.report import StabilityReport as StabilityReport

@@ -8,7 +8,7 @@ command line.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from certvq._files.lock import folder_lock
 from certvq._types import Progress, UInt8Array, no_progress
 from certvq._version import __version__
 from certvq.data import Photograph, Skipped
+from certvq.jobs._canonical import CanonicalRun, canonical_run
 from certvq.jobs._outputs import write_arrays, write_pictures
 from certvq.jobs.encode import bits_per_pixel, code_counts
 from certvq.jobs.train import Trained, train_run
@@ -145,9 +146,11 @@ def _results(trained: Trained, config: TrainConfig, start: float, progress: Prog
         seed=config.seed,
         progress=progress,
     )
-    unwritten = write_heldout(files, heldout, trip.encoded, kmeans)
+    canonical = canonical_run(VQVAE.from_pretrained(files.model), heldout, progress=progress)
+    unwritten = write_heldout(files, heldout, trip.encoded, kmeans, canonical)
     elapsed = time.monotonic() - start
     summary = _summarise(trained, config.seed, trip, kmeans, total_seconds=elapsed)
+    summary = replace(summary, canonical=canonical and canonical.figures)
     summary.write(files.summary)
     write_report(files.root, progress=progress)
     return DemoResult(files, summary, [*trained.skipped, *unwritten])
@@ -228,16 +231,19 @@ def write_heldout(
     photographs: Sequence[Photograph],
     encoded: Encoded,
     kmeans: Mapping[str, UInt8Array],
+    canonical: CanonicalRun | None = None,
 ) -> list[Skipped]:
     """Write what the page shows of the held-out photographs.
 
     Args:
         files: of the run; `heldout/` receives, for each photograph, the original, the
             reconstruction and the k-means codec's as PNG, and for all of them `stability.npz`, the
-            proved radii of the tokens, and `latents.npz`.
+            proved radii of the tokens, `latents.npz`, and `canonical.npz`, the margins of their
+            canonical codes.
         photographs: those that were encoded.
         encoded: what encoding reported.
         kmeans: the codec's reconstructions, by key.
+        canonical: the margins; None writes none.
 
     Returns:
         The pictures whose names the file system does not take.
@@ -262,6 +268,8 @@ def write_heldout(
         refused = write_pictures(folder, pictures)
         write_arrays(folder / files.radii.name, encoded.radii)
         write_arrays(folder / files.latents.name, encoded.latents)
+        if canonical is not None:
+            write_arrays(folder / files.margins.name, canonical.margins)
     return [Skipped(files.heldout / name, reason) for name, reason in refused.items()]
 
 

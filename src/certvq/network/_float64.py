@@ -13,6 +13,11 @@ from certvq.network._bounded import Bounded, exact
 from certvq.network._graph import Network, Ref, Step, bind, last_uses, refs
 from certvq.network.rules import RULES
 
+_KEPT = 31 << 20
+"""Bytes of a block that is taken and given back at once: the C library of Linux then keeps up to
+twice as much for the next arrays (mallopt(3), M_MMAP_THRESHOLD), which would otherwise be new
+memory for every batch. Chosen just below the most that it takes for that."""
+
 
 @torch.no_grad()
 def bounded_constants(network: Network) -> dict[str, Bounded]:
@@ -25,6 +30,7 @@ def bounded_constants(network: Network) -> dict[str, Bounded]:
         By name, the constants, and the results of steps that use nothing else. They hold as long
         as the parameters of the network do not change.
     """
+    torch.empty(_KEPT, dtype=torch.uint8)
     values = {name: exact(each) for name, each in network.constants.items()}
     for step in network.steps:
         if all(ref.name in values for ref in refs(step.arguments)):

@@ -12,11 +12,14 @@ import torch
 
 from certvq.bounds import UNIT_ROUNDOFF
 from certvq.errors import DTypeError, NonFiniteError
-from certvq.network._bounded import Bounded, exact
+from certvq.network._bounded import Bounded, exact, magnitude
+from certvq.network._bounds import enlargement
 from certvq.network._numbers import Numbers
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _LEVELS = 255
+_COLOURS = 4
+"""Channels of an image; a bound for each pixel is then as good as one for each number. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Source:
         if self.denominator == 1:
             return exact(self.numerators)
         value = self.numerators / self.denominator
-        return Bounded(value, value.abs() * UNIT_ROUNDOFF, None)
+        axis = 1 if value.ndim > 2 and value.shape[1] <= _COLOURS else None
+        error = magnitude(value, axis) * (UNIT_ROUNDOFF * enlargement(2))
+        return Bounded(value, error, axis)
 
     def objects(self, numbers: Numbers, mask: np.ndarray) -> np.ndarray:
         """Return the numbers of a mask in an exact arithmetic."""
@@ -69,7 +74,7 @@ def source_of(batch: torch.Tensor) -> Source:
             "convert it"
         )
         raise DTypeError(text)
-    numbers = batch.detach().to("cpu", torch.float64)
+    numbers = batch.detach().to("cpu", torch.float64).contiguous()
     bad = (~torch.isfinite(numbers)).nonzero()
     if len(bad):
         index = tuple(bad[0].tolist())

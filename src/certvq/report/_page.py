@@ -16,6 +16,7 @@ from certvq._files.atomic import atomic_path
 from certvq._types import Progress, no_progress
 from certvq._version import __version__
 from certvq.report import _view, _words
+from certvq.report._canonical import canonical_view
 from certvq.report._charts import codec_bars, loss_charts
 from certvq.report._colours import code_colours
 from certvq.report._pictures import code_tints
@@ -145,6 +146,7 @@ def _context(run: Run, progress: Progress) -> dict[str, Any]:
         "photos": photos,
         "any_kmeans": any(photo.kmeans for photo in shown),
         "stability": None if radii is None else _view.stability_view(radii),
+        "canonical": canonical_view(run),
         "histogram": _view.histogram_view(run.counts, colours),
         "losses": loss_charts(run),
         "has_metrics": "metrics.jsonl" not in run.missing,

@@ -4,5 +4,7 @@ In: the path of a run directory. Out: `RunFiles`, `Summary`. Must not train, nor
 """
 
 from certvq.runs._run_files import RunFiles as RunFiles
+from certvq.runs._summary import CanonicalFigures as CanonicalFigures
 from certvq.runs._summary import ImageFigures as ImageFigures
+from certvq.runs._summary import RoundedRun as RoundedRun
 from certvq.runs._summary import Summary as Summary

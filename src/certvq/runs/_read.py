@@ -33,6 +33,7 @@ class Photo:
     figures: ImageFigures
     codes: Int64Array
     radius: Float64Array | None
+    margin: Float64Array | None
     original: Path | None
     reconstruction: Path | None
     kmeans: Path | None
@@ -84,7 +85,8 @@ def read_run(run_dir: Path) -> Run:
     model = read_json(files.architecture)
     codebook = _codebook(files, summary, tokens.header, model)
     radii, latents = shelf.arrays(files.radii), shelf.arrays(files.latents)
-    photos = _photos(shelf, summary, tokens, radii)
+    margins = shelf.arrays(files.margins) if summary.canonical else None
+    photos = _photos(shelf, summary, tokens, {files.radii: radii, files.margins: margins})
     metrics, metrics_cut = read_metrics(shelf)
     return Run(
         summary=summary,
@@ -166,7 +168,7 @@ def _photos(
     shelf: Shelf,
     summary: Summary,
     tokens: TokenFile,
-    radii: Mapping[str, NDArray[Any]] | None,
+    distances: Mapping[Path, Mapping[str, NDArray[Any]] | None],
 ) -> tuple[Photo, ...]:
     records = {record.key: record for record in tokens.records}
     if sorted(records) != sorted(image.key for image in summary.images):
@@ -175,14 +177,14 @@ def _photos(
             f"summary.json names {sorted(image.key for image in summary.images)}; "
             "write the run again"
         )
-    return tuple(_photo(shelf, image, records[image.key], radii) for image in summary.images)
+    return tuple(_photo(shelf, image, records[image.key], distances) for image in summary.images)
 
 
 def _photo(
     shelf: Shelf,
     image: ImageFigures,
     record: TokenRecord,
-    radii: Mapping[str, NDArray[Any]] | None,
+    distances: Mapping[Path, Mapping[str, NDArray[Any]] | None],
 ) -> Photo:
     if (image.height, image.width) != tuple(record.size) or image.tokens != record.codes.size:
         raise FileFormatError(
@@ -190,25 +192,28 @@ def _photo(
             f"{record.size[0]} x {record.size[1]} pixels, but summary.json says {image.tokens} for "
             f"{image.height} x {image.width}; write the run again"
         )
-    radius = None if radii is None else _radius(shelf, radii, record)
+    radius, margin = (
+        None if arrays is None else _distances(shelf, path, arrays, record)
+        for path, arrays in distances.items()
+    )
     return Photo(
         figures=image,
         codes=record.codes.reshape(record.shape),
         radius=radius,
+        margin=margin,
         original=shelf.picture(image.key, "original"),
         reconstruction=shelf.picture(image.key, "reconstruction"),
         kmeans=shelf.picture(image.key, "kmeans"),
     )
 
 
-def _radius(
-    shelf: Shelf, radii: Mapping[str, NDArray[Any]], record: TokenRecord
+def _distances(
+    shelf: Shelf, path: Path, arrays: Mapping[str, NDArray[Any]], record: TokenRecord
 ) -> Float64Array | None:
-    path = shelf.files.radii
-    if record.key not in radii:
+    if record.key not in arrays:
         shelf.missing.append(f"{shelf.name(path)}: {record.key}")
         return None
-    radius = radii[record.key]
+    radius = arrays[record.key]
     if radius.shape != tuple(record.shape) or radius.dtype.kind != "f" or not (radius >= 0).all():
         raise FileFormatError(
             f"{path}: {record.key!r} must hold {record.shape[0]} x "

@@ -77,6 +77,11 @@ class RunFiles:
         """The latents of the held-out tokens."""
         return self.heldout / "latents.npz"
 
+    @property
+    def margins(self) -> Path:
+        """The margins of the held-out tokens' canonical codes."""
+        return self.heldout / "canonical.npz"
+
     def picture(self, key: str, kind: str) -> Path:
         """A held-out picture: "original", "reconstruction" or "kmeans"."""
         return self.heldout / f"{key}.{kind}.png"

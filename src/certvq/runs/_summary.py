@@ -13,6 +13,7 @@ from typing import Any
 from certvq._files.atomic import atomic_path
 from certvq._files.json import NON_FINITE, dumps
 from certvq.errors import FileFormatError
+from certvq.tokens._record import RUNGS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,34 @@ class ImageFigures:
 
 
 @dataclass(frozen=True)
+class RoundedRun:
+    """What a run of the encoder in floating point made of the held-out photographs.
+
+    Attributes:
+        other_codes: how many of its codes are not the canonical ones.
+        moved: median distance of its latents from those of float64.
+    """
+
+    other_codes: int
+    moved: float
+
+
+@dataclass(frozen=True)
+class CanonicalFigures:
+    """The held-out tokens over the real numbers.
+
+    Attributes:
+        decided_by: tokens decided by "float64", "wider" and "exact", and those left "open".
+        least_margin: the least of all margins, 0 at a tie and for an open token.
+        runs: rounded runs by name, such as "bfloat16".
+    """
+
+    decided_by: dict[str, int]
+    least_margin: float
+    runs: dict[str, RoundedRun]
+
+
+@dataclass(frozen=True)
 class Summary:
     """What the main job found out about the held-out photographs.
 
@@ -58,6 +87,7 @@ class Summary:
         certvq_version: that wrote this.
         seed: of the run.
         images: one entry per photograph.
+        canonical: the tokens over the real numbers; None where that was not computed.
     """
 
     psnr_heldout: float
@@ -76,6 +106,7 @@ class Summary:
     certvq_version: str
     seed: int
     images: tuple[ImageFigures, ...]
+    canonical: CanonicalFigures | None = None
 
     @property
     def ok(self) -> bool:
@@ -128,9 +159,27 @@ def parse_summary(fields: Mapping[str, Any], path: Path) -> Summary:
             _figures(_Reader(image, path, f"images[{index}]."))
             for index, image in enumerate(read.get("images", list))
         ),
+        canonical=_canonical(fields.get("canonical"), path),
     )
     _add_up(summary, path)
     return summary
+
+
+def _canonical(fields: Any, path: Path) -> CanonicalFigures | None:
+    """Read what summaries of earlier versions do not have."""
+    if fields is None:
+        return None
+    read = _Reader(fields, path, "canonical.")
+    decided = _Reader(read.get("decided_by", dict), path, "canonical.decided_by.")
+    runs = {
+        name: _Reader(each, path, f"canonical.runs.{name}.")
+        for name, each in read.get("runs", dict).items()
+    }
+    return CanonicalFigures(
+        {way: decided.count(way) for way in (*RUNGS, "open")},
+        read.number("least_margin"),
+        {name: RoundedRun(e.count("other_codes"), e.number("moved")) for name, e in runs.items()},
+    )
 
 
 def _figures(read: "_Reader") -> ImageFigures:
@@ -147,7 +196,10 @@ def _figures(read: "_Reader") -> ImageFigures:
 def _add_up(summary: Summary, path: Path) -> None:
     decided = sum(summary.decided_by.values())
     tokens = sum(image.tokens for image in summary.images)
-    for name, total in (("rows of decided_by", decided), ("tokens of images", tokens)):
+    sums = [("rows of decided_by", decided), ("tokens of images", tokens)]
+    if summary.canonical is not None:
+        sums.append(("canonical tokens", sum(summary.canonical.decided_by.values())))
+    for name, total in sums:
         if total != summary.codes_total:
             raise FileFormatError(
                 f"{path}: the {name} add up to {total}, but codes_total is "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from certvq.errors import CaptureError, OptionError
-from certvq.network import CanonicalCodes, Rung
+from certvq.network import Rung
 from certvq.tokenize._codecs._codec import Codec
 
 _DECIDED = (Rung.FLOAT64, Rung.WIDER, Rung.EXACT)
@@ -49,12 +49,16 @@ class CanonicalWay:
                 "certvq.network.CanonicalEncoder of its network"
             )
             raise OptionError(text)
-        self._encode = codec.canonical()
+        self._encode, self._books = codec.canonical(), len(codec.codebooks)
 
     def __call__(self, batch: torch.Tensor) -> list[Found]:
         """Return what is certain of each input of a batch."""
         result = self._encode(batch)
-        return [_found(result, place) for place in range(len(batch))]
+        fields = (result.codes, result.decided_by, result.open)
+        if result.codes.ndim == batch.ndim:  # a last axis of levels, of which the first are used
+            used = 0 if self._books == 1 else slice(self._books)
+            fields = tuple(each[..., used] for each in fields)
+        return [_found(*(each[place].numpy() for each in fields)) for place in range(len(batch))]
 
 
 def is_of_the_model(error: Exception) -> bool:
@@ -65,10 +69,9 @@ def is_of_the_model(error: Exception) -> bool:
     return isinstance(error, CaptureError) and error.__cause__ is None
 
 
-def _found(result: CanonicalCodes, place: int) -> Found:
-    codes, rungs = result.codes[place].numpy(), result.decided_by[place].numpy()
+def _found(codes: np.ndarray, rungs: np.ndarray, still_open: np.ndarray) -> Found:
     counts = tuple(int((rungs == rung).sum()) for rung in _DECIDED)
-    left = np.argwhere(result.open[place].numpy())
+    left = np.argwhere(still_open)
     return Found(codes, counts, _reason(left, codes.size) if len(left) else None)
 
 

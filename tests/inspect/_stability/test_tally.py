@@ -23,7 +23,7 @@ def results(levels, *batches):
     names = {place.layer for batch in batches for place in batch}
     tally = Tally(dict.fromkeys(names, "Kind"), levels, measured=True)
     for batch in batches:
-        tally.add(batch, dict.fromkeys(batch, (4, 2)))
+        tally.add(batch, dict.fromkeys(batch, (4, 2)), {})
     return tally.results()
 
 

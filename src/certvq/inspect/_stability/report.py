@@ -50,6 +50,25 @@ class Spread:
 
 
 @dataclass(frozen=True, eq=False)
+class AgainstCanonical:
+    """Which tokens of two runs have another code than the network has over the real numbers.
+
+    Attributes:
+        first: int64, tokens with another code in the first run.
+        second: int64, in the second run; none where a distance was given.
+        open: int64, tokens whose canonical code is not known, which are in neither list.
+    """
+
+    first: Int64Array
+    second: Int64Array
+    open: Int64Array
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """Return what JSON can hold."""
+        return {each.name: getattr(self, each.name).tolist() for each in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
 class LayerStability:
     """What one codebook of a model did in both runs.
 
@@ -74,6 +93,8 @@ class LayerStability:
         flipped_after: how many of `after_flip` have another code at this level, too.
         inexact: how many tokens the model gave, in one run or both, a code that is not the lowest
             nearest one; 0 with certified codes.
+        canonical: the codes of both runs against the canonical ones; None where these were not
+            asked for.
     """
 
     name: str
@@ -88,6 +109,7 @@ class LayerStability:
     after_flip: Int64Array
     flipped_after: int
     inexact: int
+    canonical: AgainstCanonical | None = None
 
     @property
     def flipped_inexactly(self) -> Int64Array:
@@ -178,6 +200,15 @@ class StabilityReport:
             after = sum(len(layer.after_flip) for layer in self.layers)
             rest, all_ = self.tokens - after - self.unstable, self.tokens - after
             lines.append(f"proved to keep their nearest code, and did: {rest} of {all_} tokens")
+        found = [layer.canonical for layer in self.layers if layer.canonical is not None]
+        if found:
+            first, second, left = (
+                sum(len(getattr(each, name)) for each in found)
+                for name in ("first", "second", "open")
+            )
+            runs = f"{first} tokens of the first run"
+            runs += f", {second} of the second" if isinstance(self.perturbation, str) else ""
+            lines.append(f"not the canonical code: {runs}; open: {left}")
         inexact = sum(len(layer.flipped_inexactly) for layer in self.layers)
         if inexact:
             lines.append(
@@ -194,7 +225,7 @@ def _figure(spread: Spread | None, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Spread):
+    if isinstance(value, (Spread, AgainstCanonical)):
         return value.to_dict()
     return value.tolist() if isinstance(value, np.ndarray) else value
 

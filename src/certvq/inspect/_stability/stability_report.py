@@ -12,6 +12,7 @@ from torch import nn
 from certvq.errors import UnknownQuantizerError
 from certvq.inspect._arguments import batches, require_call, require_module
 from certvq.inspect._running import run_model
+from certvq.inspect._stability.canonical import Canonical, marks, require_canonical
 from certvq.inspect._stability.compare import Tokens, compare, moved_by, pair
 from certvq.inspect._stability.levels import levels_of
 from certvq.inspect._stability.record import Place, Recorder, Run, recording, unreported
@@ -26,6 +27,7 @@ def stability_report(
     *,
     perturbation: Perturbation = "precision",
     call: Call | None = None,
+    canonical: Canonical | None = None,
 ) -> StabilityReport:
     """Say which tokens of a model could get another code from the noise of its encoder.
 
@@ -55,6 +57,9 @@ def stability_report(
         call: ``call(model, batch)`` runs the model, for example
             ``lambda model, batch: model.encode(batch)``; by default ``model(batch)``, or
             ``model(**batch)`` for a dict.
+        canonical: what gives the canonical codes of a batch,
+            ``certvq.network.CanonicalEncoder(model)``; the report then says which tokens have
+            another code in either run.
 
     Returns:
         A `StabilityReport`, with one `LayerStability` for each codebook and level. Token n of the
@@ -64,10 +69,11 @@ def stability_report(
     Raises:
         UnknownQuantizerError: there is no quantizer that is known, or the data reach none of them.
         NonFiniteError: NaN or infinity reaches a quantizer; names the layer, row and column.
-        ShapeError: a layer gets other numbers of tokens or calls in the second run.
+        ShapeError: a layer gets other numbers of tokens or calls in the second run, or there is not
+            one canonical code for each token.
         OptionError: the code vectors differ between the runs, as those may that a layer computes
             (`SimVQ`) in another precision; or a `perturbation` that is none of the above, or that
-            cannot cut the batch.
+            cannot cut the batch; or a `canonical` that is no function.
         CertificateError: a token below its radius has another nearest code, which would be an error
             of certvq.
 
@@ -75,7 +81,9 @@ def stability_report(
         code in both runs, or wherever its latent moves within the distance that was given:
         ``isNearestCode_of_small_perturbation``. The noise is an upper bound, the radius a lower
         one, so tokens in `could_flip` may well keep their code. Nothing is claimed of runs other
-        than these two, nor of the model's own argmin where its codes are not certified.
+        than these two, nor of the model's own argmin where its codes are not certified. A token
+        that is in neither list of `LayerStability.canonical`, and not open, has the code of the
+        real-valued network in both runs (`certvq.canonical_codes`).
     Cost: two runs of the model, and for each layer two searches and one radius, O(N K D); memory
         for the latents of two runs of a batch, and 19 bytes for each token and codebook.
 
@@ -90,6 +98,7 @@ def stability_report(
     """
     require_module(model)
     require_call(call)
+    require_canonical(canonical)
     second = second_run(model, perturbation, call)
     run = run_model if call is None else call
     measured = isinstance(second, Second)
@@ -102,8 +111,11 @@ def stability_report(
         tally = Tally(recorder.kinds, levels_of(model, recorder.kinds), measured=measured)
         for batch in batches(data, called=call is not None):
             first = recorder.record(lambda each=batch: run(model, each))
-            tokens = _compared(first, second, again, batch)
-            tally.add(tokens, {place: each.codebook.shape for place, each in first.items()})
+            other = _again(first, second, again, batch)
+            tokens = _compared(first, second, other)
+            marked = marks(canonical(batch), first, other) if canonical else {}
+            sizes = {place: each.codebook.shape for place, each in first.items()}
+            tally.add(tokens, sizes, marked)
     layers = tally.results()
     if not any(layer.tokens for layer in layers):
         names = ", ".join(repr(name) for name in recorder.kinds)
@@ -117,10 +129,14 @@ def stability_report(
     return StabilityReport(layers, label, (*missed, *unreported(model)))
 
 
-def _compared(
-    first: Run, second: Second | float, recorder: Recorder, batch: Any
-) -> dict[Place, Tokens]:
+def _again(first: Run, second: Second | float, recorder: Recorder, batch: Any) -> Run | None:
     if not isinstance(second, Second):
-        return {place: moved_by(second, each, place.layer) for place, each in first.items()}
-    other = pair(first, recorder.record(lambda: second.run(batch)))
-    return {place: compare(each, other[place], place.layer) for place, each in first.items()}
+        return None
+    return pair(first, recorder.record(lambda: second.run(batch)))
+
+
+def _compared(first: Run, second: Second | float, other: Run | None) -> dict[Place, Tokens]:
+    if isinstance(second, Second):
+        assert other is not None
+        return {place: compare(each, other[place], place.layer) for place, each in first.items()}
+    return {place: moved_by(second, each, place.layer) for place, each in first.items()}

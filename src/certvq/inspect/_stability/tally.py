@@ -9,15 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from certvq._types import BoolArray, Int64Array
+from certvq.inspect._stability.canonical import Marks
 from certvq.inspect._stability.compare import Tokens
 from certvq.inspect._stability.levels import Level
 from certvq.inspect._stability.record import Place
-from certvq.inspect._stability.report import LayerStability, Spread
+from certvq.inspect._stability.report import AgainstCanonical, LayerStability, Spread
 
 
 class _Batch(NamedTuple):
     tokens: Tokens
     after: BoolArray
+    marks: Marks | None
 
 
 class Tally:
@@ -39,12 +41,18 @@ class Tally:
         """Names of the layers that were reached."""
         return {place.layer for place in self._batches}
 
-    def add(self, tokens: dict[Place, Tokens], sizes: dict[Place, tuple[int, int]]) -> None:
+    def add(
+        self,
+        tokens: dict[Place, Tokens],
+        sizes: dict[Place, tuple[int, int]],
+        marks: dict[Place, Marks],
+    ) -> None:
         """Take one batch in.
 
         Args:
             tokens: of each search, in the order of the run.
             sizes: K and D of each.
+            marks: of each, or none at all.
         """
         before: dict[Place, BoolArray] = {}
         for place, each in tokens.items():
@@ -55,7 +63,7 @@ class Tally:
             before[place] = each.flipped
             # Calls that are no levels of anything are one codebook's tokens, one after another.
             kept = place if place.layer in self.levels else place._replace(call=0)
-            self._batches.setdefault(kept, []).append(_Batch(each, after))
+            self._batches.setdefault(kept, []).append(_Batch(each, after, marks.get(place)))
             self._sizes[kept] = sizes[place]
 
     def results(self) -> tuple[LayerStability, ...]:
@@ -90,11 +98,20 @@ class Tally:
             after_flip=_numbers(after),
             flipped_after=int((flipped & after).sum()),
             inexact=sum(int(batch.tokens.inexact.sum()) for batch in batches),
+            canonical=_against([batch.marks for batch in batches if batch.marks is not None]),
         )
 
     def _name(self, place: Place) -> str:
         places = [each for each in self._batches if each.layer == place.layer]
         return place.layer if len(places) == 1 else f"{place.layer}[{places.index(place)}]"
+
+
+def _against(marks: list[Marks]) -> AgainstCanonical | None:
+    if not marks:
+        return None
+    names = ("first", "second", "open")
+    lists = ([getattr(each, name) for each in marks] for name in names)
+    return AgainstCanonical(*(_numbers(np.concatenate(each)) for each in lists))
 
 
 def _numbers(which: BoolArray) -> Int64Array:

@@ -5,7 +5,7 @@ least the spectral norm of W_t, an error e_t of x_t becomes at most ``sum_t s_t 
 (`taps_error_le`); a product of n terms rounds by ``gamma(n) sum |w| |x|``, whose norm is at most
 ``gamma(n) sum_t s(|W_t|) |x_t|`` (`dot_rounding_error_le`). The whole window is also one tap, and
 the lesser of both bounds counts. Products are sums by ``torch.matmul`` in float64; no algorithm of
-fewer multiplications is used.
+fewer multiplications is used (`certvq.network.rules._shifts`).
 """
 
 import math
@@ -19,6 +19,7 @@ from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._bounds import (
     FLOOR,
+    NORM_FLOOR,
     absolute_norm_upper,
     enlargement,
     norm_upper,
@@ -27,10 +28,8 @@ from certvq.network._bounds import (
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
+from certvq.network.rules._shifts import multiply_windows, sum_windows
 from certvq.network.rules._windows import Windows, windows_of
-
-_BLOCK = 1 << 18
-"""Numbers that are copied at a time to multiply windows: 2 MiB, which stay in cache. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -110,34 +109,37 @@ def error_of_windows(
     return least * enlargement(len(taken) + 8) + FLOOR
 
 
-def multiply_windows(
-    windows: Windows, given: torch.Tensor, weight: torch.Tensor, groups: int
+def error_of_convolution(
+    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, terms: int
 ) -> torch.Tensor:
-    """Return the products of a kernel with all windows, (B, outputs, *windows)."""
-    batch, channels, *places = given.shape
-    count = windows.count(tuple(places))
-    kernel = weight.reshape(groups, weight.shape[0] // groups, -1)
-    if windows.plain:
-        flat = given.reshape(batch, groups, channels // groups, -1)
-        return (kernel @ flat).reshape(batch, -1, *count)
-    view = windows.view(windows.pad(given, 0.0))
-    result = given.new_empty(batch, weight.shape[0], *count)
-    axis = 1 + len(count)  # the first one of windows, of a single sample
-    rows = max(1, _BLOCK // (channels * windows.taps * max(1, math.prod(count[1:]))))
-    for sample in range(batch):
-        for start in range(0, count[0], rows):
-            part = view[sample].narrow(axis, start, min(rows, count[0] - start))
-            product = kernel @ part.reshape(groups, kernel.shape[2], -1)
-            target = result[sample].narrow(1, start, part.shape[axis])
-            target.copy_(product.reshape(target.shape))
-    return result
+    """Bound the error of all windows, as `error_of_windows` does, by a convolution of the bounds.
+
+    Args:
+        norms: of the kernel.
+        windows: where they are.
+        errors: (B, 1, *places) of the vectors at each place.
+        sizes: (B, 1, *places) upper bounds of their norms.
+        terms: of each sum of products.
+
+    Returns:
+        (B, 1, *windows).
+    """
+    own = norms.error + gamma(terms + 2) * norms.size
+    taken = norms.weight + norms.error
+    maps = torch.cat([errors, sizes], 1)
+    kernel = torch.stack([taken[:-1], own[:-1]]).reshape(1, 2, *windows.kernel)
+    apart = multiply_windows(windows, maps, kernel, 1)
+    spread, size = (sum_windows(windows, maps.square()).sqrt() + NORM_FLOOR).split(1, 1)
+    least = torch.minimum(apart, taken[-1] * spread + own[-1] * size)
+    return least * enlargement(2 * len(own) + 12) + FLOOR
 
 
 def with_bias(value: torch.Tensor, error: torch.Tensor, bias: Bounded, terms: int) -> Bounded:
-    """Add a bias along axis 1; the sum is one of ``terms + 1`` terms."""
+    """Add a bias along axis 1 in place; the sum is one of ``terms + 1`` terms."""
     shape = (-1,) + (1,) * (value.ndim - 2)
     own = norm_upper(entry_errors(bias), (0,)) + gamma(terms + 2) * norm_upper(bias.value, (0,))
-    return Bounded(value + bias.value.reshape(shape), (error + own) * enlargement(4), 1)
+    value += bias.value.reshape(shape)
+    return Bounded(value, (error + own) * enlargement(4), 1)
 
 
 class Convolution(Rule):
@@ -161,9 +163,8 @@ class Convolution(Rule):
         windows = _windows(arguments, tuple(weight.value.shape))
         value = multiply_windows(windows, given.value, weight.value, groups)
         terms = math.prod(weight.value.shape[1:])
-        errors, sizes = (_of_windows(windows, each) for each in (given.error, _sizes(given)))
-        error = error_of_windows(norms_of(weight, groups), errors, sizes, terms)
-        error = error.reshape(value.shape[0], 1, *value.shape[2:])
+        norms = norms_of(weight, groups)
+        error = error_of_convolution(norms, windows, given.error, _sizes(given), terms)
         bias = arguments.get("bias")
         return Bounded(value, error, 1) if bias is None else with_bias(value, error, bias, terms)
 
@@ -248,12 +249,6 @@ def _windows(arguments: Arguments, weight: tuple[int, ...]) -> Windows:
 def _sizes(given: Bounded) -> torch.Tensor:
     assert given.axis is not None
     return norm_upper(given.value, (given.axis,))
-
-
-def _of_windows(windows: Windows, field: torch.Tensor) -> torch.Tensor:
-    """Return (B, T, P) of a field (B, 1, *places)."""
-    field = field.contiguous()  # bounds may be expanded, views of windows need their own strides
-    return windows.view(windows.pad(field, 0.0)).reshape(field.shape[0], windows.taps, -1)
 
 
 def _patches(numbers: Numbers, windows: Windows, given: Objects, needed: np.ndarray) -> Objects:

@@ -1,0 +1,95 @@
+"""Products over shifted views are those of windows, one after another."""
+
+import itertools
+
+import pytest
+import torch
+
+from certvq.network._bounds import enlargement
+from certvq.network.rules._linear import Norms, error_of_convolution, error_of_windows
+from certvq.network.rules._shifts import multiply_windows, sum_windows
+from certvq.network.rules._windows import windows_of
+
+RANDOM = torch.Generator().manual_seed(0)
+
+
+def integers(*shape):
+    """Return small integers, whose sums of products float64 has without rounding."""
+    return torch.randint(-9, 10, shape, generator=RANDOM).double()
+
+
+def by_windows(windows, given, weight, groups):
+    """Multiply each window by itself."""
+    view = windows.view(windows.pad(given, 0.0).contiguous())
+    batch, channels, count = len(given), given.shape[1], view.shape[2 + len(windows.kernel) :]
+    flat = view.reshape(batch, groups, channels // groups * windows.taps, -1)
+    kernel = weight.reshape(groups, len(weight) // groups, -1)
+    return (kernel @ flat).reshape(batch, len(weight), *count)
+
+
+@pytest.mark.rows(("axes", "groups"), list(itertools.product((1, 2, 3), (1, 2))))
+def test_products_are_those_of_windows(axes, groups):
+    places = (11, 9, 7)[:axes]
+    options = itertools.product((1, 2, 3, 4), (1, 2, 3), (0, 1, 3), (1, 2))
+    for kernel, stride, padding, dilation in options:
+        if dilation * (kernel - 1) >= min(places) + 2 * padding:
+            continue
+        windows = windows_of((kernel,) * axes, [stride], [padding], [dilation])
+        given, weight = (
+            integers(2, 4, *places),
+            integers(6, 4 // groups, *((kernel,) * axes)),
+        )
+        found = multiply_windows(windows, given, weight, groups)
+        assert torch.equal(found, by_windows(windows, given, weight, groups)), windows
+
+
+@pytest.mark.rows(
+    ("kernel", "stride", "padding", "dilation"),
+    [
+        ((5, 2), [3, 1], [2, 0], [1, 3]),
+        ((5, 2), [1, 1], "same", [1, 3]),
+        ((1, 3), [4, 2], [0], [2]),
+    ],
+)
+def test_axes_may_differ(kernel, stride, padding, dilation):
+    windows = windows_of(kernel, stride, padding, dilation)
+    given, weight = integers(1, 4, 7, 12), integers(3, 4, *kernel)
+    found = multiply_windows(windows, given, weight, 1)
+    assert torch.equal(found, by_windows(windows, given, weight, 1))
+
+
+@pytest.mark.rows("threads", [1, 2])
+@pytest.mark.rows("inference", [False, True])
+def test_more_places_than_a_block_holds(threads, inference):
+    windows = windows_of((3, 3), [1], [1], [1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode(inference):
+            given, weight = integers(1, 64, 70, 60), integers(64, 64, 3, 3)
+            found = multiply_windows(windows, given, weight, 1)
+            assert torch.equal(found, by_windows(windows, given, weight, 1))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_sums_are_those_of_windows():
+    for kernel, stride, padding, dilation in itertools.product((1, 3), (1, 2), (0, 1), (1, 2)):
+        windows = windows_of((kernel, 2), [stride], [padding], [dilation])
+        given = integers(2, 3, 11, 9)
+        view = windows.view(windows.pad(given, 0.0).contiguous())
+        assert torch.equal(sum_windows(windows, given), view.sum((2, 3))), windows
+
+
+def test_errors_by_a_convolution_are_those_of_windows():
+    """Both are bounds of the same sums, each rounded up; so they differ by that at most."""
+    windows = windows_of((3, 2), [2, 1], [1, 1], [1, 2])
+    norms = Norms(*torch.rand(3, 7, generator=RANDOM).double())
+    errors, sizes = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
+    found = error_of_convolution(norms, windows, errors, sizes, 12)
+    views = [windows.view(windows.pad(each, 0.0)).reshape(2, 6, -1) for each in (errors, sizes)]
+    slow = error_of_windows(norms, *views, 12).reshape(found.shape)
+    slack = enlargement(60)
+    assert (found <= slow * slack).all()
+    assert (slow <= found * slack).all()
