@@ -241,9 +241,9 @@ nb::object rank(const certvq::Packed &packed, const AnyRows &latents, bool brain
                 int threads) {
   const certvq::Matrix points = matrix(latents, brain);
   check(packed, points, threads);
-  if (count < 1 || count > certvq::kMostPlaces || count > packed.distinct) {
+  if (count < 1 || count > certvq::kMostRanked || count > packed.distinct) {
     throw std::invalid_argument("a count from 1 to the number of distinct code vectors, at most " +
-                                std::to_string(certvq::kMostPlaces) + ", expected, got " +
+                                std::to_string(certvq::kMostRanked) + ", expected, got " +
                                 std::to_string(count));
   }
   const auto rows = static_cast<std::size_t>(points.rows);

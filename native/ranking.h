@@ -15,7 +15,7 @@
 
 namespace certvq {
 
-constexpr int kMostPlaces = 2 * kPad - 1;  // as many keys are sorted, and one more
+constexpr int kMostRanked = 2 * kPad - 1;  // as many keys are sorted, and one more
 
 /// Rows of `count` entries; what belongs to an open row is not set.
 struct Ranked {
@@ -24,7 +24,7 @@ struct Ranked {
   std::uint8_t *decided_by;  // how the nearest was decided, one a row; 0 if the row is open
 };
 
-/// Rank the `count` nearest distinct vectors of every row, at most kMostPlaces and as many as there
+/// Rank the `count` nearest distinct vectors of every row, at most kMostRanked and as many as there
 /// are. `interrupted` is asked, on the calling thread, a few times a second.
 Refusal rank(const Packed &packed, const Matrix &latents, int count, int threads,
              const Ranked &results, const std::function<bool()> &interrupted);

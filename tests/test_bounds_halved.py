@@ -154,7 +154,7 @@ def check_tensor_residual(bound):
 def check_tensor_relative_error(bound):
     """The first product has all the magnitude, and every later instruction errs by what it may."""
     names = Fraction(1, 2**20)
-    step = Fraction(2, 2**21)
+    step = Fraction(2, 2**23)
     accumulated = (1 + step) ** DIM - 1
     needed = accumulated + (1 + accumulated) * (Fraction(2, 2**24) + names)
     assert Fraction(bound(DIM, float(names))) >= needed

@@ -92,7 +92,7 @@ struct FollowUp {
   std::vector<std::string> broken_by_rank(const Packed &packed, int threads) const {
     std::vector<std::string> claims;
     const auto rows = static_cast<std::size_t>(latents.rows);
-    for (const int most : {1, 2, kMostPlaces}) {
+    for (const int most : {1, 2, kMostRanked}) {
       const auto count = static_cast<int>(std::min<std::int64_t>(most, packed.distinct));
       const auto places = static_cast<std::size_t>(count);
       std::unique_ptr<std::int64_t[]> codes(new std::int64_t[rows * places]);

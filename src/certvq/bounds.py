@@ -60,6 +60,9 @@ TENSOR_SMALLEST: Final = 2.0**-14
 """The least normal float16. The Triton filter rounds what is below to 0, and measures what that
 changes, so that it does not matter whether the device flushes subnormal operands."""
 
+TENSOR_ROUNDOFF: Final = 2.0**-23
+"""Error of an instruction of m products on tensor cores, relative to all magnitudes, over m + 1."""
+
 TENSOR_DIM: Final = 1 << 17
 """Dims up to which the bounds of the Triton filter are derived."""
 
@@ -488,9 +491,9 @@ def tensor_relative_error(dim: float, names: float) -> float:
     """Bound the error of a score on tensor cores, beside the greatest magnitude of its parts.
 
     Mathematics: by ``ax_tensor_core_accumulate`` an instruction that adds m products to an
-    accumulator A errs by at most ``(m + 1) 2**-21 (|A| + sum |products|)``. As ``m + 1 <= 2 m``,
+    accumulator A errs by at most ``(m + 1) 2**-23 (|A| + sum |products|)``. As ``m + 1 <= 2 m``,
     all instructions of a score together err by at most ``g / (1 - g)`` of the sum of all absolute
-    products, ``g = dim 2**-20``, however the products are spread over them. Rounding the offset to
+    products, ``g = dim 2**-22``, however the products are spread over them. Rounding the offset to
     float32 and subtracting it add 2**-24 each, and the number of the group `names`.
 
     Args:
@@ -500,7 +503,8 @@ def tensor_relative_error(dim: float, names: float) -> float:
     Returns:
         A factor of ``|z'| |c'| + |c'|^2 / 2``.
     """
-    accumulated = dim * 2.0**-20 / (1.0 - dim * 2.0**-20)
+    roundings = dim * 2.0 * TENSOR_ROUNDOFF
+    accumulated = roundings / (1.0 - roundings)
     return (accumulated + (1.0 + accumulated) * (names + 2.0**-22)) * (1.0 + 2.0**-30)
 
 

@@ -32,10 +32,10 @@ DEVICES: Final = {
 LATENTS: Final = 1 << 16
 
 TYPES: Final = {
-    "narrow": "*fp16",
+    **dict.fromkeys(("narrow", "left", "right"), "*fp16"),
     "codes": "*fp16",
     "offsets": "*fp32",
-    "thresholds": "*fp32",
+    **dict.fromkeys(("thresholds", "start", "sums"), "*fp32"),
     "groups": "*i32",
     "found": "*i32",
     "candidates": "*i32",
@@ -140,6 +140,9 @@ def main():
         found[f"read_rows {latents}"] = compiled(_kernels.read_rows, 90, f"*{latents}", read)
         settle = {**few, "COLUMNS": COLUMNS, "MEMBERS": 16, "MOST": MOST}
         found[f"settle_rows {latents}"] = compiled(_kernels.settle_rows, 90, f"*{latents}", settle)
+    trial = {"TERMS": 16, "CHUNK": 16, "SIZE": 64}
+    for capability in (80, 90, 100):
+        found[f"accumulate {capability}"] = compiled(_kernels.accumulate, capability, "", trial)
     json.dump(found, sys.stdout)
 
 

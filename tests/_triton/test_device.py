@@ -13,11 +13,12 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture(autouse=True)
 def _forget():
-    _device._require_capability.cache_clear()
-    _device._require_subnormals.cache_clear()
+    known = ("_require_capability", "_require_subnormals", "_require_accumulation")
+    for name in known:
+        getattr(_device, name).cache_clear()
     yield
-    _device._require_capability.cache_clear()
-    _device._require_subnormals.cache_clear()
+    for name in known:
+        getattr(_device, name).cache_clear()
 
 
 def test_device_at_hand_is_accepted():
@@ -55,6 +56,41 @@ def test_devices_that_flush_subnormal_numbers_are_refused(monkeypatch, flushed):
     monkeypatch.setattr(_device, "widen", Flushing())
     match = rf"\(IEEE 754\), but \w+(:0)? reads the {flushed} number \S+ as 0\.0; use"
     with pytest.raises(FloatEnvironmentError, match=match):
+        require_device(DEVICE)
+
+
+class CuttingOff:
+    """Tensor cores that cut addends off some bits below 1, eight at a time."""
+
+    def __init__(self, bits):
+        self.bits = bits
+
+    def __getitem__(self, grid):
+        def launch(left, right, start, sums, **_):
+            products = left.double()[:, None, :] * right.double()[None]
+            kept = torch.trunc(products * 2.0**self.bits) * 2.0**-self.bits
+            for step in kept.split(8, dim=2):
+                start = torch.trunc((start.double() + step.sum(2)) * 2.0**23) * 2.0**-23
+            sums.copy_(start)
+
+        return launch
+
+
+@pytest.mark.parametrize(("bits", "share"), [(24, None), (23, None), (22, "1.88"), (20, "7.53")])
+def test_devices_whose_tensor_cores_keep_too_few_bits_are_refused(monkeypatch, bits, share):
+    monkeypatch.setattr(_device, "accumulate", CuttingOff(bits))
+    if share is None:
+        assert require_device(DEVICE) is None
+        return
+    match = rf"at most 17 \* 2\*\*-23 of a sum .* err by {share} times as much; use backend"
+    with pytest.raises(FloatEnvironmentError, match=match):
+        require_device(DEVICE)
+
+
+def test_half_the_bound_refuses_devices_that_err_as_the_models_of_an_a100_do(monkeypatch):
+    monkeypatch.setattr(_device, "accumulate", CuttingOff(24))
+    monkeypatch.setattr(_device.bounds, "TENSOR_ROUNDOFF", 2.0**-24)
+    with pytest.raises(FloatEnvironmentError, match=r"err by 1\.06 times"):
         require_device(DEVICE)
 
 

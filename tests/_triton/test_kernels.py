@@ -83,7 +83,7 @@ def test_rows_that_cannot_be_read_are_marked_and_stay_open(bad):
 class Adversary:
     """Multiplies matrices with the greatest error that the axiom allows.
 
-    Each product is an instruction of its own, which adds 2 (2**-21 of all magnitudes so far), on
+    Each product is an instruction of its own, which adds 2 (2**-23 of all magnitudes so far), on
     the side that is drawn for each score.
     """
 
@@ -98,7 +98,7 @@ class Adversary:
         for k in range(x.shape[1]):
             product = np.outer(x[:, k], y[k])
             magnitude = np.abs(total) + np.abs(product)
-            total = total + product + sides * 2.0 * 2.0**-21 * magnitude
+            total = total + product + sides * 2.0 * 2.0**-23 * magnitude
         self.worst = max(self.worst, float(np.abs(total - (x @ y + d.data)).max()))
         return type(d)(total.astype(np.float32), d.dtype)
 

@@ -132,6 +132,29 @@ class VectorQuantize(nn.Module):
         return self.codebook(codes).transpose(1, 2), codes
 
 
+class MossAudioTokenizerLFQ(VectorQuantize):
+    """As in the MOSS audio tokenizer: no signs, despite its name, but likewise a normalised search.
+
+    It computes in float32 whatever it is given, and looks code vectors up by a function.
+    """
+
+    def forward(self, z):
+        projected = self.in_proj(z.float()).float()
+        z_q, codes = self.decode_latents(projected)
+        return self.out_proj((projected + (z_q - projected).detach()).float()), codes, projected
+
+    def decode_latents(self, latents):
+        flat = latents.transpose(1, 2).reshape(-1, latents.shape[1]).float()
+        flat, codebook = functional.normalize(flat), functional.normalize(self.codebook.weight)
+        dist = (
+            flat.pow(2).sum(1, keepdim=True)
+            - 2 * flat @ codebook.t()
+            + codebook.pow(2).sum(1, keepdim=True).t()
+        )
+        codes = (-dist).max(1)[1].reshape(latents.size(0), -1)
+        return functional.embedding(codes, self.codebook.weight).transpose(1, 2).float(), codes
+
+
 class EuclideanCodebook(nn.Module):
     """As in encodec and audiocraft: (..., D) to (vectors, codes); the codebook is a buffer."""
 

@@ -12,6 +12,7 @@ from certvq.compat import vector_quantize_pytorch as compat
 from certvq.errors import NonFiniteError
 from certvq.inspect._own import audited_layers, other_layers, outermost, own_layers, watched
 from certvq.nn import (
+    FSP,
     FSQ,
     LFQ,
     Beam,
@@ -145,6 +146,7 @@ def test_a_compiled_model_is_seen_too():
 def test_what_has_no_codebook_to_search_is_named():
     model = nn.ModuleDict(
         {
+            "fsp": FSP((4, 4)),
             "fsq": FSQ((4, 4)),
             "lfq": LFQ(2),
             "vq": VectorQuantize(2, 3),
@@ -156,11 +158,13 @@ def test_what_has_no_codebook_to_search_is_named():
         }
     )
     ours = own_layers(model)
-    assert list(ours) == ["vq", "greedy.parts.0", "greedy.parts.1", "mixed.parts.1"]
+    assert list(ours) == [
+        *("fsq", "lfq", "vq", "greedy.parts.0", "greedy.parts.1"),
+        *("mixed.parts.0", "mixed.parts.1"),
+    ]
     others = other_layers(model, ours)
-    assert list(others) == ["fsq", "lfq", "beam", "mixed.parts.0", "neural", "grouped"]
-    assert others["fsq"] == others["mixed.parts.0"]
-    assert "exact thresholds" in others["fsq"]
+    assert list(others) == ["fsp", "beam", "neural", "grouped"]
+    assert "puts each feature into its bin" in others["fsp"]
 
 
 def test_nan_is_named_with_its_layer():

@@ -1,7 +1,7 @@
 """Whether a device can run the kernels, and computes as the bounds assume; what it has.
 
 In: a torch device. Out: a `Device`, nothing, or a named error. Must not import other kernels than
-the one that it tries.
+those that it tries.
 """
 
 from functools import cache
@@ -12,7 +12,8 @@ import torch
 import triton
 from triton.runtime import driver
 
-from certvq._triton._kernels import widen
+from certvq import bounds
+from certvq._triton._kernels import accumulate, widen
 from certvq._triton._plan import Device
 from certvq.errors import BackendUnavailableError, FloatEnvironmentError
 
@@ -22,6 +23,12 @@ LEAST_CAPABILITY: Final = (8, 0)
 _BLOCK: Final = 16
 """Numbers of a program of the trial, which widens two."""
 
+_TRIAL: Final = 64
+"""Rows and columns of the trial of tensor cores: from here on, Hopper has its own instruction."""
+
+_PRODUCTS: Final = 16
+"""Products of one instruction."""
+
 _HOPPER: Final = 9
 """Major compute capability of the H100 and its kin."""
 
@@ -30,7 +37,7 @@ _INTERPRETED: Final = Device(shared=99 << 10, processors=4, warpgroups=False)
 
 
 def require_device(device: torch.device) -> None:
-    """Require a GPU that the kernels are written for and that keeps subnormal numbers.
+    """Require a GPU that the kernels are written for and that computes as the bounds assume.
 
     Args:
         device: of type ``"cuda"``, or ``"cpu"`` where the kernels are interpreted.
@@ -38,7 +45,8 @@ def require_device(device: torch.device) -> None:
     Raises:
         BackendUnavailableError: another kind of device, one of another maker than NVIDIA, or one
             that is too old; or an interpreter that this NumPy is too new for.
-        FloatEnvironmentError: it takes subnormal numbers for 0 when it converts them to float64.
+        FloatEnvironmentError: it takes subnormal numbers for 0 when it converts them to float64, or
+            its tensor cores err by more than ``ax_tensor_core_accumulate`` allows.
     """
     if device.type == "cuda":
         _require_capability(device)
@@ -48,6 +56,7 @@ def require_device(device: torch.device) -> None:
     else:
         _require_interpreter()
     _require_subnormals(device)
+    _require_accumulation(device)
 
 
 @cache
@@ -110,3 +119,39 @@ def _require_subnormals(device: torch.device) -> None:
                 f"{smallest} as {float(widened[0])}; use backend='torch'"
             )
             raise FloatEnvironmentError(text)
+
+
+@cache
+def _require_accumulation(device: torch.device) -> None:
+    """Add products to 1 that are just below the place where an alignment may cut them off.
+
+    Of models of tensor cores these sums take more than half of the bound (bench/tensor_cores.py).
+    """
+    left, right = (each.to(device) for each in _below_each_place())
+    start = torch.ones(_TRIAL, _TRIAL, device=device)
+    sums, kernel = torch.empty_like(start), accumulate
+    launch: Any = kernel[(1,)]  # as above
+    launch(left, right, start, sums, TERMS=_PRODUCTS, CHUNK=_PRODUCTS, SIZE=_TRIAL)
+    exact = 1.0 + left.cpu().double() @ right.cpu().double().T  # each needs 40 bits at most
+    allowed = (_PRODUCTS + 1) * bounds.TENSOR_ROUNDOFF * exact
+    share = float(((sums.cpu().double() - exact).abs() / allowed).max())
+    if not share <= 1.0:
+        text = (
+            f"tensor cores must err by at most {_PRODUCTS + 1} * 2**-23 of a sum of {_PRODUCTS} "
+            f"products and 1 (ax_tensor_core_accumulate), but those of {device} err by {share:.3g} "
+            "times as much; use backend='torch'"
+        )
+        raise FloatEnvironmentError(text)
+
+
+def _below_each_place() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return operands float16 (64, 16) whose products lie just below 2**-16 to 2**-27.
+
+    In some columns the first of each eight or sixteen is two or four times as large.
+    """
+    at = torch.arange(_TRIAL)
+    left = torch.exp2(-8.0 - at % 6)[:, None].repeat(1, _PRODUCTS) * (1 - 2.0**-11)
+    right = torch.exp2(-8.0 - at % 7)[:, None].repeat(1, _PRODUCTS)
+    right[at // 7 % 3 == 1, ::8] *= 2
+    right[at // 7 % 3 == 2, 0] *= 4
+    return left.half(), right.half()

@@ -1,5 +1,7 @@
 """The four Triton kernels: read the latents, scan the codes, collect candidates, settle them.
 
+Two more try a device before its first use: `widen` and `accumulate`.
+
 In: pointers. Out: see each kernel. Every product of float16 numbers is exact in float32, so that
 only the sums of the tensor cores err; what they err by is `certvq.bounds.tensor_score_error`. All
 bounds and distances are in float64, which GPUs compute as IEEE 754 says. Must not import anything
@@ -407,3 +409,21 @@ def widen(values, widened, count, BLOCK: tl.constexpr):
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(values + place, mask=place < count, other=0.0)
     tl.store(widened + place, exact_float64(value), mask=place < count)
+
+
+@triton.jit
+def accumulate(
+    left, right, start, sums, TERMS: tl.constexpr, CHUNK: tl.constexpr, SIZE: tl.constexpr
+):
+    """Add products to accumulators on tensor cores as the scan does, to see how much they err.
+
+    In: `left` and `right` float16 (SIZE, TERMS), `start` float32 (SIZE, SIZE). Out: `sums`, too.
+    """
+    row, inner = tl.arange(0, SIZE), tl.arange(0, CHUNK)
+    place = row[:, None] * SIZE + row[None, :]
+    total = tl.load(start + place)
+    for first in range(0, TERMS, CHUNK):
+        a = tl.load(left + row[:, None] * TERMS + first + inner[None, :])
+        b = tl.load(right + row[None, :] * TERMS + first + inner[:, None])
+        total = tl.dot(a, b, total)
+    tl.store(sums + place, total)

@@ -18,6 +18,8 @@ from certvq.errors import NonFiniteError
 from certvq.inspect._argmin.site import Observer
 from certvq.inspect._libraries.adapter import Comparison
 from certvq.inspect._libraries.find import within
+from certvq.inspect._scalar.grid import Grid, rounded_grid, sign_grid
+from certvq.inspect._scalar.site import ScalarObserver
 from certvq.nn import (
     FSP,
     FSQ,
@@ -37,8 +39,8 @@ _BY_FEATURE: Final = (LatentQuantize, LFQ)
 _AUDITED: Final = (VectorQuantize, SimVQ, RandomProjectionQuantizer, *_BY_FEATURE, NeuralCodebook)
 
 _RANK: Final = "rank_tokens"
-_METHODS: Final = ("quantize_tokens", "choose_tokens", "encode_tokens", "find", _RANK)
-"""The methods that search; `find` is that of the layers in `certvq.compat`."""
+_METHODS: Final = ("quantize_tokens", "choose_tokens", "encode_tokens", "find", "cells", _RANK)
+"""The methods that find codes; layers of `certvq.compat` call `find`, and `cells` of `FSQ`."""
 
 _REASONS: Final = {
     FSQ: "compares each feature with exact thresholds of its bound; there are no code vectors",
@@ -63,16 +65,27 @@ def _searches_by_itself(module: nn.Module) -> bool:
 
 
 def own_layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers of certvq in a model that give the nearest code of a codebook, by name.
+    """Return the layers of certvq in a model whose codes are cells of the latents, by name.
 
-    Levels that a beam searches together are not among them, nor those with a network.
+    They are those that search a codebook, and scalar quantizers with fixed thresholds. Levels that
+    a beam searches together are not among them, nor those with a network.
     """
-    others = _not_alone(module)
+    others, searching = _not_alone(module), audited_layers(module)
     return {
         name: each
-        for name, each in audited_layers(module).items()
-        if not isinstance(each, (*_BY_FEATURE, NeuralCodebook)) and each not in others
+        for name, each in module.named_modules()
+        if (name in searching or own_grid(each) is not None)
+        and not isinstance(each, NeuralCodebook)
+        and each not in others
     }
+
+
+def own_grid(module: nn.Module) -> Grid | None:
+    """Return the exact thresholds of a scalar quantizer of certvq, if it has fixed ones."""
+    if isinstance(module, FSQ):
+        symmetric, hard = module.preserve_symmetry, module.hard_clamp
+        return rounded_grid(module.levels, preserve_symmetry=symmetric, hard_clamp=hard)
+    return sign_grid(module.dim) if isinstance(module, LFQ) else None
 
 
 def audited_layers(module: nn.Module) -> dict[str, nn.Module]:
@@ -88,14 +101,7 @@ def audited_layers(module: nn.Module) -> dict[str, nn.Module]:
     return {
         name: each
         for name, each in module.named_modules()
-        if each not in inner
-        and (
-            isinstance(
-                each,
-                (VectorQuantize, SimVQ, RandomProjectionQuantizer, *_BY_FEATURE, NeuralCodebook),
-            )
-            or _searches_by_itself(each)
-        )
+        if each not in inner and (isinstance(each, _AUDITED) or _searches_by_itself(each))
     }
 
 
@@ -132,6 +138,7 @@ def watched(
     observe: Observer,
     *,
     otherwise: Callable[[str], None] | None = None,
+    scalar: ScalarObserver | None = None,
 ) -> Iterator[None]:
     """Watch the methods of one layer that find codes, and take the watch off again.
 
@@ -141,9 +148,11 @@ def watched(
         observe: called with what each search compared and the codes that the layer returned.
         otherwise: called with the name of a method that returned codes without a search, or other
             ones than searches can explain.
+        scalar: called instead, where it is given and the layer has fixed thresholds, with whole
+            latents (N, D), the codes (N,) and the thresholds.
     """
     before: dict[str, Callable[..., Any]] = {}
-    watch = _Watch(name, layer, observe, otherwise, before)
+    watch = _Watch(name, layer, observe, otherwise, before, scalar)
     methods = ("forward",) if _searches_by_itself(layer) else _METHODS
     watches: dict[str, Callable[..., Any]] = {
         method: partial(watch, method) for method in methods if hasattr(type(layer), method)
@@ -170,6 +179,7 @@ class _Watch:
         observe: as for `watched`.
         otherwise: likewise.
         before: methods that were set on this very layer before, which the watch calls.
+        scalar: as for `watched`.
         busy: whether a watched method runs.
         ranked: what it compared to rank several codes for each token.
         vectors: what a network gave it, code vectors (N, K, D) of some tokens each.
@@ -180,6 +190,7 @@ class _Watch:
     observe: Observer
     otherwise: Callable[[str], None] | None
     before: dict[str, Callable[..., Any]]
+    scalar: ScalarObserver | None = None
     busy: bool = False
     ranked: Comparison | None = None
     vectors: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
@@ -235,6 +246,9 @@ class _Watch:
     def _report(
         self, method: str, tokens: torch.Tensor, codes: torch.Tensor, found: list[Comparison]
     ) -> None:
+        if self.scalar is not None and (grid := own_grid(self.layer)) is not None:
+            self.scalar(tokens, codes.reshape(-1), grid)
+            return
         if self.ranked is not None and not found and codes.ndim == 2:
             self.observe(0, self.ranked, codes[None], tokens.dtype)
             return

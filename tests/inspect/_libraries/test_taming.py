@@ -164,8 +164,9 @@ def test_methods_that_choose_no_codes_are_patched_and_run():
     assert torch.equal(most, z.square().amax(1))
 
 
-def test_descript_quantizer_is_repaired(layers, offset, repaired):
-    layer, z = layers.VectorQuantize(16, 64, 8), torch.randn(2, 16, 100)
+@pytest.mark.parametrize("kind", ["VectorQuantize", "MossAudioTokenizerLFQ"])
+def test_descript_quantizer_is_repaired(layers, offset, repaired, kind):
+    layer, z = getattr(layers, kind)(16, 64, 8), torch.randn(2, 16, 100)
     layer.codebook.weight.data += 1000
     layer.in_proj.bias.data += 1000
     repaired(layer, z)

@@ -47,6 +47,23 @@ def test_the_scale_of_a_tanh_is_taken_as_it_is():
             assert ends[0] <= border < ends[1]
 
 
+def test_distances_are_at_most_those_to_the_thresholds_and_not_much_less():
+    """Of three features whose thresholds are rational, by exact fractions."""
+    levels = (4, 5, 8)
+    grid = rounded_grid(levels, hard_clamp=True)
+    borders = [
+        [(Fraction(2 * i + 1, 2) - n // 2) / (Fraction(n - 1) * 1001 / 2000) for i in range(n - 1)]
+        for n in levels
+    ]
+    latents = torch.randn(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    latents[:20, 0] = grid.limits[0, 0]
+    latents[20:40, 1] = math.nextafter(float(grid.limits[1, 2]), 9.0)
+    for row, found in zip(latents.tolist(), grid.distances(latents).tolist(), strict=True):
+        true = min(abs(Fraction(z) - b) for z, each in zip(row, borders, strict=True) for b in each)
+        assert true * (1 - Fraction(1, 2**48)) - Fraction(1, 2**51) < Fraction(found) <= true
+    assert grid.distances(latents[:40]).max() < 2.0**-51
+
+
 def test_ties_are_marked_where_a_border_is_a_float():
     even = rounded_grid((4,), preserve_symmetry=True)
     assert even.exact.tolist() == [[False, True, False]]
@@ -71,7 +88,7 @@ def test_an_index_is_made_of_exact_integers(grid, digits, code):
     row = torch.tensor([digits])
     assert grid.join(row).tolist() == [code]
     assert torch.equal(grid.split(torch.tensor([code])), row)
-    assert math.prod(grid.levels) == grid.size
+    assert math.prod(grid.levels) == grid.shape[0]
 
 
 def test_probes_lie_in_each_level_and_near_both_sides_of_each_border():

@@ -7,7 +7,7 @@ from torch import nn
 
 from certvq.errors import UnknownQuantizerError
 from certvq.inspect._stability.record import Place, recording, unreported
-from certvq.nn import FSQ, Beam, RandomProjectionQuantizer, ResidualVQ, VectorQuantize
+from certvq.nn import FSP, Beam, RandomProjectionQuantizer, ResidualVQ, VectorQuantize
 
 
 class VectorQuantizer(nn.Module):
@@ -86,9 +86,9 @@ def test_a_model_without_quantizers_is_refused():
 
 
 def test_quantizers_without_a_nearest_code_are_refused():
-    model = nn.ModuleDict({"a": FSQ((4, 4)), "b": ResidualVQ(2, 8, num_quantizers=2, beam=Beam(4))})
+    model = nn.ModuleDict({"a": FSP((4, 4)), "b": ResidualVQ(2, 8, num_quantizers=2, beam=Beam(4))})
     text = (
-        r"as VectorQuantize has it, but 'a', 'b' find codes otherwise \(scalar quantizers, networks"
+        r"as VectorQuantize and FSQ have it, but 'a', 'b' find codes otherwise \(FSP, BinaryMapper"
     )
     with pytest.raises(UnknownQuantizerError, match=text), recording(model):
         pass
@@ -99,7 +99,7 @@ def test_what_is_not_reported_is_named():
         pass
 
     model = nn.ModuleDict(
-        {"a": FSQ((4, 4)), "b": VectorQuantize(2, 3), "c": GumbelQuantizer(), "d": nn.Identity()}
+        {"a": FSP((4, 4)), "b": VectorQuantize(2, 3), "c": GumbelQuantizer(), "d": nn.Identity()}
     )
     assert unreported(model) == ("a", "c")
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import certvq
+from certvq.compat import vector_quantize_pytorch as compat
 from certvq.errors import (
     CertificateError,
     NonFiniteError,
@@ -13,9 +14,10 @@ from certvq.errors import (
     ShapeError,
     UnknownQuantizerError,
 )
+from certvq.inspect._scalar.grid import Grid
 from certvq.inspect._stability import compare as _compare
 from certvq.models import VQVAE, VQVAEConfig
-from certvq.nn import FSQ, Gradient, ResidualVQ, SimVQ, VectorQuantize
+from certvq.nn import FSQ, LFQ, Gradient, LatentQuantize, ResidualVQ, SimVQ, VectorQuantize
 
 
 @pytest.fixture
@@ -156,6 +158,75 @@ def test_a_model_of_another_library():
     assert certvq.stability_report(model, z).flips <= patched.flips
 
 
+SCALAR = {
+    "certvq": lambda: FSQ((8, 5, 5)),
+    "compat": lambda: compat.FSQ([8, 5, 5]),
+    "theirs": lambda: pytest.importorskip("vector_quantize_pytorch").FSQ([8, 5, 5]),
+    "signs": lambda: LFQ(3),
+    "their signs": lambda: pytest.importorskip("vector_quantize_pytorch").LFQ(
+        codebook_size=8, dim=3, soft_clamp_input_value=5.0
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCALAR)
+def test_scalar_quantizers(kind):
+    """The proof is checked by each report; codes and flips are those of the layer itself."""
+    encoder, layer = nn.Linear(6, 3), SCALAR[kind]().eval()
+    model, z = nn.Sequential(encoder, layer), torch.randn(2, 400, 6)
+    report = certvq.stability_report(model, z, perturbation="bfloat16")
+    (found,) = report.layers
+    codes = layer(encoder(z))[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        other = layer(encoder(z))[1]
+    assert (found.tokens, found.dim, found.codebook_size) == (800, 3, int(np.prod(SIZES[kind])))
+    assert found.flipped.tolist() == (codes != other).flatten().nonzero()[:, 0].tolist()
+    assert 0 < len(found.flipped) <= len(found.could_flip) < 100
+    assert set(found.flipped) <= set(found.could_flip)
+    assert (found.inexact, report.unreported) == (0, ())
+    assert certvq.stability_report(model, z, perturbation=100.0).unstable == 800
+
+
+SIZES = {kind: (2, 2, 2) if "signs" in kind else (8, 5, 5) for kind in SCALAR}
+
+
+def test_a_sign_by_hand():
+    """Moved along one axis by a quarter; the nearest threshold is that of any feature."""
+    z = torch.tensor([[[0.5, -0.125], [0.125, 3.0], [-0.25, 1.0], [0.0, 1.0], [-0.5, 0.5]]])
+    moved = z + torch.tensor([0.25, 0.0])
+    (found,) = certvq.stability_report(LFQ(2), z, perturbation=lambda m, _: m(moved)).layers
+    assert found.could_flip.tolist() == [0, 1, 2, 3]
+    assert found.flipped.tolist() == [3]
+    assert found.radius.least == 0.0
+    assert 0.5 - 1e-15 < found.radius.greatest <= 0.5
+    (given,) = certvq.stability_report(LFQ(2), z, perturbation=0.2).layers
+    assert given.could_flip.tolist() == [0, 1, 3]
+
+
+def test_their_index_out_of_range_is_inexact_until_it_is_patched():
+    vq = pytest.importorskip("vector_quantize_pytorch")
+    layer, z = vq.FSQ([1500, 3]), torch.full((1, 4, 2), 30.0)
+    (own,) = certvq.stability_report(layer, z, perturbation=0.1).layers
+    certvq.patch_module(layer)
+    (patched,) = certvq.stability_report(layer, z, perturbation=0.1).layers
+    assert (own.inexact, patched.inexact) == (4, 0)
+    assert certvq.unpatch_module(layer) == [""]
+
+
+def test_latent_quantize_has_a_codebook_for_each_feature():
+    layer = LatentQuantize((3, 2)).eval()
+    z = torch.tensor([[[0.1, 0.1], [0.26, 0.3]]])
+    report = certvq.stability_report(layer, z, perturbation=0.05)
+    assert [(each.name, each.codebook_size) for each in report.layers] == [("[0]", 3), ("[1]", 2)]
+    assert [each.could_flip.tolist() for each in report.layers] == [[1], []]
+
+
+def test_other_thresholds_are_refused():
+    z = torch.zeros(1, 3, 2)
+    with pytest.raises(OptionError, match="layer '': both runs must compare with the same thresho"):
+        certvq.stability_report(FSQ((5, 5)), z, perturbation=FSQ((5, 7)))
+
+
 def test_the_model_is_left_as_it_was(vqvae, images):
     vqvae.train()
     before = {name: each.clone() for name, each in vqvae.state_dict().items()}
@@ -181,6 +252,13 @@ def test_faults_of_the_proof_are_found(shifted, monkeypatch, fault):
     monkeypatch.setattr(_compare, *changed)
     with pytest.raises(CertificateError, match="layer 'quantizer'.*this is an error of certvq"):
         certvq.stability_report(shifted(0.0), z, perturbation=shifted(0.125))
+
+
+def test_a_fault_of_the_distance_to_a_threshold_is_found(monkeypatch):
+    right, z = Grid.distances, torch.linspace(-1, 1, 50)[None, :, None]
+    monkeypatch.setattr(Grid, "distances", lambda *given: 2.0 * right(*given))
+    with pytest.raises(CertificateError, match="layer ''.*this is an error of certvq"):
+        certvq.stability_report(LFQ(1), z, perturbation=lambda m, batch: m(batch + 0.125))
 
 
 def test_codebooks_that_are_computed_may_differ_in_another_precision():

@@ -70,9 +70,30 @@ class Grid:
         return (rows.flip(0) if self.highest_first else rows).T
 
     @property
-    def size(self) -> int:
-        """How many indices there are."""
-        return math.prod(self.levels)
+    def shape(self) -> tuple[int, int]:
+        """How many indices there are, and how many features."""
+        return math.prod(self.levels), len(self.levels)
+
+    def same(self, other: "Grid") -> bool:
+        """Say whether two grids have the same levels and thresholds."""
+        return self.levels == other.levels and torch.equal(self.limits, other.limits)
+
+    def distances(self, latents: torch.Tensor) -> torch.Tensor:
+        """Bound how far each latent may move before one of its levels can change, from below.
+
+        A threshold lies at its limit or above it, below the next float64. A feature moves by at
+        most the Euclidean distance that its latent does.
+
+        Args:
+            latents: (N, D), any float type, finite.
+
+        Returns:
+            float64 (N,); 0 at a threshold, infinite where each feature has one level.
+        """
+        wide, limits = latents.detach().double()[:, :, None], self.limits.to(latents.device)
+        over = torch.nextafter(limits, torch.full_like(limits, math.inf))
+        gaps = torch.where(wide > limits, wide - over, limits - wide)
+        return gaps.abs().flatten(1).amin(1) * (1 - 2.0**-50)
 
     def probes(self) -> torch.Tensor:
         """Return latents (P, D) in the middle of each level, and near both sides of each border.

@@ -4,7 +4,8 @@ In: a layer and its rule. Out: `ScalarSite`, and the instance attributes that ta
 methods. Must not know any particular library.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -75,7 +76,7 @@ class ScalarSite:
         grid = self.grid if grid is None else grid
         if self.certify:
             right = grid.join(grid.digits(latents)).reshape(codes.shape)
-            fits = grid.size - 1 <= torch.iinfo(codes.dtype).max
+            fits = grid.shape[0] - 1 <= torch.iinfo(codes.dtype).max
             codes = right.to(codes.dtype) if fits else right
         if self.observe is not None:
             self.observe(latents, codes.reshape(-1), grid)
@@ -136,6 +137,22 @@ def uninstall_scalar(site: ScalarSite) -> None:
     for method in site.rule.methods:
         own.pop(method, None)
     own.update(site.inner)
+
+
+@contextmanager
+def scalar_watched(
+    name: str, module: nn.Module, rule: ScalarRule, observe: ScalarObserver
+) -> Iterator[None]:
+    """Watch a layer as it is, patched or not, and take the watch off again."""
+    before = scalar_site_of(module)
+    site = ScalarSite(name, module, rule, certify=before is not None, observe=observe)
+    install_scalar(site)
+    try:
+        yield
+    finally:
+        uninstall_scalar(site)
+        if before is not None:
+            install_scalar(before)
 
 
 def _require_known(site: ScalarSite) -> None:

@@ -43,7 +43,7 @@ class ScalarTally:
         digits, given = grid.digits(latents), codes.detach().long()
         right = grid.join(digits)
         bad = given != right
-        inside = bad & (given >= 0) & (given < grid.size)
+        inside = bad & (given >= 0) & (given < grid.shape[0])
         ties = torch.zeros_like(bad)
         if inside.any():
             limits, exact = (each.to(latents.device) for each in (grid.limits, grid.exact))
@@ -54,17 +54,10 @@ class ScalarTally:
             self._largest = max(self._largest, float(gap.max()))
         if bool((bad & ~inside).any()):
             self._largest = math.inf
-        self._tokens, self._size, self._dim = self._tokens + len(given), grid.size, len(grid.levels)
+        self._tokens, (self._size, self._dim) = self._tokens + len(given), grid.shape
         self._ties += int(ties.sum())
         self._wrong += int((bad & ~ties).sum())
-        self._unstable += int((self._distances(latents, grid) <= self._reach(latents)).sum())
-
-    def _distances(self, latents: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """Return lower bounds (N,) on the distance of each latent to the nearest threshold."""
-        wide, limits = latents.detach().double()[:, :, None], grid.limits.to(latents.device)
-        over = torch.nextafter(limits, torch.full_like(limits, math.inf))
-        gaps = torch.where(wide > limits, wide - over, limits - wide)
-        return gaps.abs().flatten(1).amin(1) * (1 - 2.0**-50)
+        self._unstable += int((grid.distances(latents) <= self._reach(latents)).sum())
 
     def _reach(self, latents: torch.Tensor) -> torch.Tensor | float:
         if self.perturbation is not None:

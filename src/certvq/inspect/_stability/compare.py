@@ -8,11 +8,13 @@ checked. Must not know how the runs were made.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from certvq import bounds
 from certvq._types import BoolArray, Float64Array, Int64Array
 from certvq.assign import assign, stability_radius
 from certvq.errors import CertificateError, NonFiniteError, OptionError, ShapeError
+from certvq.inspect._scalar.grid import Grid
 from certvq.inspect._stability.record import Place, Run, Search
 
 
@@ -160,8 +162,20 @@ def _joined(first: Search, pieces: list[Search], layer: str) -> Search:
     )
 
 
-def _require_same_codebook(first: Float64Array, second: Float64Array, layer: str) -> None:
-    if first is second or np.array_equal(first, second, equal_nan=True):
+def _require_same_codebook(
+    first: Float64Array | Grid, second: Float64Array | Grid, layer: str
+) -> None:
+    if first is second:
+        return
+    if isinstance(first, Grid) or isinstance(second, Grid):
+        if isinstance(first, Grid) and isinstance(second, Grid) and first.same(second):
+            return
+        text = (
+            f"layer {layer!r}: both runs must compare with the same thresholds, got those of other "
+            "levels or of another bound; both runs must be of the same model"
+        )
+        raise OptionError(text)
+    if np.array_equal(first, second, equal_nan=True):
         return
     if first.shape != second.shape:
         what = f"got shapes {first.shape} and {second.shape}"
@@ -179,11 +193,16 @@ def _require_same_codebook(first: Float64Array, second: Float64Array, layer: str
 
 
 def _nearest_with_radius(search: Search, who: str) -> tuple[Int64Array, Float64Array]:
-    codes = _nearest(search, who)
-    return codes, np.asarray(stability_radius(search.latents, search.codebook, codes))
+    codes, latents = _nearest(search, who), search.latents
+    if isinstance(search.codebook, Grid):
+        return codes, search.codebook.distances(torch.from_numpy(latents)).numpy()
+    return codes, np.asarray(stability_radius(latents, search.codebook, codes))
 
 
 def _nearest(search: Search, who: str) -> Int64Array:
+    if isinstance(search.codebook, Grid):
+        grid, latents = search.codebook, torch.from_numpy(search.latents)
+        return grid.join(grid.digits(latents)).numpy()
     try:
         return np.asarray(assign(search.latents, search.codebook).codes)
     except NonFiniteError as error:

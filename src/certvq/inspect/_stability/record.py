@@ -19,6 +19,8 @@ from certvq.inspect import _own, _running
 from certvq.inspect._libraries.adapter import Comparison
 from certvq.inspect._libraries.find import known_layers, none_found, unknown_names
 from certvq.inspect._own import other_layers, outermost, own_layers
+from certvq.inspect._scalar.grid import Grid
+from certvq.inspect._scalar.site import ScalarObserver, scalar_layers, scalar_watched
 
 
 class Place(NamedTuple):
@@ -41,12 +43,12 @@ class Search:
 
     Attributes:
         latents: (N, D), exactly the numbers that were compared.
-        codebook: (K, D), likewise.
+        codebook: (K, D), likewise; or the exact thresholds of a scalar quantizer.
         codes: (N,) as the model chose them.
     """
 
     latents: Float64Array
-    codebook: Float64Array
+    codebook: Float64Array | Grid
     codes: Int64Array
 
 
@@ -69,7 +71,8 @@ class Recorder:
 
     def __init__(self, module: nn.Module) -> None:
         self._theirs, self._ours = known_layers(module), own_layers(module)
-        if not self._theirs and not self._ours:
+        self._scalars = scalar_layers(module)
+        if not (self._theirs or self._ours or self._scalars):
             raise UnknownQuantizerError(_nothing_known(module))
         self.kinds = {name: type(each).__qualname__ for name, each in self.layers()}
         self._run: Run = {}
@@ -83,7 +86,11 @@ class Recorder:
                 observe = _observer(self, layer.name)
                 stack.enter_context(_running.watched(layer, observe))
             for name, each in self._ours.items():
-                stack.enter_context(_own.watched(name, each, _observer(self, name)))
+                scalar = _scalar_observer(self, name)
+                stack.enter_context(_own.watched(name, each, _observer(self, name), scalar=scalar))
+            for name, (each, rule) in self._scalars.items():
+                scalar = _scalar_observer(self, name)
+                stack.enter_context(scalar_watched(name, each, rule, scalar))
             run()
         return self._run
 
@@ -91,20 +98,21 @@ class Recorder:
         """Yield the quantizers with their names."""
         yield from ((layer.name, layer.module) for layer in self._theirs)
         yield from self._ours.items()
+        yield from ((name, each) for name, (each, _) in self._scalars.items())
 
     def add(
         self,
         layer: str,
         part: tuple[int, int],
         latents: torch.Tensor,
-        codebook: torch.Tensor,
+        codebook: torch.Tensor | Grid,
         codes: torch.Tensor,
     ) -> None:
         """Take one search in."""
         call = sum(place.layer == layer and place.part == part for place in self._run)
         self._run[Place(layer, call, part)] = Search(
             _numbers(latents),
-            self._kept(layer, part, _numbers(codebook)),
+            codebook if isinstance(codebook, Grid) else self._kept(layer, part, _numbers(codebook)),
             codes.detach().cpu().long().numpy().copy(),
         )
 
@@ -118,7 +126,8 @@ class Recorder:
 
 def unreported(module: nn.Module) -> tuple[str, ...]:
     """Name what looks like a quantizer, but whose codes are not those of a search that is known."""
-    known = {layer.name for layer in known_layers(module)} | set(own_layers(module))
+    known = {layer.name for layer in known_layers(module)}
+    known |= {*own_layers(module), *scalar_layers(module)}
     others = other_layers(module, own_layers(module))
     return (*others, *unknown_names(module, {*known, *others}))
 
@@ -134,7 +143,8 @@ def recording(module: nn.Module) -> Iterator[Recorder]:
     with ExitStack() as stack:
         stack.enter_context(_running.evaluating(module))
         theirs = (layer.module for layer in known_layers(module))
-        for layer in (*theirs, *outermost(module)):
+        scalars = (layer for layer, _ in scalar_layers(module).values())
+        for layer in (*theirs, *scalars, *outermost(module)):
             stack.enter_context(_running.unchanged(layer))
         yield recorder
 
@@ -145,9 +155,9 @@ def _nothing_known(module: nn.Module) -> str:
         return none_found(module)
     names = ", ".join(repr(name) for name in others)
     return (
-        "a stability report needs layers whose code is the nearest one of a codebook, as "
-        f"VectorQuantize has it, but {names} find codes otherwise (scalar quantizers, networks, a "
-        "Beam); use a layer with a codebook, or a beam of width 1"
+        "a stability report needs layers whose code is the nearest one of a codebook or of fixed "
+        f"levels, as VectorQuantize and FSQ have it, but {names} find codes otherwise (FSP, "
+        "BinaryMapper, networks, a Beam); use another layer, or a beam of width 1"
     )
 
 
@@ -168,6 +178,13 @@ def _observer(
         parts = zip(comparison.latents, comparison.codebook, codes, strict=True)
         for head, (latents, codebook, chosen) in enumerate(parts):
             recorder.add(name, (ordinal, head), latents, codebook, chosen)
+
+    return observe
+
+
+def _scalar_observer(recorder: Recorder, name: str) -> ScalarObserver:
+    def observe(latents: torch.Tensor, codes: torch.Tensor, grid: Grid) -> None:
+        recorder.add(name, (0, 0), latents, grid, codes)
 
     return observe
 

@@ -39,7 +39,8 @@ def stability_report(
 
     Args:
         model: a module that holds layers of `certvq.nn` that search a codebook (`VectorQuantize`,
-            `SimVQ`, `RandomProjectionQuantizer`, alone or in others), such as
+            `SimVQ`, `RandomProjectionQuantizer`, alone or in others) or compare each feature with
+            thresholds (`FSQ`, `LFQ`; `LatentQuantize`, a codebook for each feature), such as
             `certvq.models.VQVAE`, or quantizers that `certvq.audit_module` knows, patched or not.
         data: a tensor, which is one batch; or an iterable of batches, tensors or dicts of keyword
             arguments, or anything that `call` takes.
@@ -80,9 +81,10 @@ def stability_report(
     Guarantee: a token that is not in `could_flip` (nor in `after_flip`) has the same lowest nearest
         code in both runs, or wherever its latent moves within the distance that was given:
         ``isNearestCode_of_small_perturbation``. The noise is an upper bound, the radius a lower
-        one, so tokens in `could_flip` may well keep their code. Nothing is claimed of runs other
-        than these two, nor of the model's own argmin where its codes are not certified. A token
-        that is in neither list of `LayerStability.canonical`, and not open, has the code of the
+        one, so tokens in `could_flip` may well keep their code. The radius of a scalar quantizer is
+        its distance to the nearest threshold of a feature. Nothing is claimed of runs other than
+        these two, nor of the model's own argmin where its codes are not certified. A token that is
+        in neither list of `LayerStability.canonical`, and not open, has the code of the
         real-valued network in both runs (`certvq.canonical_codes`).
     Cost: two runs of the model, and for each layer two searches and one radius, O(N K D); memory
         for the latents of two runs of a batch, and 19 bytes for each token and codebook.
