@@ -95,8 +95,8 @@ LINES = {
     "one lane": ("float64", 9, [0.0, *far_codes(64)[:63], 10.0, *far_codes(64)[63:]]),
     "two panels": ("float64", 1, [0.0, 10.0, *far_codes(2047)]),
 }
-"""Types, dims and codes on a line. The codes 0 and 10 are side by side; or in one lane of the filter,
-which remembers two of each; or in two panels, the farther of which is left out."""
+"""Types, dims and codes on a line. The codes 0 and 10 are side by side; or in one lane of the
+filter, which remembers two of each; or in two panels, the farther of which is left out."""
 
 
 @pytest.mark.rows("name", LINES)
