@@ -16,6 +16,7 @@ from certvq.cluster._pass import LocalPass
 from certvq.cluster._problem import measured
 from certvq.cluster._source import open_source
 from certvq.cluster._sums import Grids
+from certvq.errors import DataError
 
 from ._exactly import TYPES, numbers, tensor
 
@@ -184,6 +185,12 @@ def test_numbers_off_the_grid_are_noticed_where_they_are_read():
         fused = Fused(grids, np.zeros(40, np.int64))
         with pytest.raises(OffGrid, match=text):
             fused.tally([(0, changed)], rows[:3], squares=True)
+
+
+def test_batches_that_grow_are_named():
+    batches = iter([FAR, FAR, FAR, np.concatenate([FAR, FAR])])
+    with pytest.raises(DataError, match="the first had 300 rows with .* a later one 600 rows"):
+        certvq.kmeans(lambda: [next(batches)], 9, start=FAR[:9])
 
 
 @pytest.mark.rows(("threads", "bits"), [(1, 56), (2, 56), (3, 57), (2, 88)])

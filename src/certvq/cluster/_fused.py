@@ -79,7 +79,8 @@ class Fused:
         length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
         squares = squares and extent.bits <= _SQUARE_BITS and length <= _TOTAL_BITS
         total = 0
-        for first, block in blocks:
+        for first, rows in blocks:
+            block = rows[: max(0, len(self._codes) - first)]  # the source says if there are more
             if is_torch(block) and block.device.type != "cpu":
                 return None
             part = slice(first, first + len(block))
