@@ -49,7 +49,7 @@ Direct::Direct(const Packed &packed)
       out[d * kDirectCodes + code % kDirectCodes] = code < packed.distinct ? vector[d] : HUGE_VALF;
     }
   }
-  // D + 2 roundings of each term, and those of these bounds themselves; what underflows loses less
+  // D + 3 roundings of each term, and those of these bounds themselves; what underflows loses less
   // than 2^-149.
   const auto dim = static_cast<float>(packed.dim);
   book_.below = 1.0f - (dim + 8.0f) * 0x1p-23f;

@@ -16,6 +16,7 @@ from certvq.cluster._pass import LocalPass
 from certvq.cluster._problem import measured
 from certvq.cluster._source import open_source
 from certvq.cluster._sums import Grids
+from certvq.errors import DataError
 
 from ._exactly import TYPES, numbers, tensor
 
@@ -85,23 +86,46 @@ def test_moving_codes_give_the_codes_and_sums_of_all_rows(kind, number):
     assert changed or kind in ("duplicates", "subnormal", "offset")  # few numbers in some types
 
 
-@pytest.mark.rows(("number", "size"), [("float32", 2), ("float32", 9000), ("float64", 2)])
-def test_a_lead_ends_where_the_codes_use_it_up(number, size):
-    """In one dimension the bounds are tight: codes that move alike meet them."""
-    rows = np.linspace(0.0, 10.0, 4001)[:, None].astype(number)
+def far_codes(size):
+    return np.concatenate([-50.0 - np.arange(size) / 8, 60.0 + np.arange(size) / 8])
+
+
+LINES = {
+    "direct": ("float32", 1, [0.0, 10.0]),
+    "filter": ("float64", 1, [0.0, 10.0]),
+    "one lane": ("float64", 9, [0.0, *far_codes(64)[:63], 10.0, *far_codes(64)[63:]]),
+    "two panels": ("float64", 1, [0.0, 10.0, *far_codes(2047)]),
+}
+"""Types, dims and codes on a line. The codes 0 and 10 are side by side; or in one lane of the
+filter, which remembers two of each; or in two panels, the farther of which is left out."""
+
+
+@pytest.mark.rows("name", LINES)
+def test_a_lead_ends_where_the_codes_use_it_up(name):
+    """On a line the bounds are tight: codes that move alike meet them."""
+    number, dim, codes = LINES[name]
+    rows, codebook = (
+        np.pad(np.array(line)[:, None], ((0, 0), (0, dim - 1))).astype(number)
+        for line in (np.linspace(0.0, 10.0, 4001), codes)
+    )
+    moving = [0, codes.index(10.0)]
     look, every = passes(rows)
-    codebook = np.full((size, 1), 50.0).astype(number)
-    codebook[2:, 0] += np.arange(size - 2) * 2.0**-7
-    codebook[:2] = [[0.0], [10.0]]
     before = same(look, every, codebook, first=True)
-    assert left_alone(look) > 3500
     for step in range(60):
         codebook = codebook.copy()
-        codebook[:2] -= np.array([[2.0**-5], [2.0**-5 if step % 2 else 0.125]], number)
+        codebook[moving, 0] -= [2.0**-5, 2.0**-5 if step % 2 else 0.125]
         codes = same(look, every, codebook)
         assert (codes != before).any()
-        assert left_alone(look) > 2000
+        assert left_alone(look) > (0 if name == "two panels" else 2000)
         before = codes
+
+
+def test_rows_on_a_border_are_not_decided_in_float32():
+    codebook = RNG.standard_normal((8, 6)).astype(np.float32)
+    ends = RNG.integers(0, 8, (2, 3000))
+    middle = (codebook[ends[0]] + codebook[ends[1]]) / 2
+    rows = middle * (1 + RNG.integers(-2, 3, middle.shape) * np.float32(2.0**-23))
+    same(*passes(rows.astype(np.float32)), codebook, first=True)
 
 
 def test_drifts_are_rounded_up():
@@ -161,6 +185,12 @@ def test_numbers_off_the_grid_are_noticed_where_they_are_read():
         fused = Fused(grids, np.zeros(40, np.int64))
         with pytest.raises(OffGrid, match=text):
             fused.tally([(0, changed)], rows[:3], squares=True)
+
+
+def test_batches_that_grow_are_named():
+    batches = iter([FAR, FAR, FAR, np.concatenate([FAR, FAR])])
+    with pytest.raises(DataError, match="the first had 300 rows with .* a later one 600 rows"):
+        certvq.kmeans(lambda: [next(batches)], 9, start=FAR[:9])
 
 
 @pytest.mark.rows(("threads", "bits"), [(1, 56), (2, 56), (3, 57), (2, 88)])

@@ -172,23 +172,23 @@ def test_directions_agree_with_integers_near_boundaries(monkeypatch):
 
 
 def test_the_kernel_divides_and_multiplies_as_numpy_does(monkeypatch):
-    """Half of the means are ties of two floats, or nearly so; sums are of both signs."""
-    base = np.ldexp(RNG.integers(2**23, 2**24, (300, 3)), -23) * RNG.choice([-1.0, 1.0], (300, 3))
-    rows = np.concatenate([base, np.nextafter(np.float32(base), np.float32(9))])
-    rows[450:] += RNG.choice([0.0, 2.0**-23], (150, 3))
-    codes = np.tile(np.arange(300), 2)
-    rows, codes = np.float64(np.float32(rows))[codes != 7], codes[codes != 7]
+    """Means are ties of two floats, or below or above one by less than float64 can tell."""
+    base = np.float32(RNG.integers(2**23, 2**24, (300, 3)) * 2.0**-23)
+    base *= RNG.choice([-1, 1], base.shape).astype(np.float32)
+    hair = RNG.choice([-1, 0, 1], base.shape) * 2.0**-52
+    rows = np.concatenate([base, np.nextafter(base, np.float32(9)), hair, np.zeros_like(base)])
+    codes = np.tile(np.arange(300), 4)
+    rows, codes = rows[codes != 7].astype(np.float64), codes[codes != 7]
     form = FORMATS["float32"]
-    sums = sums_of(rows, codes, 300)
-    vectors = RNG.standard_normal((300, 3)).astype(np.float32)
-    square = _inertia.square_total(rows, sums.grids.rows, None)
-    found = (
-        _means.rounded_means(sums, vectors, form),
-        _inertia.rounded_inertia(sums, vectors, square),
-    )
-    assert (found[0][7] == vectors[7]).all()
+    summer = CellSummer(Grids(tight_extent_of(rows)), 300, 3)
+    summer.add(rows, codes, None)
+    sums, vectors = summer.result(), RNG.standard_normal((300, 3)).astype(np.float32)
     assert _means._fit(sums, form) == certvq._native.AVAILABLE
+    square = _inertia.square_total(rows, sums.grids.rows, None)
+    means = _means.rounded_means(sums, vectors, form)
+    inertia = _inertia.rounded_inertia(sums, vectors, square)
+    assert (means[7] == vectors[7]).all()
     monkeypatch.setattr(certvq._native, "AVAILABLE", False)
     expected = _means.rounded_means(sums, vectors, form)
-    assert np.array_equal(found[0].view(np.uint32), expected.view(np.uint32))
-    assert found[1] == _inertia.rounded_inertia(sums, vectors, square)
+    assert np.array_equal(means.view(np.uint32), expected.view(np.uint32))
+    assert inertia == _inertia.rounded_inertia(sums, vectors, square)

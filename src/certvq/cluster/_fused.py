@@ -79,7 +79,8 @@ class Fused:
         length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
         squares = squares and extent.bits <= _SQUARE_BITS and length <= _TOTAL_BITS
         total = 0
-        for first, block in blocks:
+        for first, rows in blocks:
+            block = rows[: max(0, len(self._codes) - first)]  # the source says if there are more
             if is_torch(block) and block.device.type != "cpu":
                 return None
             part = slice(first, first + len(block))
@@ -91,8 +92,8 @@ class Fused:
             if looked != "done":
                 raise OffGrid(_OFF[looked])
             total += found
-        digits, counts = self._digits.copy(), self._counts.copy()
-        return CellSums(self._grids, digits, counts, None), total if squares else None
+        sums = CellSums(self._grids, self._digits, self._counts, None)
+        return sums, total if squares else None
 
     def _begin(self, codebook: np.ndarray, *, anew: bool) -> None:
         """Let what was kept drift, or begin where nothing was or all rows must be read."""
@@ -103,7 +104,8 @@ class Fused:
             self._drift = np.zeros(len(codebook))
             self._leads = np.full(len(self._codes), -np.inf, np.float32)
             self._codes[:] = -1
-        else:
+        else:  # what the pass before returned stays as it is
+            self._digits, self._counts = self._digits.copy(), self._counts.copy()
             self._drift = drifted(self._drift, self._before, codebook)
         self._before = codebook.copy()
 
