@@ -536,13 +536,52 @@ void sqdist(const double *rows, const void *vectors, bool wide, std::int64_t str
   }
 }
 
+/// Transpose eight vectors of eight doubles, in three rounds that exchange ever larger parts.
+inline void transpose_square(Doubles (&v)[kPad]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kPad; i += 2) {
+    const Doubles a = v[i], b = v[i + 1];
+    v[i] = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+    v[i + 1] = __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < kPad; k += 2) {
+    const int i = k / 4 * 4 + k % 4 / 2;
+    const Doubles a = v[i], b = v[i + 2];
+    v[i] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+    v[i + 2] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kPad / 2; ++i) {
+    const Doubles a = v[i], b = v[i + 4];
+    v[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+    v[i + 4] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
 template <class Entry>
 inline void transpose_vectors(const Entry *vectors, std::int64_t count, std::int64_t stride,
                               std::int64_t dim, double *out) {
-  for (std::int64_t d = 0; d < dim; ++d) {
-    for (std::int64_t code = 0; code < kDenseCodes; ++code) {
-      const std::int64_t source = code < count ? code : 0;
-      out[d * kDenseCodes + code] = static_cast<double>(vectors[source * stride + d]);
+  if constexpr (sizeof(Ints) < sizeof(Doubles)) {  // shuffles of such vectors take longer
+    for (std::int64_t d = 0; d < dim; ++d) {
+      for (std::int64_t code = 0; code < kDenseCodes; ++code) {
+        const std::int64_t source = code < count ? code : 0;
+        out[d * kDenseCodes + code] = static_cast<double>(vectors[source * stride + d]);
+      }
+    }
+    return;
+  }
+  for (std::int64_t code = 0; code < kDenseCodes; code += kPad) {
+    for (std::int64_t d = 0; d < dim; d += kPad) {
+      Doubles square[kPad];
+#pragma GCC unroll 8
+      for (int i = 0; i < kPad; ++i) {
+        const std::int64_t source = code + i < count ? code + i : 0;
+        square[i] = load_vector(vectors + source * stride + d);
+      }
+      transpose_square(square);
+      const std::int64_t rows = dim - d < kPad ? dim - d : kPad;
+      for (std::int64_t i = 0; i < rows; ++i) store(out + (d + i) * kDenseCodes + code, square[i]);
     }
   }
 }
@@ -557,25 +596,30 @@ void transpose(const void *vectors, bool wide, std::int64_t first, std::int64_t 
 }
 
 double dense(const double *row, const double *transposed, std::int64_t dim, double *out) {
-  Doubles total[kDenseCodes / kPad];
+  // As wide as a register: GCC 12 keeps sums of wider vectors in memory.
+  typedef double Wide __attribute__((vector_size(sizeof(Ints))));
+  constexpr int kWide = sizeof(Wide) / sizeof(double);
+  constexpr int kSums = 8;
+  Wide least = Wide{} + __builtin_huge_val();
+  for (int begin = 0; begin < kDenseCodes; begin += kSums * kWide) {
+    const double *vectors = transposed + begin;
+    Wide total[kSums] = {};
+    for (std::int64_t d = 0; d < dim; ++d, vectors += kDenseCodes) {
+      const Wide x = Wide{} + row[d];
 #pragma GCC unroll 8
-  for (int part = 0; part < kDenseCodes / kPad; ++part) total[part] = Doubles{};
-  for (std::int64_t d = 0; d < dim; ++d, transposed += kDenseCodes) {
-    const Doubles x = Doubles{} + row[d];
+      for (int part = 0; part < kSums; ++part) {
+        const Wide difference = x - load<Wide>(vectors + part * kWide);
+        total[part] = Ops::multiply_add(difference, difference, total[part]);
+      }
+    }
 #pragma GCC unroll 8
-    for (int part = 0; part < kDenseCodes / kPad; ++part) {
-      const Doubles difference = x - load_vector(transposed + part * kPad);
-      total[part] = Ops::multiply_add(difference, difference, total[part]);
+    for (int part = 0; part < kSums; ++part) {
+      store(out + begin + part * kWide, total[part]);
+      least = total[part] < least ? total[part] : least;
     }
   }
-  Doubles least = total[0];
-#pragma GCC unroll 8
-  for (int part = 0; part < kDenseCodes / kPad; ++part) {
-    store(out + part * kPad, total[part]);
-    least = total[part] < least ? total[part] : least;
-  }
   double result = least[0];
-  for (int lane = 1; lane < kPad; ++lane) result = lesser(least[lane], result);
+  for (int lane = 1; lane < kWide; ++lane) result = lesser(least[lane], result);
   return result;
 }
 

@@ -18,6 +18,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include "approach.h"
 #include "assign.h"
 #include "averages.h"
 #include "bounds.h"
@@ -202,6 +203,43 @@ Column<double> rounded_sqdist(const AnyRows &latents, bool brain_latents, const 
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   return column(std::move(sqdist), rows);
+}
+
+using Distances = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::list approaches(const AnyRows &rows, bool brain, const Distances &sqdist,
+                    const Rows<double> &vectors, int threads, const std::string &isa) {
+  const certvq::Matrix points = matrix(rows, brain);
+  const certvq::Matrix others = matrix(vectors, certvq::Number::kFloat64);
+  if (points.columns != others.columns || points.columns < 1 || threads < 1 ||
+      static_cast<std::int64_t>(sqdist.shape(0)) != points.rows) {
+    throw std::invalid_argument("rows and vectors of the same dim, a distance for each row and at "
+                                "least one thread expected, got dims " +
+                                std::to_string(points.columns) + " and " +
+                                std::to_string(others.columns) + ", " +
+                                std::to_string(sqdist.shape(0)) + " distances for " +
+                                std::to_string(points.rows) + " rows and " +
+                                std::to_string(threads) + " threads");
+  }
+  const certvq::Isa &chosen = certvq::choose_isa(isa.c_str());
+  std::vector<std::vector<certvq::Approach>> found(vectors.shape(0));
+  {
+    const WithoutLock unlocked;
+    certvq::approaches(chosen, points, sqdist.data(), others, threads, found, interrupted);
+  }
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  nb::list result;
+  for (const auto &each : found) {
+    std::unique_ptr<std::int64_t[]> numbers(new std::int64_t[each.size()]);
+    std::unique_ptr<double[]> nearer(new double[each.size()]);
+    for (std::size_t place = 0; place < each.size(); ++place) {
+      numbers[place] = each[place].row;
+      nearer[place] = each[place].sqdist;
+    }
+    result.append(nb::make_tuple(column(std::move(numbers), each.size()),
+                                 column(std::move(nearer), each.size())));
+  }
+  return result;
 }
 
 nb::object stability(const certvq::Packed &packed, const certvq::Matrix &latents,
@@ -488,6 +526,10 @@ NB_MODULE(_kernel, module) {
   module.def("rounded_sqdist", &rounded_sqdist, "latents"_a.noconvert(), "brain_latents"_a,
              "codebook"_a.noconvert(), "brain_codebook"_a, "codes"_a.noconvert(), "threads"_a,
              "isa"_a, "Round the squared distance of each latent to the vector of its code once.");
+
+  module.def("approaches", &approaches, "rows"_a.noconvert(), "brain"_a, "sqdist"_a.noconvert(),
+             "vectors"_a.noconvert(), "threads"_a, "isa"_a,
+             "List for each vector the rows whose rounded squared distance is below sqdist.");
 
   module.def("round_to_grid", &round_to_grid, "latents"_a.noconvert(), "limits"_a.noconvert(),
              "entries"_a.noconvert(), "levels"_a, "vectors"_a.noconvert(), "codes"_a.noconvert(),

@@ -83,10 +83,6 @@ def check_sqdist_upper(bound):
     assert Fraction(bound(1.0, DIM)) >= 1 / (1 - gamma(DIM + 2))
 
 
-def check_expanded_sqdist_radius(bound):
-    assert Fraction(float(bound(9.0, 25.0, DIM))) >= 2 * gamma(DIM + 2) * 34
-
-
 def check_farther_factor(bound):
     least = math.nextafter(3.0 * bound(DIM) + bounds.farther_slack(DIM), math.inf)
     assert bounds.sqdist_lower(least, DIM) > bounds.sqdist_upper(3.0, DIM)

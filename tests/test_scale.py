@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import certvq
+from certvq.cluster import residual_kmeans
 from certvq.errors import DataError, NonFiniteError, OptionError
 
 ROWS = np.random.default_rng(3).standard_normal((900, 4)).astype(np.float32)
@@ -45,6 +47,45 @@ def test_two_workers_find_the_bits_of_one_process(ray, metric):
         assert (found.history, found.stopped) == (wanted.history, wanted.stopped)
         assert found.splits.tolist() == wanted.splits.tolist()
     assert metric == "cosine" or wanted.splits.sum() > 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [np.float64, np.int32])
+def test_weights_come_from_a_column(ray, kind):
+    """One of the blocks has no row of positive weight."""
+    from certvq.scale import RayRows
+
+    weights = np.random.default_rng(4).integers(0, 5, 900).astype(kind)
+    weights[300:450] = 0
+    if kind == np.float64:
+        weights /= 3.0
+    table = {"z": list(ROWS), "w": weights}
+    parts = [{name: each[i : i + 150] for name, each in table.items()} for i in range(0, 900, 150)]
+    data = ray.data.from_blocks([pa.table(part) for part in parts])
+    rows = RayRows(data, "z", weights="w")
+    with rows.in_order():
+        assert data.context.execution_options.preserve_order
+    assert not data.context.execution_options.preserve_order
+    start = np.concatenate([ROWS[200:207], np.full((5, 4), -90.0, np.float32)])
+    for options in ({"start": "k-means||", "seed": 3}, {"start": start}):
+        wanted = certvq.kmeans(ROWS, 12, weights=weights, iterations=4, **options)
+        found = certvq.kmeans(rows, 12, iterations=4, **options)
+        assert np.array_equal(found.codebook, wanted.codebook)
+        assert np.array_equal(found.codes, wanted.codes)
+        assert (found.history, found.mass.tolist()) == (wanted.history, wanted.mass.tolist())
+        assert found.splits.tolist() == wanted.splits.tolist()
+    assert wanted.splits.sum() > 0
+    two = residual_kmeans(rows, 4, num_quantizers=2, iterations=2)
+    assert (
+        two.inertias
+        == residual_kmeans(ROWS, 4, num_quantizers=2, iterations=2, weights=weights).inertias
+    )
+    with pytest.raises(OptionError, match="weights must be None for data that have weights"):
+        certvq.kmeans(rows, 12, weights=np.ones(900))
+    with pytest.raises(OptionError, match="weights must be one of 'z', 'w', got 'v'"):
+        RayRows(data, "z", weights="v")
 
 
 @pytest.mark.ray

@@ -10,9 +10,11 @@
 #include <map>
 #include <stdexcept>
 
+#include "../approach.h"
 #include "../assign.h"
 #include "../bounds.h"
 #include "../exact.h"
+#include "../rounded.h"
 #include "../row_norms.h"
 #include "cases.h"
 #include "follow_up.h"
@@ -456,6 +458,35 @@ void judge_row_norms(Test &test, Random &random, const Isa &isa) {
   }
 }
 
+void judge_approaches(Test &test, Random &random, const Isa &isa) {
+  constexpr std::int64_t kRows = 150, kVectors = 3;
+  for (std::int64_t dim : {1, 3, 17, 64}) {
+    for (int layout = 0; layout < cases::kLayouts; ++layout) {
+      const Number number = layout % 2 == 0 ? Number::kFloat32 : Number::kFloat64;
+      const Stored rows = cases::store(cases::draw(random, kRows, dim, 1.0), number,
+                                       static_cast<Layout>(layout));
+      const auto row = [&](std::int64_t n) { return &rows.values.entries[static_cast<std::size_t>(n * dim)]; };
+      std::vector<double> before;
+      for (std::int64_t n = 0; n < kRows; ++n) before.push_back(summed_sqdist(row(n), row(7), dim));
+      const Matrix vectors{row(5), Number::kFloat64, kVectors, dim, dim, 1};
+      std::vector<std::vector<Approach>> found(kVectors);
+      approaches(isa, rows.matrix, before.data(), vectors, 2, found, [] { return false; });
+      for (std::int64_t each = 0; each < kVectors; ++each) {
+        auto next = found[static_cast<std::size_t>(each)].begin();
+        const auto end = found[static_cast<std::size_t>(each)].end();
+        bool same = true;
+        for (std::int64_t n = 0; n < kRows; ++n) {
+          const double exact = summed_sqdist(row(n), row(5 + each), dim);
+          if (exact >= before[static_cast<std::size_t>(n)]) continue;
+          same = same && next != end && next->row == n && next->sqdist == exact;
+          if (next != end) ++next;
+        }
+        test.expect(isa, same && next == end, "approaches");
+      }
+    }
+  }
+}
+
 void judge_grids(Test &test, Random &random, int count, const Isa &isa) {
   for (int index = 0; index < count; ++index) {
     const std::string wrong = grids::wrong(random, index);
@@ -492,6 +523,7 @@ int test_all(int count, std::int64_t work, std::uint64_t seed) {
     judge_refusals(test, random, *kIsas[isa]);
     judge_folding(test, random, *kIsas[isa]);
     judge_refused_codebooks(test, random, *kIsas[isa]);
+    judge_approaches(test, random, *kIsas[isa]);
   }
   judge_patience(test, random, best_isa());
   judge_exact(test, random, best_isa());

@@ -315,26 +315,6 @@ def sqdist_upper(computed: _Real, dim: int) -> _Real:
 
 
 @justified_by("dot_rounding_error_le", "refine_sound")
-def expanded_sqdist_radius(squares: _Real, square: _Real, dim: int) -> _Real:
-    """Bound the error of squared distances computed as ``|x|^2 - 2 x.c + |c|^2`` in float64.
-
-    Each of the squares errs by at most gamma(D) of itself, and twice the product by at most
-    gamma(D) of ``2 |x| |c| <= |x|^2 + |c|^2``; the two additions, whose results are at most twice
-    the squares, make that ``2 gamma(D + 2)`` of both squares over the real numbers. The rest pays
-    for taking the computed squares, and for evaluating this.
-
-    Args:
-        squares: computed ``|x|^2``.
-        square: computed ``|c|^2``.
-        dim: D.
-
-    Returns:
-        Radii of the broadcast shape.
-    """
-    return 2.0 * gamma(dim + 8) * (squares + square) + 4.0 * underflow_radius(dim)
-
-
-@justified_by("dot_rounding_error_le", "refine_sound")
 def farther_factor(dim: int) -> float:
     """Return by which factor a computed squared distance exceeds another that is surely less.
 

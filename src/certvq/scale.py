@@ -31,6 +31,8 @@ class RayRows(Source):
         dataset: a `ray.data.Dataset` that gives the same rows in the same order whenever it is read
             (no `random_shuffle` without a seed); materialize it if reading it is slow.
         column: of vectors of one length, float64, float32 or float16.
+        weights: column of what each row weighs, floats or integers of at least 0; None where each
+            row counts 1.
 
     Raises:
         BackendUnavailableError: Ray Data is not installed.
@@ -41,7 +43,8 @@ class RayRows(Source):
     Cost: each iteration is one `map_batches`, whose results, O(K D) for each block, are merged in
         this process. The first look at the data and a start that is drawn read them through this
         process (``"k-means||"`` 7 times, ``"k-means++"`` K times), as does a pass for the codes at
-        the end; this process holds 8 bytes a row for codes, and more while a start is drawn.
+        the end; this process holds 8 bytes a row for codes, as many for weights, and more while a
+        start is drawn.
 
     Example:
         >>> import ray                                            # doctest: +SKIP
@@ -50,29 +53,39 @@ class RayRows(Source):
         >>> certvq.kmeans(rows, 4096, start="k-means||")          # doctest: +SKIP
     """
 
-    def __init__(self, dataset: Any, column: str) -> None:
-        self._context: Any = _ray_data().DataContext
+    def __init__(self, dataset: Any, column: str, *, weights: str | None = None) -> None:
+        _require_ray_data()
         names = dataset.columns() or []
-        if column not in names:
-            text = f"column must be one of {', '.join(map(repr, names))}, got {column!r}"
-            raise OptionError(text)
-        self.dataset, self.column = dataset, column
+        for option, name in (("column", column), ("weights", weights)):
+            if name not in (*names, None) or (name is None and option == "column"):
+                text = f"{option} must be one of {', '.join(map(repr, names))}, got {name!r}"
+                raise OptionError(text)
+        self.dataset, self.column, self.weighing = dataset, column, weights
         first = next((rows for _, rows in self.blocks()), None)
         if first is None:
             raise DataError("the data set must have at least one row, it has none")
         self._like = first[:1]
+        self._weights = None if weights is None else np.concatenate([*self._read(weights)])
         source = ArraySource(self._like)
         self.dim, self.number = source.dim, source.number
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         """Yield the blocks, in order."""
         start = 0
+        for column in self._read(self.column):
+            rows = _matrix(column)
+            if len(rows):
+                yield start, rows
+            start += len(rows)
+
+    def weights(self) -> Float64Array | None:
+        """Return the column of weights."""
+        return self._weights
+
+    def _read(self, column: str) -> Iterator[np.ndarray]:
         with self.in_order():
-            for batch in self.dataset.select_columns([self.column]).iter_batches(batch_size=None):
-                rows = _matrix(batch[self.column])
-                if len(rows):
-                    yield start, rows
-                start += len(rows)
+            for batch in self.dataset.select_columns([column]).iter_batches(batch_size=None):
+                yield batch[column]
 
     def like(self) -> Array:
         """Return a NumPy array."""
@@ -93,7 +106,7 @@ class RayRows(Source):
     @contextmanager
     def in_order(self) -> Iterator[None]:
         """Let Ray give blocks in the order of the data set, and show no bars."""
-        context = self._context.get_current()
+        context = self.dataset.context  # each data set has its own, which later ones inherit
         options = context.execution_options
         before = options.preserve_order, context.enable_progress_bars
         options.preserve_order, context.enable_progress_bars = True, False
@@ -111,10 +124,11 @@ class _Look:
     grids: Grids
     wrap: Callable[[Source], Source] | None
 
-    def over(self, rows: np.ndarray) -> LocalPass:
+    def over(self, rows: np.ndarray, weights: np.ndarray | None) -> LocalPass:
         source: Source = ArraySource(rows)
         source = source if self.wrap is None else self.wrap(source)
-        return LocalPass(source, self.grids, None, len(rows))
+        masses = None if weights is None else weights.astype(np.float64) + 0.0
+        return LocalPass(source, self.grids, masses, len(rows))
 
 
 class _RayPass(Pass):
@@ -123,18 +137,18 @@ class _RayPass(Pass):
     Args:
         rows: the data set.
         look: what is done with a block.
-        weights: must be None.
+        weights: those of the data set, or None.
         count: N.
 
     Raises:
-        OptionError: weights.
+        OptionError: weights that the data set does not have.
     """
 
     def __init__(
         self, rows: RayRows, look: _Look, weights: Float64Array | None, count: int
     ) -> None:
-        if weights is not None:
-            text = "weights must be None for RayRows; repeat rows, or give the rows as batches"
+        if weights is not None and rows.weighing is None:
+            text = "weights must be None for RayRows, or RayRows(dataset, column, weights=column)"
             raise OptionError(text)
         self._rows, self._look, self._count = rows, look, count
         self._codebook = np.zeros((0, 0))
@@ -167,11 +181,13 @@ class _RayPass(Pass):
     def _map(self, what: str, codebook: np.ndarray, *, squares: bool = False) -> Iterator[Any]:
         rows = self._rows
         with rows.in_order():
-            made = rows.dataset.select_columns([rows.column]).map_batches(
+            names = [rows.column, *([] if rows.weighing is None else [rows.weighing])]
+            made = rows.dataset.select_columns(names).map_batches(
                 _worked,
                 batch_size=None,
                 fn_kwargs={
                     "column": rows.column,
+                    "weighing": rows.weighing,
                     "look": self._look,
                     "what": what,
                     "codebook": codebook,
@@ -189,6 +205,7 @@ def _worked(
     batch: dict[str, np.ndarray],
     *,
     column: str,
+    weighing: str | None,
     look: _Look,
     what: str,
     codebook: np.ndarray,
@@ -198,7 +215,7 @@ def _worked(
     rows = _matrix(batch[column])
     if not len(rows):
         return {"found": []}
-    local = look.over(rows)
+    local = look.over(rows, None if weighing is None else batch[weighing])
     try:
         found: Any = local.tally(codebook, squares=squares)
         if what == "costs":
@@ -217,9 +234,9 @@ def _matrix(column: np.ndarray) -> np.ndarray:
     return np.stack(list(column)) if len(column) else np.zeros((0, 1))
 
 
-def _ray_data() -> Any:
+def _require_ray_data() -> None:
     try:
-        return import_module("ray.data")
+        import_module("ray.data")
     except ModuleNotFoundError as error:
         text = "certvq.scale needs Ray Data: pip install 'certvq[ray]'"
         raise BackendUnavailableError(text) from error

@@ -1,11 +1,14 @@
 """Keys and draws: functions of the rows' numbers and the seed."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-import certvq
+from certvq import _native
 from certvq.cluster import _keys
-from certvq.cluster._approach import approaches, squared_lengths
+from certvq.cluster._approach import approaches
 from certvq.cluster._keys import Draws, keys_of, priorities, row_keys
 from certvq.cluster._oversample import oversampled
 from certvq.cluster._source import ArraySource
@@ -91,14 +94,64 @@ def test_rows_too_near_for_float64_are_still_different():
         assert sorted(draw(pool_of(rows), 5, 0).tolist()) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.rows("scale", [1.0, 1e-170, 1e170])
-def test_approaches_are_all_rows_that_come_nearer(scale):
-    rows, vectors = 1000.0 * scale + scale * RNG.standard_normal((300, 3)), None
-    vectors = np.concatenate([rows[:2], rows[5:6] * (1 + 2.0**-42)])  # the last: hardly nearer
-    first = certvq.assign(rows, rows[5:9], exact_sqdist=True).sqdist
-    source = ArraySource(rows)
-    nearer = approaches(source, squared_lengths(source), first, vectors)
-    for vector, found in zip(vectors, nearer, strict=True):
-        exact = certvq.assign(rows, vector[None], exact_sqdist=True).sqdist
-        assert found.rows.tolist() == np.flatnonzero(exact < first).tolist()
-        assert found.sqdist.tolist() == exact[exact < first].tolist()
+def drawn_slowly(rows, weights, count, seed):
+    """k-means++ as documented, with all masses cut anew before each draw."""
+    order, draws = np.argsort(row_keys(rows, 0), kind="stable"), Draws(seed, 1)
+
+    def cut(masses, greatest):
+        return [int(Fraction(m) * Fraction(2) ** (31 - math.frexp(greatest)[1])) for m in masses]
+
+    chosen, near, masses = [], np.full(len(rows), np.inf), weights
+    while len(chosen) < count:
+        greatest = masses.max()
+        running = np.cumsum(np.array(cut(masses, greatest))[order])
+        levels = draws.below(int(running[-1]), 2 + 7 * count.bit_length() // 10 if chosen else 1)
+        candidates = order[np.searchsorted(running, levels, side="right")]
+        left = [weights * np.minimum(near, sqdists(rows, rows[place])) for place in candidates]
+        best = int(np.argmin([sum(cut(each, greatest)) for each in left]))
+        chosen.append(candidates[best])
+        near = np.minimum(near, sqdists(rows, rows[chosen[-1]]))
+        masses = weights * near
+    return chosen
+
+
+@pytest.mark.rows(("weighted", "seed"), [(w, seed) for w in (False, True) for seed in range(3)])
+def test_plus_plus_draws_what_its_definition_draws(weighted, seed):
+    rows = RNG.standard_normal((70, 3)) * RNG.lognormal(0, 2, (70, 1))
+    weights = RNG.integers(0, 9, 70) / 7.0 if weighted else np.ones(70)
+    found = plus_plus(pool_of(rows, weights if weighted else None), 14, seed)
+    assert found.tolist() == drawn_slowly(rows, weights, 14, seed)
+
+
+def sqdists(rows, vector):
+    """Squared distances over the real numbers, rounded once."""
+    exact = [
+        [(Fraction(a) - Fraction(b)) ** 2 for a, b in zip(x, vector, strict=True)] for x in rows
+    ]
+    return np.array([float(sum(squares)) for squares in exact])
+
+
+@pytest.mark.parametrize("isa", [*_native.isas(), "none"])
+def test_approaches_are_all_rows_that_come_nearer(isa, monkeypatch):
+    """The last two vectors are hardly nearer to a row than what it has, and exactly as near."""
+    if isa == "none":
+        monkeypatch.setattr(_native, "AVAILABLE", False)
+    monkeypatch.setenv("CERTVQ_ISA", isa)
+    for scale, dim, threads in (
+        (1.0, 3, "1"),
+        (1e-160, 17, "2"),
+        (1e150, 8, "3"),
+        (1e-315, 2, "4"),
+    ):
+        monkeypatch.setenv("CERTVQ_NUM_THREADS", threads)
+        rows = scale * (20.0 + RNG.standard_normal((150, dim)))
+        first = sqdists(rows, rows[7])
+        hardly = rows[5] + (rows[5] - rows[7]) * (1 - 2.0**-44)
+        vectors = np.stack([rows[0], rows[1], hardly, rows[7]])
+        found = approaches(ArraySource(rows), first, vectors)
+        for vector, own in zip(vectors, found, strict=True):
+            exact = sqdists(rows, vector)
+            assert own.rows.tolist() == np.flatnonzero(exact < first).tolist()
+            assert own.sqdist.tolist() == exact[exact < first].tolist()
+        assert len(found[0].rows) > 2 or scale < 1e-300
+        assert not len(found[-1].rows)

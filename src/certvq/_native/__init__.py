@@ -346,6 +346,30 @@ def moments(
     return [high << 64 | low for low, high in dots], [high << 64 | low for low, high in squares]
 
 
+def approaches(
+    rows: tuple[np.ndarray, str], sqdist: Float64Array, vectors: Float64Array, threads: int
+) -> list[tuple[Int64Array, Float64Array]]:
+    """Find the rows that are nearer to a vector than their squared distances say.
+
+    Args:
+        rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
+        sqdist: float64 (N,), contiguous.
+        vectors: float64 (T, D), finite as the rows are.
+        threads: at least 1.
+
+    Returns:
+        For each vector the rows, int64 in ascending order, and their squared distances to it, each
+        rounded once.
+
+    Raises:
+        KeyboardInterrupt: or whatever a signal handler raises, within a fraction of a second.
+    """
+    assert _kernel is not None
+    bits, number = rows
+    brain = number == "bfloat16"
+    return _kernel.approaches(bits, brain, sqdist, vectors, threads, forced_isa())
+
+
 def rounded_sqdist(
     latents: tuple[np.ndarray, str],
     codebook: tuple[np.ndarray, str],

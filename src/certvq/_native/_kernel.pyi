@@ -37,6 +37,16 @@ def isas() -> list[str]:
 def bounds(dim: float, norm: float, residual: float, names: float) -> dict[str, float]:
     """Evaluate the generated bounds, for comparison with certvq.bounds; the scale is 4."""
 
+def approaches(
+    rows: NDArray[Any],
+    brain: bool,
+    sqdist: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    threads: int,
+    isa: str,
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """List for each vector the rows whose rounded squared distance is below sqdist."""
+
 def rounded_sqdist(
     latents: NDArray[Any],
     brain_latents: bool,

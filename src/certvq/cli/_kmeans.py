@@ -10,13 +10,24 @@ from certvq.cli._options import Json
 
 def kmeans(  # noqa: PLR0913 (a command's options are its arguments)
     data: Annotated[
-        list[Path], typer.Argument(metavar="DATA...", help=".npy, (N, D); read as one.")
+        list[Path],
+        typer.Argument(
+            metavar="DATA...", help=".npy, .npz, .parquet or folders of .parquet; read as one."
+        ),
     ],
     *,
     codes: Annotated[int, typer.Option(help="How many code vectors.")],
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Receives the codebook, .safetensors or .npy.")
     ],
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of Parquet files, or array of .npz files.",
+            show_default="the only one",
+        ),
+    ] = None,
     start: Annotated[
         str, typer.Option(metavar="WAY", help="k-means++, k-means|| or random.")
     ] = "k-means++",
@@ -63,6 +74,7 @@ def kmeans(  # noqa: PLR0913 (a command's options are its arguments)
             data,
             out,
             codes,
+            column=column,
             weights=weights,
             checkpoint=checkpoint,
             page=page,

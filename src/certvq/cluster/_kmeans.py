@@ -31,7 +31,7 @@ from certvq.cluster._pass import LocalPass, Tally
 from certvq.cluster._problem import Metric, Problem, measured
 from certvq.cluster._result import KMeansResult, Stopped
 from certvq.cluster._rounding import FORMATS, rounded_ratio
-from certvq.cluster._source import Data, open_source, returned
+from certvq.cluster._source import Data, open_source, returned, weights_of
 from certvq.cluster._start import Pool, plus_plus, random_rows, require_distinct
 from certvq.cluster._unit import unit_means, unit_rows
 
@@ -132,7 +132,8 @@ def kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword-only
         require_choice("start", start, STARTS)
     require_ieee754()
     report = progress or no_progress
-    problem = measured(open_source(data), weights, metric, size)
+    source = open_source(data)
+    problem = measured(source, weights_of(source, weights), metric, size)
     given = None if isinstance(start, str) else _given(problem, start, size)
     name = start if given is None else f"{hashlib.sha256(given.tobytes()).hexdigest()}"
     options = f"{size};{metric};{empty};{name};{drawn}"

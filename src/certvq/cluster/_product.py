@@ -16,7 +16,7 @@ from certvq.assign._arrays import to_host
 from certvq.cluster._kmeans import kmeans
 from certvq.cluster._options import require_count
 from certvq.cluster._result import KMeansResult
-from certvq.cluster._source import Data, Source, open_source, returned
+from certvq.cluster._source import Data, Source, open_source, returned, weights_of
 from certvq.cluster._start import TooFewRowsError
 from certvq.errors import OptionError, ShapeError
 
@@ -91,6 +91,7 @@ def product_kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword
     """
     count = require_count("groups", groups, 1)
     source, report = open_source(data), progress or no_progress
+    weights = weights_of(source, weights)
     width, rest = divmod(source.dim, count)
     if rest:
         text = f"data must have a multiple of groups={count} columns, got {source.dim} columns"

@@ -27,6 +27,7 @@ from certvq.cluster._source import (
     Source,
     open_source,
     returned,
+    weights_of,
 )
 from certvq.cluster._start import TooFewRowsError
 from certvq.errors import OptionError
@@ -120,6 +121,7 @@ def residual_kmeans(  # noqa: PLR0913 - each is an option of its own, and keywor
     """
     count = require_count("num_quantizers", num_quantizers, 1)
     first = source = open_source(data)
+    weights = weights_of(source, weights)
     levels: list[KMeansResult] = []
     every: list[Balanced] = []
     for level in range(count):

@@ -14,7 +14,7 @@ import numpy as np
 from certvq._types import Array, Float, Float64, Float64Array, Int64Array, Lists
 from certvq.assign._arrays import as_array, dtype_name, is_torch, rows_of, sender, to_host
 from certvq.assign._validate import require_matrix
-from certvq.errors import DataError, DTypeError, NonFiniteError, ShapeError
+from certvq.errors import DataError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 Batches: TypeAlias = Iterable[Any] | Callable[[], Iterable[Any]]
 BLOCK: Final = 1 << 22
@@ -44,6 +44,10 @@ class Source(ABC):
     @abstractmethod
     def rows(self, numbers: Int64Array) -> Float64Array:
         """Return some rows as exact float64 (n, D), in the order asked for."""
+
+    def weights(self) -> Float64Array | None:
+        """Return what the rows weigh, where the data say so themselves."""
+        return None
 
     def look(self, wrap: "Callable[[Source], Source] | None" = None) -> Callable[..., Any] | None:
         """Return what makes a `Pass` over rows that lie elsewhere; None for rows that are read.
@@ -300,6 +304,24 @@ def read_weights(weights: Array | None, rows: int) -> Float64[Float64Array, " N"
         text = f"weights must be positive for at least one row, all {rows} are zero"
         raise DataError(text)
     return host + 0.0
+
+
+def weights_of(source: Source, weights: Array | None) -> Array | None:
+    """Choose between the weights that the caller gave and those of the data.
+
+    Raises:
+        OptionError: both are there, and differ.
+    """
+    own = source.weights()
+    if own is None or weights is None:
+        return weights if own is None else own
+    if not np.array_equal(to_host(as_array(weights)), own):
+        text = (
+            "weights must be None for data that have weights of their own, got others; "
+            "give them in one place"
+        )
+        raise OptionError(text)
+    return own
 
 
 def returned(host: np.ndarray, number: str, like: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from certvq._types import Float64Array, Int64Array
-from certvq.cluster._approach import Approach, approaches, squared_lengths
+from certvq.cluster._approach import Approach, approaches
 from certvq.cluster._keys import Draws, Keys, priorities
 from certvq.cluster._source import Source
 from certvq.errors import OptionError
@@ -110,28 +110,22 @@ def plus_plus(pool: Pool, count: int, seed: int) -> Int64Array:
     order = np.argsort(pool.keys, kind="stable")
     draws = Draws(seed, 1)
     trials = 2 + 7 * count.bit_length() // 10
-    squares, sqdist = squared_lengths(pool.source), np.full(len(order), np.inf)
     mass = np.ones(len(order)) if pool.weights is None else pool.weights
-    chosen: list[int] = []
+    chosen = _drawn(_cut(mass[order], _scale(mass)), order, draws.below, 1)
+    masses = _Masses(pool, order, chosen[0])
     while len(chosen) < count:
-        scale = _scale(mass)
-        cut = _cut(mass, scale)
-        if not cut.any():  # all others coincide with the chosen ones as far as float64 can tell
+        if not masses.cut.any():  # float64 cannot tell the others from the chosen ones
             rest = random_rows(pool, count - len(chosen), seed, without=pool.keys[chosen])
             return np.array([*chosen, *rest], dtype=np.int64)
-        candidates = _drawn(cut, order, draws.below, trials if chosen else 1)
-        best, approach = _best(pool, (squares, sqdist), candidates, scale)
-        chosen.append(best)
-        sqdist[approach.rows] = approach.sqdist
-        mass = products(sqdist, pool.weights)
+        chosen.append(masses.lower(_drawn(masses.cut, order, draws.below, trials)))
     return np.array(chosen, dtype=np.int64)
 
 
 def _drawn(
-    mass: Int64Array, order: Int64Array, below: Callable[[int, int], Int64Array], count: int
+    cut: Int64Array, order: Int64Array, below: Callable[[int, int], Int64Array], count: int
 ) -> list[int]:
-    """Draw rows with probability proportional to their mass, in the order that keys give."""
-    running = np.cumsum(mass[order])
+    """Draw rows with probability proportional to their cut mass, both in the order of keys."""
+    running = np.cumsum(cut)
     levels = below(int(running[-1]), count)
     return order[np.searchsorted(running, levels, side="right")].tolist()
 
@@ -154,21 +148,53 @@ def _cut(values: Float64Array, scale: int) -> Int64Array:
     return np.ldexp(values, scale).astype(np.int64)
 
 
-def _best(
-    pool: Pool, known: tuple[Float64Array, Float64Array], candidates: list[int], scale: int
-) -> tuple[int, Approach]:
-    """Choose the candidate that lowers the cut masses most; of several the one drawn first."""
-    found = approaches(pool.source, *known, pool.source.rows(np.array(candidates)))
-    if len(candidates) == 1:
-        return candidates[0], found[0]
-    gains = [_gain(pool.weights, known[1], approach, scale) for approach in found]
-    best = gains.index(max(gains))
-    return candidates[best], found[best]
+class _Masses:
+    """Weight times squared distance to the nearest row drawn so far, for each row.
 
+    Args:
+        pool: the rows.
+        order: their numbers in the order of their keys.
+        first: number of the first row drawn.
 
-def _gain(
-    weights: Float64Array | None, sqdist: Float64Array, approach: Approach, scale: int
-) -> int:
-    own = None if weights is None else weights[approach.rows]
-    before = _cut(products(sqdist[approach.rows], own), scale)
-    return int((before - _cut(products(approach.sqdist, own), scale)).sum())
+    Attributes:
+        cut: int64 (N,), the masses divided by the greatest and cut, in the order of keys.
+    """
+
+    def __init__(self, pool: Pool, order: Int64Array, first: int) -> None:
+        self._pool, self._order = pool, order
+        self._place = np.empty_like(order)
+        self._place[order] = np.arange(len(order))
+        self._sqdist = np.full(len(order), np.inf)
+        self._mass = products(self._sqdist, pool.weights)
+        self._scale, self.cut = 0, np.zeros(len(order), dtype=np.int64)
+        self._take(self._approaches([first])[0])
+
+    def lower(self, candidates: list[int]) -> int:
+        """Add the candidate that lowers the cut masses most; of several the one drawn first."""
+        found = self._approaches(candidates)
+        gains = [self._gain(approach) for approach in found]
+        best = gains.index(max(gains))
+        self._take(found[best])
+        return candidates[best]
+
+    def _approaches(self, candidates: list[int]) -> list[Approach]:
+        source = self._pool.source
+        return approaches(source, self._sqdist, source.rows(np.array(candidates)))
+
+    def _gain(self, approach: Approach) -> int:
+        before = self.cut[self._place[approach.rows]]
+        return int((before - _cut(self._of(approach), self._scale)).sum())
+
+    def _of(self, approach: Approach) -> Float64Array:
+        weights = self._pool.weights
+        return products(approach.sqdist, None if weights is None else weights[approach.rows])
+
+    def _take(self, approach: Approach) -> None:
+        rows, mass = approach.rows, self._of(approach)
+        self._sqdist[rows], self._mass[rows] = approach.sqdist, mass
+        scale, before = _scale(self._mass), self._scale
+        self._scale = scale
+        if scale == before:
+            self.cut[self._place[rows]] = _cut(mass, scale)
+        else:
+            self.cut = _cut(self._mass[self._order], scale)

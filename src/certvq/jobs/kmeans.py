@@ -17,14 +17,16 @@ from certvq._files.atomic import atomic_path
 from certvq._files.claim import claim_file
 from certvq._types import Progress, no_progress
 from certvq.errors import OptionError
-from certvq.jobs._arrays import load_array, map_array, naming
+from certvq.jobs._arrays import load_array, naming
+from certvq.jobs._rows import rows_of_files
 
 
-def kmeans_files(
+def kmeans_files(  # noqa: PLR0913 - files of a command, and keyword-only
     data: Sequence[Path],
     out: Path,
     codebook_size: int,
     *,
+    column: str | None = None,
     weights: Path | None = None,
     checkpoint: Path | None = None,
     page: Path | None = None,
@@ -34,10 +36,12 @@ def kmeans_files(
     """Find a codebook for the rows of files.
 
     Args:
-        data: `.npy` files of floats (N, D), which are mapped, not loaded; several are read one
-            after the other, as if they were one.
+        data: `.npy` files of floats (N, D), which are mapped, not loaded; `.npz` files; Parquet
+            files with a column of lists of one length, or folders of them, which are read batch by
+            batch. Several are read one after the other, as if they were one.
         out: receives the codebook (K, D): ``codebook`` in a `.safetensors` file, or an `.npy` file.
         codebook_size: K.
+        column: of the Parquet files, or array of the `.npz` files; None where there is but one.
         weights: `.npy` file of one number for each row.
         checkpoint: as for `certvq.kmeans`: a run that was ended goes on from there.
         page: receives a page with the inertia of each iteration and the sizes of the cells.
@@ -50,7 +54,7 @@ def kmeans_files(
 
     Raises:
         OptionError: an output is a folder, an input or another output, `out` has another ending, or
-            an option is out of range.
+            an option is out of range, or no column is named where there are several.
         FileFormatError: a file is corrupt; it is named.
         ShapeError, DTypeError, NonFiniteError, DataError, EmptyCellError: as `certvq.kmeans`.
         OSError: a file cannot be read or written.
@@ -62,11 +66,11 @@ def kmeans_files(
         text = f"{out}: must end in .safetensors or .npy, which says how the codebook is written"
         raise OptionError(text)
     masses = None if weights is None else load_array(weights)
-    rows = [map_array(path) for path in data]
+    rows = rows_of_files(data, column)
     begun = time.perf_counter()
     with naming(*data):
         found = certvq.kmeans(
-            rows[0] if len(rows) == 1 else rows,
+            rows,
             codebook_size,
             weights=masses,
             checkpoint=checkpoint,
