@@ -1,9 +1,11 @@
 """Time of canonical codes beside those of a plain encode.
 
-In: a model directory or nothing, an image size. Out: JSON. The competitors alternate within one
-process; ratios are medians of pairs.
+In: a model directory, the name of a codec or nothing, and a size. Out: JSON. The competitors
+alternate within one process; ratios are medians of pairs. Codecs of other libraries are small and
+have random weights; the code vectors of VQModel are latents of another image.
 
     python bench/canonical.py --model runs/demo/model --size 256
+    python bench/canonical.py --codec dac --size 4096
 """
 
 import argparse
@@ -12,39 +14,41 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.network import CanonicalEncoder, canonical_codes
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
 
 
 def main() -> None:
     """Measure, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="a model directory; default: random weights")
-    parser.add_argument("--size", type=int, default=256, help="side of the image in pixels")
+    parser.add_argument("--codec", choices=sorted(CODECS), help="a model of another library")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side, or samples")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model, batch = _model(given.model), _batch(given.size)
+    model, batch, plainly = _given(given.codec, given.model, given.size)
     encode = CanonicalEncoder(model)
     found = encode(batch)
-    plain = model.encode(batch)
-    seconds = _alternate(
-        {
-            "plain": lambda: model.encode(batch),
-            "reused": lambda: encode(batch),
-            "captured": lambda: canonical_codes(model, batch),
-        },
-        given.rounds,
-    )
+    with torch.no_grad():
+        plain = plainly(batch)
+    ways = {"plain": lambda: plainly(batch), "reused": lambda: encode(batch)}
+    if given.codec is None:
+        ways["captured"] = lambda: canonical_codes(model, batch)
+    seconds = _alternate(ways, given.rounds)
     base = seconds["plain"]
     figures = {
-        "tokens": found.codes.numel(),
+        "codes": found.codes.numel(),
         "decided_by": found.counts(),
-        "other_codes_in_float32": int((plain != found.codes).sum()),
+        "other_codes_in_float32": int((plain.reshape(found.codes.shape) != found.codes).sum()),
         "plain_seconds": statistics.median(base),
         "ratio": {
             name: statistics.median(a / b for a, b in zip(each, base, strict=True))
@@ -53,6 +57,49 @@ def main() -> None:
         "threads": given.threads,
     }
     print(json.dumps(figures, indent=2))
+
+
+def _given(
+    codec: str | None, path: Path | None, size: int
+) -> tuple[nn.Module, torch.Tensor, Encode]:
+    """Return a model in eval mode, a batch, and the encode of the model itself."""
+    if codec is not None:
+        torch.manual_seed(0)
+        return CODECS[codec](size)
+    model = _model(path)
+    return model, _batch(size), model.encode
+
+
+def _dac(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from transformers import DacConfig, DacModel
+
+    config = DacConfig(encoder_hidden_size=32, n_codebooks=4, codebook_size=256)
+    model: Any = DacModel(config).eval()
+    return (
+        model,
+        torch.randn(1, 1, size),
+        lambda sounds: model.encode(sounds).audio_codes.movedim(1, -1),
+    )
+
+
+def _vq_model(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from diffusers.models.autoencoders.vq_model import VQModel
+
+    model: Any = VQModel(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        num_vq_embeddings=64,
+    ).eval()
+    with torch.no_grad():
+        latents = model.encode(torch.rand(1, 3, 64, 64)).latents.flatten(2)[0].T
+        model.quantize.embedding.weight.copy_(latents[torch.randperm(len(latents))[:64]])
+    return model, _batch(size), lambda images: model.quantize(model.encode(images).latents)[2][2]
+
+
+CODECS = {"dac": _dac, "vqmodel": _vq_model}
 
 
 def _model(path: Path | None) -> VQVAE:
