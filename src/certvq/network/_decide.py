@@ -17,7 +17,7 @@ from certvq.network._numbers import Numbers
 
 @dataclass(frozen=True)
 class Decision:
-    """What is certain of some tokens.
+    """What is certain of some tokens; of several levels, each array is (N, levels).
 
     Attributes:
         codes: (N,) int64, -1 where nothing is certain.
@@ -26,9 +26,9 @@ class Decision:
         decided: (N,) bool.
     """
 
-    codes: Int64[np.ndarray, " N"]
-    margin: Float64[np.ndarray, " N"]
-    decided: Bool[np.ndarray, " N"]
+    codes: Int64[np.ndarray, "N *levels"]
+    margin: Float64[np.ndarray, "N *levels"]
+    decided: Bool[np.ndarray, "N *levels"]
 
 
 class CodeVectors:
