@@ -1,10 +1,12 @@
 """Time and memory of canonical codes beside those of a plain encode.
 
-In: a model directory or nothing; an image size, or the demo's held-out photographs. Out: JSON. The
-competitors alternate within one process; ratios are medians of pairs. Memory is what a process of
-its own takes at most, less what it has before it encodes.
+In: a model directory, the name of a codec or nothing; a size, or the demo's held-out photographs. Out:
+JSON. The competitors alternate within one process; ratios are medians of pairs. Memory is what a
+process of its own takes at most, less what it has before it encodes. Codecs of other libraries are
+small and have random weights; the code vectors of VQModel are latents of another image.
 
     python bench/canonical.py --model runs/demo/model --photographs
+    python bench/canonical.py --codec dac --size 4096
 """
 
 import argparse
@@ -14,19 +16,24 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from certvq.data import BUNDLED_HELDOUT, bundled_photographs, split_by_photograph
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.network import CanonicalEncoder, canonical_codes
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
 
 
 def main() -> None:
     """Measure, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="a model directory; default: random weights")
-    parser.add_argument("--size", type=int, default=256, help="side of the image in pixels")
+    parser.add_argument("--codec", choices=sorted(CODECS), help="a model of another library")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side, or samples")
     parser.add_argument(
         "--photographs", action="store_true", help="the demo's held-out photographs, one by one"
     )
@@ -34,37 +41,80 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model = _model(given.model)
-    batches = _photographs() if given.photographs else [_batch(given.size)]
+    model, batch, plainly = _given(given.codec, given.model, given.size)
+    batches = _photographs() if given.photographs else [batch]
     encode = CanonicalEncoder(model)
     found = [encode(batch) for batch in batches]
-    plain = [model.encode(_scaled(batch)) for batch in batches]
-    seconds = _alternate(
-        {
-            "plain": lambda: [model.encode(_scaled(batch)) for batch in batches],
-            "reused": lambda: [encode(batch) for batch in batches],
-            "captured": lambda: [canonical_codes(model, batch) for batch in batches],
-        },
-        given.rounds,
-    )
+    with torch.no_grad():
+        plain = [plainly(batch) for batch in batches]
+    ways: dict[str, Callable[[], object]] = {
+        "plain": lambda: [plainly(batch) for batch in batches],
+        "reused": lambda: [encode(batch) for batch in batches],
+    }
+    if given.codec is None:
+        ways["captured"] = lambda: [canonical_codes(model, batch) for batch in batches]
+    seconds = _alternate(ways, given.rounds)
     base = seconds["plain"]
     counts = [each.counts() for each in found]
     pairs = zip(plain, found, strict=True)
     figures = {
-        "tokens": sum(each.codes.numel() for each in found),
+        "codes": sum(each.codes.numel() for each in found),
         "decided_by": {rung: sum(each[rung] for each in counts) for rung in counts[0]},
-        "other_codes_in_float32": sum(int((codes != each.codes).sum()) for codes, each in pairs),
+        "other_codes_in_float32": sum(
+            int((codes.reshape(each.codes.shape) != each.codes).sum()) for codes, each in pairs
+        ),
         "plain_seconds": statistics.median(base),
         "ratio": {
             name: statistics.median(a / b for a, b in zip(each, base, strict=True))
             for name, each in seconds.items()
         },
-        "mib": {
-            way: _in_a_process(_peak, way, given.model, batches) for way in ("plain", "reused")
-        },
+        "mib": {way: _in_a_process(_peak, way, given, batches) for way in ("plain", "reused")},
         "threads": given.threads,
     }
     print(json.dumps(figures, indent=2))
+
+
+def _given(
+    codec: str | None, path: Path | None, size: int
+) -> tuple[nn.Module, torch.Tensor, Encode]:
+    """Return a model in eval mode, a batch, and the encode of the model itself."""
+    if codec is not None:
+        torch.manual_seed(0)
+        return CODECS[codec](size)
+    model = _model(path)
+    return model, _batch(size), lambda batch: model.encode(_scaled(batch))
+
+
+def _dac(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from transformers import DacConfig, DacModel
+
+    config = DacConfig(encoder_hidden_size=32, n_codebooks=4, codebook_size=256)
+    model: Any = DacModel(config).eval()
+    return (
+        model,
+        torch.randn(1, 1, size),
+        lambda sounds: model.encode(sounds).audio_codes.movedim(1, -1),
+    )
+
+
+def _vq_model(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from diffusers.models.autoencoders.vq_model import VQModel
+
+    model: Any = VQModel(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        num_vq_embeddings=64,
+    ).eval()
+    with torch.no_grad():
+        latents = model.encode(torch.rand(1, 3, 64, 64)).latents.flatten(2)[0].T
+        model.quantize.embedding.weight.copy_(latents[torch.randperm(len(latents))[:64]])
+    return model, _batch(size), lambda images: model.quantize(model.encode(images).latents)[2][2]
+
+
+CODECS = {"dac": _dac, "vqmodel": _vq_model}
 
 
 def _model(path: Path | None) -> VQVAE:
@@ -94,9 +144,9 @@ def _in_a_process(function: Callable[..., float], *arguments: object) -> float:
         return pool.apply(function, arguments)
 
 
-def _peak(way: str, path: Path | None, batches: list[torch.Tensor]) -> float:
+def _peak(way: str, given: argparse.Namespace, batches: list[torch.Tensor]) -> float:
     """Return the MiB that a way takes beyond what the process has once it is ready to encode."""
-    model = _model(path)
+    model, _, plainly = _given(given.codec, given.model, given.size)
     encode = CanonicalEncoder(model)
     for batch in batches:
         encode._reused.ready(batch)  # noqa: SLF001 (captures, and encodes nothing)
@@ -104,7 +154,7 @@ def _peak(way: str, path: Path | None, batches: list[torch.Tensor]) -> float:
     before = _status("VmRSS")
     with torch.no_grad():
         for batch in batches:
-            encode(batch) if way == "reused" else model.encode(_scaled(batch))
+            encode(batch) if way == "reused" else plainly(batch)
     return round(_status("VmHWM") - before, 1)
 
 

@@ -46,6 +46,17 @@ class Normed(nn.Module):
         return self.conv(functional.pad(x, (1, 1, 1, 1), mode="replicate"))
 
 
+class Snake(nn.Module):
+    """Snake of DAC, whose factor is not quite the inverse of its rate."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.linspace(0.5, 3, channels).reshape(1, -1, 1, 1))
+
+    def forward(self, x):
+        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).pow(2)
+
+
 class Judge:
     """Arithmetic with one kind of number: fractions, or balls of 400 bits."""
 
@@ -117,6 +128,41 @@ class Judge:
         if module.bias is None:
             return result
         return result + self.array(module.bias).reshape(-1, *(1,) * (x.ndim - 1))
+
+    def convtranspose(self, module, x):
+        """Add each entry times the kernel where its taps fall."""
+        weight = self.array(module.weight)
+        outputs, groups = weight.shape[1], module.groups
+        pairs = zip(x.shape[1:], module.kernel_size, module.stride, module.padding, strict=True)
+        more = zip(module.dilation, module.output_padding, strict=True)
+        sizes = [
+            (n - 1) * s - 2 * p + d * (k - 1) + m + 1
+            for (n, k, s, p), (d, m) in zip(pairs, more, strict=True)
+        ]
+        result = np.full((outputs * groups, *sizes), self.number(0), object)
+        for i, *place in np.ndindex(x.shape):
+            first = i // (len(x) // groups) * outputs
+            for tap in np.ndindex(*module.kernel_size):
+                steps = zip(place, tap, module.stride, module.padding, module.dilation, strict=True)
+                at = tuple(o * s + t * d - p for o, t, s, p, d in steps)
+                if all(0 <= a < n for a, n in zip(at, sizes, strict=True)):
+                    for o in range(outputs):
+                        result[(first + o, *at)] += weight[(i, o, *tap)] * x[(i, *place)]
+        return result + self.array(module.bias).reshape(-1, *(1,) * (x.ndim - 1))
+
+    def snake(self, module, x):
+        alpha = self.array(module.alpha)[0]
+        result = np.empty(x.shape, object)
+        for place in np.ndindex(x.shape):
+            a, v = alpha[place[0], 0, 0], x[place]
+            result[place] = v + (a * v).sin() ** 2 / (a + self.number(1e-9))
+        return result
+
+    def rmsnorm(self, module, x):
+        rows = x.reshape(-1, x.shape[-1])
+        eps = self.number(module.eps)
+        parts = [row / (sum(v * v for v in row) / len(row) + eps).sqrt() for row in rows]
+        return np.stack(parts).reshape(x.shape) * self.array(module.weight)
 
     def normed(self, module, x):
         rows = [[min(max(i - 1, 0), size - 1) for i in range(size + 2)] for size in x.shape[1:]]
@@ -256,6 +302,12 @@ def sum_of():
 def normed():
     """Return a class of modules with weight norm."""
     return Normed
+
+
+@pytest.fixture
+def snake():
+    """Return a class of modules of Snake."""
+    return Snake
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Canonical codes against a judge that computes the module's own formula in exact numbers."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from certvq.models import VQVAE, VQVAEConfig
 from certvq.network import (
     CanonicalEncoder,
     Rung,
-    _canonical,
+    _levels,
     _numbers,
     _reused,
     canonical_codes,
@@ -68,7 +69,7 @@ def test_codes_of_relu_networks_are_those_of_fractions(judge, sum_of, seed):
     assert found.counts()["FLOAT64"] == found.codes.numel()
 
 
-def layers(sum_of, call, normed):
+def layers(sum_of, call, normed, snake):
     """Return encoders of (2, 4, 4) that use all operators, a few in each."""
     last = CONV(4, 2, 1)
     first = CONV(2, 4, 3, padding=1)
@@ -85,7 +86,7 @@ def layers(sum_of, call, normed):
     def middle(_, x):
         return x[1:3] * x[0:2] - x[2:4] / 3
 
-    def snake(judge, x):
+    def of_snake(judge, x):
         third = judge.number(1 / 3)
         return judge.each(lambda v: v + third * (3 * v).sin() * (3 * v).sin(), x)
 
@@ -94,6 +95,29 @@ def layers(sum_of, call, normed):
 
     def tripled(_, x):
         return x[:, [i // 3 for i in range(12)]][:, :, [i // 2 for i in range(8)]]
+
+    def interpolated(judge, x):
+        """Along both axes: 4 places to 8, then 8 to 5 with corners aligned, in fractions."""
+        for axis in (1, 2):
+            for count, ends in ((8, False), (5, True)):
+                old, parts = x.shape[axis], []
+                for i in range(count):
+                    at = (
+                        Fraction(i * (old - 1), count - 1)
+                        if ends
+                        else Fraction(i, 2) - Fraction(1, 4)
+                    )
+                    at = max(at, Fraction(0))
+                    low, high = int(at), min(int(at) + 1, old - 1)
+                    share = judge.number((at - low).numerator) / (at - low).denominator
+                    first, second = x.take(low, axis), x.take(high, axis)
+                    parts.append(first + share * (second - first))
+                x = np.stack(parts, axis)
+        return x
+
+    def bilinear(x):
+        double = nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+        return nn.functional.interpolate(double, (5, 5), mode="bilinear", align_corners=True)
 
     def attended(judge, x, *, causal=False):
         rows = x.reshape(len(x), -1).T
@@ -128,7 +152,9 @@ def layers(sum_of, call, normed):
             last,
         ),
         "attention, composed": (first, call(composed, attended), last),
-        "snake": (first, call(lambda x: x + 1 / 3 * torch.sin(3 * x).pow(2), snake), last),
+        "bilinear": (first, call(bilinear, interpolated), last),
+        "snake, whole": (first, snake(4), last),
+        "snake": (first, call(lambda x: x + 1 / 3 * torch.sin(3 * x).pow(2), of_snake), last),
         "alpha": (
             first,
             call(
@@ -156,6 +182,12 @@ def layers(sum_of, call, normed):
             nn.LayerNorm((4, 4)),
             last,
         ),
+        "rms_norm": (first, nn.RMSNorm(4, eps=1e-5), last),
+        "transposed": (
+            first,
+            nn.ConvTranspose2d(4, 6, (3, 2), (2, 1), (2, 0), (1, 0), groups=2, dilation=(1, 2)),
+            CONV(6, 2, 1),
+        ),
         "arithmetic": (first, call(lambda x: x[:, 1:3] * x[:, :2] - x[:, 2:] / 3, middle)),
         "weight_norm": (normed(), call(lambda x: torch.cat(x.split(2, 1)[::-1], 1), turned), last),
         "pooling": (first, nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(2), last),
@@ -165,15 +197,18 @@ def layers(sum_of, call, normed):
 NAMES = [
     *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
     *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
+    *("snake, whole", "rms_norm", "transposed", "bilinear"),
     *("attention", "attention, causal", "attention, composed"),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_codes_of_each_operator_are_those_of_balls(judge, sum_of, call, normed, name, monkeypatch):
+def test_codes_of_each_operator_are_those_of_balls(
+    judge, sum_of, call, normed, snake, name, monkeypatch
+):
     """Decided in float64, and all over again by balls alone."""
-    encoder = seeded(3, lambda: nn.Sequential(*layers(sum_of, call, normed)[name]))
+    encoder = seeded(3, lambda: nn.Sequential(*layers(sum_of, call, normed, snake)[name]))
     batch, codebook = numbers(4, 1, 2, 4, 4), 0.5 * numbers(5, 40, 2)
     expected = judge("ball").codes(encoder, batch, codebook)
     found = canonical_codes(encoder, batch, codebook=codebook)
@@ -185,11 +220,21 @@ def test_codes_of_each_operator_are_those_of_balls(judge, sum_of, call, normed, 
     assert (again.decided_by == Rung.EXACT).all()
 
 
+def test_one_sample_of_a_batch_may_be_open():
+    """The other one needs no window of the exact rung."""
+    encoder, codebook = seeded(0, lambda: CONV(1, 1, 2, bias=False)), torch.tensor([[0.0], [2.0]])
+    nn.init.ones_(encoder.weight)
+    batch = torch.tensor([0.25, 0.3]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
+    found = canonical_codes(encoder, batch, codebook=codebook)
+    assert found.codes.flatten().tolist() == [0, 1]
+    assert found.decided_by.flatten().tolist() == [Rung.EXACT, Rung.FLOAT64]
+
+
 def forget_float64(monkeypatch):
     """Leave every token to the exact rung."""
-    whole = _canonical.CodeVectors.decide_bounded
+    whole = _levels.Levels.decide_bounded
     monkeypatch.setattr(
-        _canonical.CodeVectors,
+        _levels.Levels,
         "decide_bounded",
         lambda self, latents, error: whole(self, latents, error + math.inf),
     )
@@ -400,13 +445,9 @@ def test_arguments_that_do_not_fit(change, error, text):
         canonical_codes(nn.Tanh().eval(), **given)
 
 
-def test_a_model_of_several_codebooks_is_refused():
-    config = VQVAEConfig(
-        hidden=8, residual_blocks=1, residual_hidden=4, dim=4, quantizer="residual"
-    )
-    with pytest.raises(
-        OptionError, match="canonical_codes takes models with the quantizer 'vq', got 'resid"
-    ):
+def test_a_model_without_code_vectors_is_refused():
+    config = VQVAEConfig(hidden=8, dim=2, quantizer="fsq", levels=(3, 3))
+    with pytest.raises(OptionError, match="canonical_codes takes models with .*, got 'fsq'"):
         canonical_codes(VQVAE(config).eval(), torch.rand(1, 3, 8, 8))
 
 

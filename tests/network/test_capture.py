@@ -82,6 +82,7 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
             "with dropout_p=0.5",
         ),
         (lambda x: functional.scaled_dot_product_attention(x, x[0], x[0]), "other axes before"),
+        (lambda x: functional.rms_norm(x, [4]), "with eps=None, which stands for another number"),
         (lambda x: x @ torch.ones(4), "matmul.default at module '1.0' of a vector"),
         (lambda x: (x, x), "must return one tensor, got 2"),
         (lambda x: torch.ones(1, 2), "must return a tensor that depends on its input"),

@@ -1,5 +1,7 @@
 """The bounds of the float64 rung hold, and each is needed: errors that nearly reach them exist."""
 
+import math
+
 import flint
 import numpy as np
 import pytest
@@ -91,6 +93,14 @@ CASES = {
         1,
         1.1,
     ),
+    "transposed conv": (
+        lambda: nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+        randoms(1, 4, 3),
+        1,
+        2,
+        1,
+        1.1,
+    ),
     "linear": (lambda: nn.Linear(5, 7), randoms(2, 5), 1, 1, 1, 1.1),
     "relu": (nn.ReLU, grid(0.7), 0, 0, 1, 1.01),
     "leaky relu": (lambda: nn.LeakyReLU(2.0), grid(-0.7), 0, 0, 1, 1.01),
@@ -131,7 +141,32 @@ CASES = {
     "group norm, places": (lambda: nn.GroupNorm(2, 4), randoms(1, 4, 50), 3, 3, 1, 4.0),
     "group norm, groups": (lambda: nn.GroupNorm(16, 64), randoms(1, 64, 50), 3, 3, 1, 4.0),
     "layer norm": (lambda: nn.LayerNorm(64), randoms(1, 64), 0, 0, 1, 4.0),
+    "rms norm": (lambda: nn.RMSNorm(64, eps=1e-6), randoms(1, 64), 0, 0, 1, 3.0),
     "batch norm": (lambda: nn.BatchNorm1d(3), grid(0.3).reshape(1, 3, 1), 0, 0, 1, 1.01),
+    "snake": (
+        lambda: Of(lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2), grid(3.0, 1)),
+        grid(math.pi / 12),
+        0,
+        0,
+        1,
+        1.01,
+    ),
+    "snake, another factor": (
+        lambda: Of(lambda x, a: x + torch.sin(x * a).pow(2) * (a - 2.5), grid(3.0, 1)),
+        grid(math.pi / 12),
+        0,
+        0,
+        1,
+        1.41,
+    ),
+    "linear upsampling": (
+        lambda: Of(lambda x: functional.interpolate(x, scale_factor=2, mode="linear")),
+        randoms(1, 3, 3),
+        0,
+        0,
+        1,
+        1.01,
+    ),
     "product of rows": (
         lambda: Of(lambda x, m: (x.mT @ m).mT, MATRIX),
         randoms(1, 4, 3),

@@ -9,6 +9,7 @@ from certvq.network import _refine as refinement
 from certvq.network import capture
 from certvq.network._decide import CodeVectors
 from certvq.network._exact import needed_entries
+from certvq.network._levels import Level, Levels
 from certvq.network._numbers import Balls, Rationals
 from certvq.network._source import source_of
 
@@ -52,6 +53,6 @@ def test_many_tokens_are_computed_in_parts(monkeypatch):
     monkeypatch.setattr(refinement, "_AT_ONCE", 3)
     network = capture(nn.ReLU().eval(), torch.zeros(2, 1, 5))
     batch = torch.linspace(-1, 1, 10).reshape(2, 1, 5)
-    rows = CodeVectors(np.array([[0.0], [0.5], [1.0]]))
+    rows = Levels([(slice(0, 1), [Level(CodeVectors(np.array([[0.0], [0.5], [1.0]])))])])
     found = refinement.refine(network, source_of(batch), rows, np.array([9, 1, 0, 5, 7]), 2048)
-    assert found.codes.tolist() == [2, 0, 0, 0, 1]
+    assert found.codes.tolist() == [[2], [0], [0], [0], [1]]

@@ -4,10 +4,9 @@ In: a model and batches. Out: `CanonicalCodes`. What the rungs do is in `_float6
 `_refine`.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,10 @@ from torch import nn
 
 from certvq._types import Bool, Float, Float64, Int64, UInt8
 from certvq.assign._validate import require_ieee754
-from certvq.errors import OptionError, ShapeError
-from certvq.models import VQVAE
+from certvq.errors import OptionError
 from certvq.network._bounded import along
-from certvq.network._decide import CodeVectors, Decision
+from certvq.network._codecs import coder_of
+from certvq.network._decide import Decision
 from certvq.network._float64 import bounded_latents
 from certvq.network._graph import Network
 from certvq.network._numbers import flint
@@ -28,6 +27,9 @@ from certvq.network._source import Source, source_of
 
 MOST_PRECISION = 2048
 """Bits of a midpoint beyond which a token is left open unless more are asked for. Chosen."""
+
+
+Codebooks = Float[torch.Tensor, "K D"] | Sequence[Float[torch.Tensor, "K D"]]
 
 
 class Rung(IntEnum):
@@ -50,6 +52,8 @@ class Rung(IntEnum):
 class CanonicalCodes:
     """The codes that a network has over the real numbers.
 
+    Places are those of the latents; a model of several levels has one more axis for them, the last.
+
     Attributes:
         codes: (B, *places) int64; -1 where a token is open.
         decided_by: (B, *places) uint8, a `Rung` each.
@@ -65,7 +69,7 @@ class CanonicalCodes:
     open: Bool[torch.Tensor, "B *places"]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of tokens of each rung, by name."""
+        """Return the number of codes of each rung, by name."""
         return {rung.name: int((self.decided_by == rung).sum()) for rung in Rung}
 
 
@@ -73,21 +77,24 @@ def canonical_codes(
     model: nn.Module,
     batch: torch.Tensor,
     *,
-    codebook: Float[torch.Tensor, "K D"] | None = None,
+    codebook: Codebooks | None = None,
     precision: int = MOST_PRECISION,
 ) -> CanonicalCodes:
     """Return the codes that a network has over the real numbers.
 
     Parameters and inputs are read as the exact numbers that they are. With z the value of the
-    network's formula over the real numbers, ``code = min { i : for all j, |z-c_i| <= |z-c_j| }``.
-    It depends on nothing else: not on precision, batch, threads, library or device.
+    network's formula over the real numbers, ``code = min { i : for all j, |z-c_i| <= |z-c_j| }``; a
+    next level has ``z - c_i`` for z. DAC projects z at each level and compares directions. Codes
+    depend on nothing else: not on precision, batch, threads, library or device.
 
     Args:
-        model: a `certvq.models.VQVAE` in eval mode, or with `codebook` an encoder in eval mode: a
-            module that maps a tensor to latents of channels at axis 1, ``(B, D, *places)``.
+        model: in eval mode: a `certvq.models.VQVAE`; VQModel of diffusers; ChameleonVQVAE,
+            JanusVQVAE or DacModel of transformers; or with `codebook` an encoder, a module that
+            maps a tensor to latents of channels at axis 1, ``(B, D, *places)``.
         batch: what the model takes, finite: floats, each an exact number, of any float type; or
             uint8, each of which stands for the rational number ``byte / 255``.
-        codebook: (K, D) code vectors; None only for a `VQVAE`, which has its own.
+        codebook: (K, D) code vectors, or a list of these, one for each level of a residual
+            quantizer; None for a model that has its own.
         precision: the most bits of the balls that open tokens are computed with, at least 128.
 
     Returns:
@@ -140,14 +147,10 @@ class CanonicalEncoder:
         [0, 0, 0]
     """
 
-    def __init__(
-        self, model: nn.Module, *, codebook: Float[torch.Tensor, "K D"] | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, *, codebook: Codebooks | None = None) -> None:
         flint()
-        encoder, vectors = _parts(model, codebook)
-        self._reused = Reused(
-            encoder, lambda network: CodeVectors(_codebook_rows(vectors(), network))
-        )
+        self._coder = coder_of(model, codebook)
+        self._reused = Reused(self._coder, lambda network: self._coder.levels(network.output.shape))
 
     def __call__(self, batch: torch.Tensor, *, precision: int = MOST_PRECISION) -> CanonicalCodes:
         """Return the canonical codes of a batch.
@@ -174,72 +177,35 @@ class CanonicalEncoder:
         source = source_of(batch)
         ready = self._reused.ready(batch)
         decision, rungs = _decided(ready, source, precision)
-        return _result(ready.network, decision, rungs)
-
-
-class _Encoder(nn.Module):
-    """A VQ-VAE up to its quantizer, channels at axis 1; in the mode of the VQ-VAE."""
-
-    def __init__(self, model: VQVAE) -> None:
-        super().__init__()
-        self.model = model
-        self.training = False
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.latents(images).movedim(-1, 1)
-
-
-def _parts(
-    model: Any, codebook: torch.Tensor | None
-) -> tuple[nn.Module, Callable[[], torch.Tensor]]:
-    """Return the encoder, and a function that returns its code vectors as they are now."""
-    if codebook is not None:
-        kept = codebook.detach().clone()
-        return model, lambda: kept
-    if isinstance(model, VQVAE):
-        model.only_codebook("canonical_codes")  # refuses models of several
-        return _Encoder(model), lambda: model.only_codebook("canonical_codes")
-    text = (
-        f"model must be a certvq.models.VQVAE, or an encoder with codebook=..., got "
-        f"{type(model).__name__} without a codebook; give its code vectors, (K, D)"
-    )
-    raise OptionError(text)
-
-
-def _codebook_rows(codebook: torch.Tensor, network: Network) -> np.ndarray:
-    shape, latents = tuple(codebook.shape), network.output.shape
-    if len(latents) < 2:
-        text = f"the model must return latents (B, D, ...), got shape {latents}"
-        raise ShapeError(text)
-    if len(shape) != 2 or shape[1] != latents[1]:
-        text = (
-            f"codebook must be (K, {latents[1]}) for latents of shape {latents}, whose channels "
-            f"are at axis 1, got {shape}"
-        )
-        raise ShapeError(text)
-    return codebook.detach().to("cpu", torch.float64).numpy()
+        return _result(ready.network, decision, rungs, single=self._coder.single)
 
 
 def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np.ndarray]:
-    """Climb the rungs; return the decision of all tokens, and the rung of each."""
-    network, rows = ready.network, ready.codebook
+    """Climb the rungs; return the decision of all levels of all tokens, and the rung of each."""
+    network, levels = ready.network, ready.levels
     latents = bounded_latents(network, source.bounded(), constants=ready.constants)
     latents = along(latents, 1)
     flat = latents.value.movedim(1, -1).reshape(-1, latents.value.shape[1]).numpy()
-    first = rows.decide_bounded(flat, latents.error.reshape(-1).numpy())
+    first = levels.decide_bounded(flat, latents.error.reshape(-1).numpy())
     rungs = np.where(first.decided, Rung.FLOAT64, Rung.OPEN).astype(np.uint8)
-    left = np.flatnonzero(~first.decided)
-    if not len(left):
+    tokens = np.flatnonzero(~first.decided.all(axis=1))
+    if not len(tokens):
         return first, rungs
-    then = refine(network, source, rows, left, precision)
+    then = refine(network, source, levels, tokens, precision)
+    left = np.zeros(first.decided.shape, bool)
+    left[tokens] = ~first.decided[tokens]
     codes, margin, decided = first.codes.copy(), first.margin.copy(), first.decided.copy()
-    codes[left], margin[left], decided[left] = then.codes, then.margin, then.decided
-    rungs[left[then.decided]] = Rung.EXACT
+    found = left[tokens]
+    codes[left], margin[left] = then.codes[found], then.margin[found]
+    decided[left] = then.decided[found]
+    rungs[left & decided] = Rung.EXACT
     return Decision(codes, margin, decided), rungs
 
 
-def _result(network: Network, decision: Decision, rungs: np.ndarray) -> CanonicalCodes:
+def _result(
+    network: Network, decision: Decision, rungs: np.ndarray, *, single: bool
+) -> CanonicalCodes:
     batch, _, *places = network.output.shape
-    shape = (batch, *places)
+    shape = (batch, *places) if single else (batch, *places, decision.codes.shape[1])
     arrays = (decision.codes, rungs, decision.margin, ~decision.decided)
     return CanonicalCodes(*(torch.from_numpy(each.reshape(shape)) for each in arrays))

@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 
 from certvq.errors import CaptureError, DTypeError, NonFiniteError, OptionError
+from certvq.network._fused import fused
 from certvq.network._graph import Network, Ref, Step, refs
 from certvq.network.rules import RULES
 
@@ -122,10 +123,11 @@ class _Reader:
                 self._read_call(node)
             elif node.op == "output":
                 output = self._output(node.args[0])
-        used = {ref.name for step in self.steps for ref in refs(step.arguments)} | {output.name}
+        steps = fused(self.steps, self.constants)
+        used = {ref.name for step in steps for ref in refs(step.arguments)} | {output.name}
         constants = {name: each for name, each in self.constants.items() if name in used}
         assert self.source is not None
-        return Network(tuple(self.steps), constants, self.source, output)
+        return Network(tuple(steps), constants, self.source, output)
 
     def _read_inputs(self) -> None:
         kept = {**dict(self.program.state_dict), **dict(self.program.constants)}

@@ -17,7 +17,7 @@ from certvq.network._numbers import Numbers
 
 @dataclass(frozen=True)
 class Decision:
-    """What is certain of some tokens.
+    """What is certain of some tokens; of several levels, each array is (N, levels).
 
     Attributes:
         codes: (N,) int64, -1 where nothing is certain.
@@ -26,9 +26,9 @@ class Decision:
         decided: (N,) bool.
     """
 
-    codes: Int64[np.ndarray, " N"]
-    margin: Float64[np.ndarray, " N"]
-    decided: Bool[np.ndarray, " N"]
+    codes: Int64[np.ndarray, "N *levels"]
+    margin: Float64[np.ndarray, "N *levels"]
+    decided: Bool[np.ndarray, "N *levels"]
 
 
 class CodeVectors:
@@ -78,7 +78,7 @@ class CodeVectors:
         Returns:
             The decision.
         """
-        near, error = _nearby(numbers, latents)
+        near, error = nearby(numbers, latents)
         pairs = zip(latents, near, error, strict=True)
         codes = np.array([self._code(numbers, *each) for each in pairs], np.int64)
         decided = codes >= 0
@@ -95,15 +95,8 @@ class CodeVectors:
         candidates = self._candidates(near, error)
         rows = ([numbers.number(float(each)) for each in self.rows[code]] for code in candidates)
         distances = [_relative_distance(latent, row) for row in rows]
-        best = 0
-        for place, distance in enumerate(distances):
-            if distance < distances[best]:
-                best = place
-        for place, distance in enumerate(distances):
-            lead = distances[best] < distance if place < best else distances[best] <= distance
-            if place != best and not lead:
-                return -1
-        return int(candidates[best])
+        best = certain_least(distances)
+        return -1 if best is None else int(candidates[best])
 
     def _candidates(self, near: Float64[np.ndarray, " D"], error: float) -> np.ndarray:
         """Return, in order, distinct codes among which is every nearest one.
@@ -123,13 +116,26 @@ class CodeVectors:
         return self.distinct[kept]
 
 
+def certain_least(values: list[Any]) -> int | None:
+    """Return the place of the first least number, or None if that is uncertain."""
+    best = 0
+    for place, value in enumerate(values):
+        if value < values[best]:
+            best = place
+    for place, value in enumerate(values):
+        lead = values[best] < value if place < best else values[best] <= value
+        if place != best and not lead:
+            return None
+    return best
+
+
 def _less(radius: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Return what is left of a radius, rounded down; with one code vector it is infinite."""
     left = radius - error
     return np.where(np.isinf(left), left, np.maximum(np.nextafter(left, -np.inf), 0.0))
 
 
-def _nearby(numbers: Numbers, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearby(numbers: Numbers, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return latents in float64, finite, and bounds on their distances from the exact ones."""
     shape = (*latents.shape, 2)
     pairs = np.array([numbers.nearby(each) for each in latents.flat]).reshape(shape)

@@ -10,9 +10,10 @@ from threading import Lock
 
 import numpy as np
 
-from certvq.network._decide import CodeVectors, Decision
+from certvq.network._decide import Decision
 from certvq.network._exact import exact_latents, is_rational
 from certvq.network._graph import Network
+from certvq.network._levels import Levels
 from certvq.network._numbers import Balls, Numbers, Rationals
 from certvq.network._source import Source
 
@@ -29,7 +30,7 @@ _ONE_AT_A_TIME = Lock()
 def refine(
     network: Network,
     source: Source,
-    codebook: CodeVectors,
+    levels: Levels,
     open_tokens: np.ndarray,
     precision: int,
 ) -> Decision:
@@ -38,24 +39,24 @@ def refine(
     Args:
         network: as captured.
         source: its input.
-        codebook: the code vectors.
+        levels: their codebooks.
         open_tokens: (N,) numbers of tokens, in row order of the output without its channels.
         precision: the most bits of a midpoint.
 
     Returns:
-        A decision for each of them.
+        A decision for each of them, arrays (N, levels).
     """
     count = len(open_tokens)
-    codes, margin = np.full(count, -1, np.int64), np.zeros(count)
+    codes, margin = np.full((count, levels.count), -1, np.int64), np.zeros((count, levels.count))
     left = np.arange(count)
     for numbers in _arithmetics(network, precision):
         for start in range(0, len(left), _AT_ONCE):
             part = left[start : start + _AT_ONCE]
             with _ONE_AT_A_TIME, numbers.working():
                 latents = _latents(network, source, open_tokens[part], numbers)
-                found = codebook.decide_exact(numbers, latents)
+                found = levels.decide_exact(numbers, latents)
             codes[part], margin[part] = found.codes, found.margin
-        left = left[codes[left] < 0]
+        left = left[(codes[left] < 0).any(axis=1)]
         if not len(left):
             break
     return Decision(codes, margin, codes >= 0)

@@ -1,6 +1,6 @@
 """A model that is encoded canonically batch after batch.
 
-In: an encoder and code vectors. Out: for each shape of batch the captured network, with all that
+In: an encoder and codebooks. Out: for each shape of batch the captured network, with all that
 does not depend on the input; both anew once a parameter has changed. Must not decide anything.
 """
 
@@ -13,9 +13,9 @@ from torch import nn
 
 from certvq.network._bounded import Bounded
 from certvq.network._capture import capture, require_eval
-from certvq.network._decide import CodeVectors
 from certvq.network._float64 import bounded_constants
 from certvq.network._graph import Network
+from certvq.network._levels import Levels
 
 _SHAPES = 8
 """Captured graphs that are kept; the oldest one goes first. Chosen."""
@@ -28,12 +28,12 @@ class Ready:
     Attributes:
         network: as captured.
         constants: its `bounded_constants`.
-        codebook: the code vectors.
+        levels: the codebooks.
     """
 
     network: Network
     constants: dict[str, Bounded]
-    codebook: CodeVectors
+    levels: Levels
 
 
 class Reused:
@@ -41,10 +41,10 @@ class Reused:
 
     Args:
         encoder: in eval mode whenever it is used.
-        rows: code vectors that go with the latents of a network.
+        rows: codebooks that go with the latents of a network.
     """
 
-    def __init__(self, encoder: nn.Module, rows: Callable[[Network], CodeVectors]) -> None:
+    def __init__(self, encoder: nn.Module, rows: Callable[[Network], Levels]) -> None:
         self._encoder, self._rows = encoder, rows
         self._state: dict[str, torch.Tensor] = {}
         self._ready: dict[tuple[int, ...], Ready] = {}

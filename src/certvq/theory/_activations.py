@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from certvq.theory._errors import LATER, NETWORK, L, product_nonneg
+from certvq.theory._errors import NETWORK, L, product_nonneg
 from certvq.theory._instances import instance
 from certvq.theory._kernel import Term, Theorem
 from certvq.theory._ledger import Instance, Mutant, Statement, assumes, proves
@@ -282,7 +282,7 @@ SNAKE = Statement(
     r"\Bigr| \le 2\,|t - s|",
     hypotheses=(("ha0", ~a.eq(0)), *HSINE),
     conclusion=steep(snake, 2),
-    relied_on_by=LATER,
+    relied_on_by=NETWORK,
 )
 
 

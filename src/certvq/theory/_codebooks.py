@@ -152,7 +152,10 @@ COSINE = Statement(
     r"\forall j < K.\; z \cdot C_j \le z \cdot C_i)",
     hypotheses=(("hi", i < K), ("hunit", norms_are(one=True))),
     conclusion=near(i).eq(greatest_product()),
-    relied_on_by=("certvq.nn.VectorQuantize with metric='cosine', up to rounding of the norms",),
+    relied_on_by=(
+        "certvq.nn.VectorQuantize with metric='cosine', up to rounding of the norms",
+        "certvq.canonical_codes of models that compare directions (DAC)",
+    ),
 )
 
 

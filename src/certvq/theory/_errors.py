@@ -35,7 +35,6 @@ A, B, L, e, g, r = variables(REAL, "A B L e g r")
 (m,) = variables(NAT, "m")
 v, xc, yc = (vector(name) for name in ("v", "xc", "yc"))
 NETWORK = ("certvq.canonical_codes",)
-LATER = ("an operator of canonical codes (none is built in yet)",)
 
 
 def within(dim: Term, left: Vector, right: Vector, bound: Term) -> Term:

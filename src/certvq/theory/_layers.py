@@ -14,7 +14,7 @@ from certvq.theory._definitions import (
     squared_l2,
 )
 from certvq.theory._distance import C, K, at, i, n, sq_nonneg, squared_l2_nonneg, y, z
-from certvq.theory._errors import LATER, NETWORK, e, m, plus, r, signs, sum_error, triangle, within
+from certvq.theory._errors import NETWORK, e, m, plus, r, signs, sum_error, triangle, within
 from certvq.theory._instances import entries, instance
 from certvq.theory._kernel import Term, Theorem
 from certvq.theory._ledger import Mutant, Statement, proves
@@ -176,7 +176,7 @@ LEVEL = Statement(
         ("hround", within(n, y, less_code(zc), r)),
     ),
     conclusion=within(n, y, less_code(z), e + r),
-    relied_on_by=LATER,
+    relied_on_by=NETWORK,
 )
 _level = instance(reals="e r", vectors="y z zc", matrices="C", n=1, K=1, i=0)
 

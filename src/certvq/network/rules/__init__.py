@@ -6,11 +6,14 @@ In: the name of an ATen operator. Out: its `Rule`. Must not know graphs or model
 from certvq.network.rules import (
     _arithmetic,
     _attention,
+    _interpolation,
     _linear,
     _normal,
     _pointwise,
     _pooling,
     _shapes,
+    _snake,
+    _transposed,
     _upsampling,
 )
 from certvq.network.rules._rule import Rule as Rule
@@ -18,11 +21,14 @@ from certvq.network.rules._rule import Rule as Rule
 RULES: dict[str, Rule] = {
     **_arithmetic.RULES,
     **_attention.RULES,
+    **_interpolation.RULES,
     **_linear.RULES,
     **_normal.RULES,
     **_pointwise.RULES,
     **_pooling.RULES,
     **_shapes.RULES,
+    **_snake.RULES,
+    **_transposed.RULES,
     **_upsampling.RULES,
 }
 """By name and overload, such as ``"conv2d.default"``."""

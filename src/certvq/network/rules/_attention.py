@@ -147,7 +147,7 @@ class Attention(Rule):
         yield query, np.broadcast_to(rows, query.shape)
         for name in ("key", "value"):
             ref: Ref = arguments[name]
-            yield ref, np.broadcast_to(rows.any(axis=rows.ndim - 2, keepdims=True), ref.shape)
+            yield ref, np.broadcast_to(mask.any(axis=(-2, -1), keepdims=True), ref.shape)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Compute the formula for the queries that are needed."""

@@ -148,9 +148,7 @@ class Convolution(Rule):
     rational = True
 
     def refusal(self, arguments: Arguments) -> str:
-        """Refuse transposed convolutions and inputs without a batch axis."""
-        if arguments.get("transposed"):
-            return "with transposed=True"
+        """Refuse inputs without a batch axis."""
         given, weight = arguments["input"], arguments["weight"]
         if len(given.shape) != len(weight.shape):
             return f"of an input without a batch axis, of shape {given.shape}"
@@ -259,7 +257,7 @@ def _patches(numbers: Numbers, windows: Windows, given: Objects, needed: np.ndar
     flat = np.concatenate([flat, zero], 2)  # which the number -1 finds
     places = windows.places(given.shape[2:])
     found = [flat[b][:, places[:, row]] for b, row in enumerate(needed)]
-    return np.concatenate([each.reshape(-1, each.shape[2]).T for each in found])
+    return np.concatenate([each.reshape(each.shape[0] * each.shape[1], -1).T for each in found])
 
 
 RULES: dict[str, Rule] = {
@@ -268,6 +266,5 @@ RULES: dict[str, Rule] = {
         for axes in (1, 2, 3)
         for form in ("default", "padding")
     },
-    "convolution.default": Convolution(),
     "linear.default": Linear(),
 }

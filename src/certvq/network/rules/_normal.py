@@ -2,8 +2,8 @@
 
 In: arguments. Out: values with bounds. The real functions, with mean and variance of a group over
 the real numbers (the variance divided by n): group and layer norm
-``w (x - mean) / sqrt(var + eps) + b``; batch norm the same with the stored mean and variance;
-weight norm ``v g / |v|``.
+``w (x - mean) / sqrt(var + eps) + b``; RMS norm ``w x / sqrt(mean(x^2) + eps)``; batch norm that of
+group norm with the stored mean and variance; weight norm ``v g / |v|``.
 
 The bound of group, layer and RMS norm (`normalise_place_error_le`), for groups of C channels and n
 numbers. The vectors of places err by e_p in all groups together, and ``E = sqrt(sum_p e_p^2)``. The
@@ -91,7 +91,9 @@ def _affine(result: Bounded, scale: Bounded | None, shift: Bounded | None, axis:
 
 
 class _Normalisation(Rule):
-    """What group and layer norm share: an affine map after groups were normalised."""
+    """What group, layer and RMS norm share: an affine map after groups were normalised."""
+
+    centre = True
 
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """Return (B, G, C, P)."""
@@ -120,7 +122,7 @@ class _Normalisation(Rule):
         needed = mask.reshape(len(groups), -1)
         result = np.empty(groups.shape, object)
         for row in np.flatnonzero(needed.any(axis=1)):
-            result[row] = _exact_group(numbers, groups[row], arguments["eps"])
+            result[row] = self._group(numbers, groups[row], arguments["eps"])
         result = result.reshape(given.shape)
         for name, each in (("weight", np.multiply), ("bias", np.add)):
             if arguments.get(name) is not None:
@@ -128,6 +130,12 @@ class _Normalisation(Rule):
                 pair = result[mask], np.broadcast_to(scale, mask.shape)[mask]
                 result = tensor_entries(mask, each(*pair))
         return result
+
+    def _group(self, numbers: Numbers, entries: Objects, eps: float) -> Objects:
+        count = numbers.number(float(len(entries)))
+        centred = entries - entries.sum() / count if self.centre else entries
+        deviation = ((centred * centred).sum() / count + numbers.number(eps)).sqrt()
+        return centred / deviation
 
 
 class GroupNorm(_Normalisation):
@@ -168,7 +176,7 @@ class LayerNorm(_Normalisation):
             flat = entry_errors(given).reshape(self._shaped(arguments, shape))
             error = norm_upper(flat, (2,))
         inner = Bounded(given.value.reshape(self._shaped(arguments, shape)), error, None)
-        result = normalised(inner, arguments["eps"])
+        result = normalised(inner, arguments["eps"], centre=self.centre)
         error = result.error.reshape(*shape[: last + 1 - axes], *(1,) * axes)
         value = result.value.reshape(shape)
         result = Bounded(value, error, last)
@@ -183,6 +191,17 @@ class LayerNorm(_Normalisation):
     def _scales(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, ...]:
         del shape
         return tuple(arguments["normalized_shape"])
+
+
+class RmsNorm(LayerNorm):
+    """RMS norm over the last axes."""
+
+    centre = False
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse an epsilon that depends on the type of number."""
+        none = arguments.get("eps") is None
+        return "with eps=None, which stands for another number in each type," if none else ""
 
 
 def _affine_last(result: Bounded, scale: Bounded | None, shift: Bounded | None) -> Bounded:
@@ -275,16 +294,10 @@ def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
     return Bounded(value, 4.0 * UNIT_ROUNDOFF * value + FLOOR, None)
 
 
-def _exact_group(numbers: Numbers, entries: Objects, eps: float) -> Objects:
-    count = numbers.number(float(len(entries)))
-    centred = entries - entries.sum() / count
-    deviation = ((centred * centred).sum() / count + numbers.number(eps)).sqrt()
-    return centred / deviation
-
-
 RULES: dict[str, Rule] = {
     "group_norm.default": GroupNorm(),
     "layer_norm.default": LayerNorm(),
+    "rms_norm.default": RmsNorm(),
     "_native_batch_norm_legit_no_training.default": BatchNorm(),
     "batch_norm.default": BatchNorm(),
     "_weight_norm.default": WeightNorm(),

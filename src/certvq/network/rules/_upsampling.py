@@ -19,21 +19,21 @@ class NearestUpsampling(Moving):
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse factors that are not whole."""
-        factors = _factors(tuple(arguments["input"].shape), arguments)
+        factors = factors_of(tuple(arguments["input"].shape), arguments)
         if all(each >= 1 and each == int(each) for each in factors):
             return ""
         return f"with factors {factors} (known: whole numbers from 1)"
 
 
-def _factors(shape: tuple[int, ...], arguments: Arguments) -> list[float]:
-    """Return the factors that were given, or those of the sizes."""
+def factors_of(shape: tuple[int, ...], arguments: Arguments) -> list[float]:
+    """Return the factors of upsampling that were given, or those of the sizes."""
     if arguments.get("scale_factors") is not None:
         return [float(each) for each in arguments["scale_factors"]]
     return [size / old for size, old in zip(arguments["output_size"], shape[2:], strict=True)]
 
 
 def _repeated(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-    for axis, factor in enumerate(_factors(tuple(tensor.shape), arguments), start=2):
+    for axis, factor in enumerate(factors_of(tuple(tensor.shape), arguments), start=2):
         tensor = tensor.repeat_interleave(int(factor), axis)
     return tensor
 

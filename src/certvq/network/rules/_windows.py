@@ -81,18 +81,19 @@ def windows_of(
 ) -> Windows:
     """Return windows from the arguments of an operator, whose lists may have one entry for all."""
     axes = len(kernel)
-    steps = _each(stride, axes) or kernel
-    apart = _each(dilation, axes)
+    steps = each_axis(stride, axes) or kernel
+    apart = each_axis(dilation, axes)
     if isinstance(padding, str):
         same = padding == "same"
         total = [d * (k - 1) if same else 0 for d, k in zip(apart, kernel, strict=True)]
         pads = tuple((each // 2, each - each // 2) for each in total)
     else:
-        pads = tuple((each, each) for each in _each(padding, axes))
+        pads = tuple((each, each) for each in each_axis(padding, axes))
     return Windows(kernel, steps, pads, apart)
 
 
-def _each(value: object, axes: int) -> tuple[int, ...]:
+def each_axis(value: object, axes: int) -> tuple[int, ...]:
+    """Return one number for each axis, given these, a list of one, or a number."""
     if isinstance(value, (list, tuple)):
         return tuple(value) * (axes if len(value) == 1 else 1)
     return (int(value),) * axes  # pyright: ignore[reportArgumentType]

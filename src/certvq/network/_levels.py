@@ -1,0 +1,187 @@
+"""The codebooks of a token: one, levels of a residual quantizer, or several of these side by side.
+
+In: latents with bounds, or exact numbers. Out: a decision for each level. Each level gets what the
+real network leaves over: the exact residual, or the computed one with the error of the first latent
+and of each subtraction (`residual_level_error_le`). A level is looked at only after all before it
+are decided. Must not know networks.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from certvq._types import Float64
+from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.network._bounds import (
+    FLOOR,
+    absolute_norm_upper,
+    enlargement,
+    norm_upper,
+    spectral_norm_upper,
+)
+from certvq.network._decide import Decision
+from certvq.network._numbers import Numbers
+
+
+class Codebook(Protocol):
+    """What decides one level."""
+
+    rows: Float64[np.ndarray, "K D"]
+
+    def decide_bounded(
+        self, latents: Float64[np.ndarray, "N D"], error: Float64[np.ndarray, " N"]
+    ) -> Decision:
+        """Decide the tokens whose error leaves no doubt."""
+        ...
+
+    def decide_exact(self, numbers: Numbers, latents: np.ndarray) -> Decision:
+        """Decide the tokens of which exact numbers leave no doubt."""
+        ...
+
+
+class Affine:
+    """``W x + b`` with exact numbers, for rows x.
+
+    Args:
+        weight: (out, in) float64.
+        bias: (out,) float64, or None.
+    """
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
+        self._weight = weight
+        self._bias = np.zeros(len(weight)) if bias is None else bias
+        matrix = torch.from_numpy(weight)[None]
+        self._norm, self._size = (
+            float(spectral_norm_upper(matrix)),
+            float(absolute_norm_upper(matrix)),
+        )
+
+    def bounded(self, rows: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return values (N, out), and bounds (N,) of their errors (`taps_error_le`)."""
+        value = rows @ self._weight.T + self._bias
+        rounding = self._size * _norms(rows) + _norms(self._bias[None])
+        spread = self._norm * error + gamma(self._weight.shape[1] + 3) * rounding
+        return value, spread * enlargement(8) + FLOOR
+
+    def exact(self, numbers: Numbers, rows: np.ndarray) -> np.ndarray:
+        """Return values (N, out) of exact numbers."""
+        weight, bias = (
+            numbers.array(each, np.ones(each.shape, bool)) for each in (self._weight, self._bias)
+        )
+        return numbers.matmul(rows, weight.T) + bias
+
+
+@dataclass(frozen=True)
+class Level:
+    """One codebook, and what is done around it.
+
+    Attributes:
+        codebook: which decides.
+        inward: makes of a residual what is compared with the code vectors; None is the identity.
+        outward: makes of a code vector what is taken from the residual; None is the identity.
+    """
+
+    codebook: Codebook
+    inward: Affine | None = None
+    outward: Affine | None = None
+
+
+class Levels:
+    """All levels of a token.
+
+    Args:
+        chains: levels that follow each other, and the channels of the latents that they start from.
+    """
+
+    def __init__(self, chains: list[tuple[slice, list[Level]]]) -> None:
+        self.chains = chains
+        self.count = sum(len(levels) for _, levels in chains)
+
+    def decide_bounded(
+        self, latents: Float64[np.ndarray, "N D"], error: Float64[np.ndarray, " N"]
+    ) -> Decision:
+        """Decide each level as long as all before it in its chain are decided.
+
+        Args:
+            latents: as computed, of any number.
+            error: bounds on their distances from the real ones, of any number.
+
+        Returns:
+            The decision, each array (N, levels).
+        """
+        found: list[Decision] = []
+        for channels, levels in self.chains:
+            residual, off = latents[:, channels], error
+            for level in levels:
+                given = (residual, off)
+                compared = given if level.inward is None else level.inward.bounded(*given)
+                found.append(level.codebook.decide_bounded(*compared))
+                vectors, own = _taken(level, found[-1].codes)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    residual = residual - vectors
+                    off = (off + own + UNIT_ROUNDOFF * _norms(residual)) * enlargement(4) + FLOOR
+                off = np.where(found[-1].decided, off, np.inf)
+        return _joined(found)
+
+    def decide_exact(self, numbers: Numbers, latents: np.ndarray) -> Decision:
+        """Decide each level of exact numbers likewise.
+
+        Args:
+            numbers: the arithmetic, which the caller has set to work.
+            latents: (N, D) of its numbers.
+
+        Returns:
+            The decision, each array (N, levels).
+        """
+        found: list[Decision] = []
+        for channels, levels in self.chains:
+            residual, left = latents[:, channels], np.arange(len(latents))
+            for level in levels:
+                if not len(left):
+                    found.append(_spread(_NONE, left, len(latents)))
+                    continue
+                inward = level.inward
+                compared = residual if inward is None else inward.exact(numbers, residual)
+                part = level.codebook.decide_exact(numbers, compared)
+                found.append(_spread(part, left, len(latents)))
+                kept = part.decided
+                left, residual = left[kept], residual[kept]
+                residual = residual - _exactly_taken(numbers, level, part.codes[kept])
+        return _joined(found)
+
+
+_NONE = Decision(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
+
+
+def _taken(level: Level, codes: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Return what codes take from a residual, and the error of that; -1 takes anything."""
+    vectors = level.codebook.rows[codes]
+    if level.outward is None:
+        return vectors, 0.0
+    return level.outward.bounded(vectors, np.zeros(len(vectors)))
+
+
+def _exactly_taken(numbers: Numbers, level: Level, codes: np.ndarray) -> np.ndarray:
+    rows = level.codebook.rows[codes]
+    vectors = numbers.array(rows, np.ones(rows.shape, bool))
+    if not len(codes):
+        return np.empty((0, 1), object)
+    return vectors if level.outward is None else level.outward.exact(numbers, vectors)
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    return norm_upper(torch.from_numpy(rows), (1,)).flatten().numpy()
+
+
+def _spread(part: Decision, tokens: np.ndarray, count: int) -> Decision:
+    """Return a decision of some tokens as one of all; the others are not decided."""
+    codes, margin = np.full(count, -1, np.int64), np.zeros(count)
+    codes[tokens], margin[tokens] = part.codes, part.margin
+    return Decision(codes, margin, codes >= 0)
+
+
+def _joined(found: list[Decision]) -> Decision:
+    names = ("codes", "margin", "decided")
+    return Decision(*(np.stack([getattr(each, n) for each in found], axis=1) for n in names))

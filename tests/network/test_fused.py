@@ -1,0 +1,56 @@
+"""Where the parts of a Snake are one operator, and where they stay apart."""
+
+import pytest
+import torch
+from torch import nn
+
+from certvq.network import capture
+from certvq.network._fused import fused
+from certvq.network.rules._snake import SNAKE
+
+
+class Of(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.alpha = nn.Parameter(torch.ones(1, 2, 1), requires_grad=False)
+
+    def forward(self, x):
+        return self.function(x, self.alpha)
+
+
+def operators(function):
+    network = capture(Of(function).eval(), torch.zeros(1, 2, 4))
+    assert fused(list(network.steps), network.constants) == list(network.steps)
+    return [step.operator for step in network.steps]
+
+
+def used_twice(x, a):
+    square = torch.sin(a * x).pow(2)
+    return x + square * a + square
+
+
+@pytest.mark.rows(
+    "function",
+    [
+        lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2),
+        lambda x, a: torch.sin(x * a).pow(2) * a.reciprocal() + x,
+    ],
+)
+def test_a_snake_is_one_operator(function):
+    assert operators(function) == ["reciprocal.default", SNAKE]
+
+
+@pytest.mark.rows(
+    "function",
+    [
+        used_twice,
+        lambda x, a: 2 * x + a * torch.sin(a * x).pow(2),
+        lambda x, a: torch.add(x, a * torch.sin(a * x).pow(2), alpha=2),
+        lambda x, a: x + a * torch.sin(x * x).pow(2),
+        lambda x, a: x + 3 * torch.sin(a * x).pow(2),
+        lambda x, a: x[:, :1] + a * torch.sin(a * x[:, :1]).pow(2),
+    ],
+)
+def test_what_is_no_snake_stays_apart(function):
+    assert SNAKE not in operators(function)
