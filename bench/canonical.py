@@ -1,9 +1,9 @@
 """Time and memory of canonical codes beside those of a plain encode.
 
-In: a model directory, the name of a codec or nothing; a size, or the demo's held-out photographs. Out:
-JSON. The competitors alternate within one process; ratios are medians of pairs. Memory is what a
-process of its own takes at most, less what it has before it encodes. Codecs of other libraries are
-small and have random weights; the code vectors of VQModel are latents of another image.
+In: a model directory, the name of a codec or nothing; a size, or the demo's held-out photographs.
+Out: JSON. The competitors alternate within one process; ratios are medians of pairs. Memory is what
+a process of its own takes at most, less what it has before it encodes. Codecs of other libraries
+are small and have random weights; the code vectors of VQModel are latents of another image.
 
     python bench/canonical.py --model runs/demo/model --photographs
     python bench/canonical.py --codec dac --size 4096

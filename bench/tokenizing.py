@@ -2,7 +2,13 @@
 
 Each pair is measured in one run, turn by turn. Rates leave out imports and, on Ray, the start of
 the cluster: they count from the first part that is finished. Peaks are those of processes of their
-own. Example: python bench/tokenizing.py --images 200 --many 20000
+own. Both the job and the bare encoder read the files, and each has all cores: the bare encoder is
+measured in one thread for each core and image by image, as the job runs it, and in batches of 16
+with all threads in each operation; the faster one counts.
+
+    python bench/tokenizing.py --images 200 --many 20000
+    git worktree add ../before 4ed3823     # and build its kernels into ../before/src
+    python bench/tokenizing.py --parts rates --before ../before/src
 """
 
 import argparse
@@ -14,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +49,23 @@ else:
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
+BEFORE = """
+import sys, time
+from pathlib import Path
+from certvq.pipeline import encode_images
+model, source, out = map(Path, sys.argv[1:])
+begin = time.perf_counter()
+encode_images(model, [source], out)
+print(time.perf_counter() - begin)
+"""
+"""`certvq encode` of another version of certvq, in seconds without imports."""
+
+BEFORE_MODEL = """
+import sys, torch
+from certvq.models import VQVAE, VQVAEConfig
+VQVAE(VQVAEConfig.small(), generator=torch.Generator().manual_seed(0)).save_pretrained(sys.argv[1])
+"""
+
 
 def main() -> None:
     """Print one JSON object."""
@@ -50,16 +75,20 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="of the images, px")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--parts", choices=["memory", "rates", "ray"], nargs="*", default=None)
+    parser.add_argument("--before", type=Path, help="src of an older certvq, to measure its encode")
     options = parser.parse_args()
     wanted = options.parts or ["memory", "rates", "ray"]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        save(work / "small", VQVAEConfig.small())
+        if options.before:
+            elsewhere(options.before, BEFORE_MODEL, work / "small")
+        else:
+            save(work / "small", VQVAEConfig.small())
         save(work / "least", LEAST)
         fill(work / "images", options.images, options.side)
         found = {"cores": len(os.sched_getaffinity(0)), "images": options.images}
         if "rates" in wanted:
-            found["rates"] = rates(work, options.turns)
+            found["rates"] = rates(work, options.turns, options.before)
         if "ray" in wanted:
             found["ray"] = ray_rates(work)
         if "memory" in wanted:
@@ -108,28 +137,41 @@ def peaks(work: Path) -> dict[str, float]:
     }
 
 
-def rates(work: Path, turns: int) -> dict[str, float]:
+def elsewhere(source: Path, program: str, *arguments: Path) -> str:
+    """Run a program with another version of certvq, and return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return done.stdout
+
+
+def rates(work: Path, turns: int, before: Path | None) -> dict[str, float]:
     """Return images a second: the bare encoder, the job, and `certvq encode`."""
     from certvq.jobs import encode_images
 
-    model = VQVAE.from_pretrained(work / "small")
+    model = VQVAE.from_pretrained(work / "small").eval()
     paths = sorted((work / "images").iterdir())
     codebook = model.quantizer.codebook.detach()
+    norms = codebook.square().sum(1)
 
-    def bare() -> None:
-        """Read, encode in batches of 16, and take the argmin of all distances."""
+    def encoded(some: list[Path]) -> torch.Tensor:
+        """Read images, encode them, and take the argmin of ``|c|^2 - 2 z c``."""
         with torch.inference_mode():
-            for first in range(0, len(paths), 16):
-                pixels = np.stack([read_image(path) for path in paths[first : first + 16]])
-                images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-                torch.cdist(model.latents(images).flatten(0, 2), codebook).argmin(-1)
+            pixels = np.stack([read_image(path) for path in some])
+            images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+            latents = model.latents(images).flatten(0, 2)
+            return torch.addmm(norms, latents, codebook.T, alpha=-2).argmin(-1)
 
     def bare_each() -> None:
-        """The same, image by image."""
-        with torch.inference_mode():
-            for path in paths:
-                images = torch.from_numpy(np.array(read_image(path))).permute(2, 0, 1)[None] / 255
-                torch.cdist(model.latents(images).flatten(0, 2), codebook).argmin(-1)
+        threads = torch.get_num_threads()
+        one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # in each thread anew
+        with ThreadPoolExecutor(threads, **one) as executor:
+            list(executor.map(encoded, ([path] for path in paths)))
+        torch.set_num_threads(threads)
+
+    def bare_batches() -> None:
+        for first in range(0, len(paths), 16):
+            encoded(paths[first : first + 16])
 
     def job() -> None:
         shutil.rmtree(work / "out", ignore_errors=True)
@@ -138,18 +180,27 @@ def rates(work: Path, turns: int) -> dict[str, float]:
     def encode() -> None:
         encode_images(work / "small", [work / "images"], work / "tokens.parquet")
 
-    took = {"bare": [], "bare_each": [], "job": [], "encode": []}
+    def encode_before() -> float:
+        places = (work / "small", work / "images", work / "before.parquet")
+        return float(elsewhere(before, BEFORE, *places)) if before else 0.0
+
+    sides = [bare_each, bare_batches, job, encode, *([encode_before] if before else [])]
+    took: dict[str, list[float]] = {side.__name__: [] for side in sides}
     for _ in range(turns):
-        for measured in (bare, bare_each, job, encode):
-            begin = time.perf_counter()
-            measured()
-            took[measured.__name__].append(time.perf_counter() - begin)
+        for side in sides:
+            took[side.__name__].append(seconds(side))
     found = {name: len(paths) / statistics.median(times) for name, times in took.items()}
-    best = max(found["bare"], found["bare_each"])
-    return found | {
-        "job_over_bare": found["job"] / best,
-        "job_over_encode": found["job"] / found["encode"],
-    }
+    found["job_over_bare"] = found["job"] / max(found["bare_each"], found["bare_batches"])
+    for name in found.keys() & {"encode", "encode_before"}:
+        found[f"job_over_{name}"] = found["job"] / found[name]
+    return found
+
+
+def seconds(side: Callable[[], float | None]) -> float:
+    """Run one side; of one that runs elsewhere take the time that it tells."""
+    begin = time.perf_counter()
+    told = side()
+    return told or time.perf_counter() - begin
 
 
 def ray_rates(work: Path) -> dict[str, float]:

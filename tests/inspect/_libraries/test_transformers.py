@@ -139,6 +139,37 @@ def test_mimi_codebooks_that_are_loaded_later_are_searched(mimi):
     assert torch.equal(model.quantizer.encode(latents)[:1], stale[:1])
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["patched first", "used first"])
+def test_mimi_runs_in_inference_mode(mimi, before):
+    """What it keeps then has no version; codebooks that change are searched all the same."""
+    model, codebooks = mimi(0.0)
+    latents = torch.randn(1, 16, 50)
+    with torch.inference_mode():
+        if before:
+            model.quantizer.encode(latents)
+        certvq.patch_module(model)
+        for _ in range(3):
+            codes = model.quantizer.encode(latents)[:1]
+            assert torch.equal(codes, residual_codes(latents, [codebooks[0].embed_sum]))
+        assert not codebooks[0]._embed.is_inference()  # so that it is not compared in each call
+        codebooks[0].embed_sum.neg_()
+        right = residual_codes(latents, [codebooks[0].embed_sum])
+        assert not torch.equal(right, codes)
+        for _ in range(2):
+            assert torch.equal(model.quantizer.encode(latents)[:1], right)
+
+
+def test_mimi_is_audited_in_inference_mode(mimi):
+    model, _ = mimi(0.0)
+    latents = torch.randn(1, 16, 50)
+    with torch.inference_mode():
+        model.quantizer.encode(latents)
+        found = certvq.audit_module(
+            model, [latents, latents], call=lambda each, z: each.quantizer.encode(z)
+        )
+    assert found.ok
+
+
 def test_dac_with_a_code_vector_of_length_0(dac):
     """The model passes over it where it is nearest; certified codes do not, and it is named."""
     level = dac(0.0).quantizer.quantizers[0]

@@ -78,6 +78,8 @@ class Site:
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the method, and watch or replace its argmin."""
         method = self.inner or getattr(type(self.module), self.method).__get__(self.module)
+        if self.certify and self.adapter.kept:
+            self._give_version()
         if self.adapter.stale(self.module):
             self._renew()
         if self.other and self.module in _WATCHED.get():  # what calls it sees what it does
@@ -98,6 +100,16 @@ class Site:
         if not watch.found and not (self.other and watch.no_search()):
             raise UnknownQuantizerError(watch.nothing_found())
         return result
+
+    def _give_version(self) -> None:
+        """Copy what the module kept in inference mode, where tensors do not show if they changed.
+
+        Without it the kept code vectors were compared with the weights in every call.
+        """
+        kept = getattr(self.module, self.adapter.kept, None)
+        if kept is not None and kept.is_inference():
+            with torch.inference_mode(False):
+                setattr(self.module, self.adapter.kept, kept.clone())
 
     def _renew(self) -> None:
         """Let the module compute its code vectors anew, or refuse to audit others.

@@ -50,11 +50,13 @@ def keeps_others(module: nn.Module, kept: torch.Tensor | None, total: torch.Tens
     if kept is None:
         return False
     held = (total, own.cluster_usage, kept)
-    state = tuple((id(each), each._version) for each in held)  # noqa: SLF001 (torch has no other)
-    if _CHECKED.get(module) == state:
+    lasting = not any(each.is_inference() for each in held)  # the others have no version
+    state = tuple((id(each), each._version) for each in held) if lasting else None  # noqa: SLF001
+    if lasting and _CHECKED.get(module) == state:
         return False
     if torch.equal(_mean(total, own.cluster_usage, own.epsilon), kept):
-        _CHECKED[module] = state
+        if state is not None:
+            _CHECKED[module] = state
         return False
     return True
 
