@@ -87,7 +87,10 @@ class CertificateError(CertVQError, RuntimeError):
 
 
 class FloatEnvironmentError(CertVQError, RuntimeError):
-    """The processor is not in IEEE 754 mode (subnormals flushed, or another rounding mode)."""
+    """A processor computes otherwise than is assumed of it.
+
+    It flushes subnormal numbers, rounds in another mode, or has tensor cores that err by more.
+    """
 
 
 class UnknownQuantizerError(CertVQError, TypeError):

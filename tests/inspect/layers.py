@@ -155,6 +155,29 @@ class MossAudioTokenizerLFQ(VectorQuantize):
         return functional.embedding(codes, self.codebook.weight).transpose(1, 2).float(), codes
 
 
+class MossAudioTokenizerVectorQuantize(nn.Module):
+    """As in the MOSS audio tokenizer, whose distances are those of the projections as they are."""
+
+    def __init__(self, input_dim, codebook_size, codebook_dim):
+        super().__init__()
+        self.in_proj = nn.Conv1d(input_dim, codebook_dim, 1)
+        self.out_proj = nn.Conv1d(codebook_dim, input_dim, 1)
+        self.codebook = nn.Embedding(codebook_size, codebook_dim)
+
+    @torch.no_grad()
+    def forward(self, z):
+        projected = self.in_proj(z.float()).float()
+        flat = projected.transpose(1, 2).reshape(-1, projected.shape[1])
+        weight = self.codebook.weight
+        dist = (
+            flat.pow(2).sum(1, keepdim=True)
+            - 2 * flat @ weight.float().t()
+            + weight.float().pow(2).sum(1, keepdim=True).t()
+        )
+        codes = (-dist).max(1)[1].reshape(z.size(0), -1)
+        return self.out_proj(self.codebook(codes).transpose(1, 2).float()), codes, projected
+
+
 class EuclideanCodebook(nn.Module):
     """As in encodec and audiocraft: (..., D) to (vectors, codes); the codebook is a buffer."""
 

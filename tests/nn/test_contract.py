@@ -44,6 +44,19 @@ SHAPES = {
 }
 
 
+class Case:
+    """A constructor that shows the name of its case where a row of it fails."""
+
+    def __init__(self, name, make):
+        self.name, self.make = name, make
+
+    def __call__(self, **options):
+        return self.make(**options)
+
+    def __repr__(self):
+        return self.name
+
+
 def collect():
     """Read the cases of all files beside this one."""
     for path in sorted(Path(__file__).parent.glob("_cases_*.py")):
@@ -51,7 +64,7 @@ def collect():
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for name, constructor, *traits in module.CASES:
-            yield name, constructor, frozenset(*traits)
+            yield name, Case(name, constructor), frozenset(*traits)
 
 
 def first_of_each_class():
@@ -78,7 +91,10 @@ def over(*exempt, names=None):
 
 
 every = over()
-each_class = over(names=FIRST)
+each_class = pytest.mark.rows("make", [make for name, make, _ in ALL if name in FIRST])
+"""One case of each class, as rows of one test: for what all options of a class share."""
+all_at_once = pytest.mark.rows("make", [make for _, make, _ in ALL])
+"""All cases, as rows of one test: for what takes no time."""
 
 
 def build(make, *, seed=0, layout="b n d", steps=0):
@@ -206,7 +222,7 @@ def same_random(layer, states):
     return all(torch.equal(a, b) for a, b in zip(layer_random(layer), states, strict=True))
 
 
-@every
+@all_at_once
 @pytest.mark.rows("steps", [0, 3])
 @pytest.mark.rows("bad", [math.nan, -math.inf])
 def test_a_bad_batch_changes_nothing(make, steps, bad, snapshot, unchanged):
@@ -574,7 +590,7 @@ def test_flushed_subnormals_are_refused(make):
         torch.set_flush_denormal(False)
 
 
-@every
+@each_class
 @pytest.mark.rows(("strict", "bad"), [(True, math.nan), (False, -math.inf)])
 def test_no_state_with_nan_is_loaded(make, strict, bad, snapshot, unchanged):
     """Whichever tensor has it, alone or within a larger module, and nothing has been loaded."""

@@ -40,14 +40,13 @@ ORDER = 1e-11
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's
 
 
-def collect():
-    """Read the cases of all families; see test_contract.py."""
-    for path in sorted(Path(__file__).parent.glob("_cases_*.py")):
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for name, make, *_ in module.CASES:
-            yield pytest.param(make, id=name)
+def contract():
+    """Load the cases of all families; see test_contract.py."""
+    path = Path(__file__).with_name("test_contract.py")
+    spec = importlib.util.spec_from_file_location("_contract", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def hierarchical(*, layout, generator):
@@ -59,7 +58,9 @@ def learns(layer):
     return any(hasattr(part, "learn_now") for part in layer.modules())
 
 
-CASES = [*collect(), pytest.param(hierarchical, id="hierarchical")]
+CONTRACT = contract()
+CASES = [pytest.param(make, id=name) for name, make, _ in CONTRACT.ALL]
+CASES.append(pytest.param(CONTRACT.Case("hierarchical", hierarchical), id="hierarchical"))
 LAYERS = [case.values[0](layout="b n d", generator=torch.Generator()) for case in CASES]
 FIRST = [type(layer) not in map(type, LAYERS[:at]) for at, layer in enumerate(LAYERS)]
 """Which cases are one of each class; the others are slow."""
@@ -75,7 +76,10 @@ def over(kept):
     return pytest.mark.parametrize("make", chosen)
 
 
-every, each_class = over([True] * len(CASES)), over(FIRST)
+every = over([True] * len(CASES))
+each_class = pytest.mark.rows(
+    "make", [case.values[0] for case, first in zip(CASES, FIRST, strict=True) if first]
+)
 
 
 def latents_of(seed, *, tokens=4):
@@ -285,7 +289,7 @@ def test_rows_of_the_error_are_those_of_all_samples():
         func.vmap(FSQ((3, 3, 3, 3)).encode)(samples)
 
 
-@every
+@pytest.mark.rows("make", [case.values[0] for case in CASES])
 @pytest.mark.rows("transform", ["vmap", "grad", "jvp"])
 def test_train_mode_changes_nothing_or_is_refused(make, transform, snapshot, same_bits):
     """A layer may draw from its generator."""

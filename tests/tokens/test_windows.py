@@ -26,7 +26,7 @@ def sequences(expected, pattern):
 @pytest.mark.parametrize("offsets", OFFSETS)
 @pytest.mark.parametrize("name", PATTERNS)
 class TestWindows:
-    @pytest.mark.parametrize("length", [1, 3, 5, 64])
+    @pytest.mark.rows("length", [1, 3, 5, 64])
     def test_rows_are_cut_and_padded(self, tokens_dir, expected, name, offsets, length):
         pattern = Pattern(name, (300, 7), offsets=offsets)
         wanted = []
@@ -40,7 +40,7 @@ class TestWindows:
         assert data[len(data) - 2].tolist() == data[-2].tolist() == wanted[-2].tolist()
         assert data[0].dtype == torch.int64
 
-    @pytest.mark.parametrize("length", [1, 3, 5, 64])
+    @pytest.mark.rows("length", [1, 3, 5, 64])
     def test_packed_rows_follow_each_other(self, tokens_dir, expected, name, offsets, length):
         pattern = Pattern(name, (300, 7), offsets=offsets)
         steps = np.concatenate(sequences(expected, pattern))

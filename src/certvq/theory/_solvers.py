@@ -7,7 +7,7 @@ and the seconds taken. Must not import the kernel.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any, Final
 
 from certvq.errors import OptionError, SolverUnavailableError
@@ -44,11 +44,6 @@ def require_solvers(names: tuple[str, ...]) -> tuple[str, ...]:
                 f"(package {package}), or name another with --solver"
             ) from error
     return names
-
-
-def version_of(name: str) -> str:
-    """Return the version of an installed solver."""
-    return metadata.version(_PACKAGES[name][0])
 
 
 def ask(solver: str, script: str, seconds: float) -> Answer:

@@ -176,6 +176,16 @@ def test_descript_quantizer_is_repaired(layers, offset, repaired, kind):
     assert torch.equal(codes.reshape(-1), right)
 
 
+def test_moss_quantizer_is_repaired(layers, repaired):
+    layer, z = layers.MossAudioTokenizerVectorQuantize(16, 64, 8), torch.randn(2, 16, 100)
+    layer.codebook.weight.data += 1000
+    layer.in_proj.bias.data += 1000
+    repaired(layer, z)
+    _, codes, projected = layer(z)
+    flat = projected.transpose(1, 2).reshape(-1, 8)
+    assert torch.equal(codes.reshape(-1), certvq.assign(flat, layer.codebook.weight).codes)
+
+
 def test_encodec_codebook_is_repaired(layers, offset, repaired):
     codebook, x = layers.EuclideanCodebook(8, 64), offset(3, 100, 8)
     codebook.embed += 1000

@@ -4,8 +4,17 @@ In: nothing. Out: `ADAPTERS`. Must not ask for a module path; names and attribut
 scores must be explained by what was captured.
 """
 
-from certvq.inspect._libraries.adapter import Adapter
+from dataclasses import replace
+
+from certvq.inspect._libraries.adapter import Adapter, Comparison, Seen
 from certvq.inspect._libraries.transformers import embedded, normalised
+
+
+def halved(seen: Seen) -> Comparison | None:
+    """``2 * z @ codebook.t()``, whose operand is exactly twice the latents."""
+    product = seen.product
+    return None if product is None else replace(product, latents=product.latents / 2)
+
 
 ADAPTERS = (
     Adapter(
@@ -21,6 +30,13 @@ ADAPTERS = (
         has=("codebook.weight", "in_proj", "out_proj", "decode_latents"),
         capture=normalised,
         own_method=True,
+    ),
+    Adapter(
+        "MOSS audio tokenizer",
+        ("MossAudioTokenizerVectorQuantize",),
+        "forward",
+        has=("codebook.weight", "in_proj", "out_proj"),
+        capture=halved,
     ),
     Adapter(
         "encodec, audiocraft and their kin",
