@@ -9,11 +9,8 @@ vectors are not `decode` of the codes; ``"spatial"``: tokens of one sample depen
 ``"frozen"``: no gradient reaches the latents; ``"projects"``: a map before them follows autocast.
 """
 
-import copy
 import importlib.util
-import io
 import math
-import pickle
 import re
 from pathlib import Path
 
@@ -447,40 +444,6 @@ def test_wrong_codes_are_named(make):
 def test_wrong_options_are_named(make):
     with pytest.raises(OptionError, match="layout must be one of .* got 'd b'"):
         make(layout="d b", generator=None)
-
-
-def again(layer, way):
-    """Copy a layer, by way of bytes or not."""
-    if way == "deepcopy":
-        return copy.deepcopy(layer)
-    if way == "pickle":
-        return pickle.loads(pickle.dumps(layer))  # noqa: S301 (our own bytes)
-    return None
-
-
-@every
-@pytest.mark.rows("way", ["deepcopy", "pickle", "state_dict"])
-@pytest.mark.rows("steps", [0, 3])
-def test_training_goes_on_from_a_copy(make, way, steps, same_bits, snapshot, unchanged):
-    layer = build(make, steps=steps)
-    if way == "state_dict":
-        file = io.BytesIO()
-        torch.save(layer.state_dict(), file)
-        file.seek(0)
-        other = build(make, seed=5)
-        other.load_state_dict(torch.load(file, weights_only=True))
-    else:
-        other = again(layer, way)
-    before = snapshot(layer)
-    assert unchanged(other, before)
-    results = [other(latents_of(seed=step)) for step in range(5, 8)]
-    assert unchanged(layer, before)
-    for step, theirs in zip(range(5, 8), results, strict=True):
-        ours = layer(latents_of(seed=step))
-        assert torch.equal(ours.codes, theirs.codes)
-        assert same_bits(ours.quantized, theirs.quantized)
-        assert same_bits(ours.loss, theirs.loss)
-    assert unchanged(other, snapshot(layer))
 
 
 @every
