@@ -53,6 +53,19 @@ def test_a_vq_model_has_the_codes_of_its_own_formula():
     assert torch.equal(found.codes.flatten(), own.flatten())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chameleon_vqgan", "janus_vqgan"])
+@torch.no_grad()
+def test_a_vqgan_has_the_codes_of_its_own_formula(hf_models, name):
+    model, images = seeded(getattr(hf_models, name)), torch.rand(1, 3, 4, 4)
+    found = canonical_codes(model, images)
+    assert not found.open.any()
+    model.double()
+    latents = model.quant_conv(model.encoder(images.double())).movedim(1, -1)
+    own = torch.cdist(latents.flatten(0, 2), model.quantize.embedding.weight).argmin(1)
+    assert torch.equal(found.codes.flatten(), own)
+
+
 def test_a_projection_with_weight_norm_is_named(hf_models):
     model = seeded(hf_models.dac)
     model.apply_weight_norm()

@@ -150,7 +150,9 @@ class CanonicalEncoder:
     def __init__(self, model: nn.Module, *, codebook: Codebooks | None = None) -> None:
         flint()
         self._coder = coder_of(model, codebook)
-        self._reused = Reused(self._coder, lambda network: self._coder.levels(network.output.shape))
+        self._reused = Reused(
+            self._coder.encoder, lambda network: self._coder.levels(network.output.shape)
+        )
 
     def __call__(self, batch: torch.Tensor, *, precision: int = MOST_PRECISION) -> CanonicalCodes:
         """Return the canonical codes of a batch.

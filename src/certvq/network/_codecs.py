@@ -47,6 +47,11 @@ class Coder(nn.Module):
         """Return the latents."""
         return self._latents(self.model, batch)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """What is captured: this module, or the model itself where that returns latents."""
+        return self.model if self._latents is _called else self
+
     def levels(self, shape: tuple[int, ...]) -> Levels:
         """Return the codebooks for latents of a shape.
 
