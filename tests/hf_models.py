@@ -70,12 +70,33 @@ def mimi():
 def xcodec():
     import transformers as hf
 
-    config = hf.XcodecConfig(
-        target_bandwidths=[12.0],
-        sample_rate=16000,
-        codebook_size=64,
-        codebook_dim=24,
-        acoustic_model_config={
+    config = hf.XcodecConfig(**_two_encoders(16000))
+    return filled(hf.XcodecModel(config), "embed")
+
+
+def higgs_audio_v2_tokenizer():
+    """Make a small model whose encoders have the published steps, which its padding goes by."""
+    import transformers as hf
+
+    options = _two_encoders(16000)
+    acoustic, semantic = options["acoustic_model_config"], options["semantic_model_config"]
+    ratios = [8, 5, 4, 2]
+    acoustic |= {"downsampling_ratios": ratios, "upsampling_ratios": ratios}
+    acoustic |= {"decoder_hidden_size": 16}
+    options["target_bandwidths"] = [0.6]
+    strides, kernels = [5, 2, 2, 2, 2, 2, 2], [10, 3, 3, 3, 3, 2, 2]
+    semantic |= {"conv_dim": [4] * 7, "conv_stride": strides, "conv_kernel": kernels}
+    config = hf.HiggsAudioV2TokenizerConfig(**options)
+    return filled(hf.HiggsAudioV2TokenizerModel(config), "embed")
+
+
+def _two_encoders(sample_rate):
+    return {
+        "target_bandwidths": [12.0],
+        "sample_rate": sample_rate,
+        "codebook_size": 64,
+        "codebook_dim": 24,
+        "acoustic_model_config": {
             "model_type": "dac",
             "encoder_hidden_size": 4,
             "downsampling_ratios": [4, 4],
@@ -84,7 +105,7 @@ def xcodec():
             "hidden_size": 8,
             "codebook_size": 64,
         },
-        semantic_model_config={
+        "semantic_model_config": {
             "model_type": "hubert",
             "hidden_size": 16,
             "num_hidden_layers": 1,
@@ -98,8 +119,7 @@ def xcodec():
             "feat_extract_norm": "group",
             "do_stable_layer_norm": False,
         },
-    )
-    return filled(hf.XcodecModel(config), "embed")
+    }
 
 
 def vq_model():

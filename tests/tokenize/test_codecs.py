@@ -10,25 +10,33 @@ Also of `certvq.tokenize._codecs._codec`, `certvq.tokenize._codecs._diffusers`,
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 import certvq
-from certvq.errors import CertificateError, FileFormatError, OptionError
+from certvq.errors import (
+    BackendUnavailableError,
+    CertificateError,
+    FileFormatError,
+    OptionError,
+)
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.nn import FSQ, ResidualVQ, VectorQuantize
 from certvq.tokenize import Codec, TokenEncoder, open_codec
 
-SOUNDS = ("encodec", "dac", "mimi", "xcodec")
+SOUNDS = ("encodec", "dac", "mimi", "xcodec", "higgs_audio_v2_tokenizer")
 IMAGES = ("VQModel", "chameleon_vqgan", "janus_vqgan", "emu3_vqgan")
 CLASSES = {
     "encodec": "EncodecModel",
     "dac": "DacModel",
     "mimi": "MimiModel",
     "xcodec": "XcodecModel",
+    "higgs_audio_v2_tokenizer": "HiggsAudioV2TokenizerModel",
     "VQModel": "VQModel",
     "chameleon_vqgan": "ChameleonVQVAE",
     "janus_vqgan": "JanusVQVAE",
@@ -36,7 +44,20 @@ CLASSES = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def higgs_audio():
+    """Let Higgs Audio be made without torchaudio, which it calls for sounds of 24 kHz alone."""
+    family = "higgs_audio_v2_tokenizer"
+    import_module("transformers")  # before the stand-in, which it would examine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
+        module = import_module(f"transformers.models.{family}.modeling_{family}")
+        library = import_module("transformers")  # which is another object by now
+        patch.setattr(library, CLASSES[family], getattr(module, CLASSES[family]))
+        yield
+
+
+@pytest.fixture(scope="module")
 def folder_of(hf_models, tmp_path_factory):
     """Return a function that saves a model with random weights and gives its folder."""
     made = {}
@@ -316,6 +337,20 @@ def test_a_folder_without_weights_asks_no_network(folder_of, tmp_path):
         open_codec(tmp_path)
     with pytest.raises(FileFormatError, match="a model is a folder with config.json"):
         open_codec(tmp_path.parent)
+
+
+def test_a_library_that_a_model_wants_is_named(folder_of, monkeypatch):
+    import transformers
+
+    def from_pretrained(*args, **options):
+        del args, options
+        raise ImportError("\nXcodecModel requires the torchaudio library but it was not found")
+
+    folder = folder_of("xcodec")
+    monkeypatch.setattr(transformers.XcodecModel, "from_pretrained", from_pretrained)
+    text = "xcodec: XcodecModel requires the torchaudio library"
+    with pytest.raises(BackendUnavailableError, match=text):
+        open_codec(folder)
 
 
 def test_a_model_of_sounds_takes_no_latents(folder_of):

@@ -16,7 +16,12 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import nn
 
-from certvq.errors import FileFormatError, OptionError, UnknownQuantizerError
+from certvq.errors import (
+    BackendUnavailableError,
+    FileFormatError,
+    OptionError,
+    UnknownQuantizerError,
+)
 from certvq.inspect import patch_module
 from certvq.models import VQVAE
 from certvq.tokenize._codecs._codec import Codec
@@ -52,6 +57,7 @@ def open_codec(
         OptionError: no such folder or entry, a kind that is not known, or a number of quantizers
             that it does not have.
         FileFormatError: a file is missing or damaged.
+        BackendUnavailableError: the model needs a library that is not installed.
     """
     model = source() if callable(source) else _load(str(source))
     if isinstance(model, Codec):
@@ -150,6 +156,8 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         return kind.from_pretrained(str(folder), local_files_only=True)
+    except ImportError as error:  # Higgs Audio wants torchaudio
+        raise BackendUnavailableError(f"{folder}: {' '.join(str(error).split())}") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise FileFormatError(f"{folder}: cannot be loaded without network: {reason}") from error

@@ -1,4 +1,4 @@
-"""Audio codecs of transformers: EnCodec, DAC, Mimi, X-Codec.
+"""Audio codecs of transformers: EnCodec, DAC, Mimi, X-Codec, Higgs Audio.
 
 In: a patched model of transformers. Out: its `Codec`. Must not import transformers: a model brings
 it along.
@@ -88,13 +88,13 @@ def mimi(model: Any, quantizers: int | None) -> Codec:
 
 
 def xcodec(model: Any, quantizers: int | None) -> Codec:
-    """Wrap X-Codec; by default at its highest bandwidth, as the model itself."""
-    bandwidths = model.config.target_bandwidths
+    """Wrap X-Codec or Higgs Audio; by default at its highest bandwidth, as the model itself."""
+    config = model.config
     bandwidth, count = _bandwidth(
-        bandwidths,
+        config.target_bandwidths,
         model.quantizer.get_num_quantizers_for_bandwidth,
         quantizers,
-        bandwidths[-1],
+        config.target_bandwidths[-1],
     )
 
     def encode(sounds: torch.Tensor) -> torch.Tensor:
@@ -106,12 +106,12 @@ def xcodec(model: Any, quantizers: int | None) -> Codec:
     books = [each.codebook.embed for each in model.quantizer.quantizers[:count]]
     return _codec(
         model,
-        "xcodec",
+        config.model_type,
         books,
         encode,
         decode,
-        stride=model.config.hop_length,
-        rate=model.config.sample_rate,
+        stride=config.hop_length,
+        rate=config.sample_rate,
         options={"bandwidth": bandwidth},
     )
 
@@ -121,6 +121,7 @@ SOUND_CODECS: Final[dict[str, tuple[str, Callable[[Any, int | None], Codec]]]] =
     "dac": ("DacModel", dac),
     "mimi": ("MimiModel", mimi),
     "xcodec": ("XcodecModel", xcodec),
+    "higgs_audio_v2_tokenizer": ("HiggsAudioV2TokenizerModel", xcodec),
 }
 """By `model_type` of config.json: the class of transformers, and what wraps it."""
 
