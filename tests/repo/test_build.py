@@ -33,9 +33,10 @@ def test_kernels_are_compiled_without_contraction_or_fast_math():
 def test_files_for_an_instruction_set_share_no_function():
     """A weak symbol of one of them could replace the one of all others on any processor."""
     newest = max(ROOT.glob("build/*/compile_commands.json"), key=lambda path: path.stat().st_mtime)
-    found = [newest.parent.rglob(f"{name}_*.o") for name in ("isa", "level")]
+    names = ("isa", "level", "direct")
+    found = [newest.parent.rglob(f"{name}_*.o") for name in names]
     objects = sorted(path for paths in found for path in paths)
-    sources = [*(ROOT / "native").glob("isa_*.cpp"), *(ROOT / "native").glob("checker/level_*.cpp")]
+    sources = [path for name in names for path in (ROOT / "native").rglob(f"{name}_*.cpp")]
     assert len(objects) == len(sources)
     for compiled in objects:
         symbols = subprocess.run(["nm", compiled], capture_output=True, text=True, check=True)
