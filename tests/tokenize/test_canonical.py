@@ -101,6 +101,20 @@ def test_counts_of_the_other_kind_are_refused(model_dir, made, tmp_path):
         open_tokens(tmp_path / "plain")
 
 
+def test_a_residual_quantizer_gives_levels_of_which_the_first_may_be_used(tmp_path, rng):
+    config = VQVAEConfig(hidden=8, residual_hidden=4, dim=4, codebook_size=16)
+    generator = torch.Generator().manual_seed(0)
+    model = VQVAE(replace(config, quantizer="residual"), generator=generator)
+    model(torch.rand(4, 3, 32, 32, generator=generator))
+    model.eval().save_pretrained(tmp_path / "model")
+    pixels = rng.integers(0, 256, (12, 8, 3), dtype=np.uint8)
+    wanted = certvq.canonical_codes(model, torch.from_numpy(pixels).permute(2, 0, 1)[None]).codes
+    for quantizers in (None, 1):
+        encoder = TokenEncoder(str(tmp_path / "model"), canonical=True, quantizers=quantizers)
+        found = encoder({"key": ["a"], "data": [pixels]})["codes"][0]
+        assert found.tolist() == wanted[..., :quantizers].flatten().tolist()
+
+
 class Shifted(nn.Module):
     """``x + 1/2``, in a way that balls cannot tell to be exact."""
 
