@@ -83,7 +83,7 @@ def test_files_that_hold_no_matrix(tmp_path: Path) -> None:
         pq.write_table(
             pa.table({"z": pa.array(rows, pa.list_(pa.float64()))}), tmp_path / "z.parquet"
         )
-        with pytest.raises(FileFormatError, match="column 'z' must have lists of one length"):
+        with pytest.raises(FileFormatError, match="column 'z' must have full lists of one length"):
             list(rows_of_files([tmp_path / "z.parquet"]))
     np.savez(tmp_path / "objects.npz", np.array([ROWS, None], dtype=object))
     with pytest.raises(FileFormatError, match=r"objects\.npz: no \.npz file of numbers"):
