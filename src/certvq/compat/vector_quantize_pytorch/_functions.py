@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from certvq.compat.vector_quantize_pytorch._layer import estimated
 from certvq.compat.vector_quantize_pytorch._levels import draw_seed
 from certvq.compat.vector_quantize_pytorch._tensors import mask_of_lengths
 from certvq.errors import ShapeError
@@ -73,9 +74,7 @@ def _estimated(
     if src.shape != tgt.shape:
         text = f"src and tgt must have one shape, got {tuple(src.shape)} and {tuple(tgt.shape)}"
         raise ShapeError(text)
-    rows, vectors = src.reshape(-1, src.shape[-1]), tgt.reshape(-1, tgt.shape[-1])
-    places = torch.arange(len(rows), device=rows.device)
-    return estimator.estimate(rows, vectors, places, None).reshape(src.shape)
+    return estimated(estimator, src, tgt)
 
 
 def orthogonal_loss_fn(t: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,17 @@ from certvq.compat.vector_quantize_pytorch._codebook import CodebookView, code_v
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import TransformError
-from certvq.nn import EMA, PADDING, Found, Gumbel, KMeans, Online, Orthogonal, VectorQuantize
+from certvq.nn import (
+    EMA,
+    PADDING,
+    Estimator,
+    Found,
+    Gumbel,
+    KMeans,
+    Online,
+    Orthogonal,
+    VectorQuantize,
+)
 from certvq.nn._core import search as _search
 from certvq.nn._core import similarity as _similarity
 from certvq.nn._core.codes import require_range
@@ -32,7 +42,6 @@ from certvq.nn._torch.modes import (
     recomputing,
     transforming,
 )
-from certvq.nn._torch.transaction import all_or_nothing
 from certvq.nn._vector.neural_codebook import nearest_of_own
 
 Weight: TypeAlias = float | torch.Tensor | Callable[..., torch.Tensor]
@@ -152,17 +161,10 @@ class Layer(VectorQuantize):
         return self.metric == "cosine"
 
     @property
-    def steady(self) -> bool:
-        """Whether a training step changes nothing, whatever it is asked; see `Quantizer`."""
-        return False
-
-    @property
     def at_rest(self) -> bool:
-        """Whether train mode changes nothing; see `refuse_transforms`."""
         return self.frozen or self.call.frozen or (transforming() and not self._moves())
 
     def remember(self) -> Callable[[], None]:
-        """Return what puts back the state that is no tensor."""
         before = super().remember()
         state = self.writes, self.step_loss, self.statistics.held, self.call
 
@@ -365,7 +367,6 @@ class Layer(VectorQuantize):
     # What it finds
 
     def choose_tokens(self, tokens: torch.Tensor, *, codes: torch.Tensor | None = None) -> Found:
-        """Quantize with the codebook as it is; see `Quantizer`."""
         return Found(*self.find(tokens, codes=codes))
 
     def find(self, tokens: torch.Tensor, *, codes: torch.Tensor | None = None) -> Sought:
@@ -394,9 +395,8 @@ class Layer(VectorQuantize):
         return diversity + commitment + terms["orthogonal_reg"] * self.options.orthogonal_reg_weight
 
     def _hit(self, tokens: torch.Tensor, codes: torch.Tensor | None) -> _Hit:
-        call, options = self.call, self.options
+        call, options, temperature = self.call, self.options, self._temperature()
         points, book, sqdist = self._points(tokens), self.code_vectors(), None
-        temperature = options.sample_codebook_temp if call.temperature is None else call.temperature
         if call.transform is not None:
             books = call.transform(book)
             if self.metric == "cosine":
@@ -418,6 +418,10 @@ class Layer(VectorQuantize):
             chosen, sqdist = found.codes, found.sqdist
         return _Hit(points, book, chosen, functional.embedding(chosen, book), sqdist)
 
+    def _temperature(self) -> float:
+        given = self.call.temperature
+        return self.options.sample_codebook_temp if given is None else given
+
     def _draw(self, points: torch.Tensor, book: torch.Tensor, temperature: float) -> torch.Tensor:
         count = self.call.count
         if count is None:
@@ -438,20 +442,16 @@ class Layer(VectorQuantize):
             return vectors
         routed = is_differentiated(tokens) if call.routed is None else call.routed
         if not (routed and options.route_gradients_to_input):
-            temperature = (
-                options.sample_codebook_temp if call.temperature is None else call.temperature
-            )
+            temperature = self._temperature()
             if options.straight_through and temperature > 0.0 and hit.codes.ndim == 1:
                 soft = Gumbel(temperature, soft=True, cosine=self.use_cosine_sim)
                 return soft.estimate(hit.points, hit.book, hit.codes, None)
             return vectors
         points = hit.points[:, None].expand_as(vectors) if vectors.ndim == 3 else hit.points
-        points, flat = points.reshape(-1, self.dim), hit.vectors.reshape(-1, self.dim)
-        rows = torch.arange(flat.shape[0], device=flat.device)
-        result = self.estimator.estimate(points, flat, rows, None)
+        result = estimated(self.estimator, points, hit.vectors)
         if options.sync_update_v > 0.0:
             result = result + options.sync_update_v * (result - result.detach())
-        return result.reshape(vectors.shape)
+        return result
 
     # What it costs
 
@@ -499,16 +499,6 @@ class Layer(VectorQuantize):
         return mean * len(codes), len(codes)
 
 
-def settle_all(module: nn.Module, layers: Sequence[Layer]) -> None:
-    """Let layers of a module take in what waits, all of them or none."""
-
-    def step() -> None:
-        for layer in layers:
-            layer.settle()
-
-    all_or_nothing(module, layers[0].codebook, step, learns=True)
-
-
 def asked(layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Result]) -> _Result:
     """Run a step with what it asks of each layer."""
     before = [layer.call for layer in layers]
@@ -519,6 +509,13 @@ def asked(layers: Sequence[Layer], calls: Sequence[Call], step: Callable[[], _Re
     finally:
         for layer, call in zip(layers, before, strict=True):
             layer.call = call
+
+
+def estimated(estimator: Estimator, latents: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Estimate the gradient of latents (..., d) from vectors of their own, (..., d)."""
+    rows, own = latents.reshape(-1, latents.shape[-1]), vectors.reshape(-1, vectors.shape[-1])
+    places = torch.arange(own.shape[0], device=own.device)
+    return estimator.estimate(rows, own, places, None).reshape(vectors.shape)
 
 
 def with_gradient(loss: torch.Tensor) -> torch.Tensor:

@@ -15,17 +15,20 @@ from certvq.compat.vector_quantize_pytorch._checks import SIZES, checked, requir
 from certvq.compat.vector_quantize_pytorch._module import Translated
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Given,
+    Grid,
     grid_of_latents,
+    mapped_back,
     of_levels,
     outward,
     projections,
+    through,
 )
 from certvq.errors import CodeRangeError, OptionError, ShapeError
 from certvq.nn import PADDING, Found
 from certvq.nn._core.codes import require_codes, require_range
-from certvq.nn._core.usage import Place, split_places
+from certvq.nn._core.usage import Place
 from certvq.nn._levels.grouped_residual import slice_width
-from certvq.nn._levels.residual import add_up
+from certvq.nn._levels.residual import add_up, descend
 from certvq.nn._torch.distributed import Peers, peers_of
 from certvq.nn._torch.modes import beneath, holds_numbers, sizes
 
@@ -62,6 +65,8 @@ class Levels(Translated):
         ]
     )
     code_axes = ("level",)
+
+    layers: Any
 
     gaps: ClassVar[bool] = True
     """Whether -1 may stand before other indices."""
@@ -163,37 +168,80 @@ class Levels(Translated):
             each.append(vectors.reshape(*own.shape, vectors.shape[-1]))
         return torch.stack(each)
 
-    def joined(
-        self, founds: Sequence[Found], shape: tuple[int, ...]
+    def descended(
+        self,
+        x: torch.Tensor,
+        rows: torch.Tensor,
+        grid: Grid,
+        seed: int | None,
+        step: Callable[[int, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+        *,
+        kind: torch.dtype | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the sum of the vectors, codes (*shape, q) and losses (q,) of what levels found."""
-        missing = (0, self.num_quantizers - len(founds))
+        """Return vectors as x, codes (b, ..., q) and losses (q,).
+
+        Args:
+            x: latents.
+            rows: what the first level is given, (N, d).
+            grid: where x has its features.
+            seed: of the random depth.
+            step: what a level finds for rows (N, d), by its place: vectors, codes (N,), a loss.
+            kind: type of number of the vectors; None is that of their sum.
+        """
+        depth, shape = self.draw_depth(seed, x.device), grid.of(x)
+        founds = descend(rows, depth, lambda level, rest, _: Found(*step(level, rest), {}))
+        missing = (0, self.num_quantizers - depth)
         codes = torch.stack([found.codes for found in founds], dim=-1)
         codes = nn.functional.pad(codes, missing, value=PADDING)
         losses = nn.functional.pad(torch.stack([found.loss for found in founds]), missing)
-        return add_up(founds), codes.reshape(*shape, self.num_quantizers), losses
+        total = self.rounded(add_up(founds))
+        out = mapped_back(self.project_out, total, total.dtype if kind is None else kind)
+        return grid.restore(out, shape), codes.reshape(*shape, self.num_quantizers), losses
 
     def draw_depth(
-        self,
-        seed: int | None,
-        device: torch.device,
-        *,
-        peers: Sequence[Peers] = (),
-        drops: bool = True,
+        self, seed: int | None, device: torch.device, *, peers: Sequence[Peers] = ()
     ) -> int:
         """Return how many levels are used, the same number on all of the given processes."""
         require(rand_quantize_dropout_fixed_seed=seed)
-        if not (self.training and self.quantize_dropout and drops):
+        if not (self.training and self.quantize_dropout):
             return self.num_quantizers
         chosen = draw_seed(device, peers) if seed is None else seed
         cutoff, multiple = self.quantize_dropout_cutoff_index, self.quantize_dropout_multiple_of
         last = random.Random(chosen).randrange(cutoff, self.num_quantizers)  # noqa: S311 (no secret)
         return min(self.num_quantizers, -(-(last + 1) // multiple) * multiple)
 
-    def _places(self, codes: torch.Tensor) -> dict[str, Place]:
-        count = self.num_quantizers
-        sizes = self.codebook_sizes if len(set(self.codebook_sizes)) > 1 else self.codebook_size
-        return split_places(codes, sizes, (count,), self.code_axes)
+
+class ScalarLevels(Levels):
+    """Levels that work in float32 at least, and are all used where there is no gradient.
+
+    Their vectors have the type of number of the first level.
+    """
+
+    gaps = False
+
+    @property
+    def level_kind(self) -> torch.dtype:
+        return self.layers[0].quantizer.kind
+
+    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
+        return super().get_codes_from_indices(indices).to(self.level_kind)
+
+    def rounded(self, total: torch.Tensor) -> torch.Tensor:
+        narrow = self.level_kind.itemsize < torch.float32.itemsize
+        return total.to(self.level_kind) if narrow else total
+
+    def draw_depth(
+        self, seed: int | None, device: torch.device, *, peers: Sequence[Peers] = ()
+    ) -> int:
+        require(rand_quantize_dropout_fixed_seed=seed)
+        if not torch.is_grad_enabled():
+            return self.num_quantizers
+        return super().draw_depth(seed, device, peers=peers)
+
+    def inward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return what the first level is given for latents (N, dim)."""
+        rows = through(self.project_in, tokens)
+        return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
 class Groups(Translated):
@@ -269,19 +317,16 @@ class Groups(Translated):
         return tuple([level[group] for level in indices] for group in range(self.groups))
 
     def quantize(
-        self,
-        x: torch.Tensor,
-        join: Callable[..., tuple[Any, ...]],
-        each: Sequence[dict[str, Any]] = (),
-        **given: Any,
+        self, x: torch.Tensor, each: Sequence[dict[str, Any]] = (), **given: Any
     ) -> tuple[Any, ...]:
         """Quantize each slice, all with one depth.
 
+        Vectors stand side by side, and what else the parts return is stacked; the vectors of all
+        levels, ``return_all_codes``, are a tuple.
+
         Args:
             x: latents.
-            join: makes the result of the vectors side by side, and of what else the parts return,
-                each kind as a tuple.
-            each: arguments of each part.
+            each: indices of each part, whose cross entropies are then added up.
             given: arguments of all.
         """
         grid_of_latents(x, first=False)
@@ -302,7 +347,11 @@ class Groups(Translated):
                 for part, piece, own in triples
             ]
             vectors, *rest = zip(*results, strict=True)
-            return join(torch.cat(vectors, dim=self.split_dim), *rest)
+            whole = torch.cat(vectors, dim=self.split_dim)
+            if each:
+                return whole, torch.stack(rest[0]).sum()
+            stacked = len(rest) - bool(given.get("return_all_codes"))
+            return whole, *map(torch.stack, rest[:stacked]), *rest[stacked:]
 
         return self._whole(x, step)
 

@@ -4,18 +4,24 @@ In: state dicts with the original's names or ours. Out: a module that loads them
 whole what no quantizer can work with. Must not know of quantizers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
 
-from certvq.compat.vector_quantize_pytorch._tensors import grid_of_indices, narrow
+from certvq.compat.vector_quantize_pytorch._tensors import (
+    all_indices,
+    grid_of_indices,
+    narrow,
+)
+from certvq.errors import ShapeError
 from certvq.nn import BaseQuantizer
 from certvq.nn._core.codes import require_range
 from certvq.nn._core.loading import require_finite_state
 from certvq.nn._core.quantizer import lasting_codes
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
+from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._torch.modes import transforming
 from certvq.nn._torch.transaction import all_or_nothing
 
@@ -54,7 +60,7 @@ class Translated(nn.Module):
 
     fixed: ClassVar[frozenset[str]] = frozenset()
     renames: ClassVar[dict[str, str | None]] = {}
-    code_axes: ClassVar[tuple[str, ...]] = ()
+    code_axes: tuple[str, ...] = ()
     learns: ClassVar[bool] = False
     _codes: Any = None
 
@@ -74,6 +80,12 @@ class Translated(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the latest codes behind: a copy has made none."""
         return {**self.__dict__, "_codes": None}
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
+        if not mode:
+            self._change_books(lambda book: book.settle())
+        return super().train(mode)
 
     def freeze(self, frozen: bool = True) -> Any:
         """Keep the module as it is in train mode, too; see `certvq.nn.BaseQuantizer.freeze`."""
@@ -106,6 +118,21 @@ class Translated(nn.Module):
         for old, new in self.renames.items():
             rename(state_dict, prefix + old, None if new is None else prefix + new)
 
+    def _books(self) -> Sequence[Any]:
+        """Return the layers that learn from batches, one for each codebook or level."""
+        return ()
+
+    def _change_books(self, step: Callable[[Any], None]) -> None:
+        """Do something with all of these, or with none of them."""
+        books = dict.fromkeys(self._books())
+
+        def steps() -> None:
+            for book in books:
+                step(book)
+
+        for book in [*books][:1]:
+            all_or_nothing(self, book.codebook, steps, learns=True)
+
     def _whole(self, tokens: torch.Tensor, step: Callable[[], Any]) -> Any:
         """Do all of a forward pass or nothing, and keep its codes; see `all_or_nothing`."""
 
@@ -120,7 +147,8 @@ class Translated(nn.Module):
         """Take the codes of a forward pass apart by what they look up."""
         own: Any = self
         shape = tuple(codes.shape[codes.ndim - len(self.code_axes) :])
-        return split_places(codes, own.codebook_size, shape, self.code_axes)
+        sizes = getattr(own, "codebook_sizes", None) or own.codebook_size
+        return split_places(codes, sizes, shape, self.code_axes)
 
     def _shares(self) -> bool:
         """Say whether all places look up one codebook."""
@@ -154,11 +182,48 @@ class Translated(nn.Module):
 
 
 class Codebooks(Translated):
-    """A class whose codes have an axis for the codebooks where it says so."""
+    """A class of one grid for several codebooks, whose codes have an axis for them if it says so.
+
+    Attributes:
+        orthogonal_rotation: whether the grid is a rotated one, by `orthogonal_rot`.
+    """
 
     num_codebooks: int
     keep_num_codebooks_dim: bool
+    codebook_dim: int
     codebook_size: int
+    quantizer: Any
+    orthogonal_rotation: bool = False
+    orthogonal_rot: torch.Tensor
+
+    def rotate(self, wanted: bool) -> None:
+        """Draw a rotation, if one is wanted."""
+        self.orthogonal_rotation = wanted
+        if wanted:
+            self.register_buffer("orthogonal_rot", Rotated(self.quantizer).rotation)
+
+    def turned(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return latents (N, codebook_dim) in the coordinates of the grid."""
+        if not self.orthogonal_rotation:
+            return rows
+        wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        return multiply(wide, self.orthogonal_rot)
+
+    def turned_back(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return codes (N, codebook_dim) in the coordinates of the latents."""
+        return multiply(codes, self.orthogonal_rot.T) if self.orthogonal_rotation else codes
+
+    def every_index(self) -> torch.Tensor:
+        """Return the indices of all codes, where the parameters are."""
+        device = next((p.device for p in self.parameters()), self.quantizer.home)
+        return all_indices(self.codebook_size, device)
+
+    def read_points(self, zhat: torch.Tensor) -> torch.Tensor:
+        """Read points (..., codebook_dim) of the grid as (N, codebook_dim)."""
+        if zhat.shape[-1] != self.codebook_dim:
+            text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
+            raise ShapeError(text)
+        return zhat.reshape(-1, self.codebook_dim)
 
     def shaped(
         self, codes: torch.Tensor, shape: tuple[int, ...], *, kind: torch.dtype | None = None

@@ -300,6 +300,19 @@ def counted(
     return kept_rows(mask, grid, device)
 
 
+def among_latents(
+    rows: torch.Tensor, kept: torch.Tensor | None, latents: torch.Tensor
+) -> torch.Tensor:
+    """Put vectors (M, d), or (M, k, d), in place of the latents (N, d) that a mask keeps."""
+    if kept is None:
+        return rows
+    kind = torch.promote_types(latents.dtype, rows.dtype)
+    whole = latents.to(kind)
+    if rows.ndim == 3:
+        whole = whole[:, None].expand(-1, *rows.shape[1:])
+    return whole.index_copy(0, kept, rows.to(kind))
+
+
 # Maps
 
 

@@ -12,7 +12,6 @@ from certvq.compat.vector_quantize_pytorch._checks import FLAG, checked
 from certvq.compat.vector_quantize_pytorch._module import Codebooks
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
-    all_indices,
     grid_of_latents,
     keep_codebooks,
     mapped_back,
@@ -22,12 +21,11 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     restored,
     through,
 )
-from certvq.errors import CodeRangeError, ShapeError
+from certvq.errors import CodeRangeError
 from certvq.nn import FSQ as _Mapped
 from certvq.nn import NoiseDropout
 from certvq.nn._core.latents import all_rows, require_finite_latents
 from certvq.nn._estimators.through_bound import through_bound
-from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.radix import join_digits, split_codes
 from certvq.nn._torch.modes import widest
 
@@ -55,8 +53,6 @@ class FSQ(Codebooks):
             "preserve_symmetry",
         ]
     )
-
-    orthogonal_rot: torch.Tensor
 
     @checked(channel_first=FLAG)
     def __init__(
@@ -101,15 +97,12 @@ class FSQ(Codebooks):
         self.preserve_symmetry = preserve_symmetry
         self.noise_dropout = noise_dropout
         self.bound_hard_clamp = bound_hard_clamp
-        self.orthogonal_rotation = orthogonal_rotation
-        if orthogonal_rotation:
-            self.register_buffer("orthogonal_rot", Rotated(self.quantizer).rotation)
+        self.rotate(orthogonal_rotation)
 
     @property
     def implicit_codebook(self) -> torch.Tensor:
         """All points of the grid, (codebook_size, len(levels)), made anew at each call."""
-        indices = all_indices(self.codebook_size, self._device())
-        return self.quantizer.decode(indices[None])[0]
+        return self.quantizer.decode(self.every_index()[None])[0]
 
     def quantize(self, z: torch.Tensor) -> torch.Tensor:
         """Return the nearest points of the grid; differentiable.
@@ -126,14 +119,7 @@ class FSQ(Codebooks):
         Args:
             zhat: (..., len(levels)), points of the grid, rotated where the grid is, up to rounding.
         """
-        if zhat.shape[-1] != self.codebook_dim:
-            text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
-            raise ShapeError(text)
-        rows = zhat.reshape(-1, self.codebook_dim)
-        if self.orthogonal_rotation:
-            wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            rows = multiply(wide, self.orthogonal_rot)
-        rows = rows.T.to(widest(zhat.device))
+        rows = self.turned(self.read_points(zhat)).T.to(widest(zhat.device))
         counts = torch.tensor(self.quantizer.levels, device=zhat.device)[:, None]
         if self.preserve_symmetry:
             digits = ((rows + 1.0) * (counts - 1) / 2.0).round().long()
@@ -180,11 +166,7 @@ class FSQ(Codebooks):
         """
         grid = grid_of_latents(z, first=self.channel_first or None)
         latents = through(self.project_in, grid.tokens(z, self.dim))
-        rows = latents.reshape(-1, self.codebook_dim)
-        if self.orthogonal_rotation:
-            wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            rows = multiply(wide, self.orthogonal_rot)
-        codes, indices = self._found(rows)
+        codes, indices = self._found(self.turned(latents.reshape(-1, self.codebook_dim)))
         noise = self.quantizer.noise
         if self.training and noise is not None:
             codes = noise.disturb(codes, None)
@@ -198,15 +180,8 @@ class FSQ(Codebooks):
         found = self.quantizer.cells(require_finite_latents(rows), dtype=dtype)
         return through_bound(rows, found.entries, self.quantizer.bound(rows.device)), found.codes
 
-    def turned_back(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return codes (N, len(levels)) in the coordinates of the latents."""
-        return multiply(codes, self.orthogonal_rot.T) if self.orthogonal_rotation else codes
-
     def _dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
 
     def _wide(self) -> torch.dtype:
         return torch.promote_types(self._dtype(), torch.float32)
-
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.parameters()), self.quantizer.home)

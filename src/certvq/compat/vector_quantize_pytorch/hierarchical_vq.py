@@ -13,7 +13,7 @@ from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZES, checked, require
 from certvq.compat.vector_quantize_pytorch._codebook import take_layer_state
-from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked, settle_all
+from certvq.compat.vector_quantize_pytorch._layer import Call, Layer, asked
 from certvq.compat.vector_quantize_pytorch._levels import draw_seed
 from certvq.compat.vector_quantize_pytorch._module import Translated
 from certvq.compat.vector_quantize_pytorch._names import names_of
@@ -23,6 +23,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     mask_of_lengths,
     require_one_layout,
 )
+from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import VectorQuantize
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import PADDING
 from certvq.nn._core.codes import require_integers, require_range
@@ -91,7 +92,7 @@ class HierarchicalVQ(Translated):
         if unknown:
             text = f"unexpected keyword arguments {unknown}"
             raise TypeError(text)
-        self.options = Options(**_DEFAULTS | keywords)
+        self.options = Options({**VectorQuantize.keywords, **_DEFAULTS, **keywords})
         self.dim = dim
         self.spatial_dims = axes
         self.channel_first = channel_first
@@ -143,12 +144,6 @@ class HierarchicalVQ(Translated):
     ) -> torch.Tensor:
         """Return vectors (b, c, ...) of a scale on the whole grid, refined."""
         return self._pyramid.refined(q, level_index, tuple(full_shape))
-
-    def train(self, mode: bool = True) -> "HierarchicalVQ":
-        """Set the mode; on the way to eval mode, take in what the latest batch taught."""
-        if self.training and not mode:
-            settle_all(self, self.levels)
-        return super().train(mode)
 
     def forward(
         self,
@@ -255,6 +250,9 @@ class HierarchicalVQ(Translated):
             place, _, kind = name.removeprefix(f"{prefix}phi_").partition(".conv.")
             number = place.partition(".")[2] or "0"
             state_dict[f"{prefix}refinement.convolutions.{number}.{kind}"] = state_dict.pop(name)
+
+    def _books(self) -> tuple[Layer, ...]:
+        return self.levels
 
     @property
     def _pyramid(self) -> Pyramid:

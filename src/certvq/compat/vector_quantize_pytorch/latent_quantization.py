@@ -25,7 +25,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     through,
     wide_type,
 )
-from certvq.errors import OptionError, ShapeError, TransformError
+from certvq.errors import OptionError, TransformError
 from certvq.nn import LatentQuantize as _Mapped
 from certvq.nn import exchange
 from certvq.nn._torch.modes import beyond_backward, own_graph, recomputing, transforming
@@ -138,10 +138,7 @@ class LatentQuantize(Codebooks):
         Args:
             zhat: (..., codebook_dim).
         """
-        if zhat.shape[-1] != self.codebook_dim:
-            text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
-            raise ShapeError(text)
-        indices = self.quantizer.encode_tokens(zhat.detach().reshape(-1, self.codebook_dim))
+        indices = self.quantizer.encode_tokens(self.read_points(zhat.detach()))
         return narrow(indices, self.codebook_size).reshape(zhat.shape[:-1])
 
     def indices_to_codes(self, indices: torch.Tensor, project_out: bool = True) -> torch.Tensor:

@@ -15,7 +15,6 @@ from certvq.compat.vector_quantize_pytorch._checks import checked, require
 from certvq.compat.vector_quantize_pytorch._module import Codebooks
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import (
-    all_indices,
     keep_codebooks,
     mapped_back,
     outward,
@@ -29,7 +28,6 @@ from certvq.errors import OptionError
 from certvq.nn import LFQ as _Mapped
 from certvq.nn import exchange
 from certvq.nn._core.latents import kept_rows
-from certvq.nn._levels.rotated import Rotated, multiply
 from certvq.nn._scalar.bit_entropy import MOST_BITS, batch_entropy, sample_entropy
 from certvq.nn._torch.modes import recorded
 
@@ -87,7 +85,6 @@ class LFQ(Codebooks):
     fixed = frozenset(["has_projections", "spherical", "force_quantization_f32", "codebook_scale"])
 
     renames: ClassVar[dict[str, str | None]] = {"mask": None}
-    orthogonal_rot: torch.Tensor
 
     @checked()
     def __init__(
@@ -148,15 +145,12 @@ class LFQ(Codebooks):
         self.entropy_loss_offset = entropy_loss_offset
         self.spherical = spherical
         self.force_quantization_f32 = force_quantization_f32
-        self.orthogonal_rotation = orthogonal_rotation
-        if orthogonal_rotation:
-            self.register_buffer("orthogonal_rot", Rotated(self.quantizer).rotation)
+        self.rotate(orthogonal_rotation)
 
     @property
     def codebook(self) -> torch.Tensor:
         """All corners of the cube, (codebook_size, bits), not normalised, made at each call."""
-        device = next((p.device for p in self.parameters()), self.quantizer.home)
-        bits = self.quantizer.bits(all_indices(self.codebook_size, device))
+        bits = self.quantizer.bits(self.every_index())
         return (bits * 2 - 1) * self.codebook_scale
 
     @property
@@ -182,7 +176,7 @@ class LFQ(Codebooks):
 
     def corners(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors (N, bits) of indices (N,), rotated back, before the last map."""
-        return self._turned_back(self.quantizer.decode_tokens(indices))
+        return self.turned_back(self.quantizer.decode_tokens(indices))
 
     def forward(
         self,
@@ -208,16 +202,14 @@ class LFQ(Codebooks):
             limit = self.soft_clamp_input_value
             latents = (latents / limit).tanh() * limit
         rows = latents.reshape(-1, self.codebook_dim)
-        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-        if self.orthogonal_rotation:
-            rows = multiply(rows, self.orthogonal_rot)
+        rows = self.turned(rows.to(torch.promote_types(rows.dtype, torch.float32)))
         self._require_losses(rows.detach(), kept)
         indices = self.quantizer.encode_tokens(rows.detach())
         corners = self.quantizer.decode_tokens(indices)
         scaled = self.quantizer.latents(rows)
         breakdown = self._terms(scaled, corners, inv_temperature, kept)
         codes = exchange(self.activation(scaled) if self.training else scaled, corners)
-        codes = self._turned_back(codes).to(latents.dtype)
+        codes = self.turned_back(codes).to(latents.dtype)
         codes = codes.reshape(-1, self.codebook_dim * self.num_codebooks)
         loss = self._entropies(breakdown) * self.entropy_loss_weight
         result = Return(
@@ -269,9 +261,6 @@ class LFQ(Codebooks):
         if self.training and self.experimental_softplus_entropy_loss:
             return functional.softplus(total + self.entropy_loss_offset)
         return total
-
-    def _turned_back(self, codes: torch.Tensor) -> torch.Tensor:
-        return multiply(codes, self.orthogonal_rot.T) if self.orthogonal_rotation else codes
 
 
 def _require_bits(dim: int | None, codebook_size: int | None) -> int:

@@ -16,7 +16,6 @@ from certvq.errors import OptionError, ShapeError
 from certvq.nn import RandomProjectionQuantizer as Projected
 from certvq.nn._core.codes import require_codes
 from certvq.nn._core.latents import require_finite_latents
-from certvq.nn._core.usage import Place, split_places
 from certvq.nn._vector.random_projection import cross_entropy_each, search_each, unit
 
 __getattr__ = names_of(__name__)
@@ -101,6 +100,7 @@ class RandomProjectionQuantizer(Translated):
         projected = Projected(dim, codebook_size, codebook_dim, codebooks=num_codebooks)
         self.dim = dim
         self.num_codebooks = num_codebooks
+        self.code_axes = ("codebook",) if num_codebooks > 1 else ()
         self.norm: nn.Module = nn.Identity()
         if norm:
             self.norm = nn.LayerNorm(dim, elementwise_affine=False)
@@ -132,11 +132,6 @@ class RandomProjectionQuantizer(Translated):
     def codebook_size(self) -> int:
         """Number of codes of each codebook."""
         return self.codebooks.shape[1]
-
-    def _places(self, codes: torch.Tensor) -> dict[str, Place]:
-        if self.num_codebooks == 1:
-            return {"": Place(codes, self.codebook_size)}
-        return split_places(codes, self.codebook_size, (self.num_codebooks,), ("codebook",))
 
     def _directions(self, tokens: torch.Tensor) -> torch.Tensor:
         """Normalise, project twice and scale to norm 1, (N, num_codebooks, ...)."""

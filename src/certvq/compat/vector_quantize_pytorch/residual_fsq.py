@@ -5,27 +5,25 @@ Must not round by itself.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
-from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._levels import Groups, ScalarLevels
 from certvq.compat.vector_quantize_pytorch._names import names_of
-from certvq.compat.vector_quantize_pytorch._tensors import Given, mapped_back, rows_of, through
+from certvq.compat.vector_quantize_pytorch._tensors import Given, rows_of
 from certvq.compat.vector_quantize_pytorch.finite_scalar_quantization import FSQ
 from certvq.errors import OptionError
-from certvq.nn import Found
 from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._core.usage import Place
-from certvq.nn._levels.residual import descend
 from certvq.nn._torch.constants import Constants
 
 __getattr__ = names_of(__name__)
 
 
-class ResidualFSQ(Levels, Constants):
+class ResidualFSQ(ScalarLevels, Constants):
     """Round to a grid, and what is left over to finer grids; see `certvq.nn.ResidualFSQ`.
 
     Keywords are the original's; `options` are those of every level's `FSQ`.
@@ -36,8 +34,7 @@ class ResidualFSQ(Levels, Constants):
     there is no map and latents are no wider than the layer's type of number.
     """
 
-    fixed = Levels.fixed | {"levels"}
-    gaps = False
+    fixed = ScalarLevels.fixed | {"levels"}
 
     @checked(num_quantizers=SIZE)
     def __init__(
@@ -93,7 +90,7 @@ class ResidualFSQ(Levels, Constants):
     @property
     def codebooks(self) -> torch.Tensor:
         """The grids of all levels before scaling, (q, codebook_size, d)."""
-        return torch.stack([cast("FSQ", layer).implicit_codebook for layer in self.layers])
+        return torch.stack([layer.implicit_codebook for layer in self.layers])
 
     def levels_last(self, indices: Given) -> torch.Tensor:
         """Return indices (b, ..., q) of (b, q, ...), as `forward` returns with `is_channel_first`.
@@ -102,10 +99,6 @@ class ResidualFSQ(Levels, Constants):
         """
         last = super().levels_last(indices)
         return last.movedim(1, -1) if self._levels_first(indices) else last
-
-    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
-        """Return the vectors of each level in the layer's type of number; see `Levels`."""
-        return super().get_codes_from_indices(indices).to(self.kind)
 
     def get_output_from_indices(self, indices: Given) -> torch.Tensor:
         """Return what `forward` returned; (b, ..., d) for indices (b, ..., q)."""
@@ -117,15 +110,11 @@ class ResidualFSQ(Levels, Constants):
     ) -> torch.Tensor:
         """Return the scaled points of a level; see `Levels`."""
         del total
-        layer = cast("FSQ", self.layers[level])
+        layer = self.layers[level]
         digits = layer.indices_to_level_indices(places).T
         wide = torch.promote_types(self.kind, torch.float32)
         points = layer.quantizer.points(digits, dtype=wide)
         return layer.turned_back(points) * self._scales(points.device)[level]
-
-    def rounded(self, total: torch.Tensor) -> torch.Tensor:
-        """Round a sum to the layer's type of number, if that is narrower than float32."""
-        return total.to(self.kind) if self.kind.itemsize < torch.float32.itemsize else total
 
     def forward(
         self,
@@ -144,25 +133,21 @@ class ResidualFSQ(Levels, Constants):
             Vectors as x, indices (b, ..., q) with -1 for levels left out, (b, q, ...) with
             `is_channel_first`, and if asked for, the levels' vectors (q, b, ..., d).
         """
-        tokens, shape, grid = rows_of(x, self.dim, first=self.is_channel_first)
-        rows = through(self.project_in, tokens)
-        rows = require_finite_latents(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+        tokens, _, grid = rows_of(x, self.dim, first=self.is_channel_first)
+        rows = require_finite_latents(self.inward(tokens))
         limit, scales = self._limit(x.device), self._scales(x.device)
         if limit is not None:
             rows = (rows / limit).tanh() * limit
-        drops = torch.is_grad_enabled()
-        depth = self.draw_depth(rand_quantize_dropout_fixed_seed, x.device, drops=drops)
 
-        def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
-            del total
+        def step(
+            level: int, residual: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             vectors, codes = self.layers[level](residual / scales[level])
-            return Found(vectors * scales[level], codes, residual.new_zeros(()), {})
+            return vectors * scales[level], codes, residual.new_zeros(())
 
-        total, codes, _ = self.joined(descend(rows, depth, step), shape)
-        kind = torch.promote_types(x.dtype, self.kind)
-        out = mapped_back(self.project_out, self.rounded(total), kind)
-        shown = codes.movedim(codes.ndim - 1, 1) if self.is_channel_first else codes
-        result = (grid.restore(out, shape), shown)
+        seed, kind = rand_quantize_dropout_fixed_seed, torch.promote_types(x.dtype, self.kind)
+        vectors, codes, _ = self.descended(x, rows, grid, seed, step, kind=kind)
+        result = (vectors, codes.movedim(codes.ndim - 1, 1) if self.is_channel_first else codes)
         return (*result, self.level_codes(codes).to(self.kind)) if return_all_codes else result
 
     def _scales(self, device: torch.device) -> torch.Tensor:
@@ -202,11 +187,7 @@ class GroupedResidualFSQ(Groups):
 
     def forward(self, x: torch.Tensor, return_all_codes: bool = False) -> tuple[Any, ...]:
         """Return vectors as x, indices (g, b, ..., q), and if asked for each group's codes."""
-
-        def join(vectors: torch.Tensor, codes: Any, *every: Any) -> tuple[Any, ...]:
-            return vectors, torch.stack(codes), *every
-
-        return self.quantize(x, join, return_all_codes=return_all_codes)
+        return self.quantize(x, return_all_codes=return_all_codes)
 
 
 def _require_options(options: dict[str, Any], soft_clamp: object, *, hard: bool) -> None:

@@ -4,31 +4,23 @@ In: latents (b, n, d). Out: sums of corners of cubes, the indices of all levels 
 Must not take signs by itself.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
-from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
+from certvq.compat.vector_quantize_pytorch._levels import Groups, ScalarLevels
 from certvq.compat.vector_quantize_pytorch._names import names_of
-from certvq.compat.vector_quantize_pytorch._tensors import (
-    Given,
-    mapped_back,
-    rows_of,
-    spread_mask,
-    through,
-)
+from certvq.compat.vector_quantize_pytorch._tensors import rows_of, spread_mask
 from certvq.compat.vector_quantize_pytorch.lookup_free_quantization import LFQ
 from certvq.errors import OptionError
-from certvq.nn import Found
 from certvq.nn._core.latents import kept_rows
-from certvq.nn._levels.residual import descend
 
 __getattr__ = names_of(__name__)
 
 
-class ResidualLFQ(Levels):
+class ResidualLFQ(ScalarLevels):
     """Signs, and signs of what is left over, at half the scale; see `certvq.nn.ResidualLFQ`.
 
     Keywords are the original's; `options` are those of every level's `LFQ`.
@@ -38,8 +30,6 @@ class ResidualLFQ(Levels):
     `certvq.nn.LFQ`. ``get_output_from_indices`` gives what `forward` gave, bit for bit where there
     is no map.
     """
-
-    gaps = False
 
     @checked(num_quantizers=SIZE, codebook_size=SIZE)
     def __init__(
@@ -82,24 +72,15 @@ class ResidualLFQ(Levels):
     @property
     def codebooks(self) -> torch.Tensor:
         """The corners of all levels, (q, codebook_size, d)."""
-        return torch.stack([cast("LFQ", layer).codebook for layer in self.layers])
-
-    def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
-        """Return the vectors of each level in the levels' type of number; see `Levels`."""
-        return super().get_codes_from_indices(indices).to(cast("LFQ", self.layers[0]).dtype)
+        return torch.stack([layer.codebook for layer in self.layers])
 
     def level_vectors(
         self, level: int, places: torch.Tensor, total: torch.Tensor | None
     ) -> torch.Tensor:
         """Return the corners of a level, in float32 or wider; see `Levels`."""
         del total
-        corners = cast("LFQ", self.layers[level]).corners(places)
+        corners = self.layers[level].corners(places)
         return corners.to(torch.promote_types(corners.dtype, torch.float32))
-
-    def rounded(self, total: torch.Tensor) -> torch.Tensor:
-        """Round a sum to the levels' type of number, if that is narrower than float32."""
-        kind = cast("LFQ", self.layers[0]).dtype
-        return total.to(kind) if kind.itemsize < torch.float32.itemsize else total
 
     def forward(
         self,
@@ -124,20 +105,15 @@ class ResidualLFQ(Levels):
         mask = spread_mask(mask, shape)
         kept_rows(mask, shape, x.device)
         among = None if mask is None else mask.reshape(-1)
-        rows = through(self.project_in, tokens)
-        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-        drops = torch.is_grad_enabled()
-        depth = self.draw_depth(rand_quantize_dropout_fixed_seed, x.device, drops=drops)
-
-        def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
-            del total
-            vectors, codes, loss = self.layers[level](residual, mask=among)
-            return Found(vectors, codes, loss, {})
-
-        total, codes, losses = self.joined(descend(rows, depth, step), shape)
-        out = mapped_back(self.project_out, self.rounded(total), x.dtype)
-        result = (grid.restore(out, shape), codes, losses)
-        return (*result, self.get_codes_from_indices(codes)) if return_all_codes else result
+        result = self.descended(
+            x,
+            self.inward(tokens),
+            grid,
+            rand_quantize_dropout_fixed_seed,
+            lambda level, rest: self.layers[level](rest, mask=among),
+            kind=x.dtype,
+        )
+        return (*result, self.get_codes_from_indices(result[1])) if return_all_codes else result
 
 
 class GroupedResidualLFQ(Groups):
@@ -159,8 +135,4 @@ class GroupedResidualLFQ(Groups):
         return_all_codes: bool = False,
     ) -> tuple[Any, ...]:
         """Return vectors as x, indices (g, b, n, q), losses (g, q), and each group's codes."""
-
-        def join(vectors: torch.Tensor, codes: Any, losses: Any, *every: Any) -> tuple[Any, ...]:
-            return vectors, torch.stack(codes), torch.stack(losses), *every
-
-        return self.quantize(x, join, mask=mask, return_all_codes=return_all_codes)
+        return self.quantize(x, mask=mask, return_all_codes=return_all_codes)

@@ -4,7 +4,7 @@ In: latents (b, ..., d) or (b, d, ...). Out: sums of vectors, indices and losses
 not search by itself.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,11 +12,9 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import FLAG, SIZE, checked
 from certvq.compat.vector_quantize_pytorch._levels import Levels
 from certvq.compat.vector_quantize_pytorch._names import names_of
-from certvq.compat.vector_quantize_pytorch._tensors import Given, grid_of_latents, of_levels
+from certvq.compat.vector_quantize_pytorch._tensors import Given, of_levels, rows_of
 from certvq.compat.vector_quantize_pytorch.sim_vq import SimVQ
 from certvq.errors import OptionError
-from certvq.nn import Found
-from certvq.nn._levels.residual import descend
 
 __getattr__ = names_of(__name__)
 
@@ -71,7 +69,7 @@ class ResidualSimVQ(Levels):
     @property
     def codebooks(self) -> torch.Tensor:
         """The mapped code vectors of all levels, (num_quantizers, codebook_size, dim)."""
-        return torch.stack([cast("SimVQ", layer).codebook for layer in self.layers])
+        return torch.stack([layer.codebook for layer in self.layers])
 
     def get_codes_from_indices(self, indices: Given) -> torch.Tensor:
         """Return the vectors of each level, (q, b, ..., d) or channel first; see `Levels`."""
@@ -88,7 +86,7 @@ class ResidualSimVQ(Levels):
     ) -> torch.Tensor:
         """Return the mapped vectors of a level; see `Levels`."""
         del total
-        return cast("SimVQ", self.layers[level]).quantizer.decode_tokens(places)
+        return self.layers[level].quantizer.decode_tokens(places)
 
     def forward(
         self,
@@ -97,14 +95,7 @@ class ResidualSimVQ(Levels):
         rand_quantize_dropout_fixed_seed: int | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Return vectors as x, indices (b, ..., q), losses (q,), and all vectors if wanted."""
-        grid_of_latents(x, first=self.channel_first)
-        depth = self.draw_depth(rand_quantize_dropout_fixed_seed, x.device)
-
-        def step(level: int, residual: torch.Tensor, total: torch.Tensor | None) -> Found:
-            del total
-            vectors, codes, loss = self.layers[level](residual)
-            return Found(vectors, codes, loss, {})
-
-        founds = descend(x, depth, step)
-        result = self.joined(founds, tuple(founds[0].codes.shape))
+        rows, _, grid = rows_of(x, self.dim, first=self.channel_first)
+        seed = rand_quantize_dropout_fixed_seed
+        result = self.descended(x, rows, grid, seed, lambda level, rest: self.layers[level](rest))
         return (*result, self.get_codes_from_indices(result[1])) if return_all_codes else result

@@ -21,7 +21,7 @@ from certvq.compat.vector_quantize_pytorch._layer import (
     Call,
     Layer,
     asked,
-    settle_all,
+    estimated,
     with_gradient,
 )
 from certvq.compat.vector_quantize_pytorch._levels import Groups, Levels
@@ -30,6 +30,7 @@ from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Given,
+    among_latents,
     as_returned,
     grid_of_latents,
     mapped_back,
@@ -38,6 +39,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     through,
     wide_type,
 )
+from certvq.compat.vector_quantize_pytorch.vector_quantize_pytorch import VectorQuantize
 from certvq.errors import OptionError, ShapeError
 from certvq.nn import (
     PADDING,
@@ -258,12 +260,6 @@ class ResidualVQ(Levels):
             level.transform if isinstance(level, NeuralLevel) else None for level in levels
         )
 
-    def train(self, mode: bool = True) -> "ResidualVQ":
-        """Set the mode; on the way to eval mode, take in what the latest batch taught."""
-        if self.training and not mode:
-            settle_all(self, self._books())
-        return super().train(mode)
-
     def forward(
         self,
         x: torch.Tensor,
@@ -324,14 +320,12 @@ class ResidualVQ(Levels):
             founds = self.residual.descend(tokens, depth, beam=beam, codes=wanted)
             total = add_up(founds)
             if self.diveq and self.training:
-                places = torch.arange(total.shape[0], device=total.device)
-                total = Reparam().estimate(tokens, total, places, None)
+                total = estimated(Reparam(), tokens, total)
             out = mapped_back(self.project_out, total, x.dtype)
-            if kept is not None and not self.return_zeros_for_masked_padding:
-                kind = torch.promote_types(whole.dtype, out.dtype)
-                out = whole.to(kind).index_copy(0, kept, out.to(kind))
-            else:
+            if self.return_zeros_for_masked_padding:
                 out = among_padding(out, kept, whole.shape[0], 0)
+            else:
+                out = among_latents(out, kept, whole)
             out = grid.restore(out, shape)
             if wanted is not None:
                 return out, self._entropy(founds)
@@ -382,7 +376,7 @@ class ResidualVQ(Levels):
         if diveq:
             keywords.update(ema_update=False, learnable_codebook=True, commitment_weight=0.0)
             keywords.update(route_gradients_to_input=False)
-        options = Options.read(keywords, dim=self.codebook_dim)
+        options = Options.read(keywords, VectorQuantize.keywords, dim=self.codebook_dim)
         if neural and (
             options.freeze_codebook or options.stochastic_sample_codes or options.affine_param
         ):
@@ -494,13 +488,9 @@ class GroupedResidualVQ(Groups):
         """Let the parts know the layout; see `Groups`."""
         return {**kwargs, "accept_image_fmap": self.accept_image_fmap}
 
-    @property
-    def codebooks(self) -> torch.Tensor:
-        """Code vectors of all groups and levels, (g, q, codebook_size, d); see `ResidualVQ`."""
-        return torch.stack([part.codebooks for part in self.parts])
-
-    @codebooks.setter
+    @Groups.codebooks.setter
     def codebooks(self, vectors: torch.Tensor | Sequence[torch.Tensor]) -> None:
+        """Let every group go on from code vectors of its own; see `ResidualVQ`."""
         given = list(vectors) if isinstance(vectors, torch.Tensor | list | tuple) else []
         if len(given) != self.groups:
             got = len(given) if given else type(vectors).__name__
@@ -536,15 +526,8 @@ class GroupedResidualVQ(Groups):
             mask: bool (b, ...), True where there is a latent.
         """
         each = () if indices is None else [{"indices": own} for own in self.each_group(indices)]
-
-        def join(vectors: torch.Tensor, first: Any, *rest: Any) -> tuple[Any, ...]:
-            if indices is not None:
-                return vectors, torch.stack(first).sum()
-            return vectors, torch.stack(first), torch.stack(rest[0]), *rest[1:]
-
         return self.quantize(
             x,
-            join,
             each,
             mask=mask,
             return_all_codes=return_all_codes,

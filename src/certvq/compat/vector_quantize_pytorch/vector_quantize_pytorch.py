@@ -8,8 +8,9 @@ import math
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from numbers import Real
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import nn
@@ -31,10 +32,11 @@ from certvq.compat.vector_quantize_pytorch._layer import (
 )
 from certvq.compat.vector_quantize_pytorch._module import Translated, rename
 from certvq.compat.vector_quantize_pytorch._names import names_of
-from certvq.compat.vector_quantize_pytorch._options import NAMES, Options, rotation_of
+from certvq.compat.vector_quantize_pytorch._options import Options
 from certvq.compat.vector_quantize_pytorch._tensors import (
     Grid,
     Heads,
+    among_latents,
     as_returned,
     counted,
     grid_of_latents,
@@ -49,10 +51,8 @@ from certvq.nn import PADDING
 from certvq.nn._core.codes import require_codes, require_range
 from certvq.nn._core.latents import among_padding, finite_error, kept_rows, require_finite_latents
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
-from certvq.nn._core.usage import Place, split_places
 from certvq.nn._torch.distributed import OF_ANOTHER, raise_together
 from certvq.nn._torch.modes import exporting, holds_numbers, is_differentiated, transforming
-from certvq.nn._torch.transaction import all_or_nothing
 
 __getattr__ = names_of(__name__)
 
@@ -87,6 +87,17 @@ _RESOLVED: Final = {
 
 _LAYOUT: Final = {"channel_last", "accept_3d_fmap", "separate_codebook_per_head"}
 
+_OUTSIDE: Final = {
+    "self",
+    "dim",
+    "codebook_size",
+    "codebook_dim",
+    "heads",
+    "accept_image_fmap",
+    "return_zeros_for_masked_padding",
+}
+"""Arguments that are no `Options`, as a codebook knows nothing of them."""
+
 
 class VectorQuantize(Translated):
     """Replace latents by the nearest code vectors; see `certvq.nn.VectorQuantize`.
@@ -111,8 +122,6 @@ class VectorQuantize(Translated):
         >>> quantized.shape, indices.shape, loss.shape
         (torch.Size([1, 1024, 256]), torch.Size([1, 1024]), torch.Size([]))
     """
-
-    fixed = (NAMES - _ACTING - _LAYOUT - {"in_place_codebook_optimizer"}) | {"has_projections"}
 
     learns = True
     options: Options
@@ -171,6 +180,7 @@ class VectorQuantize(Translated):
         self.dim = dim
         self.codebook_size = codebook_size
         self.heads = heads
+        self.code_axes = ("head",) if heads > 1 else ()
         self.separate_codebook_per_head = separate_codebook_per_head
         self._heads = Heads(heads, separate_codebook_per_head)
         self.channel_last = channel_last
@@ -188,15 +198,28 @@ class VectorQuantize(Translated):
                 self.project_in = nn.Sequential(self.project_in, nn.LayerNorm(inside))
             self.project_out = nn.Linear(inside, dim)
         self.add_module("vq_bridge", vq_bridge)
-        self.options = Options.among(given | rotation_of(dim, rotation_trick))
+        own = {name: given[name] for name in self.keywords}
+        self.options = Options.read(own, self.keywords, dim=dim)
         self.layers = nn.ModuleList(
             Layer(width, codebook_size, self.options)
             for _ in range(heads if separate_codebook_per_head else 1)
         )
 
+    keywords: ClassVar[dict[str, Any]] = {
+        name: each.default
+        for name, each in signature(__init__).parameters.items()
+        if name not in _OUTSIDE
+    }
+    """`Options` and their defaults."""
+
+    fixed = frozenset(
+        (keywords.keys() - _ACTING - _LAYOUT - {"in_place_codebook_optimizer"})
+        | {"has_projections"}
+    )
+
     def __getattr__(self, name: str) -> Any:
         options = vars(self).get("options")
-        if options is not None and name in NAMES and name not in self._modules:
+        if options is not None and name in self.keywords and name not in self._modules:
             return getattr(options, _RESOLVED.get(name, name))
         return super().__getattr__(name)
 
@@ -204,8 +227,8 @@ class VectorQuantize(Translated):
         if name not in _ACTING:
             super().__setattr__(name, value)
             return
-        self.options = replace(self.options, **{name: value})
-        for layer in self._each():
+        self.options = Options({**self.options.given, name: value})
+        for layer in self._books():
             layer.options = self.options
             layer.estimator = self.options.estimator()
             layer.commitment_weight = self.options.commitment_weight
@@ -213,11 +236,11 @@ class VectorQuantize(Translated):
     @property
     def has_commitment_loss(self) -> bool:
         """Whether the loss has a commitment term."""
-        return self._each()[0].commits
+        return self._books()[0].commits
 
     @has_commitment_loss.setter
     def has_commitment_loss(self, commits: bool) -> None:
-        for layer in self._each():
+        for layer in self._books():
             layer.commits = commits
 
     @property
@@ -233,13 +256,13 @@ class VectorQuantize(Translated):
     @property
     def in_place_codebook_optimizer(self) -> Optimizer | tuple[Optimizer, ...] | None:
         """The inner optimiser, or None; with separate codebooks one for each."""
-        every = [layer.inner_optimizer for layer in self._each()]
+        every = [layer.inner_optimizer for layer in self._books()]
         inner = [each.optimizer for each in every if each is not None]
         return None if not inner else inner[0] if len(inner) == 1 else tuple(inner)
 
     @property
     def _codebook(self) -> CodebookView:
-        return CodebookView(self._each())
+        return CodebookView(self._books())
 
     @property
     def codebook(self) -> torch.Tensor:
@@ -254,18 +277,12 @@ class VectorQuantize(Translated):
 
     @codebook.setter
     def codebook(self, codes: torch.Tensor) -> None:
-        layers = self._each()
+        layers = self._books()
         one = layers[0].codebook
         like = one.expand(len(layers), -1, -1) if self.separate_codebook_per_head else one
         given = code_vectors_given(codes, like, "codebook")
         for layer, own in zip(layers, given.reshape(-1, *one.shape), strict=True):
             layer.give(own)
-
-    def train(self, mode: bool = True) -> "VectorQuantize":
-        """Switch the mode; what waits of the latest training batch is taken in before eval mode."""
-        if not mode:
-            self._learn(lambda layer: layer.settle())
-        return super().train(mode)
 
     def forward(
         self,
@@ -311,7 +328,7 @@ class VectorQuantize(Translated):
             grid=(shape[0], math.prod(shape[1:])) if kept is None else None,
             routed=is_differentiated(x),
         )
-        layers, calls = self._each(), [call] * len(self.layers)
+        layers, calls = self._books(), [call] * len(self.layers)
         if wanted is not None:
             each = self._heads.own(wanted if kept is None else wanted[kept])
             calls = [replace(call, wanted=own) for own in each]
@@ -325,7 +342,9 @@ class VectorQuantize(Translated):
             if self.training and ema_update_weight is not None:
                 self._weigh(before, ema_update_weight)
             vectors = self._heads.together([found.vectors for found in founds])
-            quantized = self._restored(vectors, x, grid, shape, kept)
+            outside = mapped_back(self.project_out, vectors, x.dtype)
+            padding = torch.zeros_like(rows) if self.return_zeros_for_masked_padding else rows
+            quantized = grid.restore(among_latents(outside, kept, padding), shape)
             if wanted is not None:
                 given = torch.stack([found.figures["given"] for found in founds]).sum().clamp(min=1)
                 return quantized, torch.stack([found.loss for found in founds]).sum() / given
@@ -371,14 +390,14 @@ class VectorQuantize(Translated):
 
     def update_in_place_optimizer(self) -> None:
         """Let the inner optimiser take the step that `manual_in_place_optimizer_update` put off."""
-        self._learn(lambda layer: layer.update_in_place_optimizer())
+        self._change_books(lambda layer: layer.update_in_place_optimizer())
 
     def expire_codes_(self, x: torch.Tensor) -> None:
         """Replace dead codes by some of the given tokens (b, n, d), in train mode."""
         if self.training:
             parts = self._heads.parts(x.reshape(-1, x.shape[-1]))
-            each = dict(zip(self._each(), parts, strict=True))
-            self._learn(lambda layer: layer.expire(each[layer]))
+            each = dict(zip(self._books(), parts, strict=True))
+            self._change_books(lambda layer: layer.expire(each[layer]))
 
     def update_indices(
         self, x: torch.Tensor, indices: torch.Tensor, mask: torch.Tensor | None = None
@@ -393,11 +412,11 @@ class VectorQuantize(Translated):
             kept &= torch.zeros_like(kept).index_fill(0, among, value=True)
         rows, codes = through(self.project_in, rows[kept]).detach(), codes[kept]
         error = finite_error(rows, "latents")
-        if self._each()[0].peers.any(error is not None, rows.device):
+        if self._books()[0].peers.any(error is not None, rows.device):
             raise error or NonFiniteError(OF_ANOTHER)
         pairs = zip(self._heads.parts(rows), self._heads.own(codes), strict=True)
-        each = dict(zip(self._each(), pairs, strict=True))
-        self._learn(lambda layer: layer.feed(*each[layer]))
+        each = dict(zip(self._books(), pairs, strict=True))
+        self._change_books(lambda layer: layer.feed(*each[layer]))
 
     update_ema_indices = update_indices
 
@@ -405,18 +424,13 @@ class VectorQuantize(Translated):
         """Replace the original's names by ours; see `Translated`."""
         rename(state_dict, f"{prefix}_codebook.vq_bridge.", f"{prefix}vq_bridge.")
         places = [f"{prefix}layers.{place}." for place in range(len(self.layers))]
-        take_layer_state(state_dict, prefix, dict(zip(places, self._each(), strict=True)))
+        take_layer_state(state_dict, prefix, dict(zip(places, self._books(), strict=True)))
 
-    def _each(self) -> list[Layer]:
+    def _books(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     def _is_built_with(self, name: str) -> bool:
-        return name in vars(self) or (name in NAMES and "options" in vars(self))
-
-    def _places(self, codes: torch.Tensor) -> dict[str, Place]:
-        if self.heads == 1:
-            return {"": Place(codes, self.codebook_size)}
-        return split_places(codes, self.codebook_size, (self.heads,), ("head",))
+        return name in vars(self) or (name in self.keywords and "options" in vars(self))
 
     def _shares(self) -> bool:
         return not self.separate_codebook_per_head
@@ -473,7 +487,7 @@ class VectorQuantize(Translated):
         """Read how much each code moves, (h, K), or (1, K) for one codebook."""
         size = self.codebook_size
         if isinstance(weight, Real) and math.isfinite(weight):
-            device = self._each()[0].codebook.device
+            device = self._books()[0].codebook.device
             return torch.full((1, size), float(weight), device=device)
         shapes = [(size,), (1, size)]
         if self._heads.separate:
@@ -522,7 +536,7 @@ class VectorQuantize(Translated):
             layer.learn_tokens(part.detach())
 
     def _weigh(self, before: list[list[torch.Tensor]], weight: Weight) -> None:
-        layers = self._each()
+        layers = self._books()
         if not layers[0].observes or layers[0].call.accumulate:
             return
         if callable(weight):
@@ -533,38 +547,11 @@ class VectorQuantize(Translated):
         for layer, share in zip(layers, shares.expand(len(layers), -1), strict=True):
             layer.weigh(share)
 
-    def _restored(
-        self,
-        vectors: torch.Tensor,
-        x: torch.Tensor,
-        grid: Grid,
-        shape: tuple[int, ...],
-        kept: torch.Tensor | None,
-    ) -> torch.Tensor:
-        outside = mapped_back(self.project_out, vectors, x.dtype)
-        if kept is not None:
-            whole = grid.tokens(x, self.dim)
-            kind = torch.promote_types(whole.dtype, outside.dtype)
-            whole = whole.to(kind)
-            if outside.ndim == 3:
-                whole = whole[:, None].expand(-1, *outside.shape[1:])
-            if self.return_zeros_for_masked_padding:
-                whole = torch.zeros_like(whole)
-            outside = whole.index_copy(0, kept, outside.to(kind))
-        return grid.restore(outside, shape)
-
     def _decoded(self, indices: torch.Tensor, out: nn.Module) -> torch.Tensor:
         wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
         rows, shape = self._heads.rows(wide)
-        pairs = zip(self._each(), self._heads.own(rows), strict=True)
+        pairs = zip(self._books(), self._heads.own(rows), strict=True)
         each = [functional.embedding(own, layer.code_vectors()) for layer, own in pairs]
         first = not self.channel_last or self.accept_image_fmap or self.accept_3d_fmap
         vectors = outward(out, self._heads.together(each))
         return restored(vectors, shape, first=first and len(shape) > 1)
-
-    def _learn(self, step: Callable[[Layer], None]) -> None:
-        def steps() -> None:
-            for layer in self._each():
-                step(layer)
-
-        all_or_nothing(self, self._each()[0].codebook, steps, learns=True)
