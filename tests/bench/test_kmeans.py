@@ -24,7 +24,7 @@ def kmeans(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 def test_all_end_near_the_same_inertia(kmeans):
-    found = kmeans.measure(Cell(400, 8, 3), "mixture", rounds=1, iterations=5)
+    found = kmeans.measure(kmeans.RUNS, Cell(400, 8, 3), "mixture", rounds=1, iterations=5)
     assert list(found["contenders"]) == list(kmeans.RUNS)
     for one in found["contenders"].values():
         assert one["seconds"] >= 0

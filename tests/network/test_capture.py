@@ -1,5 +1,7 @@
 """What can be captured, what cannot, and what the errors say."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -180,3 +182,11 @@ def test_windows_name_their_places():
 def test_entries_of_a_mask_stand_in_order():
     mask = torch.tensor([[True, False], [True, True]]).numpy()
     assert tensor_entries(mask, "abc").tolist() == [["a", None], ["b", "c"]]
+
+
+def test_threads_may_capture_at_once():
+    """torch.export itself fails if two threads export."""
+    models = [nn.Conv1d(1, 2, 3).eval() for _ in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        networks = list(threads.map(lambda model: capture(model, torch.zeros(1, 1, 9)), models))
+    assert {network.output.shape for network in networks} == {(1, 2, 7)}

@@ -64,6 +64,7 @@ def test_a_digest_tells_sizes_and_names(tree):
 def test_the_modality_is_guessed_by_the_first_name_that_tells(tree):
     assert looks_like([tree / "s.tar", tree / "c.WAV"]) == "audio"
     assert looks_like([tree / "z.npy"]) == "latent"
+    assert looks_like([tree / "z.npy", tree / "b"]) == "image"  # arrays may lie beside pictures
     assert looks_like([tree / "s.tar"]) is None
 
 

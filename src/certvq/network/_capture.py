@@ -7,6 +7,7 @@ be said over the real numbers. Nothing of the module is copied or changed. Must 
 import operator
 import warnings
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import torch
@@ -35,6 +36,9 @@ _CONSTANTS = {
 
 _LARGEST_INTEGER = 2**53
 """Integers up to here are float64 numbers; greater ones may lie between two."""
+
+_ONE_AT_A_TIME = Lock()
+"""torch.export has one stack of modes for all threads of a process; two exports at once fail."""
 
 _IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_size.int"}
 
@@ -89,7 +93,7 @@ def _dtype_of(model: nn.Module) -> torch.dtype:
 def _exported(model: nn.Module, example: torch.Tensor) -> Any:
     device = next((each.device for each in model.parameters()), example.device)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with _ONE_AT_A_TIME, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter's own parts
             program = torch.export.export(model, (example.to(device),), strict=False)
             return program.run_decompositions({})

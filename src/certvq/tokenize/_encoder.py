@@ -8,6 +8,7 @@ files.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ Columns: TypeAlias = dict[str, list[Any]]
 
 _COLUMNS: Final = ("key", "shape", "size", "codes", "decided_by", "reason")
 _WAYS: Final = 3
+_OPENING: Final = RLock()
 
 
 @dataclass(eq=False)
@@ -93,12 +95,14 @@ class TokenEncoder:
 
     @property
     def codec(self) -> Codec:
-        """The model, opened when it is first needed."""
-        if self._codec is None:
-            self._codec = open_codec(
-                self.model, latents=self.latents, quantizers=self.quantizers, device=self.device
-            )
-            self._way = CanonicalWay(self._codec) if self.canonical else None
+        """The model, opened when it is first needed, by one thread."""
+        with _OPENING:
+            if self._codec is None:
+                codec = open_codec(
+                    self.model, latents=self.latents, quantizers=self.quantizers, device=self.device
+                )
+                self._way = CanonicalWay(codec) if self.canonical else None
+                self._codec = codec
         return self._codec
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Columns:

@@ -121,16 +121,19 @@ def sources_digest(parts: Iterable[InputPart]) -> str:
 
 
 def looks_like(sources: Sequence[str | Path]) -> Modality | None:
-    """Guess what sources hold by the first suffix that tells; None where shards may hold either."""
+    """Guess what sources hold by the first picture or sound, else by an array.
+
+    Arrays may lie beside pictures, as in a run directory. None where shards may hold either.
+    """
+    arrays = False
     for source in sources:
         for name in _names(str(source)):
             suffix = Path(name).suffix.lower()
-            if SHARDS.get(suffix) == "array":
-                return "latent"
+            arrays = arrays or SHARDS.get(suffix) == "array"
             for modality in ("image", "audio"):
                 if suffix in _MODALITIES[modality]:
                     return modality
-    return None
+    return "latent" if arrays else None
 
 
 def _names(source: str) -> Iterator[str]:
