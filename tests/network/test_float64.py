@@ -15,6 +15,7 @@ from certvq.network._exact import exact_latents, is_rational
 from certvq.network._float64 import bounded_latents
 from certvq.network._numbers import Balls
 from certvq.network._source import Source, source_of
+from certvq.network.rules._snake import Snake
 
 SIZE = 2.0**-20
 """Of the errors of inputs: above rounding, small enough that functions are nearly linear."""
@@ -274,3 +275,30 @@ def test_networks_of_comparisons_are_rational():
     x = torch.zeros(1, 2, 4, 4)
     assert is_rational(capture(nn.Sequential(nn.Conv2d(2, 2, 1), nn.LeakyReLU()).eval(), x))
     assert not is_rational(capture(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh()).eval(), x))
+
+
+def test_the_bound_of_snake_holds_where_a_rounded_angle_is_near_a_zero_of_the_sine():
+    """The error of the sine is then far greater than the sine."""
+    a, b = (torch.tensor([each], dtype=torch.float64) for each in (1 + 2.0**-30, 1e14))
+    x = torch.arange(1e7, 1.28e7, 7, dtype=torch.float64) * math.pi / a
+    x = x[(torch.sin(a * x) / x).abs().argsort()[:6]]
+    found = Snake().bounded({"self": exact(x), "a": exact(a), "b": exact(b)})
+    with flint.ctx.workprec(400):
+        true = [
+            flint.arb(v) + flint.arb(1e14) * (flint.arb(a.item()) * v).sin() ** 2
+            for v in x.tolist()
+        ]
+        off = [float(abs(t - v).upper()) for t, v in zip(true, found.value.tolist(), strict=True)]
+    assert (torch.tensor(off).double() <= found.error).all()
+
+
+def test_a_scale_of_0_is_a_scale():
+    uniform = Of(lambda x: attention(x.mT, x.mT, x.mT, scale=0.0).mT).eval()
+    x = randoms(1, 4, 3)
+    network = capture(uniform, x)
+    mean = x.mean(2, keepdim=True).expand(x.shape)
+    torch.testing.assert_close(bounded_latents(network, exact(x)).value, mean)
+    with flint.ctx.workprec(400):
+        objects = exact_latents(network, Source(x, 1), np.ones((1, 4, 3), bool), Balls(400))
+    found = torch.tensor([float(each) for each in objects.flat]).double()
+    torch.testing.assert_close(found.reshape(x.shape), mean)

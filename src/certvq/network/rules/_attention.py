@@ -127,7 +127,8 @@ class Attention(Rule):
             for name in ("query", "key", "value")
         )
         last, dim = query.value.ndim - 1, query.value.shape[-1]
-        scale = arguments.get("scale") or 1.0 / math.sqrt(dim)
+        given = arguments.get("scale")
+        scale = 1.0 / math.sqrt(dim) if given is None else given
         sizes = norm_upper(query.value, (last,))
         longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
         rounding = gamma(dim + 8) * sizes * longest  # of the sum, and of the scale
@@ -153,7 +154,8 @@ class Attention(Rule):
         """Compute the formula for the queries that are needed."""
         query, key, value = (arguments[name] for name in ("query", "key", "value"))
         root = numbers.number(float(query.shape[-1])).sqrt()
-        scale = numbers.number(arguments["scale"]) if arguments.get("scale") else 1 / root
+        given = arguments.get("scale")
+        scale = 1 / root if given is None else numbers.number(given)
         kept = _kept(arguments, torch.Size((query.shape[-2], key.shape[-2]))).numpy()
         result = np.empty(mask.shape, object)
         for place in np.ndindex(mask.shape[:-2]):

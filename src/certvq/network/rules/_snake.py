@@ -31,15 +31,16 @@ class Snake(Rule):
         given, a, b = arguments["self"], arguments["a"].value, arguments["b"]
         angle = a * given.value
         sine = torch.sin(angle)
+        off = UNIT_ROUNDOFF * angle.abs() + LIBRARY_ERROR * sine.abs() + FLOOR  # of the sine
         value = given.value + b.value * sine.square()
         product = a * b.value
         spread = a.abs() * b.error + 4.0 * UNIT_ROUNDOFF * (1.0 + product.abs())
         most = (1.0 - product).abs() + STEEPEST * product.abs() + 3.0 * spread
-        near = 1.0 + 2.0 * (product.abs() + spread) * (sine.abs() + a.abs() * given.error)
+        near = 1.0 + 2.0 * (product.abs() + spread) * (sine.abs() + off + a.abs() * given.error)
         slope = torch.minimum(most, near * enlargement(16))
         slope = slope if given.axis is None else slope.amax(given.axis, keepdim=True)
-        lost = 2.0 * UNIT_ROUNDOFF * (angle * sine).abs()
-        lost = b.value.abs() * (lost + (2.0 * LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * sine.square())
+        squared = off * (2.0 * sine.abs() + off) + 4.0 * UNIT_ROUNDOFF * sine.square()
+        lost = b.value.abs() * squared
         shape = tuple(value.shape)
         error = slope * given.error + magnitude(lost, given.axis)
         error = error + broadcast_error(b, shape, given.axis)
