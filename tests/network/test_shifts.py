@@ -1,6 +1,7 @@
 """Products over shifted views are those of windows, one after another."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -93,3 +94,14 @@ def test_errors_by_a_convolution_are_those_of_windows():
     slack = enlargement(60)
     assert (found <= slow * slack).all()
     assert (slow <= found * slack).all()
+
+
+def test_threads_that_begin_later_have_as_many_threads_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        multiply_windows(windows_of((3,), [1], [1], [1]), integers(2, 8, 99), integers(8, 8, 3), 1)
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -99,19 +99,23 @@ def _share(work: Callable[[tuple[int, int]], None], blocks: list[tuple[int, int]
     Threads that share each product would wait for each other after every one, which takes longer,
     and far longer where another program wants the same cores.
     """
-    threads = min(torch.get_num_threads(), len(blocks))
+    before = torch.get_num_threads()
+    threads = min(before, len(blocks))
     if threads == 1:
         for block in blocks:
             work(block)
         return
 
     def alone(block: tuple[int, int]) -> None:
-        torch.set_num_threads(1)  # of this thread
+        torch.set_num_threads(1)  # of this thread, and of those that begin later
         with torch.inference_mode():  # likewise; it may change tensors of either mode
             work(block)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="certvq-network") as executor:
-        list(executor.map(alone, blocks))
+    try:
+        with ThreadPoolExecutor(threads, thread_name_prefix="certvq-network") as executor:
+            list(executor.map(alone, blocks))
+    finally:
+        torch.set_num_threads(before)
 
 
 def _accumulate(
