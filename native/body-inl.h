@@ -110,18 +110,33 @@ void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, con
       for (int row = 0; row < kRows; ++row) scores[row][block] = offset;
     }
     const auto multiply = [&](std::int64_t pair) __attribute__((always_inline)) {
-      Ints code[kBlocks];
+      if constexpr (kRows < kBlocks) {  // registers hold the fewer of rows and codes
+        Ints entry[kRows];
 #pragma GCC unroll 8
-      for (int block = 0; block < kBlocks; ++block) {
-        code[block] = load<Ints>(codes + block * kLanes * 2);
-      }
-#pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) {
-        const Ints entry = Ops::broadcast(entries[row * pairs + pair]);
+        for (int row = 0; row < kRows; ++row) entry[row] = Ops::broadcast(entries[row * pairs + pair]);
 #pragma GCC unroll 8
         for (int block = 0; block < kBlocks; ++block) {
-          Ops::accumulate(scores[row][block], entry, code[block]);
-          if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
+          const Ints code = load<Ints>(codes + block * kLanes * 2);
+#pragma GCC unroll 8
+          for (int row = 0; row < kRows; ++row) {
+            Ops::accumulate(scores[row][block], entry[row], code);
+            if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
+          }
+        }
+      } else {
+        Ints code[kBlocks];
+#pragma GCC unroll 8
+        for (int block = 0; block < kBlocks; ++block) {
+          code[block] = load<Ints>(codes + block * kLanes * 2);
+        }
+#pragma GCC unroll 8
+        for (int row = 0; row < kRows; ++row) {
+          const Ints entry = Ops::broadcast(entries[row * pairs + pair]);
+#pragma GCC unroll 8
+          for (int block = 0; block < kBlocks; ++block) {
+            Ops::accumulate(scores[row][block], entry, code[block]);
+            if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
+          }
         }
       }
       codes += kPanelCodes * 2;

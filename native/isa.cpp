@@ -7,7 +7,7 @@
 namespace certvq {
 
 #if defined(__x86_64__)
-extern const Isa kVnni, kAvx512, kAvx2;
+extern const Isa kVnni, kAvx512, kAvxVnni, kEvexVnni, kAvx2;
 #elif defined(__aarch64__)
 extern const Isa kNeon;
 #endif
@@ -15,7 +15,11 @@ extern const Isa kPortable;
 
 const Isa *const kIsas[] = {
 #if defined(__x86_64__)
-    &kVnni, &kAvx512, &kAvx2,
+    &kVnni, &kAvx512, &kAvxVnni,
+#if defined(CERTVQ_EVEX)
+    &kEvexVnni,
+#endif
+    &kAvx2,
 #elif defined(__aarch64__)
     &kNeon,
 #endif

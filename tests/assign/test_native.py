@@ -60,18 +60,29 @@ def test_forced_dispatch_seen_from_outside(name):
     assert done.stdout.split() == [name]
 
 
-def test_best_instruction_set_is_what_the_processor_says():
-    flags = set()
+def processor_flags():
     with Path("/proc/cpuinfo").open() as lines:
         for line in lines:
             if line.startswith(("flags", "Features")):
-                flags = set(line.split(":")[1].split())
-                break
+                return set(line.split(":")[1].split())
+    return set()
+
+
+def test_best_instruction_set_is_what_the_processor_says():
+    flags = processor_flags()
     if "avx512_vnni" in flags:
         assert ISAS[0] == "avx512_vnni"
+    assert ("avx_vnni" in ISAS) == ({"avx_vnni", "avx2", "fma", "f16c"} <= flags)
     if {"avx2", "fma", "f16c"} <= flags:
         assert "avx2" in ISAS
     assert ISAS[-1] == "portable"
+
+
+@pytest.mark.skipif("avx_vnni" in ISAS or "avx2" not in ISAS, reason="x86 without AVX-VNNI")
+def test_an_instruction_set_that_the_processor_lacks_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("CERTVQ_ISA", "avx_vnni")
+    with pytest.raises(OptionError, match="CERTVQ_ISA='avx_vnni'.*processor lacks avx_vnni"):
+        certvq.prepare(np.eye(2))
 
 
 @pytest.mark.rows("name", ["neon9", "AVX2", "avx512_vnni "])

@@ -1,12 +1,14 @@
 """The flags that the proofs rely on are those that the compiler was given."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import pytest
 import scikit_build_core.build
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,20 @@ def test_files_for_an_instruction_set_share_no_function():
         symbols = subprocess.run(["nm", compiled], capture_output=True, text=True, check=True)
         kinds = {line.split()[-2] for line in symbols.stdout.splitlines()}
         assert not kinds & {"W", "V", "u"}, compiled
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="an instruction of x86")
+def test_avx_vnni_is_encoded_for_processors_without_avx512():
+    """Assemblers choose the encoding of AVX-512 unless told otherwise; no test here would fail."""
+    newest = max(ROOT.glob("build/*/compile_commands.json"), key=lambda path: path.stat().st_mtime)
+    (compiled,) = newest.parent.rglob("isa_avx_vnni*.o")
+    listing = subprocess.run(
+        ["objdump", "-d", compiled], capture_output=True, text=True, check=True
+    )
+    products = [line for line in listing.stdout.splitlines() if "vpdpwssd" in line]
+    assert len(products) > 50
+    assert all("{vex}" in line for line in products)
+    assert not any(other in listing.stdout for other in ("zmm", "%ymm16", "%k1", "%xmm16"))
 
 
 def test_the_checker_shares_no_source_with_the_kernel():

@@ -19,6 +19,7 @@ _THRESHOLDS: Final = {"the default threshold of BLAS": None, "BLAS from 20 numbe
 _SETTINGS: Final = {
     "avx512_vnni": ("AVX512_SPR", ("SkylakeX", "Cooperlake", "Haswell", "Zen")),
     "avx512": ("AVX512", ("SkylakeX", "Haswell", "Zen")),
+    "avx_vnni": ("AVX2", ("Haswell", "Zen")),
     "avx2": ("AVX2", ("Haswell", "Zen")),
 }
 """By the kernel's instruction set: ``FAISS_SIMD_LEVEL``, and what ``OPENBLAS_CORETYPE`` may be."""
