@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -350,6 +351,12 @@ std::vector<std::string> isas() {
   return names;
 }
 
+/// What the environment says now, as `os.environ` writes it through; "" if nothing.
+nb::object variable(const char *name) {
+  const char *value = std::getenv(name);
+  return nb::steal(PyUnicode_DecodeFSDefault(value == nullptr ? "" : value));
+}
+
 nb::dict bounds(double dim, double norm, double residual, double names) {
   namespace own = certvq::bounds;
   const double scale = 4.0;
@@ -397,6 +404,7 @@ NB_MODULE(_kernel, module) {
              "Sum the squares of each row: float64 (N, D), any strides, to float64 (N,).");
   module.def("ieee754", &certvq::ieee754,
              "Say whether this thread rounds to nearest and keeps subnormal numbers.");
+  module.def("variable", &variable, "name"_a, "Read an environment variable, '' if there is none.");
   module.def("isas", &isas, "Name the instruction sets that run here, the best first.");
   module.def("bounds", &bounds, "dim"_a, "norm"_a, "residual"_a, "names"_a,
              "Evaluate the generated bounds, for comparison with certvq.bounds; the scale is 4.");

@@ -62,7 +62,7 @@ def chosen_threads() -> tuple[int, str]:
     Raises:
         OptionError: ``CERTVQ_NUM_THREADS`` is no positive integer.
     """
-    own = os.environ.get("CERTVQ_NUM_THREADS", "")
+    own = _variable("CERTVQ_NUM_THREADS")
     if own and not (own.isdecimal() and int(own) > 0):
         text = f"CERTVQ_NUM_THREADS must be a positive integer, got {own!r}"
         raise OptionError(text)
@@ -73,7 +73,7 @@ def chosen_threads() -> tuple[int, str]:
     )  # torch is not loaded here
     if of_torch is not None:
         return min(of_torch(), MOST_THREADS), "torch.get_num_threads()"
-    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # one number for each nesting
+    openmp = _variable("OMP_NUM_THREADS").split(",")[0]  # one number for each nesting
     if openmp.isdecimal() and int(openmp) > 0:
         return min(int(openmp), MOST_THREADS), "OMP_NUM_THREADS"
     if hasattr(os, "sched_getaffinity"):
@@ -114,7 +114,12 @@ def isas() -> list[str]:
 
 def forced_isa() -> str:
     """Return the instruction set that the environment forces, ``""`` for the best."""
-    return os.environ.get(ISA_VARIABLE, "")
+    return _variable(ISA_VARIABLE)
+
+
+def _variable(name: str) -> str:
+    """Read an environment variable; `os.environ` takes a microsecond, which small calls feel."""
+    return os.environ.get(name, "") if _kernel is None else _kernel.variable(name)
 
 
 def pack(codebook: np.ndarray, number: str) -> "Packed":

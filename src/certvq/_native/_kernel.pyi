@@ -31,6 +31,9 @@ def squared_row_norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def ieee754() -> bool:
     """Say whether this thread rounds to nearest and keeps subnormal numbers."""
 
+def variable(name: str) -> str:
+    """Read an environment variable, '' if there is none."""
+
 def isas() -> list[str]:
     """Name the instruction sets that run here, the best first."""
 

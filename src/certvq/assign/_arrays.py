@@ -23,6 +23,8 @@ Codes: TypeAlias = Integer[Array, " N"] | Lists
 
 def is_torch(array: Array) -> bool:
     """Say whether `array` is a torch tensor, without importing torch."""
+    if type(array) is np.ndarray:
+        return False
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
@@ -60,8 +62,8 @@ def as_array(value: Array) -> Array:
         DTypeError: a masked array, whose masked entries have no value; one that NumPy cannot read,
             as the sparse ones of SciPy.
     """
-    if is_torch(value):  # before its shape, which a nested one may not have
-        return value
+    if type(value) is np.ndarray or is_torch(value):
+        return value  # before its shape, which a nested tensor may not have
     if isinstance(value, np.ma.MaskedArray):
         text = "masked arrays have no numbers where they are masked; fill them with .filled(...)"
         raise DTypeError(text)

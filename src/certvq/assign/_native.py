@@ -56,7 +56,8 @@ def mended_sqdist(
     latents: Array, prepared: Prepared, codes: np.ndarray, sqdist: Float64Array
 ) -> Float64Array:
     """Round the squared distances correctly, in place, whose terms may have underflowed."""
+    if not len(sqdist) or sqdist[sqdist.argmin()] >= SMALLEST_PRODUCT:
+        return sqdist
     doubtful = np.flatnonzero(sqdist < SMALLEST_PRODUCT)
-    if doubtful.size:
-        sqdist[doubtful] = rounded_sqdist(rows_of(latents, doubtful), prepared, codes[doubtful])
+    sqdist[doubtful] = rounded_sqdist(rows_of(latents, doubtful), prepared, codes[doubtful])
     return sqdist

@@ -22,6 +22,8 @@ def to_bits(array: Array) -> tuple[np.ndarray, str]:
         A host array in native byte order whose strides are whole entries, and the name of the type
         that the entries stand for.
     """
+    if type(array) is np.ndarray and array.flags.c_contiguous and array.dtype in _AS_THEY_ARE:
+        return array, dtype_name(array)
     number = dtype_name(array)
     if number == "bfloat16" and is_torch(array):
         host = shared(plain(array).cpu())
@@ -35,6 +37,10 @@ def to_bits(array: Array) -> tuple[np.ndarray, str]:
     if any(stride % host.itemsize for stride in host.strides):
         host = np.ascontiguousarray(host)
     return host, number
+
+
+_AS_THEY_ARE = frozenset([np.dtype(np.float64), np.dtype(np.float32)])
+"""Types in native byte order that the kernel reads without another view."""
 
 
 def pack_codebook(codebook: Array) -> _native.Packed:
