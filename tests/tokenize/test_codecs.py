@@ -227,23 +227,6 @@ def test_the_way_back_is_the_model_s_own(folder_of, rng, kind):
     assert torch.equal(found, wanted)
 
 
-def test_chunks_of_encodec_are_encoded_and_refused_on_the_way_back(hf_models, tmp_path, rng):
-    options = {"normalize": True, "chunk_length_s": 0.02, "overlap": 0.1}  # as at 48 kHz
-    hf_models.encodec(**options).save_pretrained(tmp_path / "m")
-    model = opened(tmp_path / "m", "encodec")
-    sound = rng.uniform(-0.5, 0.5, (1, 1184)).astype(np.float32)
-    with torch.no_grad():
-        found = model.encode(torch.from_numpy(sound)[None])
-    chunks = [*found.audio_codes[:-1], found.audio_codes[-1][..., : -found.last_frame_pad_length]]
-    assert (len(chunks), found.last_frame_pad_length > 0) == (3, True)
-    wanted = torch.cat(chunks, -1)[0].T
-    tokens = TokenEncoder(str(tmp_path / "m"))({"key": ["a"], "data": [sound]})
-    assert tokens["codes"][0].tolist() == wanted.flatten().tolist()
-    codec = open_codec(tmp_path / "m")
-    with pytest.raises(OptionError, match="needs the scale of each chunk, which a token data set"):
-        codec.decode(wanted[None])
-
-
 def test_a_number_of_quantizers_chooses_the_bandwidth(folder_of):
     assert open_codec(folder_of("encodec")).options == {"bandwidth": 9.0}
     two = open_codec(folder_of("encodec"), quantizers=2)

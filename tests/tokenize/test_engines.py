@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import certvq
@@ -18,6 +19,7 @@ from certvq.errors import DataError, DigestMismatchError, OptionError
 from certvq.tokenize import Codec, LocalEngine, Making, RayEngine, TokenEncoder, plan
 from certvq.tokenize._engines import PartMaker, Work
 from certvq.tokenize._job import job_of
+from certvq.tokens import open_tokens
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,22 @@ def test_parts_of_ray_are_those_of_the_local_engine(
     broken = tmp_path / "strict"
     with pytest.raises(DataError, match=r"0005.png"):
         certvq.tokenize(model_dir, source, broken, files_per_part=3, strict=True, engine=engine)
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_side_numbers_of_ray_are_those_of_the_local_engine(
+    cluster, hf_models, rng, tmp_path, content
+):
+    model, source = tmp_path / "encodec", tmp_path / "in"
+    hf_models.encodec(normalize=True, chunk_length_s=0.02, overlap=0.1).save_pretrained(model)
+    source.mkdir()
+    for number in range(5):
+        soundfile.write(source / f"{number}.wav", rng.uniform(-0.5, 0.5, 400 + 99 * number), 24000)
+    for name, engine in (("local", LocalEngine(2)), ("ray", RayEngine(concurrency=1))):
+        certvq.tokenize(model, source, tmp_path / name, files_per_part=2, engine=engine)
+    assert open_tokens(tmp_path / "local").side
+    assert content(tmp_path / "ray") == content(tmp_path / "local")
 
 
 def _workers():

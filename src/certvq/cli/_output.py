@@ -130,10 +130,12 @@ def show_set_audit(found: Mapping[str, Any], *, as_json: bool) -> None:
         print(dumps(found, indent=2))  # noqa: T201 (standard output is for the figures)
         return
     for each in found["differing"]:
-        print(  # noqa: T201 (likewise)
-            f"{each['key']}: {each['codes']} codes differ, the first at {each['first']}: "
+        codes = (
+            f"{each['codes']} codes differ, the first at {each['first']}: "
             f"{each['found']} in the set, {each['made']} made again"
         )
+        texts = [codes] * (each["codes"] > 0) + ["its side numbers differ"] * each["side"]
+        print(f"{each['key']}: {'; '.join(texts)}")  # noqa: T201 (likewise)
     print(  # noqa: T201 (likewise)
         f"{found['rows']} inputs and {found['tokens']} codes made again, "
         f"{len(found['differing'])} inputs differ"

@@ -35,6 +35,7 @@ class Differing:
         first: place of the first, in the order of the set.
         found: the code in the set there.
         made: the code that the model makes; -1 where shapes or sizes differ.
+        side: whether the numbers beside the codes differ.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Differing:
     first: int
     found: int
     made: int
+    side: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class SetAudit:
 
     @property
     def ok(self) -> bool:
-        """Whether all codes are the same."""
+        """Whether all codes, and the numbers beside them, are the same."""
         return not self.differing
 
     def to_json(self) -> dict[str, Any]:
@@ -118,9 +120,9 @@ def audit_set(
     done, tokens, differing = 0, 0, list[Differing]()
     made = _made_again(making, parts, wanted)
     for record in stored.records(keys=wanted):
-        size, codes = _of_key(made, record.key)
+        size, codes, side = _of_key(made, record.key)
         done, tokens = done + 1, tokens + record.codes.size
-        found = _compared(record, size, codes)
+        found = _compared(record, size, codes, side)
         differing += [found] if found else []
         progress("auditing", done, total)
     return SetAudit(done, tokens, tuple(differing))
@@ -164,28 +166,31 @@ def _drawn(stored: TokenSet, rows: int, seed: int) -> set[str]:
 
 def _made_again(
     making: Making, parts: Sequence[InputPart], wanted: set[str] | None
-) -> Iterator[tuple[str, Any, Any]]:
-    """Give key, size and codes of inputs, in the order of the set; whole groups are encoded."""
+) -> Iterator[tuple[Any, ...]]:
+    """Give key, size, codes and side of inputs, in the order of the set; groups stay whole."""
     for part in parts:
         for batch in guarded_batches(part, making):
             if wanted is None or any(item.key in wanted for item in batch):
                 found = making.encoder(inputs_of(batch))
-                yield from zip(found["key"], found["size"], found["codes"], strict=True)
+                sides = found.get("side", [()] * len(batch))
+                yield from zip(found["key"], found["size"], found["codes"], sides, strict=True)
 
 
-def _of_key(made: Iterator[tuple[str, Any, Any]], key: str) -> tuple[Any, Any]:
-    for found, size, codes in made:
+def _of_key(made: Iterator[tuple[Any, ...]], key: str) -> tuple[Any, ...]:
+    for found, *values in made:
         if found == key:
-            return size, codes
+            return tuple(values)
     raise DataError(f"the sources hold no usable input of the key {key!r} after the one before it")
 
 
-def _compared(record: Any, size: Any, codes: Any) -> Differing | None:
+def _compared(record: Any, size: Any, codes: Any, side: Any) -> Differing | None:
     stored = record.codes.reshape(-1)
     if codes is None or tuple(size) != tuple(record.size) or codes.size != stored.size:
         return Differing(record.key, stored.size, 0, int(stored[0]), -1)
     other = np.flatnonzero(codes != stored)
-    if not other.size:
+    beside = side != record.side
+    if not other.size and not beside:
         return None
-    first = int(other[0])
-    return Differing(record.key, int(other.size), first, int(stored[first]), int(codes[first]))
+    first = int(other[0]) if other.size else 0
+    pair = int(stored[first]), int(codes[first])
+    return Differing(record.key, int(other.size), first, *pair, side=beside)

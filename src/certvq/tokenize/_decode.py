@@ -56,7 +56,8 @@ def decode_set(
         progress: called after each input.
 
     Raises:
-        OptionError: `out` holds something, or the model has no way back.
+        OptionError: `out` holds something, the model has no way back, or it needs side numbers that
+            the set lacks.
         DataError: a key is not in the set.
         DigestMismatchError: the set is of another model.
         NonFiniteError: the decoder gave NaN; the input is named.
@@ -77,6 +78,12 @@ def decode_set(
     job.require_same(codec.module, codec.codebooks)
     if codec.decode is None:
         raise OptionError(f"{model}: has no way back from codes ({codec.name})")
+    if codec.side != job.side:
+        text = (
+            f"{directory}: {'has' if job.side else 'lacks'} side numbers, which this version of "
+            f"{codec.name} {'needs' if codec.side else 'does not take'}; tokenize the sources again"
+        )
+        raise OptionError(text)
     wanted = None if keys is None else set(keys)
     total = stored.rows if wanted is None else len(wanted)
     with atomic_directory(final, replace=False) as folder, steady(codec.device.type):
@@ -97,7 +104,8 @@ def _write(path: Path, codec: Codec, record: Any) -> str | None:
     grid = tuple(record.shape)
     codes = torch.from_numpy(np.array(record.codes, dtype=np.int64)).to(codec.device)
     shaped = codes.view(1, *grid) if len(codec.codebooks) > 1 else codes.view(1, *grid, 1)
-    found = codec.decode(shaped)[0].float().cpu()
+    side = torch.tensor([record.side], dtype=torch.float64, device=codec.device)
+    found = codec.decode(*((shaped, side) if codec.side else (shaped,)))[0].float().cpu()
     if not bool(torch.isfinite(found).all()):
         raise NonFiniteError(f"{record.key}: the decoder must give finite numbers, got NaN")
     if codec.modality == "audio":

@@ -116,14 +116,15 @@ class TokenEncoder:
             ``key``, ``shape`` (the grid, then the number of codebooks if there are several),
             ``size`` (height and width, or samples and rate), ``codes`` (int64, flat),
             ``decided_by`` (three counts) and ``reason``: None, or why the input has no codes; then
-            the other columns but ``key`` are None.
+            the other columns but ``key`` are None. Of a codec with side numbers also ``side``.
 
         Raises:
             OptionError: a sound of another rate than the model's, which is not resampled.
             CertificateError: the model's codes are none that a certified search found.
         """
         keys, data = list(batch["key"]), list(batch["data"])
-        found: Columns = {name: [None] * len(keys) for name in _COLUMNS}
+        names = (*_COLUMNS, "side") if self.codec.side else _COLUMNS
+        found: Columns = {name: [None] * len(keys) for name in names}
         found["key"] = keys
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
@@ -204,12 +205,35 @@ class TokenEncoder:
             return
         codec, seen = self.codec, _Seen(len(rows))
         with watching(seen.see):
-            codes = codec.encode(batch).cpu().numpy().astype(np.int64, copy=False)
+            tensor, side = _apart(codec, codec.encode(batch))
+        codes = tensor.cpu().numpy().astype(np.int64, copy=False)
         rank = batch.ndim - 2  # all but the batch and the channels, or the dim
         codes = _gridded(codes, rank, len(codec.codebooks))
         decided = seen.of(codes)
         for place, row in enumerate(rows):
             _enter(found, row, codes[place], decided[place])
+            if side is not None:
+                found["side"][row] = tuple(side[place])
+
+
+def _apart(codec: Codec, found: Any) -> tuple[torch.Tensor, list[list[float]] | None]:
+    """Return codes, and the side numbers of a codec that has them.
+
+    Raises:
+        CertificateError: the model returned something else.
+        NonFiniteError: a side number is NaN or infinite.
+    """
+    codes, side = found if isinstance(found, tuple) else (found, None)
+    fits = isinstance(side, torch.Tensor) and side.ndim == 2 and len(side) == len(codes)
+    if codec.side != fits or (side is not None and not codec.side):
+        wanted = "codes, and side numbers (B, any number)" if codec.side else "codes alone"
+        got = "none" if side is None else tuple(getattr(side, "shape", (type(side).__name__,)))
+        raise CertificateError(f"the model must return {wanted}; got side numbers {got}")
+    if side is None:
+        return codes, None
+    if not bool(torch.isfinite(side).all()):
+        raise NonFiniteError("its side numbers must be finite, got NaN or infinity")
+    return codes, side.double().cpu().tolist()
 
 
 def _enter(found: Columns, row: int, codes: np.ndarray, decided: Sequence[int]) -> None:

@@ -253,6 +253,7 @@ def job_of(making: Making, parts: Sequence[InputPart], files_per_part: int = FIL
             "files_per_part": files_per_part,
             "rows_per_item": ROWS_PER_ITEM,
         },
+        side=codec.side,
         inputs=tuple(f"{part.keys[0]} ({len(part.keys)}) {part.sha256}" for part in parts),
     )
 

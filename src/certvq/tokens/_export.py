@@ -67,11 +67,9 @@ def export_tokens(
 
 def _rows(block: Block) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Give what is known of each row, and its codes in the shape of its grid."""
-    names = ("key", "modality", "shape", "size")
-    rows = zip(block.keys, block.modalities, block.shapes, block.sizes, strict=True)
-    for number, row in enumerate(rows):
+    for number, about in enumerate(block.about()):
         codes = block.codes[block.offsets[number] : block.offsets[number + 1]]
-        yield dict(zip(names, row, strict=True)), codes.reshape(row[2])
+        yield about, codes.reshape(about["shape"])
 
 
 def _write_webdataset(data: TokenSet, folder: Path, progress: Progress) -> None:
@@ -107,7 +105,7 @@ def _write_mds(data: TokenSet, folder: Path, progress: Progress) -> None:
     """
     kind = code_type(max(data.codebook_sizes)).to_pandas_dtype().__name__
     columns = {"codes": f"ndarray:{kind}", "key": "str", "shape": "json", "size": "json"}
-    columns["modality"] = "str"
+    columns |= {"modality": "str"} | ({"side": "json"} if data.side else {})
     names = sorted(columns)
     meta: dict[str, Any] = {
         "column_encodings": [columns[name] for name in names],
@@ -144,7 +142,7 @@ def _write_mds(data: TokenSet, folder: Path, progress: Progress) -> None:
 
 def _sample(about: dict[str, Any], codes: np.ndarray, names: list[str]) -> bytes:
     texts = {name: about[name].encode() for name in ("key", "modality")}
-    numbers = {name: json.dumps(about[name]).encode() for name in ("shape", "size")}
+    numbers = {n: json.dumps(about[n]).encode() for n in ("shape", "size", "side") if n in about}
     values = {**texts, **numbers, "codes": _mds_array(codes)}
     columns = [values[name] for name in names]
     sizes = np.array([len(column) for column in columns], "<u4").tobytes()
@@ -173,7 +171,7 @@ def _write_shard(folder: Path, number: int, samples: list[bytes], header: bytes)
 
 def _write_datasets(data: TokenSet, folder: Path, progress: Progress) -> None:
     """Write a file of Arrow's stream format for each part, and the two files that name them."""
-    schema = part_schema(data.codebook_sizes)
+    schema = part_schema(data.codebook_sizes, side=data.side)
     codes = code_type(max(data.codebook_sizes))
     features = {
         "key": _feature("string"),
@@ -182,6 +180,8 @@ def _write_datasets(data: TokenSet, folder: Path, progress: Progress) -> None:
         "size": {"feature": _feature("int64"), "_type": "List"},
         "codes": {"feature": _feature(str(codes)), "_type": "LargeList"},
     }
+    if data.side:
+        features["side"] = {"feature": _feature("float64"), "_type": "List"}
     info = {"features": features, "description": json.dumps(set_json(data))}
     kept = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     files: list[str] = []

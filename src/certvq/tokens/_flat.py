@@ -52,8 +52,8 @@ def write_flat(data: TokenSet, folder: Path, *, progress: Progress = no_progress
     Args:
         data: the set.
         folder: made by the caller. Receives `codes.npy` (places, codebooks), `offsets.npy`
-            (rows + 1,), `rows.jsonl`, a line for each row with key, modality, shape and size, and
-            `set.json`, what the codes were made by.
+            (rows + 1,), `rows.jsonl`, a line for each row with key, modality, shape, size and, of
+            a set that has them, side numbers, and `set.json`, what the codes were made by.
         progress: called after each row group, with the codes that were written.
 
     Raises:
@@ -74,9 +74,7 @@ def write_flat(data: TokenSet, folder: Path, *, progress: Progress = no_progress
                 raise FileFormatError(f"{data.path}: a part holds more than the manifest says")
             flat[done : done + block.codes.size] = block.codes
             offsets[rows + 1 : rows + 1 + len(ends)] = (done + ends) // count
-            for row in zip(block.keys, block.modalities, block.shapes, block.sizes, strict=True):
-                names = ("key", "modality", "shape", "size")
-                lines.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
+            lines.writelines(json.dumps(row) + "\n" for row in block.about())
             done, rows = done + block.codes.size, rows + len(ends)
             progress("writing", done, data.tokens)
     if (rows, done) != (data.rows, data.tokens):

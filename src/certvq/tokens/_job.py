@@ -23,6 +23,7 @@ from certvq.models import codebook_digest, model_digest
 from certvq.tokens._record import AXES, RUNGS, WAYS, is_digest
 
 _LARGEST: Final = 1 << 63
+_SIDE = "side_numbers"  # among the arguments, so that jobs without it are as they were
 _SHOWN = 5  # differences that are named
 _MADE = "a Job is made by Job.of(model, codebooks, ...), which computes its digests"
 
@@ -69,6 +70,7 @@ class Job:
         inputs: Sequence[str],
         preprocessing: Mapping[str, Any] | None = None,
         arguments: Mapping[str, Any] | None = None,
+        side: bool = False,
     ) -> "Job":
         """Compute the digests of a model and its codebooks, and record them with all else.
 
@@ -80,6 +82,8 @@ class Job:
             inputs: what the parts are made of, one text each.
             preprocessing: JSON, such as the size and the sampling rate.
             arguments: JSON; nothing that leaves the tokens as they are, such as a batch size.
+            side: whether inputs have numbers beside their codes; see `TokenRecord`. Recorded among
+                the arguments.
 
         Raises:
             OptionError: unknown modality, no codebook, one of more than 2^63 codes, a value that
@@ -95,7 +99,7 @@ class Job:
             "model_sha256": model_digest(model),
             "codebooks": [vars(_described(codebook)) for codebook in codebooks],
             "preprocessing": _json("preprocessing", preprocessing or {}),
-            "arguments": _json("arguments", arguments or {}),
+            "arguments": _json("arguments", arguments or {}) | ({_SIDE: True} if side else {}),
             "inputs": [str(text) for text in inputs],
             "versions": {"certvq": __version__} | {n: version(n) for n in _LIBRARIES},
         }
@@ -120,6 +124,11 @@ class Job:
     def canonical(self) -> bool:
         """Whether the codes are those of the network over the real numbers."""
         return "canonical" in self.arguments
+
+    @property
+    def side(self) -> bool:
+        """Whether inputs have numbers beside their codes, which their decoder needs."""
+        return self.arguments.get(_SIDE) is True
 
     @property
     def ways(self) -> tuple[str, ...]:

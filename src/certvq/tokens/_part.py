@@ -20,7 +20,7 @@ from certvq._files.json import sealed
 from certvq.data import require_key
 from certvq.errors import CodeRangeError, DataError, OptionError, ShapeError, shortened
 from certvq.tokens._job import Job, fields_of
-from certvq.tokens._record import require_grid
+from certvq.tokens._record import require_grid, require_side
 from certvq.tokens._write import METADATA_KEY, code_type, list_field
 
 SET_FORMAT: Final = 2
@@ -81,8 +81,8 @@ def part_name(number: int) -> str:
     return f"{PARTS}/part-{number:05d}.parquet"
 
 
-def part_schema(codebook_sizes: Iterable[int]) -> pa.Schema:
-    """Name the columns of a part and their types.
+def part_schema(codebook_sizes: Iterable[int], *, side: bool = False) -> pa.Schema:
+    """Name the columns of a part and their types; `side` where a job has such numbers.
 
     Codes of several codebooks share one list, the codebook as its fastest axis: one schema for any
     number of codebooks, and a window of tokens is one piece of memory. It is a large list always:
@@ -90,6 +90,7 @@ def part_schema(codebook_sizes: Iterable[int]) -> pa.Schema:
     four bytes a row.
     """
     codes = pa.field("element", code_type(max(codebook_sizes)), nullable=False)
+    last = [list_field("side", pa.float64())] if side else []
     return pa.schema(
         [
             pa.field("key", pa.string(), nullable=False),
@@ -97,6 +98,7 @@ def part_schema(codebook_sizes: Iterable[int]) -> pa.Schema:
             list_field("shape", pa.int32()),
             list_field("size", pa.int64()),
             pa.field("codes", pa.large_list(codes), nullable=False),
+            *last,
         ]
     )
 
@@ -113,16 +115,18 @@ def write_part(
         batches: mappings of columns of equal lengths, a row for each input: `key` (text), `shape`
             and `size` (whole numbers, see `TokenRecord`), `codes` (whole numbers, one for each cell
             of the grid and each codebook, the codebook fastest), `decided_by` (three counts that
-            add up to the codes). Where a column `reason` holds a text, the input failed for this
-            reason: `key` names it, and the rest of the row is not looked at.
+            add up to the codes); and `side` (finite numbers) if, and only if, the job has side
+            numbers. Where a column `reason` holds a text, the input failed for this reason: `key`
+            names it, and the rest of the row is not looked at.
 
     Returns:
         What `DatasetWriter.add` takes.
 
     Raises:
-        OptionError: there is no such part, a column is missing or of another length, or counts do
-            not add up.
+        OptionError: there is no such part, a column is missing, unknown to the job or of another
+            length, or counts do not add up.
         DataError: a key is not usable, or there twice.
+        NonFiniteError: a side number is NaN or infinite; the key is named.
         ShapeError, CodeRangeError: shape, size or codes do not fit; the key is named.
         OSError: the file cannot be written.
 
@@ -137,13 +141,13 @@ def write_part(
     with atomic_path(path) as partial:
         with pq.ParquetWriter(
             partial,
-            part_schema(job.codebook_sizes),
+            part_schema(job.codebook_sizes, side=job.side),
             compression="zstd",
             write_page_checksum=True,
         ) as writer:
             for batch in batches:
-                for row in _rows(batch):
-                    if rows.take(*row):
+                for row in _rows(batch, side=job.side):
+                    if rows.take(row):
                         writer.write_table(rows.table(), row_group_size=GROUP_ROWS)
             if rows.keys:
                 writer.write_table(rows.table(), row_group_size=GROUP_ROWS)
@@ -185,6 +189,7 @@ class _Rows:
     shapes: list[np.ndarray] = field(default_factory=list)
     sizes: list[np.ndarray] = field(default_factory=list)
     codes: list[np.ndarray] = field(default_factory=list)
+    sides: list[np.ndarray] = field(default_factory=list)
     pending: int = 0
     rows: int = 0
     tokens: int = 0
@@ -195,24 +200,28 @@ class _Rows:
     def __post_init__(self) -> None:
         self.decided_by = dict.fromkeys(self.job.ways, 0)
 
-    def take(self, key: str, shape: Any, size: Any, codes: Any, ways: Any, reason: Any) -> bool:
+    def take(self, row: Mapping[str, Any]) -> bool:
         """Take a row; True where the row group is full with it."""
+        key, reason = row["key"], row["reason"]
         if reason:
             self.failed.append(Failed(shortened(str(key)), shortened(str(reason))))
             return False
         require_key(key)
         if key in self.seen:
             raise DataError(f"two rows have the key {key!r}; keys must be unique")
-        shape, size = [int(n) for n in shape], [int(n) for n in size]
+        shape, size = [int(n) for n in row["shape"]], [int(n) for n in row["size"]]
         sizes = self.job.codebook_sizes
         require_grid(key, self.job.modality, shape, size, codebooks=len(sizes))
-        narrow = _narrow(key, codes, shape, sizes)
-        self._count(key, narrow.size, ways)
+        narrow = _narrow(key, row["codes"], shape, sizes)
+        side = np.array([float(number) for number in row.get("side", ())])
+        require_side(key, side)
+        self._count(key, narrow.size, row["decided_by"])
         self.seen.add(key)
         self.keys.append(key)
         self.shapes.append(np.array(shape, dtype=np.int32))
         self.sizes.append(np.array(size, dtype=np.int64))
         self.codes.append(narrow)
+        self.sides.append(side)
         self.pending += narrow.size
         return self.pending >= GROUP_TOKENS or len(self.keys) >= GROUP_ROWS
 
@@ -238,33 +247,37 @@ class _Rows:
 
     def table(self) -> pa.Table:
         """Return the row group, and begin another."""
-        schema = part_schema(self.job.codebook_sizes)
+        schema = part_schema(self.job.codebook_sizes, side=self.job.side)
+        lists = {"shape": self.shapes, "size": self.sizes, "codes": self.codes, "side": self.sides}
         columns = [
             pa.array(self.keys, pa.string()),
             pa.array([self.job.modality] * len(self.keys), pa.string()),
-            *(
-                _lists(rows, schema.field(name).type)
-                for name, rows in zip(
-                    ("shape", "size", "codes"), (self.shapes, self.sizes, self.codes), strict=True
-                )
-            ),
+            *(_lists(lists[field.name], field.type) for field in list(schema)[2:]),
         ]
         self.keys, self.shapes, self.sizes, self.codes, self.pending = [], [], [], [], 0
+        self.sides = []
         return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _rows(batch: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    names = ("key", "shape", "size", "codes", "decided_by")
+def _rows(batch: Mapping[str, Any], *, side: bool) -> Iterator[dict[str, Any]]:
+    names = ("key", "shape", "size", "codes", "decided_by", *(("side",) if side else ()))
+    if not side and "side" in batch:
+        raise OptionError(
+            "a batch has the column side, but its job has no side numbers; make the job with "
+            "side=True, or leave the column out"
+        )
     missing = [name for name in names if name not in batch]
     if missing:
         raise OptionError(f"a batch needs the columns {', '.join(names)}; {missing} are missing")
     count = len(batch["key"])
     reasons = batch.get("reason")
-    columns = [batch[name] for name in names] + [[""] * count if reasons is None else reasons]
-    for name, column in zip((*names, "reason"), columns, strict=True):
+    columns = {name: batch[name] for name in names}
+    columns["reason"] = [""] * count if reasons is None else reasons
+    for name, column in columns.items():
         if len(column) != count:
             raise OptionError(f"a batch has {count} keys and {len(column)} entries of {name}")
-    return zip(*columns, strict=True)
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
 
 
 def _narrow(key: str, codes: Any, shape: list[int], sizes: tuple[int, ...]) -> np.ndarray:

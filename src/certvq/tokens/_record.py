@@ -4,7 +4,7 @@ In: codes and their origin. Out: frozen, checked records. Must not import torch,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,14 @@ import numpy as np
 
 from certvq._types import Int64, Int64Array
 from certvq.data import require_key
-from certvq.errors import CodeRangeError, DataError, DTypeError, OptionError, ShapeError
+from certvq.errors import (
+    CodeRangeError,
+    DataError,
+    DTypeError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
 
 WAYS: tuple[str, ...] = ("filter", "refined", "exact")
 """How a code was decided, the keys of `TokenHeader.decided_by`; see `certvq.DecidedBy`."""
@@ -41,9 +48,12 @@ class TokenRecord:
         codes: int64 (product of shape,), the last axis fastest, at least 0; copied unless they are
             read-only and own their memory.
         modality: a name in `AXES`.
+        side: numbers beside the codes that the decoder of some models needs, such as the loudness
+            of each piece of a sound; empty where the model has none.
 
     Raises:
         DataError: the key is not usable.
+        NonFiniteError: a number of `side` is NaN or infinite.
         DTypeError: codes are not int64.
         ShapeError: shape or size are out of range, or there is not one code for each cell.
         CodeRangeError: a code is negative; the first is named.
@@ -58,10 +68,12 @@ class TokenRecord:
     size: tuple[int, ...]
     codes: Int64[Int64Array, " N"]
     modality: str = "image"
+    side: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require_key(self.key)
         require_grid(self.key, self.modality, self.shape, self.size)
+        require_side(self.key, self.side)
         codes = _frozen(self.codes)
         if codes.dtype != np.int64:
             raise DTypeError(f"{self.key!r}: codes must be int64, got {codes.dtype}; convert them")
@@ -209,6 +221,17 @@ def require_grid(
         raise ShapeError(
             f"{key!r}: the last axis of shape must be the {codebooks} codebooks, got {shape}"
         )
+
+
+def require_side(key: str, side: Iterable[float]) -> None:
+    """Require that the numbers beside the codes of an input are finite.
+
+    Raises:
+        NonFiniteError: one is not; the first is named.
+    """
+    for place, number in enumerate(side):
+        if not math.isfinite(number):
+            raise NonFiniteError(f"{key!r}: side must be finite, got {number} at position {place}")
 
 
 def _frozen(codes: Int64Array) -> Int64Array:

@@ -75,6 +75,11 @@ class TokenSet:
         return set(self.parts[0].decided_by) == set(RUNGS)
 
     @property
+    def side(self) -> bool:
+        """Whether inputs have numbers beside their codes; see `TokenRecord`."""
+        return self.made_by is not None and self.made_by.side
+
+    @property
     def failed(self) -> tuple[Failed, ...]:
         """Inputs that could not be tokenized."""
         return tuple(failed for part in self.parts for failed in part.failed)

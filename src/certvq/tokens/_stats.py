@@ -64,11 +64,13 @@ class TokenStats:
         codebooks: by codebook.
         extent: pixels of images, pixels of all frames of video, seconds of audio, tokens of
             latents, over all rows.
+        side_numbers: how many numbers stand beside the codes; rates do not count them.
     """
 
     data: TokenSet
     codebooks: tuple[CodebookStats, ...]
     extent: float
+    side_numbers: int = 0
 
     @property
     def unit(self) -> str:
@@ -95,6 +97,7 @@ class TokenStats:
             "entropy_bits_per_token": entropy,
             f"bits_per_{self.unit}": places * fixed / self.extent,
             f"entropy_bits_per_{self.unit}": places * entropy / self.extent,
+            **({"side_numbers": self.side_numbers} if data.side else {}),
             "codebooks": [codebook.to_json() for codebook in self.codebooks],
         }
 
@@ -116,18 +119,19 @@ def token_stats(path: str | Path, *, progress: Progress = no_progress) -> TokenS
     if not data.rows:
         raise DataError(f"{path}: holds no row, so that there is nothing to count")
     counters = [_Counter(size) for size in data.codebook_sizes]
-    done, sums = 0, Counter[int]()
-    for block in data.blocks(["size", "codes"]):
+    done, side, sums = 0, 0, Counter[int]()
+    for block in data.blocks(["size", "codes", *(["side"] if data.side else [])]):
         levels = block.codes.reshape(-1, len(counters))
         for number, counter in enumerate(counters):
             counter.add(levels[:, number])
         for size in block.sizes:
             _add_extent(sums, data.modality, size)
+        side += sum(map(len, block.sides))
         done += block.codes.size
         progress("counting", done, data.tokens)
     spread = tuple(counter.stats() for counter in counters)
     extent = sum(count / rate for rate, count in sums.items())
-    return TokenStats(data, spread, extent or data.tokens / len(counters))
+    return TokenStats(data, spread, extent or data.tokens / len(counters), side)
 
 
 def write_histogram(stats: TokenStats, out: Path) -> None:

@@ -71,6 +71,13 @@ class Block:
         return [tuple(row) for row in self.table.column("size").to_pylist()]
 
     @cached_property
+    def sides(self) -> list[tuple[float, ...]]:
+        """By row; empty where there is no such column."""
+        if "side" not in self.table.column_names:
+            return [()] * self.table.num_rows
+        return [tuple(row) for row in self.table.column("side").to_pylist()]
+
+    @cached_property
     def codes(self) -> np.ndarray:
         """Of all rows, one after another, of the type that is stored."""
         return self._lists.flatten().to_numpy()
@@ -89,12 +96,25 @@ class Block:
         """Make a record of a row.
 
         Raises:
-            DataError, ShapeError: the row contradicts itself.
+            DataError, ShapeError, NonFiniteError: the row contradicts itself.
         """
         codes = self.codes[self.offsets[row] : self.offsets[row + 1]].astype(np.int64)
         codes.setflags(write=False)
         place = self.shapes[row], self.sizes[row]
-        return TokenRecord(self.keys[row], *place, codes, self.modalities[row])
+        return TokenRecord(self.keys[row], *place, codes, self.modalities[row], self.sides[row])
+
+    def about(self) -> Iterator[dict[str, Any]]:
+        """Give all but the codes of each row, as JSON."""
+        columns = {
+            "key": self.keys,
+            "modality": self.modalities,
+            "shape": self.shapes,
+            "size": self.sizes,
+        }
+        if "side" in self.table.column_names:
+            columns["side"] = self.sides
+        for row in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, row, strict=True))
 
 
 @dataclass(frozen=True)
@@ -174,7 +194,7 @@ def open_part(path: Path) -> StoredPart:
         require_seal(fields)
         job = job_of(fields["job"])
         part = part_of(fields | {"bytes": 0, "sha256": "0" * 64}, job.ways)
-        require_columns(schema, part_schema(job.codebook_sizes))
+        require_columns(schema, part_schema(job.codebook_sizes, side=job.side))
         _require_room(path)
     except FileFormatError as error:
         raise _named(path, error) from error

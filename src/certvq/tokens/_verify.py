@@ -17,7 +17,7 @@ from certvq.data import require_key
 from certvq.errors import CertVQError, FileFormatError, OptionError
 from certvq.tokens._manifest import read_manifest, write_manifest
 from certvq.tokens._part import PARTS, Part, file_sha256, part_name
-from certvq.tokens._record import require_grid
+from certvq.tokens._record import require_grid, require_side
 from certvq.tokens._set import TokenSet, open_tokens
 from certvq.tokens._stored import Block
 
@@ -83,8 +83,9 @@ def verify_tokens(
     Returns:
         Each part that is missing, has another checksum or size than the manifest says, belongs to
         another job, or contradicts itself: a code out of the range of its codebook, a grid that
-        does not fit, counts that are wrong, a key that is not usable or in the set already. Files
-        among the parts that the manifest does not know are named as well.
+        does not fit, side numbers that are not finite, counts that are wrong, a key that is not
+        usable or in the set already. Files among the parts that the manifest does not know are
+        named as well.
 
     Raises:
         FileFormatError: the manifest, or the file, is none, damaged, or of a newer version.
@@ -179,6 +180,8 @@ def _checked(block: Block, data: TokenSet) -> np.ndarray:
                 f"{key!r}: is {modality} of {shape} tokens and {length} codes; the set is of "
                 f"{data.modality}"
             )
+    for key, side in zip(block.keys, block.sides, strict=True):
+        require_side(key, side)
     return np.array([_hash(key) for key in block.keys], dtype=np.uint64)
 
 

@@ -15,8 +15,8 @@ from certvq.errors import OptionError
 from certvq.network import CanonicalEncoder
 from certvq.tokenize._plan import Modality
 
-Encode: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-Decode: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+Encode: TypeAlias = Callable[[torch.Tensor], "torch.Tensor | tuple[torch.Tensor, torch.Tensor]"]
+Decode: TypeAlias = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,12 @@ class Codec:
         encode: inputs (B, channels, H, W), (B, channels, T) or (B, ..., D) to codes
             (B, ...grid, number of codebooks), or without the last axis where there is one codebook.
             The codes must come from searches by `certvq.assign`, as those of a patched module do.
+            With `side`, codes and side numbers (B, any number), finite floats.
         decode: codes (1, ...grid, number of codebooks) to an image (1, C, H, W) of `pixels`, or a
-            sound (1, C, T); None where there is no way back.
+            sound (1, C, T); None where there is no way back. With `side`, of codes and the side
+            numbers (1, any number), float64.
+        side: whether decoding needs numbers beside the codes, such as the loudness by which an
+            input was divided. They are stored with the codes of the input.
         name: of the kind of model, for the manifest.
         channels: that inputs must have; None for any.
         pixels: the numbers that black and white become.
@@ -45,7 +49,8 @@ class Codec:
             is no way to them.
 
     Raises:
-        OptionError: no codebook, an unknown modality, or a sound model without a rate.
+        OptionError: no codebook, an unknown modality, a sound model without a rate, or side numbers
+            and a way to canonical codes, which have none.
     """
 
     module: nn.Module
@@ -53,6 +58,7 @@ class Codec:
     codebooks: Sequence[torch.Tensor]
     encode: Encode
     decode: Decode | None = None
+    side: bool = False
     name: str = "entry"
     channels: int | None = None
     pixels: tuple[float, float] = (0.0, 1.0)
@@ -70,6 +76,8 @@ class Codec:
             raise OptionError("codebooks must hold one (K, D) for each code of a token, got none")
         if self.modality == "audio" and not self.rate:
             raise OptionError("rate must be the samples per second that the model takes, got None")
+        if self.side and self.canonical is not None:
+            raise OptionError("canonical codes have no side numbers; leave out side or canonical")
 
     @property
     def dim(self) -> int:

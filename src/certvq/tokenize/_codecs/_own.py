@@ -3,8 +3,9 @@
 In: a `VQVAE`, or a codebook. Out: its `Codec`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
 from certvq.network import CanonicalEncoder
 from certvq.nn import FSQ
-from certvq.tokenize._codecs._codec import Codec, Encode
+from certvq.tokenize._codecs._codec import Codec
+
+_Find: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 def own_codec(model: VQVAE, *, latents: bool = False, quantizers: int | None = None) -> Codec:
@@ -74,7 +77,7 @@ def codebook_codec(path: Path) -> Codec:
     return _of_latents(module, [codebook], find)
 
 
-def _of_latents(module: nn.Module, codebooks: Sequence[torch.Tensor], find: Encode) -> Codec:
+def _of_latents(module: nn.Module, codebooks: Sequence[torch.Tensor], find: _Find) -> Codec:
     return Codec(
         module=module,
         modality="latent",
@@ -84,7 +87,7 @@ def _of_latents(module: nn.Module, codebooks: Sequence[torch.Tensor], find: Enco
     )
 
 
-def _of_levels(codebooks: Sequence[torch.Tensor]) -> Encode:
+def _of_levels(codebooks: Sequence[torch.Tensor]) -> _Find:
     """Search codebook after codebook, each for what is left over; as `certvq.nn.Residual` does."""
     prepared = [prepare(codebook) for codebook in codebooks]
 
@@ -101,7 +104,7 @@ def _of_levels(codebooks: Sequence[torch.Tensor]) -> Encode:
     return encode
 
 
-def _of_grid(quantizer: FSQ) -> Encode:
+def _of_grid(quantizer: FSQ) -> _Find:
     def encode(latents: torch.Tensor) -> torch.Tensor:
         codes = quantizer.encode_tokens(latents.reshape(-1, latents.shape[-1]))
         return codes.view(latents.shape[:-1])

@@ -11,11 +11,15 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
-from certvq.tokenize._codecs._codec import Codec
+from certvq.tokenize._codecs._codec import Codec, Decode, Encode
 
 
 def encodec(model: Any, quantizers: int | None) -> Codec:
-    """Wrap EnCodec; by default at its lowest bandwidth, as the model itself."""
+    """Wrap EnCodec; by default at its lowest bandwidth, as the model itself.
+
+    If it normalises or cuts sounds into chunks, as at 48 kHz, its side numbers are two for each
+    chunk: how many frames it has, and its loudness.
+    """
     config = model.config
     bandwidth, count = _bandwidth(
         config.target_bandwidths,
@@ -23,21 +27,31 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         quantizers,
         config.target_bandwidths[0],
     )
+    side = config.normalize or config.chunk_length is not None
 
-    def encode(sounds: torch.Tensor) -> torch.Tensor:
-        found = model.encode(sounds, bandwidth=bandwidth)
-        frames = list(found.audio_codes)
+    def encode(sounds: torch.Tensor) -> Any:
+        missing = _missing(config, sounds.shape[-1])
+        found = model.encode(nn.functional.pad(sounds, (0, missing)), bandwidth=bandwidth)
+        chunks = list(found.audio_codes)
         if found.last_frame_pad_length:
-            frames[-1] = frames[-1][..., : -found.last_frame_pad_length]
-        return torch.cat(frames, dim=-1).transpose(1, 2)
+            chunks[-1] = chunks[-1][..., : -found.last_frame_pad_length]
+        codes = torch.cat(chunks, dim=-1).transpose(1, 2)
+        if not side:
+            return codes
+        pairs = [
+            torch.stack((torch.full_like(scale, chunk.shape[-1]), scale), dim=1)
+            for chunk, scale in zip(chunks, _scales(found.audio_scales, sounds), strict=True)
+        ]
+        return codes, torch.cat(pairs, dim=1)
 
-    def decode(codes: torch.Tensor) -> torch.Tensor:
-        if config.normalize or config.chunk_length is not None:
-            raise OptionError(
-                "EnCodec that divides chunks by their loudness, as at 48 kHz, cannot decode codes "
-                "alone: it needs the scale of each chunk, which a token data set does not keep"
-            )
-        return model.decode(codes.transpose(1, 2)[None], [None]).audio_values
+    def decode(codes: torch.Tensor, pairs: torch.Tensor | None = None) -> torch.Tensor:
+        levels = codes.transpose(1, 2)
+        if pairs is None:
+            return model.decode(levels[None], [None]).audio_values
+        frames, scales = pairs.view(-1, 2).T
+        chunks = levels.split([int(count) for count in frames.tolist()], dim=-1)
+        loud = [scale.to(model.dtype).view(1, 1) for scale in scales]
+        return model.decode(chunks, loud if config.normalize else [None] * len(loud)).audio_values
 
     return _codec(
         model,
@@ -46,8 +60,29 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         encode,
         decode,
         channels=config.audio_channels,
+        side=side,
         options={"bandwidth": bandwidth},
     )
+
+
+def _scales(scales: list[torch.Tensor | None], sounds: torch.Tensor) -> list[torch.Tensor]:
+    """Return the loudness (B,) of each chunk, float64; 1 where the model does not divide by it."""
+    ones = torch.ones(len(sounds), dtype=torch.float64, device=sounds.device)
+    return [ones if scale is None else scale.double().view(-1) for scale in scales]
+
+
+def _missing(config: Any, samples: int) -> int:
+    """Return how many samples of silence EnCodec needs after a sound that it cuts into chunks.
+
+    Where what is left for the last chunk is shorter than the overlap, the chunk before it, too,
+    ends with the sound. If it has fewer frames for that, the model fails, as it cannot stack them.
+    """
+    length, stride = config.chunk_length, config.chunk_stride
+    if length is None or stride is None or samples <= 2 * stride or length > 2 * stride:
+        return 0
+    last = (samples - 1) % stride + 1
+    enough = (-(-length // config.hop_length) - 1) * config.hop_length + 1
+    return max(0, enough - stride - last)
 
 
 def dac(model: Any, quantizers: int | None) -> Codec:
@@ -130,12 +165,13 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
     model: Any,
     name: str,
     codebooks: list[torch.Tensor],
-    encode: Callable[[torch.Tensor], torch.Tensor],
-    decode: Callable[[torch.Tensor], torch.Tensor],
+    encode: Encode,
+    decode: Decode,
     *,
     channels: int = 1,
     stride: int = 1,
     rate: int | None = None,
+    side: bool = False,
     options: dict[str, Any] | None = None,
 ) -> Codec:
     module: nn.Module = model
@@ -145,6 +181,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
         codebooks=[book.detach() for book in codebooks],
         encode=encode,
         decode=decode,
+        side=side,
         name=name,
         channels=channels,
         stride=stride,
