@@ -37,22 +37,21 @@ double distance_of_score(const Packed &packed, const Block &block, std::int64_t 
   return least > score ? distance / (packed.scale * inverse) * (1.0 - 0x1p-50) : 0.0;
 }
 
+}  // namespace
+
 double distance_below(double sqdist, double dim) {
   return std::sqrt(std::max(bounds::sqdist_lower(sqdist, dim), 0.0)) * (1.0 - bounds::gamma(4.0));
 }
 
-}  // namespace
-
-double lead(const Packed &packed, const Block &block, std::int64_t row, std::int32_t code,
-            double sqdist, const Others &others) {
+double lower_of_others(const Packed &packed, const Block &block, std::int64_t row,
+                       std::int32_t code, const Others &others) {
   const auto dim = static_cast<double>(packed.dim);
   const std::int32_t score = next_score(packed, others.best, code);
   double rest = distance_below(std::min(others.next, others.beyond), dim);
   if (score != kNothing) {
     rest = std::min(rest, distance_of_score(packed, block, row, static_cast<double>(score)));
   }
-  const double own = bounds::norm_upper(sqdist, dim);
-  return rest * (1.0 - 0x1p-51) - own * (1.0 + 0x1p-51);  // pays for three roundings
+  return rest;
 }
 
 }  // namespace certvq

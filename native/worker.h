@@ -25,8 +25,10 @@ struct Results {
   std::int64_t *codes;
   std::uint8_t *decided_by;
   double *sqdist;
-  const double *drift = nullptr;  // (K,), see Known in lloyd.h
+  const double *drift = nullptr;  // see Known in lloyd.h
+  const double *others = nullptr;
   float *leads = nullptr;
+  float *lowers = nullptr;
 
   void write(std::int64_t row, std::int64_t code, DecidedBy by, double distance) const {
     codes[row] = code;
