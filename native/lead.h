@@ -1,32 +1,22 @@
 /// How near a row is to its code, and how far from every other one.
 ///
-/// In: what the filter remembers of a row, and its squared distances. Out: bounds of distances
-/// that single_bound_skip_sound may use up.
+/// In: bounds of distances. Out: what single_bound_skip_sound and skip_sound may use up.
 
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
-#include "block.h"
-#include "packed.h"
+#include "bounds.h"
 
 namespace certvq {
 
-/// What is known of the codes that are not nearest to a row.
-struct Others {
-  const std::int32_t *best;  // (2, lanes), as in Scan
-  double next;               // computed squared distance to the nearest other code of its own group
-  double beyond;             // and to the codes that were not compared, at least
-};
-
-/// At least the distance to every code but `code`, which is one of the distinct ones, of the group
-/// with the best score.
-double lower_of_others(const Packed &packed, const Block &block, std::int64_t row,
-                       std::int32_t code, const Others &others);
-
 /// At least the distance whose square was computed.
-double distance_below(double sqdist, double dim);
+inline double distance_below(double sqdist, double dim) {
+  const double square = bounds::greater(bounds::sqdist_lower(sqdist, dim), 0.0);
+  return std::sqrt(square) * (1.0 - bounds::gamma(4.0));
+}
 
 /// The distance to every other code less that to the own one, rounded down, from bounds of both.
 inline double lead_of(double lower, double upper) {

@@ -101,6 +101,7 @@ class Worker {
   Aligned<double> sqdist_;
   Aligned<double> next_;
   Aligned<double> beyond_;  // (block,), of the codes that a row was not compared with
+  Aligned<double> lowers_;  // (block,), of distances to other codes
   Aligned<std::uint8_t> states_;
   Aligned<std::int32_t> pair_rows_;
   Aligned<std::int32_t> pair_codes_;
