@@ -42,11 +42,6 @@ class Block {
     return {norms_.data(), residuals_.data(), scales_.data(), packed_.scale, packed_.code_residual,
             static_cast<double>(packed_.dim), packed_.widen};
   }
-  /// Units of the codes in a unit of this row: a power of two.
-  double scale(std::int64_t row) const { return scales_.data()[row / kTileRows]; }
-  /// Squared norms of the integers, and of what rounding left.
-  double norm(std::int64_t row) const { return norms_.data()[row]; }
-  double residual(std::int64_t row) const { return residuals_.data()[row]; }
 
  private:
   const Packed &packed_;

@@ -25,7 +25,7 @@ struct Best {
   }
 };
 
-void compare(const DirectBook &book, const float *columns, std::int32_t *codes, float *leads) {
+void compare(const DirectBook &book, const float *columns, const DirectFound &found) {
   constexpr int kVectors = 2;
   float least[kDirectRows];
   float next[kDirectRows];
@@ -62,7 +62,7 @@ void compare(const DirectBook &book, const float *columns, std::int32_t *codes, 
       const int place = row + v * Ops::kLanes;
       __builtin_memcpy(least + place, &best[v].least, sizeof(Floats));
       __builtin_memcpy(next + place, &best[v].next, sizeof(Floats));
-      __builtin_memcpy(codes + place, &best[v].code, sizeof(Ints));
+      __builtin_memcpy(found.codes + place, &best[v].code, sizeof(Ints));
     }
   }
   // Each square root, product and difference errs by 2^-24 of its result at most.
@@ -71,6 +71,7 @@ void compare(const DirectBook &book, const float *columns, std::int32_t *codes, 
   for (int row = 0; row < kDirectRows; ++row) {
     const float rest = next[row] * book.below - book.slack;
     const float own = least[row] * book.above + book.slack;
-    leads[row] = __builtin_sqrtf(rest > 0.0f ? rest : 0.0f) * kLess - __builtin_sqrtf(own) * kMore;
+    found.lowers[row] = __builtin_sqrtf(rest > 0.0f ? rest : 0.0f) * kLess;
+    found.leads[row] = found.lowers[row] - __builtin_sqrtf(own) * kMore;
   }
 }

@@ -37,7 +37,8 @@ Direct::Direct(const Packed &packed)
       columns_(packed.dim * kDirectRows),
       exact_(packed.stride),
       codes_(kDirectRows),
-      leads_(kDirectRows) {
+      leads_(kDirectRows),
+      lowers_(kDirectRows) {
   book_.dim = packed.dim;
   book_.groups = (packed.distinct + kDirectCodes - 1) / kDirectCodes;
   vectors_ = Aligned<float>(book_.groups * packed.dim * kDirectCodes);
@@ -81,7 +82,7 @@ void Direct::decide(const Matrix &matrix, const std::int64_t *rows, std::int64_t
       }
     }
   }
-  kernel_(book_, columns, codes_.data(), leads_.data());
+  kernel_(book_, columns, {codes_.data(), leads_.data(), lowers_.data()});
 }
 
 }  // namespace certvq

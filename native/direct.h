@@ -1,8 +1,9 @@
 /// Nearest codes of rows by float32 distances to every code, for codebooks so small that the filter's
 /// bookkeeping would take longer than the products.
 ///
-/// In: rows and distinct code vectors that float32 holds. Out: for each row a code, and a lower bound
-/// of how much nearer it is than every other one; only if that is above zero has the row been decided.
+/// In: rows and distinct code vectors that float32 holds. Out: for each row a code, and lower bounds
+/// of the distance to every other one and of how much nearer the code is; only if the latter is above
+/// zero has the row been decided.
 /// Theorem: dot_rounding_error_le, with the unit roundoff of float32.
 
 #pragma once
@@ -24,9 +25,15 @@ struct DirectBook {
   float below, above, slack;  // a squared distance t lies within t below - slack .. t above + slack
 };
 
+struct DirectFound {
+  std::int32_t *codes;  // (kDirectRows,), as all of these
+  float *leads;         // how much nearer the code is than every other one, at least
+  float *lowers;        // the distance to every other code, at least
+};
+
 /// Compare the columns (dim, kDirectRows) of rows with all codes.
-using DirectKernel = void (*)(const DirectBook &book, const float *columns, std::int32_t *codes,
-                              float *leads);
+using DirectKernel = void (*)(const DirectBook &book, const float *columns,
+                              const DirectFound &found);
 
 class Direct {
  public:
@@ -40,6 +47,7 @@ class Direct {
               std::int64_t count);
   std::int32_t code(std::int64_t row) const { return codes_.data()[row]; }
   float lead(std::int64_t row) const { return leads_.data()[row]; }
+  float lower(std::int64_t row) const { return lowers_.data()[row]; }
 
  private:
   const Packed &packed_;
@@ -49,6 +57,7 @@ class Direct {
   Aligned<double> exact_;
   Aligned<std::int32_t> codes_;
   Aligned<float> leads_;
+  Aligned<float> lowers_;
   DirectBook book_{};
 };
 

@@ -201,6 +201,13 @@ struct Isa {
   void (*score_limits)(const Quantized &quantized, std::int64_t rows, double names,
                        const double *reach, std::int32_t *out);
 
+  /// At least the distance of each row to every code but its own one, which is that of the group with
+  /// the best score; given the computed squared distance to the `next` one of that group, and to the
+  /// codes `beyond`, which were not compared. Whole tiles of rows; what is not settled gets anything.
+  void (*lowers)(const Scan &scan, std::int64_t rows, const Panels &panels,
+                 const Quantized &quantized, const std::int32_t *codes, const double *next,
+                 const double *beyond, double *out);
+
   // Packing, all of whose vectors are floats, or doubles if `wide`, `stride` apart.
 
   /// Read rows as doubles if they are, else as floats, -0 as 0, padded with zeros; hash each.

@@ -43,34 +43,55 @@ nb::list approaches(const AnyRows &rows, bool brain, const Distances &sqdist,
 template <class Entry>
 using Space = nb::ndarray<Entry, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
+void check(const certvq::Packed &packed, const certvq::Packed &movers,
+           const Entries<const std::int64_t> &places, const Entries<const double> &rest) {
+  const bool alike = movers.isa == packed.isa && movers.dim == packed.dim &&
+                     movers.refusal == certvq::Refusal::kNone;
+  const auto given = static_cast<std::size_t>(movers.given);
+  const auto within = [&](std::int64_t place) { return place >= 0 && place < packed.given; };
+  if (!alike || places.shape(0) != given || !std::all_of(places.data(), places.data() + given, within) ||
+      rest.shape(0) != static_cast<std::size_t>(packed.given)) {
+    throw std::invalid_argument("movers that are usable and some of the codes, their places and "
+                                "rest (K,) expected, for K = " + std::to_string(packed.given));
+  }
+}
+
 /// Returns how the look ended and, if they were asked for, the low and high 64 bits of the squares.
 nb::tuple look(const certvq::Packed &packed, const AnyRows &rows, bool brain,
                const Entries<std::int64_t> &codes, const Entries<float> &leads,
-               const Entries<const double> &drift, const Space<std::int64_t> &digits,
+               const Entries<float> &lowers, const Entries<const double> &drift,
+               const Entries<const double> &others, const certvq::Packed *movers,
+               const Entries<const std::int64_t> &places, const Entries<const double> &rest,
+               const Space<std::int64_t> &digits,
                const Entries<std::int64_t> &counts, int lowest, int bits, bool squares,
                int threads) {
   const certvq::Matrix latents = matrix(rows, brain);
   check(packed, latents, threads);
   const auto count = static_cast<std::size_t>(latents.rows);
   const auto size = static_cast<std::size_t>(packed.given);
-  if (codes.shape(0) != count || leads.shape(0) != count || drift.shape(0) != size ||
+  if (codes.shape(0) != count || leads.shape(0) != count || lowers.shape(0) != count ||
+      drift.shape(0) != size || others.shape(0) != size ||
       digits.shape(0) < 2 || digits.shape(1) != size || digits.shape(2) != rows.shape(1) ||
       counts.shape(0) != size || bits < 1 || bits > certvq::kMostBits ||
       (squares && bits > certvq::kSquareBits) ||
       lowest < -certvq::kMostExponent || lowest > certvq::kMostExponent) {
-    throw std::invalid_argument("codes and leads (N,), drift and counts (K,), digits (P, K, D) and a "
-                                "grid of at most 88 bits expected, 56 for squares, for N = " + std::to_string(count) +
-                                " and K = " + std::to_string(size));
+    throw std::invalid_argument("codes, leads and lowers (N,), drift, others and counts (K,), "
+                                "digits (P, K, D) and a grid of at most 88 bits expected, 56 for squares, "
+                                "for N = " + std::to_string(count) + " and K = " +
+                                std::to_string(size));
   }
-  const certvq::Known known{codes.data(), leads.data(), drift.data()};
+  if (movers != nullptr) check(packed, *movers, places, rest);
+  const certvq::Known known{codes.data(), leads.data(), lowers.data(), drift.data(),
+                            others.data()};
+  const certvq::Movers moved{movers, places.data(), rest.data()};
   const certvq::CellSums sums{digits.data(), counts.data(),
                               static_cast<std::int64_t>(digits.shape(0)), lowest, bits};
   certvq::Squares found;
   certvq::Looked looked;
   {
     const WithoutLock unlocked;
-    looked = certvq::look(packed, latents, known, sums, squares ? &found : nullptr, threads,
-                          interrupted);
+    looked = certvq::look(packed, latents, known, movers != nullptr ? &moved : nullptr, sums,
+                          squares ? &found : nullptr, threads, interrupted);
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   return nb::make_tuple(static_cast<int>(looked), found.low, found.high);

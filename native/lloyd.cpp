@@ -10,6 +10,8 @@
 #include "deltas.h"
 #include "direct.h"
 #include "lead.h"
+#include "nearby.h"
+#include "recheck.h"
 #include "share.h"
 
 namespace certvq {
@@ -20,19 +22,24 @@ constexpr std::int64_t kShareRows = 96 * 32;  // many blocks, so that doubtful r
 /// One thread's share: finds the rows in doubt, decides them and moves them.
 class Looker {
  public:
-  Looker(const Packed &packed, const Matrix &rows, const Known &known, const Ledger &ledger,
-         Progress &progress, std::function<void()> poll)
+  Looker(const Packed &packed, const Matrix &rows, const Known &known,
+         const std::vector<std::int64_t> &places, const Movers *movers, const Ledger &ledger, Progress &progress,
+         const std::function<void()> &poll)
       : packed_(packed),
         rows_(rows),
         known_(known),
         progress_(progress),
-        results_{known.codes, nullptr, nullptr, known.drift, known.leads},
-        worker_(packed, rows, results_, progress, std::move(poll)),
+        results_{known.codes,  nullptr,     nullptr,     known.drift,
+                 known.others, known.leads, known.lowers},
+        worker_(packed, rows, results_, progress, poll),
         deltas_(packed, rows, ledger),
         batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {
     if (Direct::pays(packed, rows.number)) {
       direct_ = std::make_unique<Direct>(packed);
       batch_ = kDirectRows;
+    }
+    if (!places.empty()) {
+      recheck_ = std::make_unique<Recheck>(packed, rows, known, places, movers, progress, poll);
     }
     doubtful_ = Aligned<std::int64_t>(batch_);
   }
@@ -43,7 +50,7 @@ class Looker {
  private:
   static constexpr std::int64_t kSortedBatch = 1 << 16;
 
-  void decide();
+  void decide(bool last);
   void decide_rows(const std::int64_t *rows, std::int64_t count);
   void decide_directly(const std::int64_t *rows, std::int64_t first, std::int64_t count);
   void take_in();
@@ -59,6 +66,8 @@ class Looker {
   std::unique_ptr<Direct> direct_;      // if it pays
   Aligned<std::int64_t> doubtful_;      // (batch,), rows
   std::int64_t doubts_ = 0;
+  std::int64_t checked_ = 0;            // of these, the first of the doubtful ones
+  std::unique_ptr<Recheck> recheck_;    // if it pays
   std::vector<Move> pending_;           // rows that were given to the worker, and their old codes
 };
 
@@ -88,13 +97,19 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
     const double drift = code < 0 ? HUGE_VAL : known_.drift[code];
     doubtful_.data()[doubts_] = row;  // without a branch that could not be predicted
     doubts_ += static_cast<std::int64_t>(!(drift < static_cast<double>(known_.leads[row])));
-    if (doubts_ == batch_) decide();
+    if (doubts_ == batch_) decide(false);
   }
 }
 
-void Looker::decide() {
+/// Unless these are the last rows, wait for more if few are left after a second look.
+void Looker::decide(bool last) {
+  if (recheck_) {
+    doubts_ = checked_ + recheck_->clear(doubtful_.data() + checked_, doubts_ - checked_);
+    checked_ = doubts_;
+    if (!last && 4 * doubts_ < 3 * batch_) return;
+  }
   const std::int64_t count = doubts_;
-  doubts_ = 0;
+  doubts_ = checked_ = 0;
   if (direct_) return decide_directly(doubtful_.data(), 0, count);
   decide_rows(doubtful_.data(), count);
 }
@@ -124,8 +139,12 @@ void Looker::decide_directly(const std::int64_t *rows, std::int64_t first, std::
       continue;
     }
     const std::int64_t code = packed_.index(direct_->code(place));
-    known_.leads[row] =
-        parts ? -HUGE_VALF : end_of_lead(static_cast<double>(lead), known_.drift[code]);
+    known_.leads[row] = known_.lowers[row] = -HUGE_VALF;
+    if (!parts) {
+      known_.leads[row] = end_of(static_cast<double>(lead), known_.drift[code]);
+      known_.lowers[row] =
+          end_of(static_cast<double>(direct_->lower(place)), known_.others[code]);
+    }
     if (code == known_.codes[row]) continue;
     moves.push_back({row, known_.codes[row], code});
     known_.codes[row] = code;
@@ -151,7 +170,7 @@ void Looker::take_in() {
 }
 
 void Looker::finish() {
-  if (doubts_ != 0) decide();
+  if (doubts_ != 0) decide(true);
   if (progress_.stopped()) return;
   worker_.finish();
   take_in();
@@ -160,16 +179,20 @@ void Looker::finish() {
 
 }  // namespace
 
-Looked look(const Packed &packed, const Matrix &rows, const Known &known, const CellSums &sums,
-            Squares *squares, int threads, const std::function<bool()> &interrupted) {
+Looked look(const Packed &packed, const Matrix &rows, const Known &known, const Movers *movers,
+            const CellSums &sums, Squares *squares, int threads,
+            const std::function<bool()> &interrupted) {
   const Work work{rows.rows, packed.sorted ? Worker::share_rows(packed) : kShareRows,
                   static_cast<double>(rows.rows) * static_cast<double>(packed.distinct) *
                       static_cast<double>(packed.dim)};
   std::mutex mutex;
   std::atomic<Looked> found{Looked::kDone};
   const Ledger ledger{sums, squares, mutex, found};
+  std::vector<std::int64_t> places;
+  if (Recheck::pays(packed)) places = places_of_codes(packed);
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
-    const auto own = std::make_shared<Looker>(packed, rows, known, ledger, progress, poll);
+    const auto own = std::make_shared<Looker>(packed, rows, known, places, movers, ledger, progress,
+                                              poll);
     return Share{[own](std::int64_t first, std::int64_t last, std::int64_t then) {
                    own->look(first, last, then);
                  },

@@ -2,7 +2,7 @@
 ///
 /// In: a packed codebook, rows, and what the passes before left of them. Out: the lowest nearest code
 /// of every row, and the sums with what moved from cell to cell. Rows whose code cannot have changed
-/// are not read. Theorems: certified_assign, single_bound_skip_sound, exact_sum_merge.
+/// are not read. Theorems: certified_assign, single_bound_skip_sound, skip_sound, exact_sum_merge.
 
 #pragma once
 
@@ -30,7 +30,16 @@ constexpr int kSquareBits = 56;
 struct Known {
   std::int64_t *codes;  // (rows,), -1 where there was none
   float *leads;         // (rows,): the code stays while its drift is below
+  float *lowers;        // (rows,): less what others moved, at least the distance to every other code
   const double *drift;  // (K,): at least how far each code and the others moved together, ever since
+  const double *others;  // (K,): at least how far the codes other than each moved, ever since
+};
+
+/// Codes that moved farther in the last pass than all the others, which rest.
+struct Movers {
+  const Packed *packed;        // these codes
+  const std::int64_t *places;  // (movers,), their numbers among all codes
+  const double *rest;          // (K,): as `others`, but that in the last pass movers did not move
 };
 
 /// The sum of the squares of all numbers of rows without a code, in units of `4^lowest`, modulo 2^128;
@@ -47,8 +56,9 @@ enum class Looked : std::uint8_t {
   kTooFine,   // a number lies between the steps of the grid
 };
 
-/// Look at rows once. `squares` may be null. `interrupted` is asked a few times a second.
-Looked look(const Packed &packed, const Matrix &rows, const Known &known, const CellSums &sums,
-            Squares *squares, int threads, const std::function<bool()> &interrupted);
+/// Look at rows once. `movers` and `squares` may be null. `interrupted` is asked a few times a second.
+Looked look(const Packed &packed, const Matrix &rows, const Known &known, const Movers *movers,
+            const CellSums &sums, Squares *squares, int threads,
+            const std::function<bool()> &interrupted);
 
 }  // namespace certvq

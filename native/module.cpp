@@ -480,8 +480,9 @@ NB_MODULE(_kernel, module) {
       "packed"_a, "latents"_a.noconvert(), "threads"_a, "brain"_a, kAssignDoc);
 
   module.def("look", &look, "packed"_a, "rows"_a.noconvert(), "brain"_a, "codes"_a.noconvert(),
-             "leads"_a.noconvert(), "drift"_a.noconvert(), "digits"_a.noconvert(),
-             "counts"_a.noconvert(), "lowest"_a, "bits"_a, "squares"_a, "threads"_a,
+             "leads"_a.noconvert(), "lowers"_a.noconvert(), "drift"_a.noconvert(),
+             "others"_a.noconvert(), "movers"_a.none(), "places"_a.noconvert(),
+             "rest"_a.noconvert(), "digits"_a.noconvert(), "counts"_a.noconvert(), "lowest"_a, "bits"_a, "squares"_a, "threads"_a,
              "Find the codes of rows that are in doubt, and move these rows from cell to cell.");
 
   module.def("float32_means", &float32_means, "digits"_a.noconvert(), "counts"_a.noconvert(),

@@ -48,6 +48,7 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   next_ = Aligned<double>(rows);
   beyond_ = Aligned<double>(rows);
   std::fill_n(beyond_.data(), rows, HUGE_VAL);
+  if (results.leads != nullptr) lowers_ = Aligned<double>(rows);
   states_ = Aligned<std::uint8_t>(rows);
   pair_rows_ = Aligned<std::int32_t>(pair_capacity_);
   pair_codes_ = Aligned<std::int32_t>(pair_capacity_);
@@ -293,16 +294,20 @@ void Worker::resolve(std::int64_t count) {
 
 /// Rows that are not settled have no lead worth the name, and equal vectors may part.
 void Worker::write_leads(std::int64_t count) {
+  const Scan scan{block_.integers(0), block_.shifts(), count, best_.data()};
+  isa_.lowers(scan, block_.tiled(), packed_.panels, block_.quantized(), codes_.data(), next_.data(),
+              beyond_.data(), lowers_.data());
   for (std::int64_t row = 0; row < count; ++row) {
     const std::int64_t place = rows_.data()[row];
-    float &result = results_.leads[place];
-    result = -HUGE_VALF;
+    results_.leads[place] = results_.lowers[place] = -HUGE_VALF;
     if (states_.data()[row] != kSettled || packed_.distinct < packed_.given) continue;
-    const Others others{best_.data() + row * 2 * isa_.lanes, next_.data()[row],
-                        beyond_.data()[row]};
     const std::int32_t code = codes_.data()[row];
-    const double ahead = lead(packed_, block_, row, code, sqdist_.data()[row], others);
-    if (ahead > 0.0) result = end_of_lead(ahead, results_.drift[packed_.index(code)]);
+    const double lower = lowers_.data()[row];
+    const double upper = bounds::norm_upper(sqdist_.data()[row], static_cast<double>(packed_.dim));
+    const double lead = lead_of(lower, upper);
+    if (!(lead > 0.0)) continue;
+    results_.leads[place] = end_of(lead, results_.drift[packed_.index(code)]);
+    results_.lowers[place] = end_of(lower, results_.others[packed_.index(code)]);
   }
 }
 

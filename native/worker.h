@@ -25,8 +25,10 @@ struct Results {
   std::int64_t *codes;
   std::uint8_t *decided_by;
   double *sqdist;
-  const double *drift = nullptr;  // (K,), see Known in lloyd.h
+  const double *drift = nullptr;  // see Known in lloyd.h
+  const double *others = nullptr;
   float *leads = nullptr;
+  float *lowers = nullptr;
 
   void write(std::int64_t row, std::int64_t code, DecidedBy by, double distance) const {
     codes[row] = code;
@@ -99,6 +101,7 @@ class Worker {
   Aligned<double> sqdist_;
   Aligned<double> next_;
   Aligned<double> beyond_;  // (block,), of the codes that a row was not compared with
+  Aligned<double> lowers_;  // (block,), of distances to other codes
   Aligned<std::uint8_t> states_;
   Aligned<std::int32_t> pair_rows_;
   Aligned<std::int32_t> pair_codes_;

@@ -32,15 +32,15 @@ struct Passes {
     const auto size = static_cast<std::size_t>(codebook.rows);
     const std::size_t plane = size * static_cast<std::size_t>(latents.columns);
     std::vector<std::int64_t> codes(rows, -1), digits(kPlaces * plane), counts(size);
-    std::vector<float> leads(rows, -HUGE_VALF);
-    std::vector<double> drift(size, 0.0);
+    std::vector<float> leads(rows, -HUGE_VALF), lowers(rows, -HUGE_VALF);
+    std::vector<double> drift(size, 0.0), others(size, 0.0);
     const CellSums sums{digits.data(), counts.data(), kPlaces, kLowest, kBits};
-    const Known known{codes.data(), leads.data(), drift.data()};
+    const Known known{codes.data(), leads.data(), lowers.data(), drift.data(), others.data()};
     const auto never = [] { return false; };
     bool on_grid = true;
     for (const char *name : {"first", "still", "doubtful"}) {
-      if (*name == 'd') drift.assign(size, HUGE_VAL);
-      const Looked looked = look(*packed, latents, known, sums, nullptr, threads, never);
+      if (*name == 'd') drift.assign(size, HUGE_VAL), others.assign(size, HUGE_VAL);
+      const Looked looked = look(*packed, latents, known, nullptr, sums, nullptr, threads, never);
       if (looked == Looked::kRefused) return claims;
       if (codes != nearest.codes) claims.push_back(std::string(name) + " pass: codes");
       on_grid = on_grid && looked == Looked::kDone;
@@ -49,7 +49,7 @@ struct Passes {
       }
     }
     codes.assign(rows, codebook.rows);
-    if (rows > 0 && look(*packed, latents, known, sums, nullptr, threads, never) != Looked::kRefused) {
+    if (rows > 0 && look(*packed, latents, known, nullptr, sums, nullptr, threads, never) != Looked::kRefused) {
       claims.push_back("codes out of range");
     }
     return claims;

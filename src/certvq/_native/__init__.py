@@ -227,14 +227,46 @@ class Kept:
     Attributes:
         codes: int64 (N,), -1 where there is none yet.
         leads: float32 (N,); a row whose code has drifted less keeps its code and is not read.
+        lowers: float32 (N,); less what others moved, at least the distance to every other code.
         digits: int64 (P, K, D), sums of cells in digits of 32 bits, as in `certvq.cluster._sums`.
         counts: int64 (K,), rows of cells.
     """
 
     codes: Int64Array
     leads: Float32Array
+    lowers: Float32Array
     digits: Int64Array
     counts: Int64Array
+
+
+@dataclass(frozen=True)
+class Movers:
+    """Codes that moved farther in the last pass than all others, which rest.
+
+    Attributes:
+        packed: these codes, usable.
+        places: int64 (M,), their numbers among all codes.
+        rest: float64 (K,), as `Moved.others`, but that in the last pass movers did not move.
+    """
+
+    packed: "Packed"
+    places: Int64Array
+    rest: Float64Array
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far codes moved since the first pass.
+
+    Attributes:
+        both: float64 (K,), at least how far each code and any other one moved together.
+        others: float64 (K,), at least how far any other code moved.
+        movers: those of the last pass, None where rows in doubt are compared with all codes.
+    """
+
+    both: Float64Array
+    others: Float64Array
+    movers: Movers | None
 
 
 LOOKED: Final = ("done", "refused", "too great", "too fine")
@@ -243,7 +275,7 @@ the first what was kept is lost."""
 
 
 def look(
-    packed: "Packed", rows: tuple[np.ndarray, str], kept: Kept, drift: Float64Array, grid: Grid
+    packed: "Packed", rows: tuple[np.ndarray, str], kept: Kept, moved: Moved, grid: Grid
 ) -> tuple[str, int]:
     """Find the codes of rows that are in doubt, and move these rows from cell to cell.
 
@@ -251,7 +283,7 @@ def look(
         packed: a usable codebook.
         rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
         kept: from the passes before.
-        drift: float64 (K,), at least how far each code and any other one moved together.
+        moved: how far codes moved since.
         grid: exponent of the grid within -1000 .. 1000, its bits, at most 88, and whether to sum
             squares: of at most 56 bits.
 
@@ -269,7 +301,12 @@ def look(
         rows[1] == "bfloat16",
         kept.codes,
         kept.leads,
-        drift,
+        kept.lowers,
+        moved.both,
+        moved.others,
+        None if moved.movers is None else moved.movers.packed,
+        np.empty(0, np.int64) if moved.movers is None else moved.movers.places,
+        np.empty(0) if moved.movers is None else moved.movers.rest,
         kept.digits,
         kept.counts,
         *grid,

@@ -7,19 +7,18 @@ the code that moved most moved together, summed over the passes. While a row's l
 its code is the lowest nearest one (theorem ``single_bound_skip_sound``), and the row is not read.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
 from certvq import _native
-from certvq._types import Array, Float64Array, Int64Array
+from certvq._types import Array, Int64Array
 from certvq.assign._arrays import is_torch
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import prepare
 from certvq.assign._watch import WATCHERS
-from certvq.bounds import norm_upper
+from certvq.cluster._drift import SAMPLE, Drift
 from certvq.cluster._grid import OffGrid
 from certvq.cluster._sums import CellSums, Grids, digit_count
 
@@ -42,7 +41,7 @@ class Fused:
 
     def __init__(self, grids: Grids, codes: Int64Array) -> None:
         self._grids, self._codes = grids, codes
-        self._leads = np.empty(0, np.float32)
+        self._leads = self._lowers = np.empty(0, np.float32)
         self._before: np.ndarray | None = None
 
     @staticmethod
@@ -74,7 +73,7 @@ class Fused:
         packed = prepare(codebook).packed()
         if WATCHERS.get() or not packed.usable:
             return None
-        self._begin(codebook, anew=squares)
+        movers = self._begin(codebook, anew=squares)
         extent = self._grids.rows
         length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
         squares = squares and extent.bits <= _SQUARE_BITS and length <= _TOTAL_BITS
@@ -84,9 +83,11 @@ class Fused:
             if is_torch(block) and block.device.type != "cpu":
                 return None
             part = slice(first, first + len(block))
-            kept = _native.Kept(self._codes[part], self._leads[part], self._digits, self._counts)
+            rows_kept = self._codes[part], self._leads[part], self._lowers[part]
+            kept = _native.Kept(*rows_kept, self._digits, self._counts)
+            moved = _native.Moved(self._drift.both, self._drift.others, movers)
             grid = (extent.lowest, extent.bits, squares)
-            looked, found = _native.look(packed, to_bits(block), kept, self._drift, grid)
+            looked, found = _native.look(packed, to_bits(block), kept, moved, grid)
             if looked == "refused":
                 return None
             if looked != "done":
@@ -95,47 +96,27 @@ class Fused:
         sums = CellSums(self._grids, self._digits, self._counts, None)
         return sums, total if squares else None
 
-    def _begin(self, codebook: np.ndarray, *, anew: bool) -> None:
+    def _begin(self, codebook: np.ndarray, *, anew: bool) -> _native.Movers | None:
         """Let what was kept drift, or begin where nothing was or all rows must be read."""
+        movers = None
         if self._before is None or anew or self._before.shape != codebook.shape:
             places = digit_count(self._grids.rows.bits)
             self._digits = np.zeros((places, *codebook.shape), dtype=np.int64)
             self._counts = np.zeros(len(codebook), dtype=np.int64)
-            self._drift = np.zeros(len(codebook))
+            self._drift = Drift.none(len(codebook))
             self._leads = np.full(len(self._codes), -np.inf, np.float32)
+            self._lowers = self._leads.copy()
             self._codes[:] = -1
         else:  # what the pass before returned stays as it is
             self._digits, self._counts = self._digits.copy(), self._counts.copy()
-            self._drift = drifted(self._drift, self._before, codebook)
+            before, self._drift = self._drift, self._drift.after(self._before, codebook)
+            some = slice(None, None, max(1, len(self._codes) // SAMPLE))
+            movers = self._drift.movers(before, codebook, self._codes[some], self._leads[some])
         self._before = codebook.copy()
+        return movers
 
 
 _OFF: Final = {
     "too great": "there is a number greater than any",
     "too fine": "there is a number of finer steps than any",
 }
-
-
-def drifted(drift: Float64Array, before: np.ndarray, after: np.ndarray) -> Float64Array:
-    """Add to each drift at least what a code and any other one moved together.
-
-    Args:
-        drift: (K,).
-        before: (K, D).
-        after: (K, D).
-
-    Returns:
-        (K,), rounded up; infinite where float64 ends, so that no row is left alone.
-
-    Example:
-        >>> import numpy as np
-        >>> drifted(np.zeros(2), np.zeros((2, 1)), np.array([[1.0], [4.0]])) >= 5.0
-        array([ True,  True])
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        way = after.astype(np.float64) - before.astype(np.float64)
-        moves = norm_upper(np.einsum("kd,kd->k", way, way), after.shape[1])
-        farthest = int(moves.argmax())
-        most = np.full(len(moves), moves[farthest])
-        most[farthest] = np.delete(moves, farthest).max(initial=0.0)
-        return np.nextafter(drift + np.nextafter(moves + most, math.inf), math.inf)

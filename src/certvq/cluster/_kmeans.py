@@ -107,7 +107,7 @@ def kmeans(  # noqa: PLR0913 - each is an option of its own, and keyword-only
         batch, or order of rows (codes follow their rows).
     Ties: the lowest code.
     Cost: O(N K D) time for the first iteration, less for later ones, in which rows whose code
-        cannot have changed are not read; memory besides the data 12 bytes a row, more while a start
+        cannot have changed are not read; memory besides the data 16 bytes a row, more while a start
         is drawn, and O(K D) for each thread.
 
     Example:
