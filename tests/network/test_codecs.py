@@ -66,6 +66,19 @@ def test_a_vqgan_has_the_codes_of_its_own_formula(hf_models, name):
     assert torch.equal(found.codes.flatten(), own)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chameleon_vqgan", "janus_vqgan"])
+@torch.no_grad()
+def test_float64_decides_where_groups_of_norms_have_many_numbers(hf_models, name):
+    model, images = seeded(getattr(hf_models, name)), torch.rand(1, 3, 32, 32)
+    found = canonical_codes(model, images)
+    assert found.counts()["FLOAT64"] == found.codes.numel()
+    model.double()
+    latents = model.quant_conv(model.encoder(images.double())).movedim(1, -1)
+    own = torch.cdist(latents.flatten(0, 2), model.quantize.embedding.weight).argmin(1)
+    assert torch.equal(found.codes.flatten(), own)
+
+
 def test_a_projection_with_weight_norm_is_named(hf_models):
     model = seeded(hf_models.dac)
     model.apply_weight_norm()

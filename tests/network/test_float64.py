@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from certvq.network import capture
-from certvq.network._bounded import Bounded, along, entry_errors, exact
+from certvq.network._bounded import Bounded, along, entry_errors, exact, tracked
 from certvq.network._exact import exact_latents, is_rational
 from certvq.network._float64 import bounded_latents
 from certvq.network._numbers import Balls
@@ -231,6 +231,90 @@ def test_rounding_is_within_its_bound(name):
     bounds, errors = bound_and_error(module, x, x, axis, kept=False)
     assert (errors <= bounds).all()
     assert bounds.max() < 1e-10
+
+
+WHOLE = {
+    "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), randoms(1, 3, 7, 7), 1.35),
+    "conv, stride": (lambda: nn.Conv1d(3, 4, 4, stride=2, padding=1), randoms(1, 3, 24), 1.2),
+    "conv, dilation": (lambda: nn.Conv1d(3, 4, 3, padding=2, dilation=2), randoms(1, 3, 24), 1.2),
+    "transposed conv": (
+        lambda: nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1),
+        randoms(1, 4, 12),
+        1.6,
+    ),
+    "linear": (lambda: nn.Linear(5, 7), randoms(1, 4, 5), 1.1),
+    "silu": (nn.SiLU, grid(2.3994), 1.19),
+    "relu": (nn.ReLU, grid(0.7), 1.01),
+    "sum": (lambda: Of(lambda x: x + x), grid(0.5), 1.01),
+    "product": (lambda: Of(lambda x: x * x), grid(0.5), 1.01),
+    "quotient": (lambda: Of(lambda x: x / -3), grid(0.5), 1.01),
+    "scales": (lambda: Of(lambda x, w: x * w, randoms(3, 1)), randoms(1, 3, 4), 1.01),
+    "group norm": (lambda: nn.GroupNorm(2, 4), randoms(1, 4, 50), 1.3),
+    "layer norm": (lambda: nn.LayerNorm(8), randoms(1, 3, 8), 1.01),
+    "permutation": (lambda: Of(lambda x: x.permute(0, 2, 1)), randoms(1, 3, 4), 1.01),
+    "edges repeated": (
+        lambda: Of(lambda x: functional.pad(x, (2, 2), mode="replicate")),
+        randoms(1, 3, 4),
+        1.01,
+    ),
+    "another first axis": (lambda: Of(lambda x: x.permute(1, 0, 2)), randoms(1, 3, 4), 1.01),
+    "concatenation": (lambda: Of(lambda x: torch.cat([x, 2 * x], 1)), randoms(1, 3, 4), 1.01),
+    "product of matrices": (lambda: Of(lambda x, m: x.mT @ m, MATRIX), randoms(1, 4, 3), 1.1),
+    "softmax": (lambda: Of(lambda x: x.softmax(1)), randoms(1, 4, 5), 2.0),
+    "softmax of two": (lambda: Of(lambda x: x.softmax(1)), grid(0.5, 2), 1.01),
+    "attention": (
+        lambda: Of(lambda x: attention(x.mT, x.mT, x.mT).mT),
+        randoms(1, 4, 6),
+        6.0,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_bound_of_a_whole_sample_holds_and_is_sharp(name):
+    """The worst error of all places becomes one that the bound exceeds by a small factor only."""
+    make, x, factor = WHOLE[name]
+    module = seeded(make)
+    jacobian = torch.autograd.functional.jacobian(module, x).reshape(-1, x.numel())
+    true = x - SIZE * torch.linalg.svd(jacobian).Vh[0].reshape(x.shape)
+    network = capture(module, x)
+    whole = torch.full((1,), SIZE * (1 + 2.0**-40), dtype=torch.float64)
+    given = Bounded(x, whole.reshape((1,) * x.ndim).expand(x.shape), None, whole)
+    found = bounded_latents(network, given)
+    with flint.ctx.workprec(400):
+        objects = exact_latents(
+            network, Source(true, 1), np.ones(network.output.shape, bool), Balls(400)
+        )
+        pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
+        error = float(sum((a - flint.arb(b)) ** 2 for a, b in pairs).sqrt().upper())
+    assert found.whole is not None
+    assert len(found.whole) == len(found.value)
+    assert error <= found.whole.max() <= factor * error
+
+
+def test_samples_of_a_batch_have_bounds_of_their_own():
+    x = torch.cat([randoms(1, 4, 9), 1e3 * randoms(1, 4, 9)])
+    module = seeded(
+        lambda: nn.Sequential(nn.GroupNorm(2, 4), nn.Conv1d(4, 4, 3), nn.GroupNorm(1, 4))
+    )
+    found = bounded_latents(capture(module, x), exact(x))
+    for row, each in enumerate(x):
+        alone = bounded_latents(capture(module, each[None]), exact(each[None]))
+        assert found.whole is not None
+        assert alone.whole is not None
+        torch.testing.assert_close(found.whole[row], alone.whole[0], rtol=1e-9, atol=0)
+
+
+def test_the_lesser_of_both_bounds_counts():
+    given = Bounded(randoms(2, 3, 4), torch.ones(2, 1, 4).double(), 1, torch.tensor([9.0, 0.5]))
+    found = tracked(given)
+    assert found.whole is not None
+    assert 2.0 <= found.whole[0] < 2.0 + 1e-9
+    assert found.whole[1] == 0.5
+    assert torch.equal(
+        found.error, torch.tensor([1.0, 0.5]).double().reshape(2, 1, 1).expand(2, 1, 4)
+    )
 
 
 @pytest.mark.slow

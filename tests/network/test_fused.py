@@ -1,4 +1,4 @@
-"""Where the parts of a Snake are one operator, and where they stay apart."""
+"""Where the parts of a Snake or a SiLU are one operator, and where they stay apart."""
 
 import pytest
 import torch
@@ -54,3 +54,20 @@ def test_a_snake_is_one_operator(function):
 )
 def test_what_is_no_snake_stays_apart(function):
     assert SNAKE not in operators(function)
+
+
+def test_a_number_times_its_sigmoid_is_one_operator():
+    assert operators(lambda x, _: x * torch.sigmoid(x)) == ["silu.default"]
+    assert operators(lambda x, _: torch.sigmoid(x) * x) == ["silu.default"]
+
+
+@pytest.mark.rows(
+    "function",
+    [
+        lambda x, a: x * torch.sigmoid(a * x),
+        lambda x, _: (gate := torch.sigmoid(x)) + x * gate,
+        lambda x, _: x * torch.tanh(x),
+    ],
+)
+def test_what_is_no_silu_stays_apart(function):
+    assert "silu.default" not in operators(function)

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from certvq.bounds import gamma
 from certvq.network._bounds import enlargement
-from certvq.network.rules._linear import Norms, error_of_convolution, error_of_windows
-from certvq.network.rules._shifts import multiply_windows, sum_windows
+from certvq.network.rules._linear import Norms, error_of_convolution
+from certvq.network.rules._shifts import additions, multiply_windows, sum_windows
 from certvq.network.rules._windows import windows_of
 
 RANDOM = torch.Generator().manual_seed(0)
@@ -84,16 +85,42 @@ def test_sums_are_those_of_windows():
 
 
 def test_errors_by_a_convolution_are_those_of_windows():
-    """Both are bounds of the same sums, each rounded up; so they differ by that at most."""
+    """Taps one by one, or the window as one, whichever is less."""
     windows = windows_of((3, 2), [2, 1], [1, 1], [1, 2])
     norms = Norms(*torch.rand(3, 7, generator=RANDOM).double())
-    errors, sizes = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
-    found = error_of_convolution(norms, windows, errors, sizes, 12)
-    views = [windows.view(windows.pad(each, 0.0)).reshape(2, 6, -1) for each in (errors, sizes)]
-    slow = error_of_windows(norms, *views, 12).reshape(found.shape)
-    slack = enlargement(60)
-    assert (found <= slow * slack).all()
-    assert (slow <= found * slack).all()
+    maps = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
+    factors = norms.weight + norms.error, norms.error + gamma(14) * norms.size
+    for found, factor, given in zip(
+        error_of_convolution(norms, windows, maps[0], maps[1], 12), factors, maps, strict=True
+    ):
+        view = windows.view(windows.pad(given, 0.0)).reshape(2, 6, -1)
+        slow = torch.minimum(factor[:-1] @ view, factor[-1] * view.norm(dim=1))
+        assert (slow.reshape(found.shape) <= found).all()
+        assert (found <= slow.reshape(found.shape) * enlargement(60)).all()
+
+
+def test_sums_that_are_finished_apart_are_the_same_numbers():
+    windows = windows_of((4, 3), [2, 1], [1, 1], [1, 1])
+    given, weight = integers(1, 8, 30, 31), integers(6, 4, 4, 3)
+    found = multiply_windows(windows, given, weight, 2, apart=True)
+    assert torch.equal(found, by_windows(windows, given, weight, 2))
+
+
+@pytest.mark.rows("stride", [1, 2, 3])
+def test_numbers_that_are_added_one_after_another(stride, monkeypatch):
+    """No product has more channels, and there are not more products, than are counted."""
+    counted = []
+    bmm = torch.bmm
+
+    def count(kernel, view, *, out):
+        counted.append(kernel.shape[2])
+        return bmm(kernel, view, out=out)
+
+    monkeypatch.setattr(torch, "bmm", count)
+    windows = windows_of((5, 3), [stride], [1], [1])
+    multiply_windows(windows, integers(1, 4, 9, 9), integers(2, 4, 5, 3), 1, apart=True)
+    assert max(counted) + len(counted) - 1 <= additions(windows, 4, apart=True)
+    assert additions(windows, 4, apart=True) <= additions(windows, 4, apart=False) == 60
 
 
 def test_threads_that_begin_later_have_as_many_threads_as_before():

@@ -21,6 +21,8 @@ class Bounded:
             norm of the vector of errors there; without one it has the shape of `value` and bounds
             the error of each entry.
         axis: that of the channels, counted from the front, or None.
+        whole: float64, (B,) for B entries of the first axis: bounds on the Euclidean norms of all
+            errors of each; None where nobody keeps count (`tracked`).
         memory: what operators found out about these numbers, by a key of their own, so that it is
             found out once for a parameter that many batches use.
     """
@@ -28,6 +30,7 @@ class Bounded:
     value: torch.Tensor
     error: torch.Tensor
     axis: int | None
+    whole: torch.Tensor | None = None
     memory: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -53,7 +56,41 @@ def along(bounded: Bounded, axis: int) -> Bounded:
     """Return the same value with the bounds of vectors along an axis."""
     if bounded.axis == axis:
         return bounded
-    return Bounded(bounded.value, norm_upper(entry_errors(bounded), (axis,)), axis)
+    error = norm_upper(entry_errors(bounded), (axis,))
+    return Bounded(bounded.value, error, axis, bounded.whole)
+
+
+def whole_norm(error: torch.Tensor, axis: int | None, shape: tuple[int, ...]) -> torch.Tensor:
+    """Bound the norms (B,) of all errors of each entry of the first axis.
+
+    Args:
+        error: bounds that can be broadcast to `shape`, of size 1 along `axis`.
+        axis: of the vectors that they bound, or None for entries.
+        shape: of the value, or of part of it: all axes but the first may be missing.
+    """
+    sizes = tuple(1 if place == axis else size for place, size in enumerate(shape))
+    rows = error.expand(sizes).reshape(sizes[0], -1)
+    return norm_upper(rows, (1,)).flatten().expand(shape[0])
+
+
+def whole_error(bounded: Bounded, shape: tuple[int, ...]) -> torch.Tensor:
+    """Bound the norms (B,) of all errors of a value that is broadcast to a shape."""
+    if bounded.whole is not None and tuple(bounded.value.shape) == shape:
+        return bounded.whole
+    return whole_norm(broadcast_error(bounded, shape, None), None, shape)
+
+
+def tracked(bounded: Bounded) -> Bounded:
+    """Return the same value with the lesser of both kinds of bounds.
+
+    The norm of all errors bounds each of them, and the errors of all places bound it.
+    """
+    whole = whole_norm(bounded.error, bounded.axis, tuple(bounded.value.shape))
+    if bounded.whole is not None:
+        whole = torch.minimum(whole, bounded.whole)
+    most = whole.reshape(-1, *(1,) * (bounded.error.ndim - 1))
+    error = torch.minimum(bounded.error, most)
+    return Bounded(bounded.value, error, bounded.axis, whole)
 
 
 def magnitude(value: torch.Tensor, axis: int | None) -> torch.Tensor:

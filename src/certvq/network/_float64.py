@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from certvq.errors import CaptureError
-from certvq.network._bounded import Bounded, exact
+from certvq.network._bounded import Bounded, exact, tracked
 from certvq.network._graph import Network, Ref, Step, bind, last_uses, refs
 from certvq.network.rules import RULES
 
@@ -48,13 +48,16 @@ def bounded_latents(
 
     Args:
         network: as captured.
-        source: its input.
+        source: its input. Where it is `tracked`, or an operator mixes places, bounds of whole
+            samples are kept beside those of places.
         constants: its `bounded_constants`, or None to compute them.
 
     Returns:
         The latents; along axis 1 they may have bounds of vectors or of entries.
     """
     known = bounded_constants(network) if constants is None else constants
+    if any(RULES[step.operator].mixing for step in network.steps):
+        source = tracked(source)
     values: dict[str, Bounded] = {network.source.name: source}
 
     def value_of(ref: Ref) -> Bounded:
@@ -62,7 +65,8 @@ def bounded_latents(
 
     for step, finished in zip(network.steps, last_uses(network), strict=True):
         if step.result.name not in known:
-            values[step.result.name] = _bounded(step, bind(step.arguments, value_of))
+            found = _bounded(step, bind(step.arguments, value_of))
+            values[step.result.name] = found if source.whole is None else tracked(found)
         for name in finished:
             values.pop(name, None)
     return value_of(network.output)

@@ -12,7 +12,7 @@ from certvq.network.rules._snake import SNAKE
 
 
 def fused(steps: list[Step], constants: Mapping[str, Any]) -> list[Step]:
-    """Replace the steps of each Snake, ``x + b * sin(a * x) ** 2``, by one.
+    """Replace the steps of each Snake, ``x + b * sin(a * x) ** 2``, and SiLU, by one.
 
     Args:
         steps: in order.
@@ -26,10 +26,11 @@ def fused(steps: list[Step], constants: Mapping[str, Any]) -> list[Step]:
     replaced: dict[str, Step] = {}
     gone: set[str] = set()
     for step in steps:
-        parts = _snake(step, made, constants)
-        if parts and all(uses[each.result.name] == 1 for each in parts[1]):
-            replaced[step.result.name] = Step(step.result, SNAKE, parts[0], step.place)
-            gone |= {each.result.name for each in parts[1]}
+        snake, silu = _snake(step, made, constants), _silu(step, made)
+        for name, parts in ((SNAKE, snake), (_SILU, silu)):
+            if parts and all(uses[each.result.name] == 1 for each in parts[1]):
+                replaced[step.result.name] = Step(step.result, name, parts[0], step.place)
+                gone |= {each.result.name for each in parts[1]}
     return [replaced.get(step.result.name, step) for step in steps if step.result.name not in gone]
 
 
@@ -53,6 +54,20 @@ def _snake(
                 if inner == x and a.name in constants:
                     return {"self": x, "a": a, "b": b}, [product, square, sine, angle]
     return None
+
+
+def _silu(step: Step, made: Mapping[str, Step]) -> tuple[dict[str, Any], list[Step]] | None:
+    """Return the argument of a SiLU, ``x * sigmoid(x)``, that ends in a step, and its sigmoid."""
+    if step.operator != "mul.Tensor":
+        return None
+    for x, other in _both(step):
+        gate = made.get(other.name)
+        if gate is not None and gate.operator == "sigmoid.default" and gate.arguments["self"] == x:
+            return {"self": x}, [gate]
+    return None
+
+
+_SILU = "silu.default"
 
 
 def _both(step: Step) -> list[tuple[Ref, Ref]]:

@@ -18,6 +18,8 @@ from certvq.network._bounded import (
     common_axis,
     exact,
     magnitude,
+    whole_error,
+    whole_norm,
 )
 from certvq.network._bounds import FLOOR, enlargement
 from certvq.network._graph import Ref
@@ -31,8 +33,13 @@ def summed(left: Bounded, right: Bounded, *, sign: int = 1) -> Bounded:
     shape = tuple(value.shape)
     axis = common_axis([left, right], shape)
     error = broadcast_error(left, shape, axis) + broadcast_error(right, shape, axis)
-    error = error + UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
-    return Bounded(value, error * enlargement(4), axis)
+    rounding = UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
+    error = (error + rounding) * enlargement(4)
+    if left.whole is None and right.whole is None:
+        return Bounded(value, error, axis)
+    whole = whole_error(left, shape) + whole_error(right, shape)
+    whole = whole + whole_norm(rounding, axis, shape)
+    return Bounded(value, error, axis, whole * enlargement(4))
 
 
 def multiplied(left: Bounded, right: Bounded) -> Bounded:
@@ -41,14 +48,15 @@ def multiplied(left: Bounded, right: Bounded) -> Bounded:
     shape = tuple(value.shape)
     axis = common_axis([left, right], shape)
     first, second = broadcast_error(left, shape, axis), broadcast_error(right, shape, axis)
-    error = (
-        _largest(left.value, shape, axis) * second
-        + _largest(right.value, shape, axis) * first
-        + first * second
-        + UNIT_ROUNDOFF * magnitude(value, axis)
-        + FLOOR
-    )
-    return Bounded(value, error * enlargement(8), axis)
+    most, other = _largest(left.value, shape, axis), _largest(right.value, shape, axis)
+    rounding = UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
+    error = (most * second + other * first + first * second + rounding) * enlargement(8)
+    if left.whole is None and right.whole is None:
+        return Bounded(value, error, axis)
+    most, other = (most_of_first(each, len(shape)) for each in (most + first, other))
+    whole = most * whole_error(right, shape) + other * whole_error(left, shape)
+    whole = whole + whole_norm(rounding, axis, shape)
+    return Bounded(value, error, axis, whole * enlargement(8))
 
 
 def _largest(value: torch.Tensor, shape: tuple[int, ...], axis: int | None) -> torch.Tensor:
@@ -58,6 +66,12 @@ def _largest(value: torch.Tensor, shape: tuple[int, ...], axis: int | None) -> t
     added = len(shape) - value.ndim
     wide = value.reshape((1,) * added + tuple(value.shape))
     return wide.abs().amax(axis, keepdim=True)
+
+
+def most_of_first(sizes: torch.Tensor, axes: int) -> torch.Tensor:
+    """Return the greatest number of each entry of the first of so many axes, (B,) or (1,)."""
+    wide = sizes.reshape((1,) * (axes - sizes.ndim) + tuple(sizes.shape))
+    return wide.reshape(len(wide), -1).amax(1) if axes else wide.reshape(1)
 
 
 def reciprocal(bounded: Bounded) -> Bounded:
@@ -75,8 +89,12 @@ def divided(left: Bounded, right: Bounded) -> Bounded:
     if right.value.numel() == 1 and not right.error.any():
         size = float(right.value.abs())
         value = left.value / right.value.reshape(())
-        error = left.error / size + UNIT_ROUNDOFF * magnitude(value, left.axis) + FLOOR
-        return Bounded(value, error * enlargement(6), left.axis)
+        rounding = UNIT_ROUNDOFF * magnitude(value, left.axis) + FLOOR
+        error = (left.error / size + rounding) * enlargement(6)
+        if left.whole is None:
+            return Bounded(value, error, left.axis)
+        whole = left.whole / size + whole_norm(rounding, left.axis, tuple(value.shape))
+        return Bounded(value, error, left.axis, whole * enlargement(6))
     return multiplied(left, reciprocal(right))
 
 
@@ -189,7 +207,7 @@ def _objects(numbers: Numbers, operand: Any) -> Objects:
 
 
 def _negated(given: Bounded) -> Bounded:
-    return Bounded(-given.value, given.error, given.axis)
+    return Bounded(-given.value, given.error, given.axis, given.whole)
 
 
 def _difference(left: Bounded, right: Bounded) -> Bounded:

@@ -17,11 +17,18 @@ import numpy as np
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF, gamma
-from certvq.network._bounded import Bounded, along, entry_errors
-from certvq.network._bounds import FLOOR, LIBRARY_ERROR, enlargement, norm_upper
+from certvq.network._bounded import Bounded, along, entry_errors, whole_error, whole_norm
+from certvq.network._bounds import (
+    FLOOR,
+    LIBRARY_ERROR,
+    absolute_norm_upper,
+    enlargement,
+    norm_upper,
+    spectral_norm_upper,
+)
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
-from certvq.network.rules._arithmetic import narrowed
+from certvq.network.rules._arithmetic import most_of_first, narrowed
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 
@@ -29,6 +36,7 @@ class MatrixProduct(Rule):
     """``A B`` along the last two axes; axes before them are broadcast."""
 
     rational = True
+    mixing = True
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse vectors."""
@@ -52,7 +60,8 @@ class MatrixProduct(Rule):
         else:
             columns = norm_upper(right.value, (right.value.ndim - 2,))
             error = (own + rounding) * columns + (sizes + own) * right.error
-        return Bounded(value, error * enlargement(terms + 8) + FLOOR, last if rows else None)
+        error = error * enlargement(terms + 8) + FLOOR
+        return Bounded(value, error, last if rows else None, _whole_product(left, right, value))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its row and its column."""
@@ -81,13 +90,19 @@ class MatrixProduct(Rule):
 class Softmax(Rule):
     """``exp(x_k) / sum_j exp(x_j)`` along an axis."""
 
+    mixing = True
+
     def bounded(self, arguments: Arguments) -> Bounded:
         """The bound of the theorem, for the Euclidean norm of the weights' errors."""
         given: Bounded = arguments["self"]
         axis = arguments["dim"] % given.value.ndim
         errors = entry_errors(given).amax(axis, keepdim=True)
-        weights, error = _weights(given.value, errors, axis)
-        return Bounded(weights, error, axis)
+        weights, error, slope, local = _weights(given.value, errors, axis)
+        if given.whole is None or axis == 0:
+            return Bounded(weights, error, axis)
+        whole = most_of_first(slope, slope.ndim) * given.whole
+        whole = whole + whole_norm(local, axis, tuple(weights.shape))
+        return Bounded(weights, error, axis, whole * enlargement(4))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """A weight needs all logits."""
@@ -108,6 +123,8 @@ class Softmax(Rule):
 
 class Attention(Rule):
     """``softmax(scale Q K^T) V``, for (..., places, dim)."""
+
+    mixing = True
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse dropout, masks that are added, and heads that are shared."""
@@ -135,11 +152,24 @@ class Attention(Rule):
         error = sizes * off + query.error * (longest + off) + rounding
         logits = (query.value @ key.value.mT) * scale
         kept = _kept(arguments, logits.shape[-2:])
-        weights, error = _weights(logits, error * abs(scale) * enlargement(8), last, kept)
-        result = weights @ value.value
-        whole = _greatest(norm_upper(value.value, (last,)))
-        error = (error + gamma(weights.shape[-1] + 8)) * whole + _greatest(value.error)
-        return Bounded(result, error * enlargement(8) + FLOOR, last)
+        error = error * abs(scale) * enlargement(8)
+        weights, error, slope, local = _weights(logits, error, last, kept)
+        result, terms = weights @ value.value, weights.shape[-1]
+        longest = _greatest(norm_upper(value.value, (last,)) + value.error)
+        error = (error + gamma(terms + 8)) * longest + weights @ value.error
+        error = error * enlargement(terms + 8) + FLOOR
+        if query.whole is None or key.whole is None or value.whole is None or last < 2:
+            return Bounded(result, error, last)
+        norms = [_matrix_norms(each.value) for each in (query, key, value)]
+        spread = query.whole * (norms[1] + key.whole) + norms[0] * key.whole
+        rounding = gamma(dim + 8) * _all(query.value) * _all(key.value)
+        spread = (spread + rounding) * abs(scale) * enlargement(8)
+        off = most_of_first(slope, slope.ndim) * spread
+        off = off + whole_norm(local, last, tuple(weights.shape))
+        across = _absolute_norms(weights)
+        whole = across * (value.whole + gamma(terms + 8) * _all(value.value))
+        whole = whole + off * (norms[2] + value.whole)
+        return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its query, and all keys and values."""
@@ -167,6 +197,42 @@ class Attention(Rule):
         return result
 
 
+def _whole_product(left: Bounded, right: Bounded, value: torch.Tensor) -> torch.Tensor | None:
+    """Bound the norms (B,) of all errors of a product, if both have matrices for each entry."""
+    shape = tuple(value.shape[:-2])
+    if (left.whole is None and right.whole is None) or not shape:
+        return None
+    first, second = (whole_error(each, (*shape, *each.value.shape[-2:])) for each in (left, right))
+    wide = [each.value.expand(*shape, *each.value.shape[-2:]) for each in (left, right)]
+    before, after = map(_matrix_norms, wide)
+    rounding = gamma(left.value.shape[-1] + 2) * _absolute_norms(wide[0]) * _all(wide[1])
+    whole = first * (after + second) + before * second + rounding
+    return whole * enlargement(8) + FLOOR
+
+
+def _all(value: torch.Tensor) -> torch.Tensor:
+    """Bound the norms (B,) of all numbers of each entry of the first axis."""
+    return norm_upper(value.flatten(1), (1,)).flatten()
+
+
+def _matrix_norms(value: torch.Tensor) -> torch.Tensor:
+    """Bound the spectral norms of matrices (B, ..., r, c): the greatest of each entry, (B,)."""
+    least = torch.minimum(_absolute_norms(value), _all(value))
+    if min(value.shape[-2:]) > _NARROW:
+        return least
+    matrices = value.reshape(-1, *value.shape[-2:])
+    return torch.minimum(least, spectral_norm_upper(matrices).reshape(len(value), -1).amax(1))
+
+
+def _absolute_norms(value: torch.Tensor) -> torch.Tensor:
+    matrices = value.reshape(-1, *value.shape[-2:])
+    return absolute_norm_upper(matrices).reshape(len(value), -1).amax(1)
+
+
+_NARROW = 128
+"""Rows or columns up to which a spectral norm costs less than a product. Chosen."""
+
+
 def _greatest(sizes: torch.Tensor) -> torch.Tensor:
     """Return the greatest of bounds (..., places, 1)."""
     return sizes.amax(-2, keepdim=True)
@@ -180,17 +246,24 @@ def _kept(arguments: Arguments, shape: torch.Size) -> torch.Tensor:
 
 def _weights(
     logits: torch.Tensor, error: torch.Tensor, axis: int, kept: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compute softmax, and bound the sum of the absolute errors of its weights.
 
     The greatest logit is taken away first, which changes no weight over the real numbers; the
-    difference rounds. The quotient errs by the axiom twice (`ax_exp`), a sum and a quotient.
+    difference rounds. The quotient errs by the axiom twice (`ax_exp`), a sum and a quotient. The
+    derivative ``diag(a) - a a^T`` of the weights a is at most 1/2, and at most the greatest weight,
+    which grows by at most ``exp(2 e)`` where logits err by e.
 
     Args:
         logits: in float64.
         error: bounds of them, of size 1 along the axis.
         axis: of the weights.
         kept: which logits count, or None for all.
+
+    Returns:
+        The weights; the bounds; a slope that takes the norm of the errors of a row's logits to that
+        of its weights; and what rounding adds to that norm. The last three have size 1 along the
+        axis.
     """
     if kept is not None:
         logits = logits.masked_fill(~kept, -math.inf)
@@ -199,8 +272,11 @@ def _weights(
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * LIBRARY_ERROR + gamma(logits.shape[axis] + 8)
-    error = error + UNIT_ROUNDOFF * farthest + relative
-    return weights, error * enlargement(8) + FLOOR
+    relative = relative + 2.0 * UNIT_ROUNDOFF * farthest
+    most = weights.amax(axis, keepdim=True) * torch.exp(2.0 * error) * enlargement(16)
+    slope = (most * (1.0 + 2.0 * relative)).clamp_max(0.5)
+    local = relative * norm_upper(weights, (axis,)) * (1.0 + 2.0 * relative) + FLOOR
+    return weights, (error + relative) * enlargement(8) + FLOOR, slope, local
 
 
 def _exact_weights(rows: Objects, kept: np.ndarray | None = None, zero: object = None) -> Objects:

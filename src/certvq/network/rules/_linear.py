@@ -8,7 +8,6 @@ the lesser of both bounds counts. Products are sums by ``torch.matmul`` in float
 fewer multiplications is used (`certvq.network.rules._shifts`).
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from certvq.bounds import gamma
-from certvq.network._bounded import Bounded, along, entry_errors
+from certvq.network._bounded import Bounded, along, entry_errors, whole_norm
 from certvq.network._bounds import (
     FLOOR,
     NORM_FLOOR,
@@ -27,8 +26,9 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network.rules._frequencies import convolution_norm_upper
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
-from certvq.network.rules._shifts import multiply_windows, sum_windows
+from certvq.network.rules._shifts import additions, multiply_windows, sum_windows
 from certvq.network.rules._windows import Windows, windows_of
 
 
@@ -87,59 +87,36 @@ def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, t
     return taps, blocks.reshape(groups, outputs, -1)
 
 
-def error_of_windows(
-    norms: Norms, errors: torch.Tensor, sizes: torch.Tensor, terms: int
-) -> torch.Tensor:
-    """Bound the error of all windows.
-
-    Args:
-        norms: of the kernel.
-        errors: (B, T, P) of the vectors in each window.
-        sizes: (B, T, P) upper bounds of their norms.
-        terms: of each sum of products.
-
-    Returns:
-        (B, P).
-    """
-    taken = norms.weight + norms.error
-    own = norms.error + gamma(terms + 2) * norms.size
-    apart = taken[:-1] @ errors + own[:-1] @ sizes
-    whole = taken[-1] * norm_upper(errors, (1,)) + own[-1] * norm_upper(sizes, (1,))
-    least = torch.minimum(apart, whole.squeeze(1))
-    return least * enlargement(len(taken) + 8) + FLOOR
-
-
 def error_of_convolution(
     norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, terms: int
-) -> torch.Tensor:
-    """Bound the error of all windows, as `error_of_windows` does, by a convolution of the bounds.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bound the errors of all windows by convolutions of the bounds.
 
     Args:
         norms: of the kernel.
         windows: where they are.
         errors: (B, 1, *places) of the vectors at each place.
         sizes: (B, 1, *places) upper bounds of their norms.
-        terms: of each sum of products.
+        terms: that are added one after another at most.
 
     Returns:
-        (B, 1, *windows).
+        (B, 1, *windows) each: what becomes of the errors, and what weight and rounding add.
     """
     own = norms.error + gamma(terms + 2) * norms.size
-    taken = norms.weight + norms.error
+    kernel = torch.stack([norms.weight + norms.error, own])
     maps = torch.cat([errors, sizes], 1)
-    kernel = torch.stack([taken[:-1], own[:-1]]).reshape(1, 2, *windows.kernel)
-    apart = multiply_windows(windows, maps, kernel, 1)
-    spread, size = (sum_windows(windows, maps.square()).sqrt() + NORM_FLOOR).split(1, 1)
-    least = torch.minimum(apart, taken[-1] * spread + own[-1] * size)
-    return least * enlargement(2 * len(own) + 12) + FLOOR
+    taps = kernel[:, :-1].reshape(2, 1, *windows.kernel)
+    apart = multiply_windows(windows, maps, taps, 2)
+    window = kernel[:, -1].reshape(2, *(1,) * len(windows.kernel))
+    joint = window * (sum_windows(windows, maps.square()).sqrt() + NORM_FLOOR)
+    least = torch.minimum(apart, joint) * enlargement(2 * len(own) + 12) + FLOOR
+    return least[:, :1], least[:, 1:]
 
 
-def with_bias(value: torch.Tensor, error: torch.Tensor, bias: Bounded, terms: int) -> Bounded:
-    """Add a bias along axis 1 in place; the sum is one of ``terms + 1`` terms."""
-    shape = (-1,) + (1,) * (value.ndim - 2)
+def error_of_bias(bias: Bounded, terms: int) -> torch.Tensor:
+    """Bound the error of a bias, and what its sum with as many terms rounds."""
     own = norm_upper(entry_errors(bias), (0,)) + gamma(terms + 2) * norm_upper(bias.value, (0,))
-    value += bias.value.reshape(shape)
-    return Bounded(value, (error + own) * enlargement(4), 1)
+    return own * enlargement(4)
 
 
 class Convolution(Rule):
@@ -159,12 +136,22 @@ class Convolution(Rule):
         given, weight = along(arguments["input"], 1), arguments["weight"]
         groups = arguments["groups"]
         windows = _windows(arguments, tuple(weight.value.shape))
-        value = multiply_windows(windows, given.value, weight.value, groups)
-        terms = math.prod(weight.value.shape[1:])
+        apart = given.whole is not None
+        value = multiply_windows(windows, given.value, weight.value, groups, apart=apart)
+        terms = additions(windows, weight.value.shape[1], apart=apart)
         norms = norms_of(weight, groups)
-        error = error_of_convolution(norms, windows, given.error, _sizes(given), terms)
+        parts = error_of_convolution(norms, windows, given.error, _sizes(given), terms)
         bias = arguments.get("bias")
-        return Bounded(value, error, 1) if bias is None else with_bias(value, error, bias, terms)
+        local = parts[1]
+        if bias is not None:
+            value += bias.value.reshape((-1,) + (1,) * (value.ndim - 2))
+            local = local + error_of_bias(bias, terms)
+        error = (parts[0] + local) * enlargement(4)
+        if given.whole is None:
+            return Bounded(value, error, 1)
+        norm = convolution_norm_upper(weight, windows, groups) + norms.error[:-1].sum()
+        whole = norm * given.whole + whole_norm(local, 1, tuple(value.shape))
+        return Bounded(value, error, 1, whole * enlargement(len(norms.error) + 8))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """Windows need the places that they cover, with all channels."""
@@ -208,15 +195,18 @@ class Linear(Rule):
         given, weight = arguments["input"], arguments["weight"]
         given = along(given, given.value.ndim - 1)
         value = given.value @ weight.value.mT
-        errors, sizes = (each.reshape(-1, 1, 1) for each in (given.error, _sizes(given)))
-        terms = weight.value.shape[1]
-        error = error_of_windows(norms_of(weight, 1), errors, sizes, terms)
-        bias = arguments.get("bias")
+        terms, norms, bias = weight.value.shape[1], norms_of(weight, 1), arguments.get("bias")
+        taken = (norms.weight[-1] + norms.error[-1]) * enlargement(4)
+        local = (norms.error[-1] + gamma(terms + 2) * norms.size[-1]) * _sizes(given)
         if bias is not None:
-            flat = value.reshape(-1, value.shape[-1], 1)
-            flat = with_bias(flat, error.unsqueeze(1), bias, terms)
-            value, error = flat.value.reshape(value.shape), flat.error
-        return Bounded(value, error.reshape(*value.shape[:-1], 1), value.ndim - 1)
+            value += bias.value
+            local = local + error_of_bias(bias, terms)
+        local = local * enlargement(4) + FLOOR
+        error = (taken * given.error + local) * enlargement(4)
+        if given.whole is None:
+            return Bounded(value, error, value.ndim - 1)
+        whole = taken * given.whole + whole_norm(local, value.ndim - 1, tuple(value.shape))
+        return Bounded(value, error, value.ndim - 1, whole * enlargement(4))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its row."""

@@ -16,6 +16,7 @@ is added.
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,14 +25,35 @@ from torch.nn import functional
 from certvq.bounds import UNIT_ROUNDOFF, gamma
 from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, along, entry_errors
-from certvq.network._bounds import FLOOR, enlargement, norm_upper
+from certvq.network._bounds import FLOOR, NORM_FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._arithmetic import multiplied, summed
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 
-def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Bounded:
+@dataclass(frozen=True)
+class Normalised:
+    """Groups after they were normalised.
+
+    Attributes:
+        value: (B, G, C, P).
+        error: (B, 1, 1, P), of the vectors of all groups together.
+        steepest: (B,), by how much the norm of all errors of an entry can grow.
+        local: (B, 1, 1, P), what is added to errors by rounding.
+    """
+
+    value: torch.Tensor
+    error: torch.Tensor
+    steepest: torch.Tensor
+    local: torch.Tensor
+
+    def whole(self, whole: torch.Tensor) -> torch.Tensor:
+        """Bound the norms (B,) of all errors, given those of all errors before."""
+        return (self.steepest * whole + norm_upper(self.local, (3,)).flatten()) * enlargement(4)
+
+
+def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised:
     """Centre groups, or not, and divide them by their deviation.
 
     Args:
@@ -41,43 +63,58 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Bounded:
         centre: whether the mean is taken away.
 
     Returns:
-        The same shape; the error is (B, 1, 1, P).
+        The groups; an error is at most the norm of all of an entry (`normalise_error_le`).
     """
     value, own = given.value, given.error
     channels, places = value.shape[2:]
     count = channels * places
-    terms = 2 * math.isqrt(count) + 2  # of the longest sum in `_mean`
-    drift = norm_upper(own, (3,)) / math.sqrt(count) * enlargement(4)
-    centred, shared = value, torch.zeros((), dtype=torch.float64)
-    if centre:
-        centred = value - _mean(value)
-        lost = math.sqrt(channels) * gamma(terms + 4) * _mean(value.abs())
-        shared = lost + UNIT_ROUNDOFF * norm_upper(centred, (2,))
+    terms = _terms(count)
+    together = norm_upper(own, (3,))
+    if given.whole is not None:
+        together = torch.minimum(together, given.whole.reshape(-1, 1, 1, 1))
+    drift = together / math.sqrt(count) * enlargement(4)
+    mean = _mean(value) if centre else value.new_zeros(())
+    centred = value - mean
     deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
+    lengths = norm_upper(result, (2,))
+    # the root of the mean square is at most deviation and mean, and not less than the mean size
+    lost = math.sqrt(channels) * gamma(terms + 4) * (deviation + mean.abs() + NORM_FLOOR)
+    shared = (lost + UNIT_ROUNDOFF * lengths * deviation) * enlargement(terms + 16)
+    shared = shared if centre else torch.zeros_like(shared)
     floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
-    blurred = gamma(terms + 8) * deviation
-    blurred = blurred + norm_upper(shared.expand(*value.shape[:2], 1, places), (3,)) / math.sqrt(
-        places
-    )
-    blurred = blurred * enlargement(8) + FLOOR
+    blurred = gamma(terms + 8) * deviation + norm_upper(shared, (3,)) / math.sqrt(places)
+    blurred = blurred * enlargement(8) + NORM_FLOOR
     near = torch.maximum(deviation - blurred, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
     least = torch.maximum(near - drift, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
-    lengths = norm_upper(result, (2,))
     local = (shared + lengths * blurred) / near + 2.0 * UNIT_ROUNDOFF * lengths
     lengths = (lengths + local) * enlargement(8)
+    local = norm_upper(local, (1,)) * enlargement(4)
     error = (own + math.sqrt(channels) * drift) / least.amin(1, keepdim=True)
-    error = error + (lengths / least).amax(1, keepdim=True) * drift + norm_upper(local, (1,))
-    return Bounded(result, error * enlargement(24) + FLOOR, None)
+    error = error + (lengths / least).amax(1, keepdim=True) * drift + local
+    steepest = 2.0 * enlargement(8) / (near + least).amin(1).flatten()
+    found = Normalised(result, error * enlargement(24) + FLOOR, steepest, local + FLOOR)
+    most = found.whole(together.flatten()).reshape(-1, 1, 1, 1)
+    return replace(found, error=torch.minimum(found.error, most))
+
+
+_SHORT = 32
+"""Numbers that are added one after another, and then their sums. Chosen."""
+
+
+def _terms(count: int) -> int:
+    """Return the most additions that a number goes through in `_mean`, and one for the quotient."""
+    return _SHORT * max(1, math.ceil(math.log(max(count, 2), _SHORT) + 1e-9)) + 1
 
 
 def _mean(value: torch.Tensor) -> torch.Tensor:
     """Return the mean of each group (B, G, C, P), by sums of sums of few numbers each."""
-    flat = value.flatten(2)
-    count = flat.shape[2]
-    width = math.isqrt(count) + 1
-    short = functional.pad(flat, (0, -count % width)).unflatten(2, (-1, width))
-    return (short.sum(3).sum(2) / count)[..., None, None]
+    sums = value.flatten(2)
+    count = sums.shape[2]
+    while sums.shape[2] > 1:
+        width = min(_SHORT, sums.shape[2])
+        sums = functional.pad(sums, (0, -sums.shape[2] % width)).unflatten(2, (-1, width)).sum(3)
+    return (sums / count)[..., None]
 
 
 def _affine(result: Bounded, scale: Bounded | None, shift: Bounded | None, axis: int) -> Bounded:
@@ -141,15 +178,18 @@ class _Normalisation(Rule):
 class GroupNorm(_Normalisation):
     """Group norm."""
 
+    mixing = True
+
     def bounded(self, arguments: Arguments) -> Bounded:
         """Normalise all groups of a sample."""
         given = along(arguments["input"], 1)
         shape = self._shaped(arguments, tuple(given.value.shape))
         error = given.error.reshape(shape[0], 1, 1, shape[3])
-        inner = Bounded(given.value.reshape(shape), error, None)
-        result = normalised(inner, arguments["eps"])
-        value = result.value.reshape(given.value.shape)
-        result = Bounded(value, result.error.reshape(given.error.shape), 1)
+        inner = Bounded(given.value.reshape(shape), error, None, given.whole)
+        found = normalised(inner, arguments["eps"])
+        value = found.value.reshape(given.value.shape)
+        whole = None if given.whole is None else found.whole(given.whole)
+        result = Bounded(value, found.error.reshape(given.error.shape), 1, whole)
         return _affine(result, arguments.get("weight"), arguments.get("bias"), 1)
 
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -176,12 +216,16 @@ class LayerNorm(_Normalisation):
             flat = entry_errors(given).reshape(self._shaped(arguments, shape))
             error = norm_upper(flat, (2,))
         inner = Bounded(given.value.reshape(self._shaped(arguments, shape)), error, None)
-        result = normalised(inner, arguments["eps"], centre=self.centre)
-        error = result.error.reshape(*shape[: last + 1 - axes], *(1,) * axes)
-        value = result.value.reshape(shape)
-        result = Bounded(value, error, last)
+        found = normalised(inner, arguments["eps"], centre=self.centre)
+        error = found.error.reshape(*shape[: last + 1 - axes], *(1,) * axes)
+        value, whole = found.value.reshape(shape), None
+        if given.whole is not None and last + 1 > axes:
+            rows = found.steepest.reshape(shape[0], -1), found.local.reshape(shape[0], -1)
+            whole = rows[0].amax(1) * given.whole + norm_upper(rows[1], (1,)).flatten()
+            whole = whole * enlargement(4)
+        result = Bounded(value, error, last, whole)
         if axes > 1:  # the norm of all axes together bounds each entry
-            result = Bounded(value, error.expand(shape), None)
+            result = Bounded(value, error.expand(shape), None, whole)
         return _affine_last(result, arguments.get("weight"), arguments.get("bias"))
 
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF
-from certvq.network._bounded import Bounded, magnitude
+from certvq.network._bounded import Bounded, magnitude, whole_norm
 from certvq.network._bounds import FLOOR, LIBRARY_ERROR, LIPSCHITZ, enlargement
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers, flint
@@ -30,9 +30,13 @@ class Activation(Rule):
         """Apply the function; its slope takes the error on."""
         given: Bounded = arguments["self"]
         value = self.value(given.value, arguments)
-        error = self.slope(arguments) * given.error
-        rounding = self.rounding(given.value, value, given.axis, arguments)
-        return Bounded(value, (error + rounding + FLOOR) * enlargement(6), given.axis)
+        slope, axis = self.slope(arguments), given.axis
+        rounding = self.rounding(given.value, value, axis, arguments) + FLOOR
+        error = (slope * given.error + rounding) * enlargement(6)
+        if given.whole is None:
+            return Bounded(value, error, axis)
+        local = whole_norm(torch.as_tensor(rounding).double(), axis, tuple(value.shape))
+        return Bounded(value, error, axis, (slope * given.whole + local) * enlargement(6))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries."""
@@ -70,7 +74,7 @@ class Relu(Activation):
     def bounded(self, arguments: Arguments) -> Bounded:
         """Errors stay what they are."""
         given: Bounded = arguments["self"]
-        return Bounded(given.value.clamp_min(0.0), given.error, given.axis)
+        return Bounded(given.value.clamp_min(0.0), given.error, given.axis, given.whole)
 
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         """See `bounded`."""

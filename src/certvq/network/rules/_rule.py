@@ -30,6 +30,9 @@ class Rule(ABC):
     rational: bool = False
     """Whether rational numbers have rational results."""
 
+    mixing: bool = False
+    """Whether an entry depends on many places, so that bounds of whole samples are worth having."""
+
     def refusal(self, arguments: Arguments) -> str:  # noqa: ARG002
         """Say what is not supported about arguments, or return an empty text.
 

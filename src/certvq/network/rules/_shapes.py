@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from certvq.network._bounded import Bounded, entry_errors
-from certvq.network._bounds import norm_upper
+from certvq.network._bounded import Bounded, entry_errors, whole_error
+from certvq.network._bounds import enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
@@ -63,10 +63,26 @@ class Moving(Rule):
         axis = None
         if given.axis is not None:
             axis = self.follow(tuple(given.value.shape), tuple(value.shape), given.axis, arguments)
-        if axis is None:
-            return Bounded(value, self._moved(entry_errors(given), arguments, 0.0), None)
         spread = self._moved(entry_errors(given), arguments, 0.0)
-        return Bounded(value, spread.amax(axis, keepdim=True), axis)
+        error = spread if axis is None else spread.amax(axis, keepdim=True)
+        if given.whole is None:
+            return Bounded(value, error, axis)
+        return Bounded(value, error, axis, self._whole(given, given.whole, value, arguments))
+
+    def _whole(
+        self, given: Bounded, whole: torch.Tensor, value: torch.Tensor, arguments: Arguments
+    ) -> torch.Tensor:
+        """Multiply by the root of how often an entry occurs.
+
+        Entries of the first axis that do not stay together have the bound of all of them.
+        """
+        origin = self._origin(tuple(given.value.shape), arguments).reshape(len(value), -1)
+        uses = int(np.bincount(origin.reshape(-1) - _FILLED)[1:].max(initial=1))
+        rows = origin // (given.value.numel() // len(whole))
+        apart = (rows == np.arange(len(rows))[:, None]) | (origin == _FILLED)
+        if len(whole) != len(value) or not apart.all():
+            whole = norm_upper(whole, (0,)).expand(len(value))
+        return whole * math.sqrt(uses) * enlargement(4)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """Follow each entry to where it came from."""
@@ -104,11 +120,16 @@ class Concatenation(Rule):
         parts: list[Bounded] = list(arguments["tensors"])
         value = torch.cat([each.value for each in parts], arguments["dim"])
         along, axis = arguments["dim"] % value.ndim, parts[0].axis
+        whole = None
+        if along > 0 and any(each.whole is not None for each in parts):
+            sizes = torch.stack([whole_error(each, tuple(each.value.shape)) for each in parts])
+            whole = norm_upper(sizes, (0,)).flatten()
         if axis is None or any(each.axis != axis for each in parts):
             errors = [entry_errors(each) for each in parts]
-            return Bounded(value, torch.cat(errors, along), None)
+            return Bounded(value, torch.cat(errors, along), None, whole)
         errors = torch.cat([each.error for each in parts], along)
-        return Bounded(value, norm_upper(errors, (axis,)) if along == axis else errors, axis)
+        error = norm_upper(errors, (axis,)) if along == axis else errors
+        return Bounded(value, error, axis, whole)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """Cut the mask where the tensors meet."""
