@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from certvq.bounds import gamma
 from certvq.network._bounds import enlargement
 from certvq.network.rules._linear import Norms, error_of_convolution, error_of_windows
+from certvq.network.rules._products import Rounding
 from certvq.network.rules._shifts import multiply_windows, sum_windows
 from certvq.network.rules._windows import windows_of
 
@@ -88,9 +90,10 @@ def test_errors_by_a_convolution_are_those_of_windows():
     windows = windows_of((3, 2), [2, 1], [1, 1], [1, 2])
     norms = Norms(*torch.rand(3, 7, generator=RANDOM).double())
     errors, sizes = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
-    found = error_of_convolution(norms, windows, errors, sizes, 12)
+    lost = Rounding(gamma(14), torch.zeros(()))
+    found = error_of_convolution(norms, windows, errors, sizes, lost)
     views = [windows.view(windows.pad(each, 0.0)).reshape(2, 6, -1) for each in (errors, sizes)]
-    slow = error_of_windows(norms, *views, 12).reshape(found.shape)
+    slow = error_of_windows(norms, *views, lost).reshape(found.shape)
     slack = enlargement(60)
     assert (found <= slow * slack).all()
     assert (slow <= found * slack).all()

@@ -16,12 +16,13 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from certvq.bounds import UNIT_ROUNDOFF, gamma
 from certvq.network._bounded import Bounded, along, entry_errors
-from certvq.network._bounds import FLOOR, LIBRARY_ERROR, enlargement, norm_upper
+from certvq.network._bounds import FLOOR, enlargement, library_error, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, nearest, rounding, sizes, wide
 from certvq.network.rules._arithmetic import narrowed
+from certvq.network.rules._products import matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 
@@ -38,20 +39,21 @@ class MatrixProduct(Rule):
     def bounded(self, arguments: Arguments) -> Bounded:
         """Multiply; errors of rows stay those of rows, others become those of entries."""
         left, right = arguments.values()
-        value = left.value @ right.value
+        value, lost = matrix_product(left.value, right.value)
         terms, last = left.value.shape[-1], value.ndim - 1
         left = along(left, left.value.ndim - 1)
-        sizes, own = norm_upper(left.value, (left.value.ndim - 1,)), left.error
-        rounding = gamma(terms + 2) * sizes
+        lengths, own = norm_upper(left.value, (left.value.ndim - 1,)), left.error
+        given = own + lost.relative * lengths
         rows = right.axis == right.value.ndim - 1
         right = right if rows else along(right, right.value.ndim - 2)
         if rows:
             whole = norm_upper(right.value, (right.value.ndim - 2, right.value.ndim - 1))
             spread = norm_upper(right.error, (right.value.ndim - 2,))
-            error = (own + rounding) * whole + left.value.abs() @ right.error + own * spread
+            error = given * whole + sizes(left.value) @ right.error + own * spread
+            error = error + lost.of_vectors(last, value.shape[last])
         else:
             columns = norm_upper(right.value, (right.value.ndim - 2,))
-            error = (own + rounding) * columns + (sizes + own) * right.error
+            error = given * columns + (lengths + own) * right.error + lost.absolute
         return Bounded(value, error * enlargement(terms + 8) + FLOOR, last if rows else None)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -129,16 +131,22 @@ class Attention(Rule):
         last, dim = query.value.ndim - 1, query.value.shape[-1]
         given = arguments.get("scale")
         scale = 1.0 / math.sqrt(dim) if given is None else given
-        sizes = norm_upper(query.value, (last,))
+        exactly = scale
+        if given is None and isinstance(query.value, Wide):
+            exactly = 1.0 / wide(torch.tensor(float(dim)).double()).sqrt()
+        lengths = norm_upper(query.value, (last,))
         longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
-        rounding = gamma(dim + 8) * sizes * longest  # of the sum, and of the scale
-        error = sizes * off + query.error * (longest + off) + rounding
-        logits = (query.value @ key.value.mT) * scale
-        kept = _kept(arguments, logits.shape[-2:])
+        product, lost = matrix_product(query.value, key.value.mT)
+        scaled = rounding(product, 8)  # by the root, its quotient and the product
+        error = lengths * off + query.error * (longest + off) + lost.absolute
+        error = error + (lost.relative + scaled) * lengths * longest
+        logits = product * exactly
+        kept = _kept(arguments, logits.shape[-2:]) if arguments.get("is_causal") else None
         weights, error = _weights(logits, error * abs(scale) * enlargement(8), last, kept)
-        result = weights @ value.value
+        result, lost = matrix_product(weights, value.value)
         whole = _greatest(norm_upper(value.value, (last,)))
-        error = (error + gamma(weights.shape[-1] + 8)) * whole + _greatest(value.error)
+        error = (error + lost.relative + rounding(result, 8)) * whole + _greatest(value.error)
+        error = error + lost.of_vectors(last, result.shape[last])
         return Bounded(result, error * enlargement(8) + FLOOR, last)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -192,14 +200,18 @@ def _weights(
         axis: of the weights.
         kept: which logits count, or None for all.
     """
+    near = nearest(logits)
+    near = near if kept is None else near.masked_fill(~kept, -math.inf)
+    greatest = near.amax(axis, keepdim=True)
+    shifted = logits - (wide(greatest) if isinstance(logits, Wide) else greatest)
+    lengths = sizes(shifted)
     if kept is not None:
-        logits = logits.masked_fill(~kept, -math.inf)
-    shifted = logits - logits.amax(axis, keepdim=True)
-    farthest = shifted.masked_fill(shifted == -math.inf, 0.0).abs().amax(axis, keepdim=True)
+        shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
+    farthest = lengths.amax(axis, keepdim=True)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
-    relative = 2.0 * LIBRARY_ERROR + gamma(logits.shape[axis] + 8)
-    error = error + UNIT_ROUNDOFF * farthest + relative
+    relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)
+    error = error + rounding(logits) * farthest + relative
     return weights, error * enlargement(8) + FLOOR
 
 

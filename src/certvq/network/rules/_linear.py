@@ -4,18 +4,16 @@ In: arguments. Out: values with bounds. A window of T taps is ``y = sum_t W_t x_
 least the spectral norm of W_t, an error e_t of x_t becomes at most ``sum_t s_t e_t``
 (`taps_error_le`); a product of n terms rounds by ``gamma(n) sum |w| |x|``, whose norm is at most
 ``gamma(n) sum_t s(|W_t|) |x_t|`` (`dot_rounding_error_le`). The whole window is also one tap, and
-the lesser of both bounds counts. Products are sums by ``torch.matmul`` in float64; no algorithm of
-fewer multiplications is used (`certvq.network.rules._shifts`).
+the lesser of both bounds counts. How products are computed, and what they round, is in
+`certvq.network.rules._products`; no algorithm of fewer multiplications is used.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._bounds import (
     FLOOR,
@@ -27,6 +25,8 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, nearest, rest, rounding
+from certvq.network.rules._products import Rounding, matrix_product, windows_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 from certvq.network.rules._shifts import multiply_windows, sum_windows
 from certvq.network.rules._windows import Windows, windows_of
@@ -65,9 +65,10 @@ def norms_of(weight: Bounded, groups: int) -> Norms:
 
 def _norms(weight: Bounded, groups: int) -> Norms:
     errors = entry_errors(weight)
+    value, errors = nearest(weight.value), errors + rest(weight.value).abs()
     return Norms(
-        _of_taps(weight.value, groups, spectral_norm_upper),
-        _of_taps(weight.value, groups, absolute_norm_upper),
+        _of_taps(value, groups, spectral_norm_upper),
+        _of_taps(value, groups, absolute_norm_upper),
         torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(errors, 1)]),
     )
 
@@ -88,7 +89,7 @@ def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, t
 
 
 def error_of_windows(
-    norms: Norms, errors: torch.Tensor, sizes: torch.Tensor, terms: int
+    norms: Norms, errors: torch.Tensor, sizes: torch.Tensor, lost: Rounding
 ) -> torch.Tensor:
     """Bound the error of all windows.
 
@@ -96,13 +97,13 @@ def error_of_windows(
         norms: of the kernel.
         errors: (B, T, P) of the vectors in each window.
         sizes: (B, T, P) upper bounds of their norms.
-        terms: of each sum of products.
+        lost: by the products.
 
     Returns:
-        (B, P).
+        (B, P), without what is lost absolutely.
     """
     taken = norms.weight + norms.error
-    own = norms.error + gamma(terms + 2) * norms.size
+    own = norms.error + lost.relative * norms.size
     apart = taken[:-1] @ errors + own[:-1] @ sizes
     whole = taken[-1] * norm_upper(errors, (1,)) + own[-1] * norm_upper(sizes, (1,))
     least = torch.minimum(apart, whole.squeeze(1))
@@ -110,7 +111,7 @@ def error_of_windows(
 
 
 def error_of_convolution(
-    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, terms: int
+    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, lost: Rounding
 ) -> torch.Tensor:
     """Bound the error of all windows, as `error_of_windows` does, by a convolution of the bounds.
 
@@ -119,12 +120,12 @@ def error_of_convolution(
         windows: where they are.
         errors: (B, 1, *places) of the vectors at each place.
         sizes: (B, 1, *places) upper bounds of their norms.
-        terms: of each sum of products.
+        lost: by the products.
 
     Returns:
-        (B, 1, *windows).
+        (B, 1, *windows), without what is lost absolutely.
     """
-    own = norms.error + gamma(terms + 2) * norms.size
+    own = norms.error + lost.relative * norms.size
     taken = norms.weight + norms.error
     maps = torch.cat([errors, sizes], 1)
     kernel = torch.stack([taken[:-1], own[:-1]]).reshape(1, 2, *windows.kernel)
@@ -134,11 +135,13 @@ def error_of_convolution(
     return least * enlargement(2 * len(own) + 12) + FLOOR
 
 
-def with_bias(value: torch.Tensor, error: torch.Tensor, bias: Bounded, terms: int) -> Bounded:
-    """Add a bias along axis 1 in place; the sum is one of ``terms + 1`` terms."""
+def with_bias(value: torch.Tensor, error: torch.Tensor, bias: Bounded, lost: Rounding) -> Bounded:
+    """Add a bias along axis 1 in place; in float64 it is one more term, in pairs another sum."""
     shape = (-1,) + (1,) * (value.ndim - 2)
-    own = norm_upper(entry_errors(bias), (0,)) + gamma(terms + 2) * norm_upper(bias.value, (0,))
+    own = norm_upper(entry_errors(bias), (0,)) + lost.relative * norm_upper(bias.value, (0,))
     value += bias.value.reshape(shape)
+    if isinstance(value, Wide):
+        own = own + rounding(value) * norm_upper(value, (1,))
     return Bounded(value, (error + own) * enlargement(4), 1)
 
 
@@ -159,12 +162,12 @@ class Convolution(Rule):
         given, weight = along(arguments["input"], 1), arguments["weight"]
         groups = arguments["groups"]
         windows = _windows(arguments, tuple(weight.value.shape))
-        value = multiply_windows(windows, given.value, weight.value, groups)
-        terms = math.prod(weight.value.shape[1:])
+        value, lost = windows_product(windows, given.value, weight.value, groups)
         norms = norms_of(weight, groups)
-        error = error_of_convolution(norms, windows, given.error, _sizes(given), terms)
+        error = error_of_convolution(norms, windows, given.error, _sizes(given), lost)
+        error = error + lost.of_vectors(1, value.shape[1])
         bias = arguments.get("bias")
-        return Bounded(value, error, 1) if bias is None else with_bias(value, error, bias, terms)
+        return Bounded(value, error, 1) if bias is None else with_bias(value, error, bias, lost)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """Windows need the places that they cover, with all channels."""
@@ -207,14 +210,14 @@ class Linear(Rule):
         """Multiply, and bound spread and rounding; a row is a window of one tap."""
         given, weight = arguments["input"], arguments["weight"]
         given = along(given, given.value.ndim - 1)
-        value = given.value @ weight.value.mT
+        value, lost = matrix_product(given.value, weight.value.mT)
         errors, sizes = (each.reshape(-1, 1, 1) for each in (given.error, _sizes(given)))
-        terms = weight.value.shape[1]
-        error = error_of_windows(norms_of(weight, 1), errors, sizes, terms)
+        error = error_of_windows(norms_of(weight, 1), errors, sizes, lost)
+        error = error + lost.of_vectors(-1, value.shape[-1]).reshape(-1, 1)
         bias = arguments.get("bias")
         if bias is not None:
             flat = value.reshape(-1, value.shape[-1], 1)
-            flat = with_bias(flat, error.unsqueeze(1), bias, terms)
+            flat = with_bias(flat, error.unsqueeze(1), bias, lost)
             value, error = flat.value.reshape(value.shape), flat.error
         return Bounded(value, error.reshape(*value.shape[:-1], 1), value.ndim - 1)
 

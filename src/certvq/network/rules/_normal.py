@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.bounds import UNIT_ROUNDOFF
 from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._bounds import FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import nearest, rounding, sizes
 from certvq.network.rules._arithmetic import multiplied, summed
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
@@ -51,20 +52,22 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Bounded:
     centred, shared = value, torch.zeros((), dtype=torch.float64)
     if centre:
         centred = value - _mean(value)
-        lost = math.sqrt(channels) * gamma(terms + 4) * _mean(value.abs())
-        shared = lost + UNIT_ROUNDOFF * norm_upper(centred, (2,))
+        lost = math.sqrt(channels) * rounding(value, terms + 4) * _mean(sizes(value))
+        shared = lost * enlargement(terms) + rounding(value) * norm_upper(centred, (2,))
     deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
+    deviation = nearest(deviation)
     floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
-    blurred = gamma(terms + 8) * deviation
+    blurred = rounding(value, terms + 8) * deviation
     blurred = blurred + norm_upper(shared.expand(*value.shape[:2], 1, places), (3,)) / math.sqrt(
         places
     )
     blurred = blurred * enlargement(8) + FLOOR
-    near = torch.maximum(deviation - blurred, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    near = torch.maximum(deviation * (1.0 - 2.0 * UNIT_ROUNDOFF) - blurred, floor)
+    near = near * (1.0 - 4.0 * UNIT_ROUNDOFF)
     least = torch.maximum(near - drift, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
     lengths = norm_upper(result, (2,))
-    local = (shared + lengths * blurred) / near + 2.0 * UNIT_ROUNDOFF * lengths
+    local = (shared + lengths * blurred) / near + 2.0 * rounding(value) * lengths
     lengths = (lengths + local) * enlargement(8)
     error = (own + math.sqrt(channels) * drift) / least.amin(1, keepdim=True)
     error = error + (lengths / least).amax(1, keepdim=True) * drift + norm_upper(local, (1,))
@@ -265,11 +268,12 @@ class WeightNorm(Rule):
             text = "of computed numbers has no rule; store v and g as parameters"
             raise CaptureError(text)
         axes = self._axes(arguments, v.value.ndim)
-        norms = torch.linalg.vector_norm(v.value, dim=axes, keepdim=True)
+        norms = v.value.square().sum(axes, keepdim=True).sqrt()
         value = v.value * (g.value / norms)
         terms = math.prod(v.value.shape[axis] for axis in axes)
-        error = gamma(terms + 12) * value.abs() + FLOOR
-        return Bounded(value, torch.where(norms > 2.0**-400, error, torch.inf), None)
+        error = rounding(value, terms + 12) * sizes(value) + FLOOR
+        known = (nearest(norms) > 2.0**-400) & nearest(norms).isfinite()
+        return Bounded(value, torch.where(known, error, torch.inf), None)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """All numbers that are stored."""
@@ -291,7 +295,7 @@ class WeightNorm(Rule):
 def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
     """Return ``1 / sqrt(x + eps)`` of stored numbers, which rounds four times."""
     value = 1.0 / (given.value + eps).sqrt()
-    return Bounded(value, 4.0 * UNIT_ROUNDOFF * value + FLOOR, None)
+    return Bounded(value, 4.0 * rounding(value) * sizes(value) + FLOOR, None)
 
 
 RULES: dict[str, Rule] = {
