@@ -14,12 +14,15 @@ from certvq.models import VQVAE, VQVAEConfig
 from certvq.network import (
     CanonicalEncoder,
     Rung,
-    _levels,
+    _canonical,
     _numbers,
     _reused,
     canonical_codes,
     capture,
 )
+from certvq.network._bounded import Bounded
+from certvq.network._float64 import bounded_latents
+from certvq.network._wide import Wide
 
 CONV = nn.Conv2d
 
@@ -194,6 +197,9 @@ def layers(sum_of, call, normed, snake):
     }
 
 
+NOT_WIDE = {"gelu"}
+"""Whose operators have no form in pairs."""
+
 NAMES = [
     *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
     *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
@@ -207,17 +213,18 @@ NAMES = [
 def test_codes_of_each_operator_are_those_of_balls(
     judge, sum_of, call, normed, snake, name, monkeypatch
 ):
-    """Decided in float64, and all over again by balls alone."""
+    """Decided in float64, and all over again in pairs, and by balls alone."""
     encoder = seeded(3, lambda: nn.Sequential(*layers(sum_of, call, normed, snake)[name]))
     batch, codebook = numbers(4, 1, 2, 4, 4), 0.5 * numbers(5, 40, 2)
     expected = judge("ball").codes(encoder, batch, codebook)
     found = canonical_codes(encoder, batch, codebook=codebook)
     assert torch.equal(found.codes, expected)
     assert not found.open.any()
-    forget_float64(monkeypatch)
-    again = canonical_codes(encoder, batch, codebook=codebook)
-    assert torch.equal(again.codes, expected)
-    assert (again.decided_by == Rung.EXACT).all()
+    for rung in (Rung.WIDER, Rung.EXACT):
+        leave_to(rung, monkeypatch)
+        again = canonical_codes(encoder, batch, codebook=codebook)
+        assert torch.equal(again.codes, expected)
+        assert (again.decided_by == (Rung.EXACT if name in NOT_WIDE else rung)).all()
 
 
 def test_one_sample_of_a_batch_may_be_open():
@@ -230,14 +237,16 @@ def test_one_sample_of_a_batch_may_be_open():
     assert found.decided_by.flatten().tolist() == [Rung.EXACT, Rung.FLOAT64]
 
 
-def forget_float64(monkeypatch):
-    """Leave every token to the exact rung."""
-    whole = _levels.Levels.decide_bounded
-    monkeypatch.setattr(
-        _levels.Levels,
-        "decide_bounded",
-        lambda self, latents, error: whole(self, latents, error + math.inf),
-    )
+def leave_to(rung, monkeypatch):
+    """Leave every token to a rung after the first."""
+
+    def useless(network, source, **named):
+        found = bounded_latents(network, source, **named)
+        if rung == Rung.WIDER and isinstance(found.value, Wide):
+            return found
+        return Bounded(found.value, found.error + math.inf, found.axis)
+
+    monkeypatch.setattr(_canonical, "bounded_latents", useless)
 
 
 @pytest.mark.parametrize("exponent", [60, 200, None])
@@ -251,7 +260,7 @@ def test_ties_and_near_ties_of_a_linear_encoder(exponent, side):
     codebook = torch.tensor([[5.0], [1.0], [0.5], [1.0]])
     found = canonical_codes(encoder, batch, codebook=codebook)
     assert found.codes.item() == (1 if off >= 0 else 2)
-    assert found.decided_by.item() == Rung.EXACT
+    assert found.decided_by.item() == (Rung.WIDER if exponent == 60 else Rung.EXACT)
     assert found.margin.item() <= abs(off)
 
 
@@ -268,7 +277,7 @@ def test_near_ties_of_a_transcendental_encoder(judge):
         codebook = torch.tensor([[0.0], [2 * middle]], dtype=torch.float64)
         found = canonical_codes(encoder, batch, codebook=codebook)
         assert torch.equal(found.codes, judge("ball").codes(encoder, batch, codebook))
-        assert found.decided_by.item() == Rung.EXACT
+        assert found.decided_by.item() == Rung.WIDER
         codes.add(found.codes.item())
     assert codes == {0, 1}
 

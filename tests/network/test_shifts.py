@@ -9,6 +9,7 @@ import torch
 from certvq.bounds import gamma
 from certvq.network._bounds import enlargement
 from certvq.network.rules._linear import Norms, error_of_convolution
+from certvq.network.rules._products import Rounding
 from certvq.network.rules._shifts import additions, multiply_windows, sum_windows
 from certvq.network.rules._windows import windows_of
 
@@ -89,9 +90,10 @@ def test_errors_by_a_convolution_are_those_of_windows():
     windows = windows_of((3, 2), [2, 1], [1, 1], [1, 2])
     norms = Norms(*torch.rand(3, 7, generator=RANDOM).double())
     maps = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
-    factors = norms.weight + norms.error, norms.error + gamma(14) * norms.size
+    lost = Rounding(gamma(14), torch.zeros(()))
+    factors = norms.weight + norms.error, norms.error + lost.relative * norms.size
     for found, factor, given in zip(
-        error_of_convolution(norms, windows, maps[0], maps[1], 12), factors, maps, strict=True
+        error_of_convolution(norms, windows, maps[0], maps[1], lost), factors, maps, strict=True
     ):
         view = windows.view(windows.pad(given, 0.0)).reshape(2, 6, -1)
         slow = torch.minimum(factor[:-1] @ view, factor[-1] * view.norm(dim=1))

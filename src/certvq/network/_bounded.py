@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from certvq.network._bounds import norm_upper
+from certvq.network._bounds import enlargement, norm_upper
+from certvq.network._wide import nearest, rest, sizes, wide
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Bounded:
     """What was computed, and how far from it the value over the real numbers can be.
 
     Attributes:
-        value: float64.
+        value: float64, or pairs of it (`Wide`).
         error: float64, as many axes as `value`. Along `axis` it has size 1 and bounds the Euclidean
             norm of the vector of errors there; without one it has the shape of `value` and bounds
             the error of each entry.
@@ -24,7 +25,7 @@ class Bounded:
         whole: float64, (B,) for B entries of the first axis: bounds on the Euclidean norms of all
             errors of each; None where nobody keeps count (`tracked`).
         memory: what operators found out about these numbers, by a key of their own, so that it is
-            found out once for a parameter that many batches use.
+            found out once for a parameter that many batches use; `widened` shares it.
     """
 
     value: torch.Tensor
@@ -45,6 +46,17 @@ def exact(value: torch.Tensor) -> Bounded:
     """
     copy = value.detach().to("cpu", torch.float64)
     return Bounded(copy, copy.new_zeros(()).expand(copy.shape), None)
+
+
+def widened(bounded: Bounded) -> Bounded:
+    """Return the same number in pairs; what operators find out about exact numbers is shared."""
+    return Bounded(wide(bounded.value), bounded.error, bounded.axis, memory=bounded.memory)
+
+
+def narrowed(bounded: Bounded) -> Bounded:
+    """Return the nearest float64 numbers, with what is left of the pairs in the bound."""
+    low = magnitude(rest(bounded.value), bounded.axis)
+    return Bounded(nearest(bounded.value), (bounded.error + low) * enlargement(2), bounded.axis)
 
 
 def entry_errors(bounded: Bounded) -> torch.Tensor:
@@ -95,7 +107,7 @@ def tracked(bounded: Bounded) -> Bounded:
 
 def magnitude(value: torch.Tensor, axis: int | None) -> torch.Tensor:
     """Bound the norms of vectors along an axis; without one, return the size of each entry."""
-    return value.abs() if axis is None else norm_upper(value, (axis,))
+    return sizes(value) if axis is None else norm_upper(value, (axis,))
 
 
 def broadcast_error(bounded: Bounded, shape: tuple[int, ...], axis: int | None) -> torch.Tensor:

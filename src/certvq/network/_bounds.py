@@ -10,6 +10,7 @@ from typing import Final
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.network._wide import WIDE_LIBRARY_ERROR, Wide, nearest
 
 FLOOR: Final = 2.0**-900
 """Added to each bound: more than underflow, flushed or not, can take from value or bound.
@@ -44,6 +45,11 @@ LIPSCHITZ: Final = {
 maximum is 1.1290 on paper, and balls test it. That of sin is on paper, too."""
 
 
+def library_error(value: torch.Tensor) -> float:
+    """Bound the relative error of a function of one number, as what was computed has it."""
+    return WIDE_LIBRARY_ERROR if isinstance(value, Wide) else LIBRARY_ERROR
+
+
 def enlargement(roundings: int) -> float:
     """Return a factor that makes up for roundings of a computed bound.
 
@@ -63,15 +69,16 @@ def norm_upper(values: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
     """Bound Euclidean norms from above.
 
     Args:
-        values: float64.
+        values: float64, or pairs, which differ from their first numbers by one more rounding.
         axes: those along which the squares are summed; they keep size 1.
 
     Returns:
         Bounds, infinite or NaN where the squares overflow.
     """
     terms = math.prod(values.shape[axis] for axis in axes)
-    norms = values.square().sum(axes, keepdim=True).sqrt()  # vector_norm takes eight times as long
-    return norms * enlargement(terms + 4) + NORM_FLOOR
+    squares = nearest(values).square().sum(axes, keepdim=True)
+    norms = squares.sqrt()  # vector_norm takes eight times as long
+    return norms * enlargement(terms + 5) + NORM_FLOOR
 
 
 def spectral_norm_upper(matrices: torch.Tensor) -> torch.Tensor:

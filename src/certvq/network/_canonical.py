@@ -4,6 +4,7 @@ In: a model and batches. Out: `CanonicalCodes`. What the rungs do is in `_float6
 `_refine`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,7 +16,6 @@ from torch import nn
 from certvq._types import Bool, Float, Float64, Int64, UInt8
 from certvq.assign._validate import require_ieee754
 from certvq.errors import OptionError
-from certvq.network._bounded import along
 from certvq.network._codecs import coder_of
 from certvq.network._decide import Decision
 from certvq.network._float64 import bounded_latents
@@ -24,6 +24,8 @@ from certvq.network._numbers import flint
 from certvq.network._refine import FIRST_PRECISION, refine
 from certvq.network._reused import Ready, Reused
 from certvq.network._source import Source, source_of
+from certvq.network._wide import NoWideFormError
+from certvq.network._wider import decide_latents, decide_near_ties
 
 MOST_PRECISION = 2048
 """Bits of a midpoint beyond which a token is left open unless more are asked for. Chosen."""
@@ -37,7 +39,7 @@ class Rung(IntEnum):
 
     Attributes:
         FLOAT64: its error bound in float64 is below its stability radius.
-        WIDER: reserved for arithmetic between float64 and `EXACT`; not used yet.
+        WIDER: likewise in pairs of float64 numbers.
         EXACT: by rational numbers, or by balls of up to the stated precision.
         OPEN: not decided; the code is -1.
     """
@@ -184,24 +186,54 @@ class CanonicalEncoder:
 
 def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np.ndarray]:
     """Climb the rungs; return the decision of all levels of all tokens, and the rung of each."""
-    network, levels = ready.network, ready.levels
-    latents = bounded_latents(network, source.bounded(), constants=ready.constants)
-    latents = along(latents, 1)
-    flat = latents.value.movedim(1, -1).reshape(-1, latents.value.shape[1]).numpy()
-    first = levels.decide_bounded(flat, latents.error.reshape(-1).numpy())
-    rungs = np.where(first.decided, Rung.FLOAT64, Rung.OPEN).astype(np.uint8)
-    tokens = np.flatnonzero(~first.decided.all(axis=1))
-    if not len(tokens):
-        return first, rungs
-    then = refine(network, source, levels, tokens, precision)
-    left = np.zeros(first.decided.shape, bool)
-    left[tokens] = ~first.decided[tokens]
-    codes, margin, decided = first.codes.copy(), first.margin.copy(), first.decided.copy()
-    found = left[tokens]
-    codes[left], margin[left] = then.codes[found], then.margin[found]
-    decided[left] = then.decided[found]
-    rungs[left & decided] = Rung.EXACT
-    return Decision(codes, margin, decided), rungs
+    found = _Found(ready)
+    if ready.narrow or not ready.wide:
+        latents = bounded_latents(ready.network, source.bounded(), constants=ready.constants)
+        found.take(Rung.FLOAT64, slice(None), decide_latents(ready.levels, latents))
+        ready.narrow = bool(found.decided.any())
+    if ready.wide and len(found.left()):
+        _try_wide(ready, source, found)
+    tokens = found.left()
+    if len(tokens):
+        then = refine(ready.network, source, ready.levels, tokens, precision)
+        found.take(Rung.EXACT, tokens, then)
+    return Decision(found.codes, found.margin, found.decided), found.rungs
+
+
+def _try_wide(ready: Ready, source: Source, found: "_Found") -> None:
+    """Decide in pairs, or remember that an operator has no form in these."""
+    try:
+        constants = ready.wide_constants
+        latents = bounded_latents(ready.network, source.bounded(pairs=True), constants=constants)
+    except NoWideFormError:
+        ready.wide = False
+        return
+    found.take(Rung.WIDER, slice(None), decide_latents(ready.levels, latents))
+    tokens = found.left()
+    if len(tokens):
+        found.take(Rung.WIDER, tokens, decide_near_ties(ready.levels, latents, tokens))
+
+
+class _Found:
+    """What the rungs have decided so far; arrays are (N, levels)."""
+
+    def __init__(self, ready: Ready) -> None:
+        batch, _, *places = ready.network.output.shape
+        shape = (math.prod((batch, *places)), ready.levels.count)
+        self.codes, self.margin = np.full(shape, -1, np.int64), np.zeros(shape)
+        self.decided, self.rungs = np.zeros(shape, bool), np.full(shape, Rung.OPEN, np.uint8)
+
+    def left(self) -> np.ndarray:
+        """Return the numbers of tokens of which a level is open."""
+        return np.flatnonzero(~self.decided.all(axis=1))
+
+    def take(self, rung: Rung, tokens: np.ndarray | slice, then: Decision) -> None:
+        """Take what a rung decided of tokens, where it was open."""
+        new = np.zeros(self.decided.shape, bool)
+        new[tokens] = then.decided & ~self.decided[tokens]
+        chosen = new[tokens]
+        self.codes[new], self.margin[new] = then.codes[chosen], then.margin[chosen]
+        self.decided[new], self.rungs[new] = True, rung
 
 
 def _result(

@@ -1,4 +1,4 @@
-"""The first rung: the network in float64, each value beside a bound on its error.
+"""The first two rungs: the network in float64 or in pairs, each value beside a bound on its error.
 
 In: a network and its input. Out: latents with bounds. Must not decide anything.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from certvq.errors import CaptureError
-from certvq.network._bounded import Bounded, exact, tracked
+from certvq.network._bounded import Bounded, exact, tracked, widened
 from certvq.network._graph import Network, Ref, Step, bind, last_uses, refs
 from certvq.network.rules import RULES
 
@@ -20,18 +20,24 @@ memory for every batch. Chosen just below the most that it takes for that."""
 
 
 @torch.no_grad()
-def bounded_constants(network: Network) -> dict[str, Bounded]:
+def bounded_constants(
+    network: Network, *, narrow: Mapping[str, Bounded] | None = None
+) -> dict[str, Bounded]:
     """Compute what does not depend on the input, for use with many inputs.
 
     Args:
         network: as captured.
+        narrow: its constants in float64, for those in pairs; None for those in float64.
 
     Returns:
         By name, the constants, and the results of steps that use nothing else. They hold as long
         as the parameters of the network do not change.
     """
     torch.empty(_KEPT, dtype=torch.uint8)
-    values = {name: exact(each) for name, each in network.constants.items()}
+    if narrow is None:
+        values = {name: exact(each) for name, each in network.constants.items()}
+    else:
+        values = {name: widened(narrow[name]) for name in network.constants}
     for step in network.steps:
         if all(ref.name in values for ref in refs(step.arguments)):
             values[step.result.name] = _bounded(
@@ -48,8 +54,8 @@ def bounded_latents(
 
     Args:
         network: as captured.
-        source: its input. Where it is `tracked`, or an operator mixes places, bounds of whole
-            samples are kept beside those of places.
+        source: its input, in the arithmetic that is to be used. Where it is `tracked`, or an
+            operator mixes places, bounds of whole samples are kept beside those of places.
         constants: its `bounded_constants`, or None to compute them.
 
     Returns:

@@ -9,12 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from certvq.bounds import SMALLEST
 from certvq.errors import BackendUnavailableError
+
+FLINT_LOCK = Lock()
+"""python-flint has one precision for all threads of a process."""
 
 
 def flint() -> Any:

@@ -1,4 +1,4 @@
-"""The last rung: tokens that float64 leaves open, over exact numbers.
+"""The last rung: tokens that floats leave open, over exact numbers.
 
 In: a network, its input, and which tokens are open. Out: what could be decided of them. Networks of
 linear maps, comparisons and pooling are computed over the rational numbers, and every token is
@@ -6,7 +6,6 @@ decided; others by balls of more and more bits.
 """
 
 from collections.abc import Iterator
-from threading import Lock
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from certvq.network._decide import Decision
 from certvq.network._exact import exact_latents, is_rational
 from certvq.network._graph import Network
 from certvq.network._levels import Levels
-from certvq.network._numbers import Balls, Numbers, Rationals
+from certvq.network._numbers import FLINT_LOCK, Balls, Numbers, Rationals
 from certvq.network._source import Source
 
 FIRST_PRECISION = 128
@@ -22,9 +21,6 @@ FIRST_PRECISION = 128
 
 _AT_ONCE = 64
 """Tokens whose receptive fields are computed together, so that neighbours share them. Chosen."""
-
-_ONE_AT_A_TIME = Lock()
-"""python-flint has one precision for all threads of a process."""
 
 
 def refine(
@@ -52,7 +48,7 @@ def refine(
     for numbers in _arithmetics(network, precision):
         for start in range(0, len(left), _AT_ONCE):
             part = left[start : start + _AT_ONCE]
-            with _ONE_AT_A_TIME, numbers.working():
+            with FLINT_LOCK, numbers.working():
                 latents = _latents(network, source, open_tokens[part], numbers)
                 found = levels.decide_exact(numbers, latents)
             codes[part], margin[part] = found.codes, found.margin

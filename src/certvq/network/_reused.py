@@ -6,6 +6,7 @@ does not depend on the input; both anew once a parameter has changed. Must not d
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 import torch
@@ -16,12 +17,13 @@ from certvq.network._capture import capture, require_eval
 from certvq.network._float64 import bounded_constants
 from certvq.network._graph import Network
 from certvq.network._levels import Levels
+from certvq.network._wide import AVAILABLE
 
 _SHAPES = 8
 """Captured graphs that are kept; the oldest one goes first. Chosen."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ready:
     """A network of one shape of batch, with what its batches have in common.
 
@@ -29,11 +31,21 @@ class Ready:
         network: as captured.
         constants: its `bounded_constants`.
         levels: the codebooks.
+        narrow: whether float64 has decided anything of the last batch for which it was tried;
+            where it has not, it is not tried again. Codes are the same either way.
+        wide: whether all operators have a form in pairs.
     """
 
     network: Network
     constants: dict[str, Bounded]
     levels: Levels
+    narrow: bool = True
+    wide: bool = AVAILABLE
+
+    @cached_property
+    def wide_constants(self) -> dict[str, Bounded]:
+        """Its `bounded_constants` in pairs."""
+        return bounded_constants(self.network, narrow=self.constants)
 
 
 class Reused:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from certvq.bounds import UNIT_ROUNDOFF
 from certvq.errors import DTypeError, NonFiniteError
-from certvq.network._bounded import Bounded, exact, magnitude
+from certvq.network._bounded import Bounded, exact, magnitude, widened
 from certvq.network._bounds import enlargement
 from certvq.network._numbers import Numbers
+from certvq.network._wide import rounding
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _LEVELS = 255
@@ -34,13 +34,15 @@ class Source:
     numerators: torch.Tensor
     denominator: int
 
-    def bounded(self) -> Bounded:
-        """Return the numbers in float64, quotients with the bound of their rounding."""
+    def bounded(self, *, pairs: bool = False) -> Bounded:
+        """Return the numbers in float64 or pairs, quotients with the bound of their rounding."""
+        found = exact(self.numerators)
+        found = widened(found) if pairs else found
         if self.denominator == 1:
-            return exact(self.numerators)
-        value = self.numerators / self.denominator
+            return found
+        value = found.value / float(self.denominator)
         axis = 1 if value.ndim > 2 and value.shape[1] <= _COLOURS else None
-        error = magnitude(value, axis) * (UNIT_ROUNDOFF * enlargement(2))
+        error = magnitude(value, axis) * (rounding(value) * enlargement(2))
         return Bounded(value, error, axis)
 
     def objects(self, numbers: Numbers, mask: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ In: arguments. Out: values with bounds; broadcasting as in torch. Theorems: `sum
 """
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from certvq.network._bounded import (
     magnitude,
     whole_error,
     whole_norm,
+    widened,
 )
 from certvq.network._bounds import FLOOR, enlargement
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, nearest, rounding, sizes
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 
@@ -33,12 +35,12 @@ def summed(left: Bounded, right: Bounded, *, sign: int = 1) -> Bounded:
     shape = tuple(value.shape)
     axis = common_axis([left, right], shape)
     error = broadcast_error(left, shape, axis) + broadcast_error(right, shape, axis)
-    rounding = UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
-    error = (error + rounding) * enlargement(4)
+    lost = rounding(value) * magnitude(value, axis) + FLOOR
+    error = (error + lost) * enlargement(4)
     if left.whole is None and right.whole is None:
         return Bounded(value, error, axis)
     whole = whole_error(left, shape) + whole_error(right, shape)
-    whole = whole + whole_norm(rounding, axis, shape)
+    whole = whole + whole_norm(lost, axis, shape)
     return Bounded(value, error, axis, whole * enlargement(4))
 
 
@@ -49,23 +51,22 @@ def multiplied(left: Bounded, right: Bounded) -> Bounded:
     axis = common_axis([left, right], shape)
     first, second = broadcast_error(left, shape, axis), broadcast_error(right, shape, axis)
     most, other = _largest(left.value, shape, axis), _largest(right.value, shape, axis)
-    rounding = UNIT_ROUNDOFF * magnitude(value, axis) + FLOOR
-    error = (most * second + other * first + first * second + rounding) * enlargement(8)
+    lost = rounding(value) * magnitude(value, axis) + FLOOR
+    error = (most * second + other * first + first * second + lost) * enlargement(8)
     if left.whole is None and right.whole is None:
         return Bounded(value, error, axis)
     most, other = (most_of_first(each, len(shape)) for each in (most + first, other))
     whole = most * whole_error(right, shape) + other * whole_error(left, shape)
-    whole = whole + whole_norm(rounding, axis, shape)
+    whole = whole + whole_norm(lost, axis, shape)
     return Bounded(value, error, axis, whole * enlargement(8))
 
 
 def _largest(value: torch.Tensor, shape: tuple[int, ...], axis: int | None) -> torch.Tensor:
     """Return the greatest size of the entries of vectors, of size 1 along their axis."""
     if axis is None:
-        return value.abs()
+        return sizes(value)
     added = len(shape) - value.ndim
-    wide = value.reshape((1,) * added + tuple(value.shape))
-    return wide.abs().amax(axis, keepdim=True)
+    return sizes(value).reshape((1,) * added + tuple(value.shape)).amax(axis, keepdim=True)
 
 
 def most_of_first(sizes: torch.Tensor, axes: int) -> torch.Tensor:
@@ -78,29 +79,36 @@ def reciprocal(bounded: Bounded) -> Bounded:
     """Invert entries: ``f / (|y'| (|y'| - f))``, or an infinite bound where 0 is possible."""
     error = bounded.error.expand(bounded.value.shape)
     value = 1.0 / bounded.value
-    least = (bounded.value.abs() - error) * (1.0 - 4.0 * UNIT_ROUNDOFF)
-    spread = error / (least * bounded.value.abs()) * enlargement(8)
-    spread = spread + UNIT_ROUNDOFF * value.abs() + FLOOR
+    size = nearest(bounded.value).abs() * (1.0 - 2.0 * UNIT_ROUNDOFF)
+    least = (size - error) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    spread = error / (least * size) * enlargement(8)
+    spread = spread + rounding(value) * sizes(value) + FLOOR
     return Bounded(value, torch.where(least > 0, spread * enlargement(4), torch.inf), None)
 
 
 def divided(left: Bounded, right: Bounded) -> Bounded:
     """Divide: by an exact number with one rounding, else multiply by the reciprocal."""
     if right.value.numel() == 1 and not right.error.any():
-        size = float(right.value.abs())
+        size = float(nearest(right.value).abs()) * (1.0 - 2.0 * UNIT_ROUNDOFF)
         value = left.value / right.value.reshape(())
-        rounding = UNIT_ROUNDOFF * magnitude(value, left.axis) + FLOOR
-        error = (left.error / size + rounding) * enlargement(6)
+        lost = rounding(value) * magnitude(value, left.axis) + FLOOR
+        error = (left.error / size + lost) * enlargement(6)
         if left.whole is None:
             return Bounded(value, error, left.axis)
-        whole = left.whole / size + whole_norm(rounding, left.axis, tuple(value.shape))
+        whole = left.whole / size + whole_norm(lost, left.axis, tuple(value.shape))
         return Bounded(value, error, left.axis, whole * enlargement(6))
     return multiplied(left, reciprocal(right))
 
 
-def lifted(operand: Any) -> Bounded:
-    """Return a number of the graph as a tensor."""
-    return operand if isinstance(operand, Bounded) else exact(torch.tensor(float(operand)).double())
+def lifted(operands: Sequence[Any]) -> list[Bounded]:
+    """Return numbers of the graph as tensors, in pairs if another operand is."""
+    numbers = [
+        each if isinstance(each, Bounded) else exact(torch.tensor(float(each)).double())
+        for each in operands
+    ]
+    if any(isinstance(each.value, Wide) for each in numbers):
+        return [each if isinstance(each.value, Wide) else widened(each) for each in numbers]
+    return numbers
 
 
 class Arithmetic(Rule):
@@ -125,9 +133,9 @@ class Arithmetic(Rule):
 
     def bounded(self, arguments: Arguments) -> Bounded:
         """Apply the operator with bounds; `alpha` multiplies what is added or taken away."""
-        left, right = (lifted(each) for each in self._operands(arguments))
+        left, right, alpha = lifted([*self._operands(arguments), _alpha(arguments)])
         if _alpha(arguments) != 1:
-            right = multiplied(right, lifted(_alpha(arguments)))
+            right = multiplied(right, alpha)
         return self._bounded(left, right)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:

@@ -16,19 +16,20 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from certvq.bounds import UNIT_ROUNDOFF, gamma
 from certvq.network._bounded import Bounded, along, entry_errors, whole_error, whole_norm
 from certvq.network._bounds import (
     FLOOR,
-    LIBRARY_ERROR,
     absolute_norm_upper,
     enlargement,
+    library_error,
     norm_upper,
     spectral_norm_upper,
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, nearest, rest, rounding, sizes, wide
 from certvq.network.rules._arithmetic import most_of_first, narrowed
+from certvq.network.rules._products import Rounding, matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 
@@ -46,22 +47,24 @@ class MatrixProduct(Rule):
     def bounded(self, arguments: Arguments) -> Bounded:
         """Multiply; errors of rows stay those of rows, others become those of entries."""
         left, right = arguments.values()
-        value = left.value @ right.value
+        value, lost = matrix_product(left.value, right.value)
         terms, last = left.value.shape[-1], value.ndim - 1
         left = along(left, left.value.ndim - 1)
-        sizes, own = norm_upper(left.value, (left.value.ndim - 1,)), left.error
-        rounding = gamma(terms + 2) * sizes
+        lengths, own = norm_upper(left.value, (left.value.ndim - 1,)), left.error
+        given = own + lost.relative * lengths
         rows = right.axis == right.value.ndim - 1
         right = right if rows else along(right, right.value.ndim - 2)
         if rows:
             whole = norm_upper(right.value, (right.value.ndim - 2, right.value.ndim - 1))
             spread = norm_upper(right.error, (right.value.ndim - 2,))
-            error = (own + rounding) * whole + left.value.abs() @ right.error + own * spread
+            error = given * whole + sizes(left.value) @ right.error + own * spread
+            error = error + lost.of_vectors(last, value.shape[last])
         else:
             columns = norm_upper(right.value, (right.value.ndim - 2,))
-            error = (own + rounding) * columns + (sizes + own) * right.error
+            error = given * columns + (lengths + own) * right.error + lost.absolute
         error = error * enlargement(terms + 8) + FLOOR
-        return Bounded(value, error, last if rows else None, _whole_product(left, right, value))
+        whole = _whole_product(left, right, value, lost)
+        return Bounded(value, error, last if rows else None, whole)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its row and its column."""
@@ -146,29 +149,33 @@ class Attention(Rule):
         last, dim = query.value.ndim - 1, query.value.shape[-1]
         given = arguments.get("scale")
         scale = 1.0 / math.sqrt(dim) if given is None else given
-        sizes = norm_upper(query.value, (last,))
+        exactly = scale
+        if given is None and isinstance(query.value, Wide):
+            exactly = 1.0 / wide(torch.tensor(float(dim)).double()).sqrt()
+        lengths = norm_upper(query.value, (last,))
         longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
-        rounding = gamma(dim + 8) * sizes * longest  # of the sum, and of the scale
-        error = sizes * off + query.error * (longest + off) + rounding
-        logits = (query.value @ key.value.mT) * scale
-        kept = _kept(arguments, logits.shape[-2:])
-        error = error * abs(scale) * enlargement(8)
-        weights, error, slope, local = _weights(logits, error, last, kept)
-        result, terms = weights @ value.value, weights.shape[-1]
+        product, lost = matrix_product(query.value, key.value.mT)
+        scaled = lost.relative + rounding(product, 8)  # by the root, its quotient and the product
+        error = lengths * off + query.error * (longest + off) + lost.absolute
+        error = (error + scaled * lengths * longest) * abs(scale) * enlargement(8)
+        kept = _kept(arguments, product.shape[-2:]) if arguments.get("is_causal") else None
+        weights, error, slope, local = _weights(product * exactly, error, last, kept)
+        result, after = matrix_product(weights, value.value)
+        terms, relative = weights.shape[-1], after.relative + rounding(result, 8)
         longest = _greatest(norm_upper(value.value, (last,)) + value.error)
-        error = (error + gamma(terms + 8)) * longest + weights @ value.error
+        error = (error + relative) * longest + sizes(weights) @ value.error
+        error = error + after.of_vectors(last, result.shape[last])
         error = error * enlargement(terms + 8) + FLOOR
         if query.whole is None or key.whole is None or value.whole is None or last < 2:
             return Bounded(result, error, last)
         norms = [_matrix_norms(each.value) for each in (query, key, value)]
         spread = query.whole * (norms[1] + key.whole) + norms[0] * key.whole
-        rounding = gamma(dim + 8) * _all(query.value) * _all(key.value)
-        spread = (spread + rounding) * abs(scale) * enlargement(8)
+        spread = spread + scaled * _all(query.value) * _all(key.value) + _whole_lost(lost, product)
+        spread = spread * abs(scale) * enlargement(8)
         off = most_of_first(slope, slope.ndim) * spread
         off = off + whole_norm(local, last, tuple(weights.shape))
-        across = _absolute_norms(weights)
-        whole = across * (value.whole + gamma(terms + 8) * _all(value.value))
-        whole = whole + off * (norms[2] + value.whole)
+        whole = _absolute_norms(weights) * (value.whole + relative * _all(value.value))
+        whole = whole + off * (norms[2] + value.whole) + _whole_lost(after, result)
         return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -197,17 +204,25 @@ class Attention(Rule):
         return result
 
 
-def _whole_product(left: Bounded, right: Bounded, value: torch.Tensor) -> torch.Tensor | None:
+def _whole_product(
+    left: Bounded, right: Bounded, value: torch.Tensor, lost: Rounding
+) -> torch.Tensor | None:
     """Bound the norms (B,) of all errors of a product, if both have matrices for each entry."""
     shape = tuple(value.shape[:-2])
     if (left.whole is None and right.whole is None) or not shape:
         return None
     first, second = (whole_error(each, (*shape, *each.value.shape[-2:])) for each in (left, right))
-    wide = [each.value.expand(*shape, *each.value.shape[-2:]) for each in (left, right)]
-    before, after = map(_matrix_norms, wide)
-    rounding = gamma(left.value.shape[-1] + 2) * _absolute_norms(wide[0]) * _all(wide[1])
-    whole = first * (after + second) + before * second + rounding
+    both = [each.value.expand(*shape, *each.value.shape[-2:]) for each in (left, right)]
+    before, after = map(_matrix_norms, both)
+    whole = first * (after + second) + before * second + _whole_lost(lost, value)
+    whole = whole + lost.relative * _absolute_norms(both[0]) * _all(both[1])
     return whole * enlargement(8) + FLOOR
+
+
+def _whole_lost(lost: Rounding, product: torch.Tensor) -> torch.Tensor:
+    """Bound the norms (B,) of all that products of matrices lose absolutely."""
+    rows = lost.of_vectors(-1, product.shape[-1])
+    return whole_norm(rows, product.ndim - 1, tuple(product.shape))
 
 
 def _all(value: torch.Tensor) -> torch.Tensor:
@@ -220,12 +235,13 @@ def _matrix_norms(value: torch.Tensor) -> torch.Tensor:
     least = torch.minimum(_absolute_norms(value), _all(value))
     if min(value.shape[-2:]) > _NARROW:
         return least
-    matrices = value.reshape(-1, *value.shape[-2:])
-    return torch.minimum(least, spectral_norm_upper(matrices).reshape(len(value), -1).amax(1))
+    norms = spectral_norm_upper(nearest(value).reshape(-1, *value.shape[-2:]))
+    spectral = norms.reshape(len(value), -1).amax(1) + _all(rest(value))
+    return torch.minimum(least, spectral * enlargement(1))
 
 
 def _absolute_norms(value: torch.Tensor) -> torch.Tensor:
-    matrices = value.reshape(-1, *value.shape[-2:])
+    matrices = sizes(value).reshape(-1, *value.shape[-2:])
     return absolute_norm_upper(matrices).reshape(len(value), -1).amax(1)
 
 
@@ -265,15 +281,19 @@ def _weights(
         of its weights; and what rounding adds to that norm. The last three have size 1 along the
         axis.
     """
+    near = nearest(logits)
+    near = near if kept is None else near.masked_fill(~kept, -math.inf)
+    greatest = near.amax(axis, keepdim=True)
+    shifted = logits - (wide(greatest) if isinstance(logits, Wide) else greatest)
+    lengths = sizes(shifted)
     if kept is not None:
-        logits = logits.masked_fill(~kept, -math.inf)
-    shifted = logits - logits.amax(axis, keepdim=True)
-    farthest = shifted.masked_fill(shifted == -math.inf, 0.0).abs().amax(axis, keepdim=True)
+        shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
+    farthest = lengths.amax(axis, keepdim=True)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
-    relative = 2.0 * LIBRARY_ERROR + gamma(logits.shape[axis] + 8)
-    relative = relative + 2.0 * UNIT_ROUNDOFF * farthest
-    most = weights.amax(axis, keepdim=True) * torch.exp(2.0 * error) * enlargement(16)
+    relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)
+    relative = relative + 2.0 * rounding(logits) * farthest
+    most = sizes(weights).amax(axis, keepdim=True) * torch.exp(2.0 * error) * enlargement(16)
     slope = (most * (1.0 + 2.0 * relative)).clamp_max(0.5)
     local = relative * norm_upper(weights, (axis,)) * (1.0 + 2.0 * relative) + FLOOR
     return weights, (error + relative) * enlargement(8) + FLOOR, slope, local

@@ -26,6 +26,7 @@ from torch.nn import functional
 from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network._bounded import Bounded
 from certvq.network._bounds import enlargement, norm_upper, spectral_norm_upper
+from certvq.network._wide import nearest
 from certvq.network.rules._windows import Windows
 
 _STEPS = 4
@@ -40,7 +41,8 @@ def convolution_norm_upper(weight: Bounded, windows: Windows, groups: int) -> to
     """Bound the norm of a convolution as a map of all places.
 
     Args:
-        weight: (outputs, inputs / groups, *kernel); its error is not counted.
+        weight: (outputs, inputs / groups, *kernel); its error, and the low parts of
+            pairs, are not counted.
         windows: its strides and dilations.
         groups: with a block of the outputs each.
 
@@ -49,7 +51,7 @@ def convolution_norm_upper(weight: Bounded, windows: Windows, groups: int) -> to
     """
     key = (convolution_norm_upper, windows.stride, windows.dilation, groups)
     if key not in weight.memory:
-        weight.memory[key] = _norm(_phases(weight.value, windows), groups)
+        weight.memory[key] = _norm(_phases(nearest(weight.value), windows), groups)
     return weight.memory[key]
 
 

@@ -12,11 +12,12 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along
 from certvq.network._bounds import FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, rounding, wide
+from certvq.network.rules._products import matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 from certvq.network.rules._upsampling import factors_of
 
@@ -37,17 +38,17 @@ class LinearUpsampling(Rule):
         """Mix values and bounds alike."""
         given = along(arguments["input"], 1)
         shape = tuple(given.value.shape)
-        matrices = [
-            torch.tensor([[float(w) for w in row] for row in each], dtype=torch.float64)
-            for each in _matrices(shape, arguments)
-        ]
-        terms = sum(shape[2:]) + 4 * len(matrices)
-        error = given.error + gamma(terms) * norm_upper(given.value, (1,))
-        value = given.value
-        for axis, matrix in enumerate(matrices, start=2):
-            value, error = (
-                (each.movedim(axis, -1) @ matrix.mT).movedim(-1, axis) for each in (value, error)
-            )
+        fractions, value = _matrices(shape, arguments), given.value
+        terms = sum(shape[2:]) + 4 * len(fractions)
+        error = given.error + rounding(value, terms) * norm_upper(value, (1,))
+        for axis, rows in enumerate(fractions, start=2):
+            matrix, low = _floats(rows)
+            weights = wide(matrix, low) if isinstance(value, Wide) else matrix
+            mixed, lost = matrix_product(value.movedim(axis, -1), weights.mT)
+            value = mixed.movedim(-1, axis)
+            error = (error.movedim(axis, -1) @ matrix.mT).movedim(-1, axis)
+            if isinstance(value, Wide):
+                error = error + lost.of_vectors(1, shape[1]).movedim(-1, axis)
         return Bounded(value, error * enlargement(terms + 4) + FLOOR, 1)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -86,6 +87,16 @@ def _matrices(shape: tuple[int, ...], arguments: Arguments) -> list[list[list[Fr
     ]
     corners = bool(arguments["align_corners"])
     return [_weights(n, m, corners=corners) for n, m in zip(shape[2:], sizes, strict=True)]
+
+
+def _floats(rows: list[list[Fraction]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the float64 numbers next to fractions, and those next to what is left."""
+    high = [[float(w) for w in row] for row in rows]
+    low = [
+        [float(w - Fraction(h)) for w, h in zip(*pair, strict=True)]
+        for pair in zip(rows, high, strict=True)
+    ]
+    return torch.tensor(high, dtype=torch.float64), torch.tensor(low, dtype=torch.float64)
 
 
 def _weights(count: int, wanted: int, *, corners: bool) -> list[list[Fraction]]:

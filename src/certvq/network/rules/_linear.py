@@ -4,8 +4,8 @@ In: arguments. Out: values with bounds. A window of T taps is ``y = sum_t W_t x_
 least the spectral norm of W_t, an error e_t of x_t becomes at most ``sum_t s_t e_t``
 (`taps_error_le`); a product of n terms rounds by ``gamma(n) sum |w| |x|``, whose norm is at most
 ``gamma(n) sum_t s(|W_t|) |x_t|`` (`dot_rounding_error_le`). The whole window is also one tap, and
-the lesser of both bounds counts. Products are sums by ``torch.matmul`` in float64; no algorithm of
-fewer multiplications is used (`certvq.network.rules._shifts`).
+the lesser of both bounds counts. How products are computed, and what they round, is in
+`certvq.network.rules._products`; no algorithm of fewer multiplications is used.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along, entry_errors, whole_norm
 from certvq.network._bounds import (
     FLOOR,
@@ -26,9 +25,11 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import Wide, nearest, rest, rounding
 from certvq.network.rules._frequencies import convolution_norm_upper
+from certvq.network.rules._products import Rounding, matrix_product, windows_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
-from certvq.network.rules._shifts import additions, multiply_windows, sum_windows
+from certvq.network.rules._shifts import multiply_windows, sum_windows
 from certvq.network.rules._windows import Windows, windows_of
 
 
@@ -65,9 +66,10 @@ def norms_of(weight: Bounded, groups: int) -> Norms:
 
 def _norms(weight: Bounded, groups: int) -> Norms:
     errors = entry_errors(weight)
+    value, errors = nearest(weight.value), errors + rest(weight.value).abs()
     return Norms(
-        _of_taps(weight.value, groups, spectral_norm_upper),
-        _of_taps(weight.value, groups, absolute_norm_upper),
+        _of_taps(value, groups, spectral_norm_upper),
+        _of_taps(value, groups, absolute_norm_upper),
         torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(errors, 1)]),
     )
 
@@ -88,7 +90,7 @@ def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, t
 
 
 def error_of_convolution(
-    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, terms: int
+    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, lost: Rounding
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bound the errors of all windows by convolutions of the bounds.
 
@@ -97,12 +99,12 @@ def error_of_convolution(
         windows: where they are.
         errors: (B, 1, *places) of the vectors at each place.
         sizes: (B, 1, *places) upper bounds of their norms.
-        terms: that are added one after another at most.
+        lost: by the products; only what is relative counts.
 
     Returns:
         (B, 1, *windows) each: what becomes of the errors, and what weight and rounding add.
     """
-    own = norms.error + gamma(terms + 2) * norms.size
+    own = norms.error + lost.relative * norms.size
     kernel = torch.stack([norms.weight + norms.error, own])
     maps = torch.cat([errors, sizes], 1)
     taps = kernel[:, :-1].reshape(2, 1, *windows.kernel)
@@ -113,10 +115,20 @@ def error_of_convolution(
     return least[:, :1], least[:, 1:]
 
 
-def error_of_bias(bias: Bounded, terms: int) -> torch.Tensor:
-    """Bound the error of a bias, and what its sum with as many terms rounds."""
-    own = norm_upper(entry_errors(bias), (0,)) + gamma(terms + 2) * norm_upper(bias.value, (0,))
-    return own * enlargement(4)
+def with_bias(
+    value: torch.Tensor, bias: Bounded, axis: int, lost: Rounding
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add a bias along an axis, and bound what that adds to errors of vectors.
+
+    In float64 it is one more term of the sums, in pairs another sum.
+    """
+    shape = [1] * value.ndim
+    shape[axis] = -1
+    value += bias.value.reshape(shape)
+    own = norm_upper(entry_errors(bias), (0,)) + lost.relative * norm_upper(bias.value, (0,))
+    if isinstance(value, Wide):
+        own = own + rounding(value) * norm_upper(value, (axis,))
+    return value, own * enlargement(4)
 
 
 class Convolution(Rule):
@@ -137,16 +149,14 @@ class Convolution(Rule):
         groups = arguments["groups"]
         windows = _windows(arguments, tuple(weight.value.shape))
         apart = given.whole is not None
-        value = multiply_windows(windows, given.value, weight.value, groups, apart=apart)
-        terms = additions(windows, weight.value.shape[1], apart=apart)
-        norms = norms_of(weight, groups)
-        parts = error_of_convolution(norms, windows, given.error, _sizes(given), terms)
-        bias = arguments.get("bias")
-        local = parts[1]
+        value, lost = windows_product(windows, given.value, weight.value, groups, apart=apart)
+        norms, bias = norms_of(weight, groups), arguments.get("bias")
+        spread, local = error_of_convolution(norms, windows, given.error, _sizes(given), lost)
+        local = local + lost.of_vectors(1, value.shape[1])
         if bias is not None:
-            value += bias.value.reshape((-1,) + (1,) * (value.ndim - 2))
-            local = local + error_of_bias(bias, terms)
-        error = (parts[0] + local) * enlargement(4)
+            value, own = with_bias(value, bias, 1, lost)
+            local = local + own
+        error = (spread + local) * enlargement(4)
         if given.whole is None:
             return Bounded(value, error, 1)
         norm = convolution_norm_upper(weight, windows, groups) + norms.error[:-1].sum()
@@ -194,19 +204,20 @@ class Linear(Rule):
         """Multiply, and bound spread and rounding; a row is a window of one tap."""
         given, weight = arguments["input"], arguments["weight"]
         given = along(given, given.value.ndim - 1)
-        value = given.value @ weight.value.mT
-        terms, norms, bias = weight.value.shape[1], norms_of(weight, 1), arguments.get("bias")
+        value, lost = matrix_product(given.value, weight.value.mT)
+        last, norms, bias = value.ndim - 1, norms_of(weight, 1), arguments.get("bias")
         taken = (norms.weight[-1] + norms.error[-1]) * enlargement(4)
-        local = (norms.error[-1] + gamma(terms + 2) * norms.size[-1]) * _sizes(given)
+        local = (norms.error[-1] + lost.relative * norms.size[-1]) * _sizes(given)
+        local = local + lost.of_vectors(-1, value.shape[-1])
         if bias is not None:
-            value += bias.value
-            local = local + error_of_bias(bias, terms)
+            value, own = with_bias(value, bias, last, lost)
+            local = local + own
         local = local * enlargement(4) + FLOOR
         error = (taken * given.error + local) * enlargement(4)
         if given.whole is None:
-            return Bounded(value, error, value.ndim - 1)
-        whole = taken * given.whole + whole_norm(local, value.ndim - 1, tuple(value.shape))
-        return Bounded(value, error, value.ndim - 1, whole * enlargement(4))
+            return Bounded(value, error, last)
+        whole = taken * given.whole + whole_norm(local, last, tuple(value.shape))
+        return Bounded(value, error, last, whole * enlargement(4))
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its row."""

@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.bounds import UNIT_ROUNDOFF
 from certvq.errors import CaptureError
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._bounds import FLOOR, NORM_FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import nearest, rounding, sizes
 from certvq.network.rules._arithmetic import multiplied, summed
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
@@ -73,21 +74,24 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised
     if given.whole is not None:
         together = torch.minimum(together, given.whole.reshape(-1, 1, 1, 1))
     drift = together / math.sqrt(count) * enlargement(4)
-    mean = _mean(value) if centre else value.new_zeros(())
-    centred = value - mean
+    mean = _mean(value) if centre else None
+    centred = value if mean is None else value - mean
     deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
-    lengths = norm_upper(result, (2,))
-    # the root of the mean square is at most deviation and mean, and not less than the mean size
-    lost = math.sqrt(channels) * gamma(terms + 4) * (deviation + mean.abs() + NORM_FLOOR)
-    shared = (lost + UNIT_ROUNDOFF * lengths * deviation) * enlargement(terms + 16)
-    shared = shared if centre else torch.zeros_like(shared)
+    deviation, lengths = nearest(deviation), norm_upper(result, (2,))
+    shared = torch.zeros_like(lengths)
+    if mean is not None:
+        # the root of the mean square is at most deviation and mean, and not below the mean size
+        lost = deviation + sizes(mean) + NORM_FLOOR
+        lost = math.sqrt(channels) * rounding(value, terms + 4) * lost
+        shared = (lost + rounding(value) * lengths * deviation) * enlargement(terms + 16)
     floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
-    blurred = gamma(terms + 8) * deviation + norm_upper(shared, (3,)) / math.sqrt(places)
+    blurred = rounding(value, terms + 8) * deviation + norm_upper(shared, (3,)) / math.sqrt(places)
     blurred = blurred * enlargement(8) + NORM_FLOOR
-    near = torch.maximum(deviation - blurred, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    near = torch.maximum(deviation * (1.0 - 2.0 * UNIT_ROUNDOFF) - blurred, floor)
+    near = near * (1.0 - 4.0 * UNIT_ROUNDOFF)
     least = torch.maximum(near - drift, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
-    local = (shared + lengths * blurred) / near + 2.0 * UNIT_ROUNDOFF * lengths
+    local = (shared + lengths * blurred) / near + 2.0 * rounding(value) * lengths
     lengths = (lengths + local) * enlargement(8)
     local = norm_upper(local, (1,)) * enlargement(4)
     error = (own + math.sqrt(channels) * drift) / least.amin(1, keepdim=True)
@@ -309,11 +313,12 @@ class WeightNorm(Rule):
             text = "of computed numbers has no rule; store v and g as parameters"
             raise CaptureError(text)
         axes = self._axes(arguments, v.value.ndim)
-        norms = torch.linalg.vector_norm(v.value, dim=axes, keepdim=True)
+        norms = v.value.square().sum(axes, keepdim=True).sqrt()
         value = v.value * (g.value / norms)
         terms = math.prod(v.value.shape[axis] for axis in axes)
-        error = gamma(terms + 12) * value.abs() + FLOOR
-        return Bounded(value, torch.where(norms > 2.0**-400, error, torch.inf), None)
+        error = rounding(value, terms + 12) * sizes(value) + FLOOR
+        known = (nearest(norms) > 2.0**-400) & nearest(norms).isfinite()
+        return Bounded(value, torch.where(known, error, torch.inf), None)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """All numbers that are stored."""
@@ -335,7 +340,7 @@ class WeightNorm(Rule):
 def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
     """Return ``1 / sqrt(x + eps)`` of stored numbers, which rounds four times."""
     value = 1.0 / (given.value + eps).sqrt()
-    return Bounded(value, 4.0 * UNIT_ROUNDOFF * value + FLOOR, None)
+    return Bounded(value, 4.0 * rounding(value) * sizes(value) + FLOOR, None)
 
 
 RULES: dict[str, Rule] = {

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.nn import functional
 
-from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network._bounded import Bounded, magnitude, whole_norm
-from certvq.network._bounds import FLOOR, LIBRARY_ERROR, LIPSCHITZ, enlargement
+from certvq.network._bounds import FLOOR, LIPSCHITZ, enlargement, library_error
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers, flint
+from certvq.network._wide import NoWideFormError, Wide, rounding, wide
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 
@@ -49,7 +50,7 @@ class Activation(Rule):
 
     @abstractmethod
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        """Compute the function in float64."""
+        """Compute the function in float64, or in pairs."""
 
     @abstractmethod
     def slope(self, arguments: Arguments) -> float:
@@ -117,7 +118,7 @@ class LeakyRelu(Activation):
     ) -> torch.Tensor | float:
         """One rounding."""
         del given, arguments
-        return UNIT_ROUNDOFF * magnitude(value, axis)
+        return rounding(value) * magnitude(value, axis)
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """Compare with 0."""
@@ -150,8 +151,9 @@ class Elu(Activation):
         """The axiom, two products, and the rounded product inside, of slope at most 1 per unit."""
         _, scale, inner = _elu_numbers(arguments)
         alpha = _elu_numbers(arguments)[0]
-        inside = 2.0 * UNIT_ROUNDOFF * abs(scale * alpha * inner) * magnitude(given, axis)
-        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis) + inside
+        unit = rounding(value)
+        inside = 2.0 * unit * abs(scale * alpha * inner) * magnitude(given, axis)
+        return (library_error(value) + 4.0 * unit) * magnitude(value, axis) + inside
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """Compare with 0."""
@@ -184,9 +186,10 @@ class OfTorch(Activation):
     def rounding(
         self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
     ) -> torch.Tensor | float:
-        """The axiom."""
-        del given, arguments
-        return LIBRARY_ERROR * magnitude(value, axis)
+        """The axiom; that of sin in pairs has a part of the argument's size."""
+        del arguments
+        lost = library_error(value) * magnitude(value, axis)
+        return lost + rounding(value) * magnitude(given, axis) if isinstance(value, Wide) else lost
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
@@ -198,8 +201,10 @@ class Sigmoid(Activation):
     """``1 / (1 + exp(-x))`` (`sigmoid_lipschitz`, `ax_exp`)."""
 
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        """As it is written, so that only exp is the library's."""
+        """As it is written, so that only exp is the library's; or the function of pairs."""
         del arguments
+        if isinstance(value, Wide):
+            return torch.sigmoid(value)
         return 1.0 / (1.0 + torch.exp(-value))
 
     def slope(self, arguments: Arguments) -> float:
@@ -212,7 +217,7 @@ class Sigmoid(Activation):
     ) -> torch.Tensor | float:
         """The axiom, a sum of positive terms and a quotient."""
         del given, arguments
-        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis)
+        return (library_error(value) + 4.0 * rounding(value)) * magnitude(value, axis)
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
@@ -224,8 +229,10 @@ class Silu(Activation):
     """``x / (1 + exp(-x))`` (`silu_lipschitz`, `ax_exp`)."""
 
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        """As it is written."""
+        """As it is written, or the function of pairs."""
         del arguments
+        if isinstance(value, Wide):
+            return functional.silu(value)
         return value / (1.0 + torch.exp(-value))
 
     def slope(self, arguments: Arguments) -> float:
@@ -238,7 +245,7 @@ class Silu(Activation):
     ) -> torch.Tensor | float:
         """The axiom, a sum of positive terms and a quotient."""
         del given, arguments
-        return (LIBRARY_ERROR + 4.0 * UNIT_ROUNDOFF) * magnitude(value, axis)
+        return (library_error(value) + 4.0 * rounding(value)) * magnitude(value, axis)
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
@@ -257,8 +264,14 @@ class Gelu(Activation):
     def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         """As it is written, so that only erf or tanh is the library's."""
         if arguments.get("approximate") == "tanh":
-            inner = (value + 0.044715 * (value * value * value)) * 0.7978845608028654
+            cubic, root = 0.044715, 0.7978845608028654
+            if isinstance(value, Wide):
+                cubic, root = (wide(*each) for each in _GELU_NUMBERS)
+            inner = (value + cubic * (value * value * value)) * root
             return 0.5 * value * (1.0 + torch.tanh(inner))
+        if isinstance(value, Wide):
+            text = "erf"
+            raise NoWideFormError(text)
         return 0.5 * value * (1.0 + torch.erf(value * 0.7071067811865476))
 
     def slope(self, arguments: Arguments) -> float:
@@ -268,14 +281,14 @@ class Gelu(Activation):
     def rounding(
         self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
     ) -> torch.Tensor | float:
-        """At most 10 u ``|x|``.
+        """At most half the axiom and 6 u, times ``|x|``.
 
         The argument of erf errs by 2 u of itself, and ``t erf'(t)`` is below 1/2; that of tanh by
-        8 u, of positive terms, and ``t tanh'(t)`` is below 1/2. So erf or tanh errs by 8 u + 4 u,
-        the sum and the products by 4 u ``|x|`` more: (12 / 2 + 4) u ``|x|``.
+        8 u, of positive terms, and ``t tanh'(t)`` is below 1/2. So erf or tanh errs by the axiom
+        and 4 u, of which half counts, the sum and the products by 4 u ``|x|`` more.
         """
-        del value, arguments
-        return 10.0 * UNIT_ROUNDOFF * magnitude(given, axis)
+        del arguments
+        return (0.5 * library_error(value) + 6.0 * rounding(value)) * magnitude(given, axis)
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
@@ -285,6 +298,16 @@ class Gelu(Activation):
             inner = (entry + arb(fmpq(44715, 10**6)) * entry**3) * (2 / arb.pi()).sqrt()
             return entry * (1 + inner.tanh()) / 2
         return entry * (1 + (entry / arb(2).sqrt()).erf()) / 2
+
+
+_GELU_NUMBERS = tuple(
+    (torch.tensor(high, dtype=torch.float64), torch.tensor(low, dtype=torch.float64))
+    for high, low in (
+        (0.044715, 2.1960211427085595e-18),
+        (0.7978845608028654, -4.98465440455546e-17),
+    )
+)
+"""0.044715 and ``sqrt(2 / pi)`` in pairs."""
 
 
 def _elu_numbers(arguments: Arguments) -> tuple[float, float, float]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from certvq.bounds import gamma
 from certvq.network._bounded import Bounded, along
 from certvq.network._bounds import FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import rounding
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 from certvq.network.rules._windows import Windows, windows_of
 
@@ -98,7 +98,7 @@ class AveragePooling(Pooling):
         divisor = self.divisor(arguments, windows.taps)
         value = self._fields(windows, given.value, 0.0).sum(2) / divisor
         sizes = norm_upper(given.value, (1,))
-        error = given.error + gamma(windows.taps + 2) * sizes
+        error = given.error + rounding(value, windows.taps + 2) * sizes
         error = self._fields(windows, error, 0.0).sum(2) / divisor
         return Bounded(value, error * enlargement(windows.taps + 8) + FLOOR, 1)
 

@@ -21,7 +21,7 @@ _BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Phases of padded places, laid out so that each tap is a shift.
 
     Attributes:
@@ -33,6 +33,12 @@ class _Grid:
     sizes: tuple[int, ...]
     shifts: tuple[tuple[int, int], ...]
     phases: tuple[tuple[int, ...], ...]
+
+    def offsets(self, channels: int) -> torch.Tensor:
+        """Return for each tap of each channel, (channels taps,), the first entry of its view."""
+        length = math.prod(self.sizes)
+        taps = torch.tensor([phase * channels * length + shift for phase, shift in self.shifts])
+        return (torch.arange(channels)[:, None] * length + taps).flatten()
 
 
 def multiply_windows(
@@ -160,7 +166,7 @@ def _accumulate(
 
 
 def _products(
-    weight: torch.Tensor, grid: _Grid, groups: int
+    weight: torch.Tensor, grid: Grid, groups: int
 ) -> Iterator[tuple[torch.Tensor, slice, int]]:
     """Yield kernels (groups, outputs, rows), the rows of phases, and the shift.
 
@@ -182,7 +188,7 @@ def _products(
         yield kernel.contiguous(), slice(first * inputs, (first + len(run)) * inputs), shift
 
 
-def _grid(windows: Windows, places: tuple[int, ...]) -> _Grid:
+def _grid(windows: Windows, places: tuple[int, ...]) -> Grid:
     count = windows.count(places)
     spans = [
         (n - 1) + d * (k - 1) // s + 1
@@ -203,10 +209,24 @@ def _grid(windows: Windows, places: tuple[int, ...]) -> _Grid:
         )
         for tap in whole
     )
-    return _Grid(tuple(spans), shifts, tuple(phases))
+    return Grid(tuple(spans), shifts, tuple(phases))
 
 
-def _phases(windows: Windows, grid: _Grid, given: torch.Tensor) -> torch.Tensor:
+def phases_of(windows: Windows, given: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+    """Lay places out so that each tap is a shift.
+
+    Args:
+        windows: where windows are.
+        given: (B, groups, C, *places).
+
+    Returns:
+        (B, groups, phases C, places of a phase), 0 where places were added, and the layout.
+    """
+    grid = _grid(windows, tuple(given.shape[3:]))
+    return _phases(windows, grid, given), grid
+
+
+def _phases(windows: Windows, grid: Grid, given: torch.Tensor) -> torch.Tensor:
     """Return (B, groups, phases C, places of a phase), 0 where places were added.
 
     Args:

@@ -14,9 +14,10 @@ import torch
 
 from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network._bounded import Bounded, broadcast_error, magnitude
-from certvq.network._bounds import FLOOR, LIBRARY_ERROR, enlargement
+from certvq.network._bounds import FLOOR, enlargement, library_error
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import nearest, rounding, sizes
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 STEEPEST = 2.0
@@ -31,20 +32,23 @@ class Snake(Rule):
         given, a, b = arguments["self"], arguments["a"].value, arguments["b"]
         angle = a * given.value
         sine = torch.sin(angle)
-        off = UNIT_ROUNDOFF * angle.abs() + LIBRARY_ERROR * sine.abs() + FLOOR  # of the sine
         value = given.value + b.value * sine.square()
-        product = a * b.value
-        spread = a.abs() * b.error + 4.0 * UNIT_ROUNDOFF * (1.0 + product.abs())
+        size, rate, factor = sizes(sine), sizes(a), sizes(b.value)
+        off = (
+            2.0 * rounding(sine) * sizes(angle) + library_error(sine) * size + FLOOR
+        )  # of the sine
+        product = nearest(a) * nearest(b.value)
+        spread = rate * b.error + 8.0 * UNIT_ROUNDOFF * (1.0 + product.abs())
         most = (1.0 - product).abs() + STEEPEST * product.abs() + 3.0 * spread
-        near = 1.0 + 2.0 * (product.abs() + spread) * (sine.abs() + off + a.abs() * given.error)
+        near = 1.0 + 2.0 * (product.abs() + spread) * (size + off + rate * given.error)
         slope = torch.minimum(most, near * enlargement(16))
         slope = slope if given.axis is None else slope.amax(given.axis, keepdim=True)
-        squared = off * (2.0 * sine.abs() + off) + 4.0 * UNIT_ROUNDOFF * sine.square()
-        lost = b.value.abs() * squared
+        squared = off * (2.0 * size + off) + 4.0 * rounding(sine) * size.square()
+        lost = factor * squared
         shape = tuple(value.shape)
         error = slope * given.error + magnitude(lost, given.axis)
         error = error + broadcast_error(b, shape, given.axis)
-        error = error + UNIT_ROUNDOFF * magnitude(value, given.axis)
+        error = error + rounding(value) * magnitude(value, given.axis)
         return Bounded(value, error * enlargement(8) + FLOOR, given.axis)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:

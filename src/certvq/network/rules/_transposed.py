@@ -39,7 +39,7 @@ class TransposedConvolution(Rule):
         """Spread, and multiply windows."""
         weight: Bounded = arguments["weight"]
         options = _options(arguments, tuple(weight.value.shape))
-        key = (TransposedConvolution, options["groups"])
+        key = (TransposedConvolution, options["groups"], type(weight.value))
         if key not in weight.memory:
             value, error = (
                 _turned(each, options["groups"])
