@@ -36,8 +36,8 @@ struct Panels {
 struct Scan {
   const std::int32_t *integers;  // (rows, pairs): two 16-bit entries each
   const std::uint8_t *shifts;    // (rows): offsets are halved so often; the same in each kTileRows
-  std::int64_t rows;             // a multiple of kTileRows
-  std::int32_t *best;            // (rows, 2, lanes)
+  std::int64_t rows;             // of the whole tiles that hold them all are compared
+  std::int32_t *best;            // (rows, 2, lanes), with room for a multiple of kTileRows
   std::int64_t begin = 0;        // the panel that is compared first
 };
 

@@ -12,7 +12,7 @@ namespace {
 #include "avx512-inl.h"
 
 struct Ops : Avx512 {
-  static constexpr int kTile = 6;  // 24 sums, 4 vectors of codes, one of a row, one product
+  static constexpr int kTile = 4;  // 16 sums, 4 vectors of codes, one of a row, one product
   static constexpr int kSmallTile = 4;
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     sums += reinterpret_cast<Ints>(_mm512_madd_epi16(reinterpret_cast<__m512i>(row),

@@ -12,7 +12,7 @@ namespace {
 #include "avx512-inl.h"
 
 struct Ops : Avx512 {
-  static constexpr int kTile = 6;  // 24 sums, 4 vectors of codes and one of a row: 29 registers
+  static constexpr int kTile = 4;  // 16 sums, 4 vectors of codes and one of a row
   static constexpr int kSmallTile = 4;
   /// In assembly: GCC 12 copies the destination of the intrinsic to and fro, at half the speed.
   static void accumulate(Ints &sums, Ints row, Ints codes) {

@@ -66,6 +66,7 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
   const std::int64_t slots =
       std::max(static_cast<std::int64_t>(parts_.size()), near_parts_) * rows_ * lanes_;
   best_ = Aligned<std::int32_t>(2 * slots);
+  std::fill_n(best_.data(), 2 * slots, kNothing);  // also of rows that a block lacks
   group_rows_ = Aligned<std::int32_t>(slots);
   group_codes_ = Aligned<std::int32_t>(slots);
   group_sqdist_ = Aligned<double>(slots * width_ + kPad);
@@ -155,7 +156,7 @@ void Nearby::scan() {
   const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
   std::int32_t *best = best_.data();
   for (const Run &part : parts_) {
-    Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best, part.first};
+    Scan scan{block_.integers(0), block_.shifts(), block_.rows(), best, part.first};
     for (std::int64_t first = part.first; first < part.last; first += step) {
       isa_.scan(scan, panels, first, std::min(first + step, part.last));
       poll_();

@@ -40,6 +40,7 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   const std::int64_t most = isa_.lanes * kBlocks;  // candidates of a row that is not crowded
   pair_capacity_ = rows * most + kFewCandidates + most;
   best_ = Aligned<std::int32_t>(rows * 2 * isa_.lanes);
+  std::fill_n(best_.data(), rows * 2 * isa_.lanes, kNothing);  // also of rows that a block lacks
   leading_ = Aligned<std::int32_t>(rows);
   clear_ = Aligned<double>(rows);
   thresholds_ = Aligned<std::int32_t>(rows);
@@ -181,7 +182,7 @@ void Worker::scan(std::int64_t then) {
   const Panels &panels = packed_.panels;
   const std::int64_t panel_bytes = panels.pairs * kBlocks * isa_.lanes * 4;
   const std::int64_t step = std::max(std::int64_t{1}, kCacheBytes / panel_bytes);
-  const Scan scan{block_.integers(0), block_.shifts(), block_.tiled(), best_.data()};
+  const Scan scan{block_.integers(0), block_.shifts(), block_.rows(), best_.data()};
   const std::int64_t steps = (panels.count + step - 1) / step;
   const std::int64_t end = std::min(then + block_.rows(), latents_.rows);
   for (std::int64_t first = 0; first < panels.count; first += step) {
