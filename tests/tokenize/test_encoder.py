@@ -4,6 +4,7 @@ Also of `certvq.assign._watch`.
 """
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -93,6 +94,38 @@ def test_an_input_with_nan_is_named_and_its_group_is_not_lost():
     assert [reason is None for reason in found["reason"]] == [True, False, True]
     assert "NaN" in found["reason"][1] or "nan" in found["reason"][1]
     assert found["codes"][2].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "data", "advice"),
+    [
+        (1, np.ones((2, 5), np.float32), r"channels=1 \(--channels 1\) converts it"),
+        (2, np.ones((1, 5), np.float32), r"channels=2 \(--channels 2\) converts it"),
+        (2, np.ones((3, 5), np.float32), "convert it"),
+        (3, np.ones((1, 5), np.float32), "convert it"),
+    ],
+)
+def test_channels_are_converted_as_the_error_says(wanted, data, advice):
+    codebook = torch.zeros(1, 1)
+
+    def model():
+        import certvq
+
+        return Codec(
+            module=torch.nn.Identity(),
+            modality="audio",
+            codebooks=[codebook],
+            encode=lambda x: certvq.assign(x[:, 0].reshape(-1, 1), codebook).codes.view(1, -1),
+            channels=wanted,
+            rate=400,
+        )
+
+    (reason,) = TokenEncoder(model)(batch([data]))["reason"]
+    text = f"has {len(data)} channels, the model takes {wanted}; {advice}"
+    assert re.fullmatch(text, reason)
+    if "--channels" in advice:
+        converted = TokenEncoder(model, Reading(channels=wanted))(batch([data]))
+        assert converted["reason"] == [None]
 
 
 def test_a_sound_of_another_rate_ends_it(tmp_path):

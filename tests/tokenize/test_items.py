@@ -54,6 +54,16 @@ def test_a_column_of_bytes_is_named_or_found(tmp_path):
         listed(path, column="c")
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int8(), pa.binary())], ids=str
+)
+def test_every_type_of_bytes_is_read(tmp_path, kind):
+    column = pa.array([b"one", None, b"one"]).cast(kind)
+    pq.write_table(pa.table({"image": column}), tmp_path / "x.parquet")
+    found = [(data, problem) for _, data, problem in listed(tmp_path / "x.parquet")]
+    assert found == [(b"one", None), (b"", "column 'image' holds no bytes"), (b"one", None)]
+
+
 def test_a_parquet_file_that_is_none_is_named(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not")
     with pytest.raises(DataError, match="x.parquet: is no whole Parquet file"):

@@ -2,9 +2,12 @@
 
 import inspect
 import json
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -64,6 +67,20 @@ def test_a_finished_job_does_nothing(model_dir, pictures, tmp_path, content):
     again = certvq.tokenize(model_dir, source, tmp_path / "out", files_per_part=2)
     assert (again.parts, again.skipped, again.rows) == (3, 3, 5)
     assert content(tmp_path / "out") == before
+
+
+def test_shards_without_a_usable_item_are_no_success(model_dir, pictures, tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "a.tar", "w"):
+        pass
+    empty = pa.table({"image": pa.array([], pa.binary())})
+    pq.write_table(empty, shards / "b.parquet")
+    for _ in range(2):  # the second run finds all parts finished
+        with pytest.raises(DataError, match="out: the sources hold nothing .* takes .image."):
+            certvq.tokenize(model_dir, shards, tmp_path / "out")
+    both = certvq.tokenize(model_dir, [shards, pictures(2)], tmp_path / "both")
+    assert (both.parts, both.rows, both.failed) == (3, 2, 0)
 
 
 def test_the_data_set_may_lie_among_its_own_sources(model_dir, pictures):

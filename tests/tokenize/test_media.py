@@ -36,6 +36,8 @@ def test_channels_and_size_are_changed_where_asked(rng):
     square = read_pixels(png(pixels), Reading(resize=20))
     assert np.array_equal(square, pixels[:, 10:30])
     assert read_pixels(png(pixels), Reading(resize=8, channels=1)).shape == (8, 8, 1)
+    with pytest.raises(OptionError, match="channels must be 1 or 3 for images, got 2"):
+        read_pixels(png(pixels), Reading(channels=2))
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", np.zeros((2, 2), np.uint8)])
@@ -65,6 +67,9 @@ def test_another_rate_is_refused_or_converted(rng):
 def test_channels_are_mixed_where_asked():
     data = wav(np.array([[0.5, 0.0], [1.0, -1.0]], np.float32), 400)
     assert read_sound(data, Reading(channels=1), rate=400).tolist() == [[0.25, 0.0]]
+    assert read_sound(data, Reading(channels=2), rate=400).tolist() == [[0.5, 1.0], [0.0, -1.0]]
+    mono = wav(np.array([0.5, -1.0], np.float32), 400)
+    assert read_sound(mono, Reading(channels=2), rate=400).tolist() == [[0.5, -1.0]] * 2
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def tokenize(  # noqa: PLR0913 (a command's options are its arguments)
     channels: Annotated[
         int | None,
         typer.Option(
-            metavar="1|3", help="Convert images; 1 mixes sounds down.", show_default=False
+            metavar="1|2|3",
+            help="Convert images; of sounds, 1 mixes down and 2 repeats mono.",
+            show_default=False,
         ),
     ] = None,
     resize: Annotated[

@@ -169,10 +169,11 @@ class TokenEncoder:
     def _require_channels(self, channels: int) -> None:
         wanted = self.codec.channels
         if wanted not in (None, channels):
-            raise DataError(
-                f"has {channels} channels, the model takes {wanted}; channels={wanted} "
-                f"(--channels {wanted}) converts it"
-            )
+            is_sound = self.codec.modality == "audio"
+            can = wanted == 1 or (wanted, is_sound, channels) == (2, True, 1)
+            can = can or (wanted, is_sound) == (3, False)
+            advice = f"channels={wanted} (--channels {wanted}) converts it" if can else "convert it"
+            raise DataError(f"has {channels} channels, the model takes {wanted}; {advice}")
 
     def _encode_all(self, inputs: Mapping[int, torch.Tensor], found: Columns) -> None:
         """Encode inputs of one shape together, in the order of their first."""

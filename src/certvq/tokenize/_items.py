@@ -114,7 +114,11 @@ def _column_of(path: Path, schema: Any, column: str | None) -> str:
         if kinds.is_struct(kind):
             at = kind.get_field_index("bytes")
             return at >= 0 and holds_bytes(kind.field(at).type)
-        return kinds.is_binary(kind) or kinds.is_large_binary(kind)
+        if kinds.is_dictionary(kind):
+            return holds_bytes(kind.value_type)
+        return any(
+            holds(kind) for holds in (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view)
+        )
 
     usable = [field.name for field in schema if holds_bytes(field.type)]
     if column is not None:

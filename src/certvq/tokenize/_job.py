@@ -126,7 +126,8 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         sources: files, folders, glob patterns, and shards: Parquet, WebDataset, `.npy`, `.npz`.
         out: the folder of the token data set, made if absent.
         column: of shards; None finds it.
-        channels: 1 or 3 converts images; 1 mixes sounds down.
+        channels: 1 or 3 converts images; 1 mixes sounds down, 2 repeats the channel of sounds that
+            have one.
         resize: scale images to this shorter side and cut a centred square out of them.
         resample: convert sounds of another rate than the model's.
         seconds: cut sounds into windows of this length, each an input of its own with the key
@@ -269,6 +270,9 @@ def _result(
     failed = [each for part in parts for each in part.failed[:_SHOWN]][:_SHOWN]
     count = sum(len(part.failed) for part in parts)
     rows = sum(part.rows for part in parts)
+    if not rows and not count:
+        text = f"{directory}: the sources hold nothing that the model takes ({job.modality})"
+        raise DataError(text)
     if count and (strict or not rows):
         first = "; ".join(f"{each.source}: {each.reason}" for each in failed[:3])
         what = f"{count} inputs cannot be used" if rows else f"none of {count} inputs can be used"

@@ -27,7 +27,8 @@ class Reading:
     """How inputs are made fit for a model.
 
     Attributes:
-        channels: 1 or 3 converts images; 1 mixes sounds down. None converts nothing.
+        channels: 1 or 3 converts images; 1 mixes sounds down, 2 repeats the channel of sounds that
+            have one. None converts nothing.
         resize: images are scaled to this shorter side and cut to a centred square; None leaves
             them.
         resample: sounds of another rate are converted to the model's.
@@ -65,7 +66,10 @@ def read_pixels(data: Data, reading: Reading) -> UInt8Array:
 
     Raises:
         DataError: it cannot be read.
+        OptionError: `channels` is 2, which is for sounds.
     """
+    if reading.channels == 2:
+        raise OptionError("channels must be 1 or 3 for images, got 2, which is for sounds")
     if isinstance(data, np.ndarray):
         if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] not in (1, 3):
             raise DataError(f"pixels must be uint8 (H, W, 1 or 3), got {data.dtype} {data.shape}")
@@ -108,6 +112,8 @@ def read_sound(data: Data, reading: Reading, *, rate: int) -> NDArray[np.float32
         samples = _resampled(samples, found, rate)
     if reading.channels == 1:
         samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    elif reading.channels == 2 and samples.shape[1] == 1:
+        samples = np.repeat(samples, 2, axis=1)
     if not np.isfinite(samples).all():
         raise DataError("holds NaN or infinity")
     return np.ascontiguousarray(samples.T)
