@@ -325,6 +325,10 @@ def test_verify_reads_second_codes_of_torch(problem):
         (lambda t: t.to("meta"), "torch.strided one on meta"),
         (lambda t: t.to_sparse(), "torch.sparse_coo one"),
         (lambda t: torch.nested.nested_tensor([t, t[:1]]), "nested one"),
+        (
+            lambda t: torch.masked.masked_tensor(t, torch.ones_like(t, dtype=torch.bool)),
+            "MaskedTensor one",
+        ),
     ],
 )
 def test_tensors_without_numbers_are_refused(place, spoil, kind):

@@ -350,6 +350,10 @@ def test_tensors_with_a_negative_bit_are_read():
         (lambda t: torch.nested.nested_tensor([t[0], t[0, :1]]), "nested one.*to_padded"),
         (lambda t: torch.quantize_per_tensor(t.float(), 1.0, 0, torch.quint8), "quantized one"),
         (lambda t: t.to("meta"), "meta; take one elsewhere"),
+        (
+            lambda t: torch.masked.masked_tensor(t, torch.ones_like(t, dtype=torch.bool)),
+            "MaskedTensor; .*get_data",
+        ),
     ],
 )
 def test_tensors_without_dense_numbers_are_refused(spoil, what):

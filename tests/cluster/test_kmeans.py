@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import array_api_strict
 import numpy as np
 import pytest
 import torch
@@ -96,6 +97,9 @@ def test_order_layout_library_and_batches_do_not_matter(start, metric):
     same(certvq.kmeans(np.asfortranarray(ROWS), 12, **options), found)
     same(certvq.kmeans(np.repeat(ROWS, 2, axis=1)[:, ::2], 12, **options), found)
     same(certvq.kmeans(torch.from_numpy(ROWS), 12, **options), found)
+    strict = array_api_strict.asarray(ROWS)
+    same(certvq.kmeans(strict, 12, **options), found)
+    same(certvq.kmeans([strict[:100, :], strict[100:, :]], 12, **options), found)
     same(certvq.kmeans(np.array_split(ROWS, 10), 12, **options), found)
     same(certvq.kmeans(lambda: iter(np.split(ROWS, [1, 1, 200])), 12, **options), found)
     same(certvq.kmeans(ROWS, 12, weights=np.ones(len(ROWS)), **options), found)

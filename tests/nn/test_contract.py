@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.masked import masked_tensor
 
 from certvq.errors import (
     CodeRangeError,
@@ -352,13 +353,18 @@ NOT_DENSE = [
     pytest.param(lambda t: t.to_sparse(), "layout sparse_coo; use .to_dense", id="sparse"),
     pytest.param(lambda t: t.to("meta"), r"shape \(2, 8.* on the device meta", id="meta"),
     pytest.param(lambda t: torch.nested.nested_tensor(list(t)), "got a nested one", id="nested"),
+    pytest.param(
+        lambda t: masked_tensor(t, torch.ones_like(t, dtype=torch.bool)),
+        "got a MaskedTensor; .*get_data",
+        id="masked",
+    ),
 ]
 other_than_dense = pytest.mark.rows(("change", "match"), NOT_DENSE)
 
 
 @each_class
 @other_than_dense
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of:UserWarning")
 def test_what_is_no_dense_tensor_is_named(make, change, match, snapshot, unchanged):
     layer = build(make, steps=1)
     before, codes = snapshot(layer), layer.encode(latents_of())

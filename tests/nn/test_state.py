@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -353,6 +354,16 @@ def test_every_entry_is_a_tensor_that_any_format_can_hold(model):
 def test_every_buffer_is_saved(model):
     """What no file holds loaders leave on meta, or fill with anything."""
     assert {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
+
+
+def test_layers_are_built_of_tensors_that_have_shapes_alone():
+    """As planners of memory do."""
+    with FakeTensorMode():
+        planned = dict(families(0))
+    for name, layer in families(0):
+        for kind in ("named_parameters", "named_buffers"):
+            shapes = {part: tensor.shape for part, tensor in getattr(planned[name], kind)()}
+            assert shapes == {part: tensor.shape for part, tensor in getattr(layer, kind)()}, name
 
 
 def test_the_page_has_a_row_for_each_way():

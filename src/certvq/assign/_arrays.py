@@ -79,6 +79,20 @@ def as_array(value: Array) -> Array:
         raise ShapeError(text) from error
 
 
+def wrapper_of(tensor: Array) -> str | None:
+    """Name the class of a torch tensor that stands for others, such as a `DTensor`.
+
+    Returns:
+        None for one with numbers of its own, and for what a collective of torch returns, which
+        becomes one as soon as it is read.
+    """
+    import torch
+
+    kind = type(tensor)
+    own = kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    return None if own or kind.__name__ == "AsyncCollectiveTensor" else kind.__name__
+
+
 _READABLE = ("__array__", "__array_namespace__", "__dlpack__", "__array_interface__")
 
 

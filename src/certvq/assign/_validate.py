@@ -8,7 +8,7 @@ import numpy as np
 
 from certvq._native import ieee754
 from certvq._types import Array
-from certvq.assign._arrays import dtype_name, is_torch, to_host
+from certvq.assign._arrays import dtype_name, is_torch, to_host, wrapper_of
 from certvq.errors import DTypeError, FloatEnvironmentError, NonFiniteError, ShapeError
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
@@ -51,6 +51,13 @@ def _require_numbers(array: Array, name: str) -> None:
             f"take {'one elsewhere' if array.is_meta else how.get(kind, '.to_dense() of it')}"
         )
         raise DTypeError(text)
+    if (wrapper := wrapper_of(array)) is not None:
+        text = f"{name} must be a dense tensor with numbers, got a {wrapper}; {UNWRAP}"
+        raise DTypeError(text)
+
+
+UNWRAP = "take .full_tensor() or .to_local() of a DTensor, .get_data() of a MaskedTensor"
+"""What to do with the tensors that `certvq.assign._arrays.wrapper_of` names."""
 
 
 def require_finite(array: Array, name: str) -> None:

@@ -151,7 +151,7 @@ class BatchSource(Source):
     def _read(batch: Any, place: int) -> Array:
         array = as_array(batch)
         require_matrix(array, f"batch {place} of the data")
-        return array
+        return array if hasattr(array, "__len__") else to_host(array)
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         """Yield the batches.
@@ -235,6 +235,8 @@ def open_source(data: Data) -> Source:
         return BatchSource(data)  # pyright: ignore[reportArgumentType]
     array = as_array(data)
     require_matrix(array, "data")
+    if not hasattr(array, "__len__"):  # all that the array API standard does not ask for
+        return HeldSource(to_host(array), dtype_name(array), like=array)
     return ArraySource(array.detach() if is_torch(array) else array)
 
 

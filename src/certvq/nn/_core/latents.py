@@ -15,7 +15,8 @@ from torch import nn
 
 from certvq._native import ieee754
 from certvq._types import Float
-from certvq.assign._validate import require_finite, require_ieee754
+from certvq.assign._arrays import wrapper_of
+from certvq.assign._validate import UNWRAP, require_finite, require_ieee754
 from certvq.errors import (
     DeviceError,
     DTypeError,
@@ -44,8 +45,8 @@ def require_dense(given: object, name: str) -> None:
         name: what to call it.
 
     Raises:
-        DTypeError: no tensor, or a nested, sparse or otherwise packed one, or one of the meta
-            device, which has a shape and no numbers.
+        DTypeError: no tensor, or a nested, sparse or otherwise packed one, one that stands for
+            others as a `DTensor` does, or one of the meta device, which has a shape and no numbers.
 
     Example:
         >>> require_dense([[0.0]], "latents")
@@ -61,6 +62,9 @@ def require_dense(given: object, name: str) -> None:
             ".to_padded_tensor(0), and say with a mask where the padding is"
         )
         raise DTypeError(text)
+    if not torch.compiler.is_compiling() and wrapper_of(given) not in _FOLLOWED:
+        text = f"{name} must be a plain tensor, got a {type(given).__name__}; {UNWRAP}"
+        raise DTypeError(text)
     if given.layout != torch.strided:
         got = str(given.layout).removeprefix("torch.")
         text = f"{name} must be a dense tensor, got the layout {got}; use .to_dense()"
@@ -72,6 +76,9 @@ def require_dense(given: object, name: str) -> None:
         )
         raise DTypeError(text)
 
+
+_FOLLOWED = (None, "FakeTensor", "FunctionalTensor")
+"""Tensors by which torch's tracers follow a layer."""
 
 LayoutName: TypeAlias = Literal[
     "n d", "b n d", "b d n", "b c h w", "b h w c", "b c t h w", "b t h w c"

@@ -13,7 +13,6 @@ from torch import nn
 from certvq.errors import OptionError
 from certvq.nn._core.options import checked
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.device import default_device
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -71,14 +70,12 @@ class Refinement(nn.Module):
         super().__init__()
         self.ratio = options.ratio
         count = levels if options.count is None else min(levels, options.count)
-        kind, device = _CONVOLUTIONS[axes - 1], default_device()
+        kind = _CONVOLUTIONS[axes - 1]
         self.convolutions = nn.ModuleList(
-            nn.utils.skip_init(kind, dim, dim, 3, padding=1, device=device) for _ in range(count)
+            kind(dim, dim, 3, padding=1, device="meta") for _ in range(count)
         )
-        spread = 1.0 / math.sqrt(dim * 3**axes)
-        for parameter in self.parameters():
-            unit = _random.uniform(parameter.numel(), generator, parameter.device)
-            parameter.detach().copy_((spread * (2.0 * unit - 1.0)).reshape(parameter.shape))
+        for convolution in self.convolutions:
+            _random.start(convolution, 1.0 / math.sqrt(dim * 3**axes), generator)
         last = max(1, levels - 1)
         self.places = tuple(round(level / last * (count - 1)) for level in range(levels))
 

@@ -15,6 +15,7 @@ from certvq.nn._core.latents import LayoutName
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Quantizer
 from certvq.nn._levels.wrapper import Wrapper
+from certvq.nn._torch.modes import unrecorded
 
 
 @checked
@@ -53,15 +54,17 @@ class Scaled(Wrapper):
         if len(numbers) != part.dim:
             text = f"scale must be one number or one for each of {part.dim} features, got {numbers}"
             raise OptionError(text)
-        scales = torch.tensor(numbers, dtype=torch.float32, device="cpu")
-        for place, number in enumerate(scales.tolist()):
+        with unrecorded():
+            scales = torch.tensor(numbers, dtype=torch.float32, device="cpu")
+            rounded = scales.tolist()
+        for place, number in enumerate(rounded):
             if not 0.0 < number < math.inf:
                 text = (
                     f"scale must be finite and above 0 in float32, got {numbers[place]} at place "
                     f"{place}"
                 )
                 raise OptionError(text)
-        self._plain = all(number == 1.0 for number in scales.tolist())
+        self._plain = all(number == 1.0 for number in rounded)
         self.register_constant("scale", scales)
 
     @property

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import nn
 
+from certvq.nn._torch.device import default_device
 from certvq.nn._torch.modes import brought, widest
 from certvq.nn._torch.transaction import drew
 
@@ -20,6 +22,18 @@ _Function = TypeVar("_Function", bound=Callable[..., int])
 def uniform(count: int, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
     """Draw `count` numbers of [0, 1), float64; float32 where one of the devices has none."""
     return _draw("uniform", (count,), generator, device)
+
+
+def start(module: nn.Module, spread: float, generator: torch.Generator | None) -> None:
+    """Give each parameter of a module on meta uniform numbers of [-spread, spread).
+
+    They become other tensors: `torch.nn.Module.to_empty` fails where tensors have shapes alone.
+    """
+    device = default_device()
+    for name, empty in [*module.named_parameters(recurse=False)]:
+        unit = uniform(empty.numel(), generator, device)
+        drawn = (spread * (2.0 * unit - 1.0)).reshape(empty.shape)
+        setattr(module, name, nn.Parameter(drawn.to(empty.dtype)))
 
 
 def normal(

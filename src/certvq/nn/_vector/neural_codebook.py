@@ -6,7 +6,7 @@ nearest after the network. Used as a level of `Residual`. Must not know of the o
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +22,6 @@ from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
 from certvq.nn._estimators.estimator import StraightThrough
 from certvq.nn._torch import random as _random
-from certvq.nn._torch.device import default_device
 from certvq.nn._torch.functorch import apart
 from certvq.nn._torch.modes import beside, full_precision, recorded, transforming, widened
 from certvq.nn._vector.vector_quantize import VectorQuantize
@@ -123,12 +122,8 @@ def _linear(
     inputs: int, outputs: int, generator: torch.Generator | None, *, zero: bool
 ) -> nn.Linear:
     """Make a linear map of zeros, or of uniform numbers as torch would draw them."""
-    device = default_device()
-    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs, device=device))
-    spread = 0.0 if zero else 1.0 / math.sqrt(inputs)
-    for parameter in layer.parameters():
-        unit = _random.uniform(parameter.numel(), generator, parameter.device)
-        parameter.detach().copy_((spread * (2.0 * unit - 1.0)).reshape(parameter.shape))
+    layer = nn.Linear(inputs, outputs, device="meta")
+    _random.start(layer, 0.0 if zero else 1.0 / math.sqrt(inputs), generator)
     return layer
 
 

@@ -184,10 +184,9 @@ class SimVQ(Quantizer):
 def _linear(inner: int, outer: int, generator: torch.Generator | None) -> nn.Linear:
     """Make a linear map whose weights are those of torch's default, from a generator."""
     linear = nn.Linear(inner, outer, bias=False, device="meta")
-    linear.to_empty(device=default_device())
     unit = _random.uniform(inner * outer, generator, torch.device("cpu")).reshape(outer, inner)
-    with torch.no_grad():
-        linear.weight.copy_((2.0 * unit - 1.0) / math.sqrt(inner))
+    start = (2.0 * unit - 1.0) / math.sqrt(inner)
+    linear.weight = nn.Parameter(start.to(default_device(), linear.weight.dtype))
     return linear
 
 
