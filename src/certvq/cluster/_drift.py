@@ -18,8 +18,8 @@ from certvq.bounds import norm_upper
 SAMPLE: Final = 4096
 """Leads of which is guessed how many rows are in doubt."""
 
-LEAST_ENTRIES: Final = 1 << 13
-"""Numbers of a codebook for which the kernel has a second look."""
+_DIRECT_ENTRIES: Final = 1 << 13
+"""Numbers of a codebook up to which the kernel has no second look."""
 
 _ROW_PRODUCTS: Final = 1 << 13
 """Products that take as long as what a second look does for a row besides its products; measured
@@ -83,7 +83,7 @@ class Drift:
             known.
         """
         size, dim = codebook.shape
-        if size * dim < LEAST_ENTRIES or not np.isfinite(self.moves).all():
+        if size * dim <= _DIRECT_ENTRIES or not np.isfinite(self.moves).all():
             return None
         sizes = [size >> shift for shift in range(7, 0, -1)] + [int(np.count_nonzero(self.moves))]
         left = np.sort(leads - before.both[codes])

@@ -105,7 +105,7 @@ class Fused:
             self._counts = np.zeros(len(codebook), dtype=np.int64)
             self._drift = Drift.none(len(codebook))
             self._leads = np.full(len(self._codes), -np.inf, np.float32)
-            self._lowers = self._leads.copy()
+            self._lowers = np.empty_like(self._leads)  # written with the code, if at all
             self._codes[:] = -1
         else:  # what the pass before returned stays as it is
             self._digits, self._counts = self._digits.copy(), self._counts.copy()
