@@ -182,14 +182,6 @@ def test_passes_that_are_watched_or_spoilt_read_all():
     assert look._fused is None
 
 
-def test_what_a_pass_returned_stays_as_it_is():
-    look, _ = passes(FAR)
-    found = look.tally(FAR[:6], squares=True).sums
-    before = found.integers(), found.counts.tolist()
-    look.tally(FAR[6:12], squares=False)
-    assert (found.integers(), found.counts.tolist()) == before
-
-
 def test_numbers_off_the_grid_are_noticed_where_they_are_read():
     rows = RNG.integers(1, 9, (40, 2)).astype(np.float64)
     grids = Grids(Extent(0, 4))
