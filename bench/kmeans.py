@@ -6,8 +6,10 @@ medians. certvq computes the inertia of the codebooks that the others return.
 
     python bench/kmeans.py --cell 100000x1024x32 --kind mixture --rounds 3
 
-`--what memory` measures how far each one raises the memory of a process of its own above what the
-rows and the libraries take (Linux only); `--what start` compares k-means++ with scikit-learn's.
+Latents of a model are a kind too, in the cell 100000x1024x32, whose last number must be the
+model's: `--kind latents --model runs/demo/model`. `--what memory` measures how far each one raises
+the memory of a process of its own above what the rows and the libraries take (Linux only);
+`--what start` compares k-means++ with scikit-learn's.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 import certvq
 from certvq.bench import Cell, parse_cell
+from certvq.bench._data import of_model
 from certvq.bench._report import machine
 from certvq.bench._threads import thread_limit
 
@@ -40,12 +43,19 @@ CELLS: Final = (
     Cell(1_000_000, 64, 8),
     Cell(2_000_000, 16, 2),
 )
-KINDS: Final = ("mixture", "uniform")
+KINDS: Final = ("mixture", "uniform", "latents")
 OWN: Final = "certvq"
 
 
-def drawn(cell: Cell, kind: str) -> Array:
-    """Draw rows: around as many centres as there are codes, or without any."""
+def drawn(cell: Cell, kind: str, model: Path | None = None) -> Array:
+    """Draw rows: around as many centres as there are codes, or none, or a model's latents."""
+    if kind == "latents":
+        if model is None:
+            raise SystemExit("--kind latents needs --model")
+        latents = of_model(model, cell.rows).latents
+        if latents.shape[1] != cell.dim:
+            raise SystemExit(f"latents have {latents.shape[1]} numbers, got a cell of {cell.dim}")
+        return latents
     rng = np.random.default_rng(0)
     if kind == "uniform":
         return rng.random((cell.rows, cell.dim), np.float32)
@@ -129,22 +139,28 @@ def inertia(rows: Array, codebook: Array) -> float:
     return float(certvq.assign(rows, codebook).sqdist.sum())
 
 
-def problem(cell: Cell, kind: str) -> tuple[Array, Array]:
+def problem(cell: Cell, kind: str, model: Path | None = None) -> tuple[Array, Array]:
     """Draw rows, and the codes to begin with."""
-    rows = drawn(cell, kind)
+    rows = drawn(cell, kind, model)
     chosen = np.random.default_rng(1).choice(len(rows), cell.codebook_size, replace=False)
     return rows, np.ascontiguousarray(rows[np.sort(chosen)])
 
 
 def measure(
-    runs: dict[str, Run], cell: Cell, kind: str, *, rounds: int, iterations: int
+    runs: dict[str, Run],
+    cell: Cell,
+    kind: str,
+    *,
+    rounds: int,
+    iterations: int,
+    model: Path | None = None,
 ) -> dict[str, object]:
     """Let all run in turn.
 
     Returns:
         For each: seconds, the ratio to certvq's, and the inertia as a ratio to certvq's.
     """
-    rows, start = problem(cell, kind)
+    rows, start = problem(cell, kind, model)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     ends = {}
     for _ in range(rounds):
@@ -222,6 +238,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", type=parse_cell, action="append", metavar="NxKxD")
     parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--model", type=Path, help="of whose latents --kind latents are")
+    parser.add_argument("--only", choices=RUNS, action="append", help="besides certvq")
     parser.add_argument("--what", choices=("iterations", "memory", "start"), default="iterations")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=25)
@@ -231,10 +249,12 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of scikit-learn, that it did not converge
     runs = STARTS if given.what == "start" else RUNS
+    if given.only:
+        runs = {name: run for name, run in runs.items() if name in (OWN, *given.only)}
     small = drawn(Cell(64, 2, 2), "mixture")
     for run in runs.values():  # imports the libraries, so that their threads can be limited
         run(small, small[:2].copy(), 1)
-    cells, kinds = given.cell or CELLS, given.kind or KINDS
+    cells, kinds = given.cell or CELLS, given.kind or KINDS[:2]
     with thread_limit(given.threads):
         if given.memory_of is not None:
             print(grown(given.memory_of, cells[0], kinds[0], given.iterations))
@@ -249,7 +269,9 @@ def one(runs: dict[str, Run], given: argparse.Namespace, cell: Cell, kind: str) 
     """Measure one problem as the command line says."""
     if given.what == "memory":
         return memory(cell, kind, threads=given.threads, iterations=given.iterations)
-    return measure(runs, cell, kind, rounds=given.rounds, iterations=given.iterations)
+    return measure(
+        runs, cell, kind, rounds=given.rounds, iterations=given.iterations, model=given.model
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "direct.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -11,8 +12,6 @@ extern const DirectKernel kDirectAvx512, kDirectAvx2;
 extern const DirectKernel kDirectPortable;
 
 namespace {
-
-constexpr std::int64_t kMostEntries = 1 << 13;  // of a codebook, measured in docs/performance.md
 
 DirectKernel kernel_of(const Isa &isa) {
 #if defined(__x86_64__)
@@ -28,33 +27,49 @@ DirectKernel kernel_of(const Isa &isa) {
 
 bool Direct::pays(const Packed &packed, Number number) {
   return !packed.wide && number != Number::kFloat64 &&
-         packed.distinct * packed.dim <= kMostEntries;
+         packed.distinct * packed.dim <= kDirectEntries;
 }
 
 Direct::Direct(const Packed &packed)
     : packed_(packed),
       kernel_(kernel_of(*packed.isa)),
+      centre_(packed.dim),
       columns_(packed.dim * kDirectRows),
       exact_(packed.stride),
       codes_(kDirectRows),
-      leads_(kDirectRows),
-      lowers_(kDirectRows) {
+      leads_(kDirectRows) {
+  for (std::int64_t d = 0; d < packed.dim; ++d) {
+    centre_.data()[d] = static_cast<float>(packed.centre.data()[d]);
+  }
+  const std::int64_t size = (1 + packed.dim) * kDirectCodes;
   book_.dim = packed.dim;
   book_.groups = (packed.distinct + kDirectCodes - 1) / kDirectCodes;
-  vectors_ = Aligned<float>(book_.groups * packed.dim * kDirectCodes);
+  vectors_ = Aligned<float>(book_.groups * size);
+  std::memset(vectors_.data(), 0, vectors_.bytes());
   book_.vectors = vectors_.data();
+  double greatest = 0.0;
   for (std::int64_t code = 0; code < book_.groups * kDirectCodes; ++code) {
-    float *out = vectors_.data() + code / kDirectCodes * packed.dim * kDirectCodes;
+    float *out = vectors_.data() + code / kDirectCodes * size + code % kDirectCodes;
+    *out = -HUGE_VALF;
+    if (code >= packed.distinct) continue;
     const float *vector = packed.narrow_vectors.data() + code * packed.stride;
+    double square = 0.0;
     for (std::int64_t d = 0; d < packed.dim; ++d) {
-      out[d * kDirectCodes + code % kDirectCodes] = code < packed.distinct ? vector[d] : HUGE_VALF;
+      const float entry = vector[d] - centre_.data()[d];
+      out[(1 + d) * kDirectCodes] = entry;
+      square += static_cast<double>(entry) * static_cast<double>(entry);
     }
+    *out = static_cast<float>(-0.5 * square);
+    greatest = std::max(greatest, square);
   }
-  // D + 3 roundings of each term, and those of these bounds themselves; what underflows loses less
-  // than 2^-149.
+  // For x and y, less the centre and rounded, and r = |x| + |y|: x . y - |y|^2 / 2 takes D + 2
+  // roundings of terms that add up to less than r^2 / 2, |x|^2 takes D of its own; so |x - y|^2 errs by
+  // at most (D + 3) 2^-24 r^2, and by 2^-148 for each operation that underflows. `lead_of` adds two
+  // roundings of r^2. D + 8 units of 2^-23 are counted. Rounding x and y moved them by at most 2^-24 r,
+  // and `lead_of` counts twice that. If a sum overflows, so does r^2, and no lead is above zero.
   const auto dim = static_cast<float>(packed.dim);
-  book_.below = 1.0f - (dim + 8.0f) * 0x1p-23f;
-  book_.above = 1.0f + (dim + 8.0f) * 0x1p-23f;
+  book_.radius = static_cast<float>(std::sqrt(greatest)) * (1.0f + 0x1p-21f);
+  book_.factor = (dim + 8.0f) * 0x1p-23f;
   book_.slack = (dim + 8.0f) * 0x1p-146f;
   std::memset(columns_.data(), 0, columns_.bytes());
 }
@@ -62,6 +77,7 @@ Direct::Direct(const Packed &packed)
 void Direct::decide(const Matrix &matrix, const std::int64_t *rows, std::int64_t first,
                     std::int64_t count) {
   float *columns = columns_.data();
+  const float *centre = centre_.data();
   const std::int64_t dim = packed_.dim;
   if (matrix.number == Number::kFloat32) {
     const std::int64_t step = matrix.column_stride * static_cast<std::int64_t>(sizeof(float));
@@ -69,8 +85,10 @@ void Direct::decide(const Matrix &matrix, const std::int64_t *rows, std::int64_t
       const std::int64_t place = rows == nullptr ? first + row : rows[row];
       const char *entry = static_cast<const char *>(matrix.data) +
                           place * matrix.row_stride * static_cast<std::int64_t>(sizeof(float));
-      for (std::int64_t d = 0; d < dim; ++d, entry += step) {  // which need not be aligned
-        std::memcpy(columns + d * kDirectRows + row, entry, sizeof(float));
+      for (std::int64_t d = 0; d < dim; ++d, entry += step) {
+        float value;  // by memcpy: it need not be aligned
+        std::memcpy(&value, entry, sizeof value);
+        columns[d * kDirectRows + row] = value - centre[d];
       }
     }
   } else {
@@ -78,11 +96,11 @@ void Direct::decide(const Matrix &matrix, const std::int64_t *rows, std::int64_t
       packed_.isa->read(matrix, rows == nullptr ? first + row : rows[row], 1, packed_.stride,
                         exact_.data());
       for (std::int64_t d = 0; d < dim; ++d) {
-        columns[d * kDirectRows + row] = static_cast<float>(exact_.data()[d]);
+        columns[d * kDirectRows + row] = static_cast<float>(exact_.data()[d]) - centre[d];
       }
     }
   }
-  kernel_(book_, columns, {codes_.data(), leads_.data(), lowers_.data()});
+  kernel_(book_, columns, codes_.data(), leads_.data());
 }
 
 }  // namespace certvq

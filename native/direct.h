@@ -1,9 +1,8 @@
-/// Nearest codes of rows by float32 distances to every code, for codebooks so small that the filter's
+/// Nearest codes of rows by float32 products with every code, for codebooks so small that the filter's
 /// bookkeeping would take longer than the products.
 ///
-/// In: rows and distinct code vectors that float32 holds. Out: for each row a code, and lower bounds
-/// of the distance to every other one and of how much nearer the code is; only if the latter is above
-/// zero has the row been decided.
+/// In: rows and distinct code vectors that float32 holds. Out: for each row a code, and a lower bound
+/// of how much nearer it is than every other one; only if that is above zero has the row been decided.
 /// Theorem: dot_rounding_error_le, with the unit roundoff of float32.
 
 #pragma once
@@ -17,23 +16,22 @@ namespace certvq {
 constexpr int kDirectRows = 64;   // rows that are compared at once
 constexpr int kDirectCodes = 4;   // codes side by side
 
-/// Distinct code vectors, kDirectCodes side by side; those in the padding are infinitely far.
+/// Numbers of a codebook, at most; measured in docs/engineering.md.
+constexpr std::int64_t kDirectEntries = 1 << 13;
+
+/// Distinct code vectors less a centre, rounded, kDirectCodes side by side, after minus half of their
+/// squares: which is minus infinity in the padding.
 struct DirectBook {
-  const float *vectors;  // (groups, dim, kDirectCodes)
+  const float *vectors;  // (groups, 1 + dim, kDirectCodes)
   std::int64_t groups;
   std::int64_t dim;
-  float below, above, slack;  // a squared distance t lies within t below - slack .. t above + slack
+  float radius;         // at least the greatest length
+  float factor, slack;  // see direct.cpp
 };
 
-struct DirectFound {
-  std::int32_t *codes;  // (kDirectRows,), as all of these
-  float *leads;         // how much nearer the code is than every other one, at least
-  float *lowers;        // the distance to every other code, at least
-};
-
-/// Compare the columns (dim, kDirectRows) of rows with all codes.
-using DirectKernel = void (*)(const DirectBook &book, const float *columns,
-                              const DirectFound &found);
+/// Compare the columns (dim, kDirectRows) of rows less the centre, rounded, with all codes.
+using DirectKernel = void (*)(const DirectBook &book, const float *columns, std::int32_t *codes,
+                              float *leads);
 
 class Direct {
  public:
@@ -47,17 +45,16 @@ class Direct {
               std::int64_t count);
   std::int32_t code(std::int64_t row) const { return codes_.data()[row]; }
   float lead(std::int64_t row) const { return leads_.data()[row]; }
-  float lower(std::int64_t row) const { return lowers_.data()[row]; }
 
  private:
   const Packed &packed_;
   DirectKernel kernel_;
+  Aligned<float> centre_;
   Aligned<float> vectors_;
   Aligned<float> columns_;
   Aligned<double> exact_;
   Aligned<std::int32_t> codes_;
   Aligned<float> leads_;
-  Aligned<float> lowers_;
   DirectBook book_{};
 };
 

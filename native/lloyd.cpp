@@ -33,6 +33,7 @@ class Looker {
                  known.others, known.leads, known.lowers},
         worker_(packed, rows, results_, progress, poll),
         deltas_(packed, rows, ledger),
+        rechecks_(Recheck::pays(packed)),
         batch_(packed.sorted ? kSortedBatch : Block::most_rows(packed)) {
     if (Direct::pays(packed, rows.number)) {
       direct_ = std::make_unique<Direct>(packed);
@@ -62,12 +63,13 @@ class Looker {
   Results results_;
   Worker worker_;
   Deltas deltas_;
+  bool rechecks_;  // whether a pass may look twice
   std::int64_t batch_;
   std::unique_ptr<Direct> direct_;      // if it pays
   Aligned<std::int64_t> doubtful_;      // (batch,), rows
   std::int64_t doubts_ = 0;
   std::int64_t checked_ = 0;            // of these, the first of the doubtful ones
-  std::unique_ptr<Recheck> recheck_;    // if it pays
+  std::unique_ptr<Recheck> recheck_;    // if it pays, and no vectors are equal
   std::vector<Move> pending_;           // rows that were given to the worker, and their old codes
 };
 
@@ -139,12 +141,9 @@ void Looker::decide_directly(const std::int64_t *rows, std::int64_t first, std::
       continue;
     }
     const std::int64_t code = packed_.index(direct_->code(place));
-    known_.leads[row] = known_.lowers[row] = -HUGE_VALF;
-    if (!parts) {
-      known_.leads[row] = end_of(static_cast<double>(lead), known_.drift[code]);
-      known_.lowers[row] =
-          end_of(static_cast<double>(direct_->lower(place)), known_.others[code]);
-    }
+    known_.leads[row] =
+        parts ? -HUGE_VALF : end_of(static_cast<double>(lead), known_.drift[code]);
+    if (rechecks_) known_.lowers[row] = -HUGE_VALF;
     if (code == known_.codes[row]) continue;
     moves.push_back({row, known_.codes[row], code});
     known_.codes[row] = code;
@@ -189,7 +188,7 @@ Looked look(const Packed &packed, const Matrix &rows, const Known &known, const 
   std::atomic<Looked> found{Looked::kDone};
   const Ledger ledger{sums, squares, mutex, found};
   std::vector<std::int64_t> places;
-  if (Recheck::pays(packed)) places = places_of_codes(packed);
+  if (Recheck::pays(packed) && packed.distinct == packed.given) places = places_of_codes(packed);
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
     const auto own = std::make_shared<Looker>(packed, rows, known, places, movers, ledger, progress,
                                               poll);

@@ -6,14 +6,10 @@
 #include <utility>
 
 #include "bounds.h"
+#include "direct.h"
 #include "lead.h"
 
 namespace certvq {
-namespace {
-
-constexpr std::int64_t kLeastEntries = 1 << 13;  // of a codebook; LEAST_ENTRIES in cluster/_drift.py
-
-}  // namespace
 
 Recheck::Recheck(const Packed &packed, const Matrix &rows, const Known &known,
                  const std::vector<std::int64_t> &places, const Movers *movers, Progress &progress,
@@ -45,7 +41,7 @@ Recheck::Recheck(const Packed &packed, const Matrix &rows, const Known &known,
 }
 
 bool Recheck::pays(const Packed &packed) {
-  return packed.distinct == packed.given && packed.distinct * packed.dim >= kLeastEntries;
+  return packed.given * packed.dim > kDirectEntries;
 }
 
 std::int64_t Recheck::clear(std::int64_t *rows, std::int64_t count) {

@@ -21,7 +21,7 @@ class Recheck {
   Recheck(const Packed &packed, const Matrix &rows, const Known &known, const std::vector<std::int64_t> &places,
           const Movers *movers, Progress &progress, std::function<void()> poll);
 
-  /// Whether it is worth it.
+  /// Whether it is worth it for such a codebook, unless vectors are equal. As in cluster/_drift.py.
   static bool pays(const Packed &packed);
 
   /// Bring the rows that may have another code to the front, and return how many they are.

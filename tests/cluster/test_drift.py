@@ -33,7 +33,7 @@ def test_drifts_are_rounded_up():
 
 @pytest.mark.skipif(not _native.AVAILABLE, reason="the kernel was not built")
 def test_movers_are_those_codes_that_moved_farther_than_all_others():
-    codebook = RNG.standard_normal((256, 32))
+    codebook = RNG.standard_normal((256, 33))
     moved = codebook.copy()
     moved[[3, 77]] += 1.0
     moved[200] += 2.0**-20

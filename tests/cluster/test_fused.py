@@ -136,16 +136,22 @@ def test_a_second_look_finds_rows_that_change_their_code(number):
         codebook[-1, 0] = [-40.0, 40.0, 4.0][step % 3]
         codebook[[0, 1], 0] -= [2.0**-6, 2.0**-6 if step % 2 else 2.0**-4]
         seen = look._fused._lowers.copy()
-        codes = same(look, every, codebook)
+        now = codebook.copy()
+        if step % 8 == 5:  # so few distinct ones that they are compared directly
+            now[9:40] = now[9]
+        codes = same(look, every, now)
         measured += int((look._fused._lowers != seen).sum())
         changes += int((codes != before).sum())
         before = codes
     assert 0 < changes < measured
 
 
-def test_rows_on_a_border_are_not_decided_in_float32():
+@pytest.mark.rows("apart", [0.0, 300.0])
+def test_rows_on_a_border_are_not_decided_in_float32(apart):
+    """Far from the centre, float32 products tell borders less well than float32 distances."""
     codebook = RNG.standard_normal((8, 6)).astype(np.float32)
-    ends = RNG.integers(0, 8, (2, 3000))
+    codebook[:4] += np.float32(apart)
+    ends = RNG.integers(0, 4, (2, 3000))
     middle = (codebook[ends[0]] + codebook[ends[1]]) / 2
     rows = middle * (1 + RNG.integers(-2, 3, middle.shape) * np.float32(2.0**-23))
     same(*passes(rows.astype(np.float32)), codebook, first=True)
@@ -174,14 +180,6 @@ def test_passes_that_are_watched_or_spoilt_read_all():
     look.codes[7] = 99
     same(look, every, FAR[1:7])
     assert look._fused is None
-
-
-def test_what_a_pass_returned_stays_as_it_is():
-    look, _ = passes(FAR)
-    found = look.tally(FAR[:6], squares=True).sums
-    before = found.integers(), found.counts.tolist()
-    look.tally(FAR[6:12], squares=False)
-    assert (found.integers(), found.counts.tolist()) == before
 
 
 def test_numbers_off_the_grid_are_noticed_where_they_are_read():

@@ -18,8 +18,11 @@ from certvq.bounds import norm_upper
 SAMPLE: Final = 4096
 """Leads of which is guessed how many rows are in doubt."""
 
-LEAST_ENTRIES: Final = 1 << 13
-"""Numbers of a codebook for which the kernel has a second look."""
+_BLOCK: Final = 1 << 15
+"""Numbers of a codebook at a time: few, to save memory."""
+
+_DIRECT_ENTRIES: Final = 1 << 13
+"""Numbers of a codebook up to which the kernel has no second look."""
 
 _ROW_PRODUCTS: Final = 1 << 13
 """Products that take as long as what a second look does for a row besides its products; measured
@@ -58,8 +61,7 @@ class Drift:
             array([ True,  True])
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            way = new.astype(np.float64) - old.astype(np.float64)
-            moves = norm_upper(np.einsum("kd,kd->k", way, way), new.shape[1])
+            moves = norm_upper(_squares(old, new), new.shape[1])
             farthest = int(moves.argmax())
             most = np.full(len(moves), moves[farthest])
             most[farthest] = np.delete(moves, farthest).max(initial=0.0)
@@ -83,7 +85,7 @@ class Drift:
             known.
         """
         size, dim = codebook.shape
-        if size * dim < LEAST_ENTRIES or not np.isfinite(self.moves).all():
+        if size * dim <= _DIRECT_ENTRIES or not np.isfinite(self.moves).all():
             return None
         sizes = [size >> shift for shift in range(7, 0, -1)] + [int(np.count_nonzero(self.moves))]
         left = np.sort(leads - before.both[codes])
@@ -99,6 +101,17 @@ class Drift:
         packed = prepare(codebook[places]).packed()
         rest = _sum(before.others, np.full(size, bound))
         return _native.Movers(packed, places, rest) if packed.usable else None
+
+
+def _squares(old: np.ndarray, new: np.ndarray) -> Float64Array:
+    """Square the way from each row of one to that of the other, some rows at a time."""
+    squares = np.empty(len(new))
+    step = max(1, _BLOCK // new.shape[1])
+    for first in range(0, len(new), step):
+        part = slice(first, first + step)
+        way = new[part].astype(np.float64) - old[part].astype(np.float64)
+        squares[part] = np.einsum("kd,kd->k", way, way)
+    return squares
 
 
 def _sum(a: Float64Array, b: Float64Array) -> Float64Array:

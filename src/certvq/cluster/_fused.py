@@ -64,8 +64,8 @@ class Fused:
                 read then.
 
         Returns:
-            Sums, and squares unless they are too long for the kernel; or None where the kernel
-            refuses: then this is of no more use.
+            Sums, which the next pass changes, and squares unless they are too long for the kernel;
+            or None where the kernel refuses: then this is of no more use.
 
         Raises:
             OffGrid: a number does not lie on the grid.
@@ -105,10 +105,9 @@ class Fused:
             self._counts = np.zeros(len(codebook), dtype=np.int64)
             self._drift = Drift.none(len(codebook))
             self._leads = np.full(len(self._codes), -np.inf, np.float32)
-            self._lowers = self._leads.copy()
+            self._lowers = np.empty_like(self._leads)  # written with the code, if at all
             self._codes[:] = -1
-        else:  # what the pass before returned stays as it is
-            self._digits, self._counts = self._digits.copy(), self._counts.copy()
+        else:
             before, self._drift = self._drift, self._drift.after(self._before, codebook)
             some = slice(None, None, max(1, len(self._codes) // SAMPLE))
             movers = self._drift.movers(before, codebook, self._codes[some], self._leads[some])

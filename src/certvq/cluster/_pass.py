@@ -52,6 +52,9 @@ class Pass(ABC):
         Args:
             codebook: (K, D) exact numbers.
             squares: whether to find `Tally.squares`.
+
+        Returns:
+            A tally that holds until the next one: its arrays may be used again.
         """
 
     @abstractmethod
