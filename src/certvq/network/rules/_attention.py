@@ -151,24 +151,27 @@ class Attention(Rule):
         rounding = gamma(dim + 8) * sizes * longest  # of the sum, and of the scale
         error = sizes * off + query.error * (longest + off) + rounding
         logits = (query.value @ key.value.mT) * scale
-        kept = _kept(arguments, logits.shape[-2:])
+        kept = _kept(arguments, logits.shape[-2:]) if arguments.get("is_causal") else None
         error = error * abs(scale) * enlargement(8)
         weights, error, slope, local = _weights(logits, error, last, kept)
         result, terms = weights @ value.value, weights.shape[-1]
         longest = _greatest(norm_upper(value.value, (last,)) + value.error)
         error = (error + gamma(terms + 8)) * longest + weights @ value.error
         error = error * enlargement(terms + 8) + FLOOR
-        if query.whole is None or key.whole is None or value.whole is None or last < 2:
+        if all(each.whole is None for each in (query, key, value)) or last < 2:
             return Bounded(result, error, last)
-        norms = [_matrix_norms(each.value) for each in (query, key, value)]
-        spread = query.whole * (norms[1] + key.whole) + norms[0] * key.whole
+        of_query, of_key, of_value = (
+            whole_error(each, tuple(each.value.shape)) for each in (query, key, value)
+        )
+        spread = of_query * (_centred_norms(key.value) + of_key)
+        spread = spread + _matrix_norms(query.value) * of_key
         rounding = gamma(dim + 8) * _all(query.value) * _all(key.value)
         spread = (spread + rounding) * abs(scale) * enlargement(8)
-        off = most_of_first(slope, slope.ndim) * spread
-        off = off + whole_norm(local, last, tuple(weights.shape))
+        turned = most_of_first(slope, slope.ndim) * spread
+        turned = turned * (_centred_norms(value.value) + of_value)
         across = _absolute_norms(weights)
-        whole = across * (value.whole + gamma(terms + 8) * _all(value.value))
-        whole = whole + off * (norms[2] + value.whole)
+        off = whole_norm(local, last, tuple(weights.shape)) + gamma(terms + 8) * across
+        whole = across * of_value + turned + off * (_all(value.value) + of_value)
         return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -224,6 +227,16 @@ def _matrix_norms(value: torch.Tensor) -> torch.Tensor:
     return torch.minimum(least, spectral_norm_upper(matrices).reshape(len(value), -1).amax(1))
 
 
+def _centred_norms(value: torch.Tensor) -> torch.Tensor:
+    """Bound the spectral norms of matrices (B, ..., r, c) less any row: the mean of their rows.
+
+    Weights add up to 1, also those that err, so that a row which is taken from all values changes
+    no error of a mean; and one that is taken from all keys adds a number to all logits of a query.
+    """
+    centred = value - value.mean(-2, keepdim=True)
+    return (_matrix_norms(centred) + UNIT_ROUNDOFF * _all(centred)) * enlargement(4)
+
+
 def _absolute_norms(value: torch.Tensor) -> torch.Tensor:
     matrices = value.reshape(-1, *value.shape[-2:])
     return absolute_norm_upper(matrices).reshape(len(value), -1).amax(1)
@@ -265,16 +278,17 @@ def _weights(
         of its weights; and what rounding adds to that norm. The last three have size 1 along the
         axis.
     """
+    least = logits.amin(axis, keepdim=True)  # not greater than that of the logits that are kept
     if kept is not None:
         logits = logits.masked_fill(~kept, -math.inf)
-    shifted = logits - logits.amax(axis, keepdim=True)
-    farthest = shifted.masked_fill(shifted == -math.inf, 0.0).abs().amax(axis, keepdim=True)
+    most = logits.amax(axis, keepdim=True)
+    shifted, farthest = logits - most, (most - least) * (1.0 + 2.0 * UNIT_ROUNDOFF)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * LIBRARY_ERROR + gamma(logits.shape[axis] + 8)
     relative = relative + 2.0 * UNIT_ROUNDOFF * farthest
-    most = weights.amax(axis, keepdim=True) * torch.exp(2.0 * error) * enlargement(16)
-    slope = (most * (1.0 + 2.0 * relative)).clamp_max(0.5)
+    grown = torch.exp(2.0 * error) * (1.0 + 2.0 * relative) * enlargement(16)
+    slope = (weights.amax(axis, keepdim=True) * grown).clamp_max(0.5)
     local = relative * norm_upper(weights, (axis,)) * (1.0 + 2.0 * relative) + FLOOR
     return weights, (error + relative) * enlargement(8) + FLOOR, slope, local
 

@@ -57,7 +57,8 @@ class Snake(Rule):
         """Compute the formula."""
         names = ("self", "a", "b")
         x, a, b = (np.broadcast_to(arguments[name], mask.shape)[mask] for name in names)
-        entries = (v + q * (p * v).sin() ** 2 for v, p, q in zip(x, a, b, strict=True))
+        sines = ((p * v).sin() for v, p in zip(x, a, strict=True))  # a ball around 0 has no ** 2
+        entries = (v + q * (sine * sine) for v, q, sine in zip(x, b, sines, strict=True))
         return tensor_entries(mask, entries)
 
 
