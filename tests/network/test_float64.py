@@ -161,6 +161,17 @@ CASES = {
         1,
         1.41,
     ),
+    "snake, many channels": (
+        lambda: Of(
+            lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2),
+            torch.linspace(1, 4, 5).double().reshape(5, 1),
+        ),
+        torch.full((1, 5, 3), math.pi / 16).double(),
+        1,
+        1,
+        1,
+        1.01,
+    ),
     "linear upsampling": (
         lambda: Of(lambda x: functional.interpolate(x, scale_factor=2, mode="linear")),
         randoms(1, 3, 3),
@@ -246,6 +257,11 @@ WHOLE = {
     "linear": (lambda: nn.Linear(5, 7), randoms(1, 4, 5), 1.1),
     "silu": (nn.SiLU, grid(2.3994), 1.01),
     "relu": (nn.ReLU, grid(0.7), 1.01),
+    "snake": (
+        lambda: Of(lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2), grid(3.0, 1)),
+        grid(math.pi / 12),
+        1.01,
+    ),
     "sum": (lambda: Of(lambda x: x + x), grid(0.5), 1.01),
     "product": (lambda: Of(lambda x: x * x), grid(0.5), 1.01),
     "quotient": (lambda: Of(lambda x: x / -3), grid(0.5), 1.01),
