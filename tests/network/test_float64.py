@@ -245,6 +245,21 @@ def test_rounding_is_within_its_bound(name):
     assert bounds.max() < 1e-10
 
 
+def whole_bound_and_error(module, given, true):
+    """Return the bound of a whole sample, and the true error of it."""
+    network = capture(module, given.value)
+    found = bounded_latents(network, given if given.whole is not None else tracked(given))
+    with flint.ctx.workprec(400):
+        mask = np.ones(network.output.shape, bool)
+        objects = exact_latents(network, Source(true, 1), mask, Balls(400))
+        pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
+        off = [a - flint.arb(b) for a, b in pairs]
+        error = float(sum(each * each for each in off).sqrt().upper())
+    assert found.whole is not None
+    assert len(found.whole) == len(found.value)
+    return float(found.whole.max()), error
+
+
 WHOLE = {
     "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), randoms(1, 3, 7, 7), 1.35),
     "conv, stride": (lambda: nn.Conv1d(3, 4, 4, stride=2, padding=1), randoms(1, 3, 24), 1.2),
@@ -300,20 +315,19 @@ def test_the_bound_of_a_whole_sample_holds_and_is_sharp(name):
     module = seeded(make)
     jacobian = torch.autograd.functional.jacobian(module, x).reshape(-1, x.numel())
     true = x - SIZE * torch.linalg.svd(jacobian).Vh[0].reshape(x.shape)
-    network = capture(module, x)
     whole = torch.full((1,), SIZE * (1 + 2.0**-40), dtype=torch.float64)
     given = Bounded(x, whole.reshape((1,) * x.ndim).expand(x.shape), None, whole)
-    found = bounded_latents(network, given)
-    with flint.ctx.workprec(400):
-        objects = exact_latents(
-            network, Source(true, 1), np.ones(network.output.shape, bool), Balls(400)
-        )
-        pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
-        off = [a - flint.arb(b) for a, b in pairs]
-        error = float(sum(each * each for each in off).sqrt().upper())
-    assert found.whole is not None
-    assert len(found.whole) == len(found.value)
-    assert error <= found.whole.max() <= factor * error
+    bound, error = whole_bound_and_error(module, given, true)
+    assert error <= bound <= factor * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_rounding_is_within_the_bound_of_a_whole_sample(name):
+    make, x, _ = WHOLE[name]
+    x = (x + randoms(*x.shape) / 7).requires_grad_(False)
+    bound, error = whole_bound_and_error(seeded(make), exact(x), x)
+    assert error <= bound < 1e-10
 
 
 def test_samples_of_a_batch_have_bounds_of_their_own():

@@ -35,7 +35,7 @@ class Snake(Rule):
         """
         given, axis = arguments["self"], arguments["self"].axis
         a, b = (_widened(arguments[name], given.value.ndim) for name in ("a", "b"))
-        sine = torch.sin(a.value * given.value)
+        sine = (a.value * given.value).sin_()
         most = sine.abs() if axis is None else _farthest(sine, axis)
         value = sine.square_().mul_(b.value).add_(given.value)
         product, rates = (a.value * b.value).abs(), _greatest(a.value.abs(), axis)
