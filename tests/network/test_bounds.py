@@ -1,7 +1,5 @@
 """Norms are bounded from above, closely; the constants are what the functions' authors state."""
 
-from fractions import Fraction
-
 import flint
 import pytest
 import torch
@@ -70,8 +68,6 @@ def test_axioms_hold_of_this_library(name):
 
 
 def test_slopes_are_not_below_those_of_the_theorems():
-    assert Fraction(LIPSCHITZ["silu"]) >= Fraction(13, 10)
-    assert LIPSCHITZ["gelu"] >= 1 + 1 / 4
     assert LIPSCHITZ["sigmoid"] >= 1 / 4
     assert min(LIPSCHITZ[name] for name in ("relu", "tanh", "sin")) >= 1
 
@@ -102,4 +98,4 @@ def test_slopes_are_below_their_constants(name):
     most = max(float(abs(slope).upper()) for slope in slopes(name))
     constant = LIPSCHITZ[name]
     assert most < constant * (1.02 if name in {"tanh", "sigmoid"} else 1.0)
-    assert constant < {"silu": 1.19, "gelu": 1.11}.get(name, 1.02) * most
+    assert constant < 1.02 * most

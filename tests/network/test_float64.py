@@ -15,6 +15,7 @@ from certvq.network._exact import exact_latents, is_rational
 from certvq.network._float64 import bounded_latents
 from certvq.network._numbers import Balls
 from certvq.network._source import Source, source_of
+from certvq.network.rules._pointwise import Elu, Gelu, LeakyRelu, OfTorch, Relu, Sigmoid, Silu
 from certvq.network.rules._snake import Snake
 
 SIZE = 2.0**-20
@@ -106,8 +107,8 @@ CASES = {
     "relu": (nn.ReLU, grid(0.7), 0, 0, 1, 1.01),
     "leaky relu": (lambda: nn.LeakyReLU(2.0), grid(-0.7), 0, 0, 1, 1.01),
     "elu": (lambda: nn.ELU(2.0), grid(-(2.0**-10)), 0, 0, 1, 1.01),
-    "silu": (nn.SiLU, grid(2.3994), 0, 0, 1, 1.19),
-    "gelu": (nn.GELU, grid(1.41421), 0, 0, 1, 1.11),
+    "silu": (nn.SiLU, grid(2.3994), 0, 0, 1, 1.01),
+    "gelu": (nn.GELU, grid(1.41421), 0, 0, 1, 1.01),
     "gelu tanh": (lambda: nn.GELU("tanh"), grid(1.43), 0, 0, 1, 1.01),
     "tanh": (nn.Tanh, grid(0.0), 0, 0, 1, 1.01),
     "sigmoid": (nn.Sigmoid, grid(0.0), 0, 0, 1, 1.01),
@@ -159,6 +160,17 @@ CASES = {
         0,
         1,
         1.41,
+    ),
+    "snake, many channels": (
+        lambda: Of(
+            lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2),
+            torch.linspace(1, 4, 5).double().reshape(5, 1),
+        ),
+        torch.full((1, 5, 3), math.pi / 16).double(),
+        1,
+        1,
+        1,
+        1.01,
     ),
     "linear upsampling": (
         lambda: Of(lambda x: functional.interpolate(x, scale_factor=2, mode="linear")),
@@ -233,6 +245,21 @@ def test_rounding_is_within_its_bound(name):
     assert bounds.max() < 1e-10
 
 
+def whole_bound_and_error(module, given, true):
+    """Return the bound of a whole sample, and the true error of it."""
+    network = capture(module, given.value)
+    found = bounded_latents(network, given if given.whole is not None else tracked(given))
+    with flint.ctx.workprec(400):
+        mask = np.ones(network.output.shape, bool)
+        objects = exact_latents(network, Source(true, 1), mask, Balls(400))
+        pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
+        off = [a - flint.arb(b) for a, b in pairs]
+        error = float(sum(each * each for each in off).sqrt().upper())
+    assert found.whole is not None
+    assert len(found.whole) == len(found.value)
+    return float(found.whole.max()), error
+
+
 WHOLE = {
     "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), randoms(1, 3, 7, 7), 1.35),
     "conv, stride": (lambda: nn.Conv1d(3, 4, 4, stride=2, padding=1), randoms(1, 3, 24), 1.2),
@@ -243,8 +270,13 @@ WHOLE = {
         1.6,
     ),
     "linear": (lambda: nn.Linear(5, 7), randoms(1, 4, 5), 1.1),
-    "silu": (nn.SiLU, grid(2.3994), 1.19),
+    "silu": (nn.SiLU, grid(2.3994), 1.01),
     "relu": (nn.ReLU, grid(0.7), 1.01),
+    "snake": (
+        lambda: Of(lambda x, a: x + a.reciprocal() * torch.sin(a * x).pow(2), grid(3.0, 1)),
+        grid(math.pi / 12),
+        1.01,
+    ),
     "sum": (lambda: Of(lambda x: x + x), grid(0.5), 1.01),
     "product": (lambda: Of(lambda x: x * x), grid(0.5), 1.01),
     "quotient": (lambda: Of(lambda x: x / -3), grid(0.5), 1.01),
@@ -265,6 +297,11 @@ WHOLE = {
     "attention": (
         lambda: Of(lambda x: attention(x.mT, x.mT, x.mT).mT),
         randoms(1, 4, 6),
+        4.0,
+    ),
+    "attention, causal": (
+        lambda: Of(lambda x, k: attention(x.mT, k.mT, k.mT, is_causal=True).mT, 5 + MATRIX),
+        randoms(1, 4, 4),
         6.0,
     ),
 }
@@ -278,19 +315,19 @@ def test_the_bound_of_a_whole_sample_holds_and_is_sharp(name):
     module = seeded(make)
     jacobian = torch.autograd.functional.jacobian(module, x).reshape(-1, x.numel())
     true = x - SIZE * torch.linalg.svd(jacobian).Vh[0].reshape(x.shape)
-    network = capture(module, x)
     whole = torch.full((1,), SIZE * (1 + 2.0**-40), dtype=torch.float64)
     given = Bounded(x, whole.reshape((1,) * x.ndim).expand(x.shape), None, whole)
-    found = bounded_latents(network, given)
-    with flint.ctx.workprec(400):
-        objects = exact_latents(
-            network, Source(true, 1), np.ones(network.output.shape, bool), Balls(400)
-        )
-        pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
-        error = float(sum((a - flint.arb(b)) ** 2 for a, b in pairs).sqrt().upper())
-    assert found.whole is not None
-    assert len(found.whole) == len(found.value)
-    assert error <= found.whole.max() <= factor * error
+    bound, error = whole_bound_and_error(module, given, true)
+    assert error <= bound <= factor * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_rounding_is_within_the_bound_of_a_whole_sample(name):
+    make, x, _ = WHOLE[name]
+    x = (x + randoms(*x.shape) / 7).requires_grad_(False)
+    bound, error = whole_bound_and_error(seeded(make), exact(x), x)
+    assert error <= bound < 1e-10
 
 
 def test_samples_of_a_batch_have_bounds_of_their_own():
@@ -374,6 +411,23 @@ def test_the_bound_of_snake_holds_where_a_rounded_angle_is_near_a_zero_of_the_si
         ]
         off = [float(abs(t - v).upper()) for t, v in zip(true, found.value.tolist(), strict=True)]
     assert (torch.tensor(off).double() <= found.error).all()
+
+
+@pytest.mark.rows(
+    "rule", [Relu(), LeakyRelu(), Elu(), OfTorch("tanh"), OfTorch("sin"), Sigmoid(), Silu(), Gelu()]
+)
+def test_functions_of_a_ball_around_0_are_balls(rule):
+    options = {"negative_slope": 0.1, "approximate": "tanh"}
+    with flint.ctx.workprec(128):
+        found = rule.entry(Balls(128), flint.arb(0, 1e-30), options)
+        assert abs(found.mid()) < 1
+        assert found.rad() < 1e-29
+
+
+def test_snake_of_a_ball_around_0_is_a_ball():
+    ball = np.array([flint.arb(0, 1e-30)], object)
+    found = Snake().exact(Balls(128), dict.fromkeys(("self", "a", "b"), ball), np.ones(1, bool))
+    assert found[0].rad() < 1e-29
 
 
 def test_a_scale_of_0_is_a_scale():

@@ -353,6 +353,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "__rtruediv__": _binary("div", swapped=True),
     "__rdiv__": _binary("div", swapped=True),
     "square": _square,
+    "square_": _square,
+    "sin_": _unary("sin"),
     "neg": _negated,
     "__neg__": _negated,
     "sum": _sum,

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network._bounded import Bounded, along, entry_errors, whole_error, whole_norm
 from certvq.network._bounds import (
     FLOOR,
@@ -166,16 +167,21 @@ class Attention(Rule):
         error = (error + relative) * longest + sizes(weights) @ value.error
         error = error + after.of_vectors(last, result.shape[last])
         error = error * enlargement(terms + 8) + FLOOR
-        if query.whole is None or key.whole is None or value.whole is None or last < 2:
+        if all(each.whole is None for each in (query, key, value)) or last < 2:
             return Bounded(result, error, last)
-        norms = [_matrix_norms(each.value) for each in (query, key, value)]
-        spread = query.whole * (norms[1] + key.whole) + norms[0] * key.whole
+        of_query, of_key, of_value = (
+            whole_error(each, tuple(each.value.shape)) for each in (query, key, value)
+        )
+        spread = of_query * (_centred_norms(key.value) + of_key)
+        spread = spread + _matrix_norms(query.value) * of_key
         spread = spread + scaled * _all(query.value) * _all(key.value) + _whole_lost(lost, product)
         spread = spread * abs(scale) * enlargement(8)
-        off = most_of_first(slope, slope.ndim) * spread
-        off = off + whole_norm(local, last, tuple(weights.shape))
-        whole = _absolute_norms(weights) * (value.whole + relative * _all(value.value))
-        whole = whole + off * (norms[2] + value.whole) + _whole_lost(after, result)
+        turned = most_of_first(slope, slope.ndim) * spread
+        turned = turned * (_centred_norms(value.value) + of_value)
+        across = _absolute_norms(weights)
+        off = whole_norm(local, last, tuple(weights.shape)) + relative * across
+        whole = across * of_value + turned + off * (_all(value.value) + of_value)
+        whole = whole + _whole_lost(after, result)
         return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
@@ -240,6 +246,18 @@ def _matrix_norms(value: torch.Tensor) -> torch.Tensor:
     return torch.minimum(least, spectral * enlargement(1))
 
 
+def _centred_norms(value: torch.Tensor) -> torch.Tensor:
+    """Bound the spectral norms of matrices (B, ..., r, c) less any row: the mean of their rows.
+
+    Weights add up to 1, also those that err, so that a row which is taken from all values changes
+    no error of a mean; and one that is taken from all keys adds a number to all logits of a query.
+    """
+    high = nearest(value)
+    centred = high - high.mean(-2, keepdim=True)
+    lost = UNIT_ROUNDOFF * _all(centred) + _all(rest(value))
+    return (_matrix_norms(centred) + lost) * enlargement(4)
+
+
 def _absolute_norms(value: torch.Tensor) -> torch.Tensor:
     matrices = sizes(value).reshape(-1, *value.shape[-2:])
     return absolute_norm_upper(matrices).reshape(len(value), -1).amax(1)
@@ -285,16 +303,15 @@ def _weights(
     near = near if kept is None else near.masked_fill(~kept, -math.inf)
     greatest = near.amax(axis, keepdim=True)
     shifted = logits - (wide(greatest) if isinstance(logits, Wide) else greatest)
-    lengths = sizes(shifted)
+    farthest = sizes(shifted).amax(axis, keepdim=True)  # not less than of those that are kept
     if kept is not None:
-        shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
-    farthest = lengths.amax(axis, keepdim=True)
+        shifted = shifted.masked_fill(~kept, -math.inf)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)
     relative = relative + 2.0 * rounding(logits) * farthest
-    most = sizes(weights).amax(axis, keepdim=True) * torch.exp(2.0 * error) * enlargement(16)
-    slope = (most * (1.0 + 2.0 * relative)).clamp_max(0.5)
+    grown = torch.exp(2.0 * error) * (1.0 + 2.0 * relative) * enlargement(16)
+    slope = (sizes(weights).amax(axis, keepdim=True) * grown).clamp_max(0.5)
     local = relative * norm_upper(weights, (axis,)) * (1.0 + 2.0 * relative) + FLOOR
     return weights, (error + relative) * enlargement(8) + FLOOR, slope, local
 

@@ -71,7 +71,10 @@ def multiply_windows(
     length = sum((n - 1) * step for n, step in zip(count, steps, strict=True)) + 1
     result = given.new_empty(batch, groups, weight.shape[0] // groups, count[0] * steps[0])
     products = list(_products(weight, grid, groups))
-    width = max(64, _BLOCK // (phases.shape[2] + result.shape[2]))
+    count_of_blocks = -(-length // max(64, _BLOCK // (phases.shape[2] + result.shape[2])))
+    if count_of_blocks > 1:
+        count_of_blocks += count_of_blocks % 2  # so that two threads have as much to do
+    width = -(-length // count_of_blocks)
 
     def work(block: tuple[int, int]) -> None:
         sample, start = block
