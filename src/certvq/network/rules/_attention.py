@@ -21,7 +21,7 @@ from certvq.network._bounds import FLOOR, enlargement, library_error, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network._wide import Wide, nearest, rounding, sizes, wide
-from certvq.network.rules._arithmetic import narrowed
+from certvq.network.rules._arithmetic import multiplied, narrowed
 from certvq.network.rules._products import matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
@@ -128,26 +128,17 @@ class Attention(Rule):
             along(arguments[name], arguments[name].value.ndim - 1)
             for name in ("query", "key", "value")
         )
-        last, dim = query.value.ndim - 1, query.value.shape[-1]
-        given = arguments.get("scale")
-        scale = 1.0 / math.sqrt(dim) if given is None else given
-        exactly = scale
-        if given is None and isinstance(query.value, Wide):
-            exactly = 1.0 / wide(torch.tensor(float(dim)).double()).sqrt()
-        lengths = norm_upper(query.value, (last,))
-        longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
-        product, lost = matrix_product(query.value, key.value.mT)
-        scaled = rounding(product, 8)  # by the root, its quotient and the product
-        error = lengths * off + query.error * (longest + off) + lost.absolute
-        error = error + (lost.relative + scaled) * lengths * longest
-        logits = product * exactly
-        kept = _kept(arguments, logits.shape[-2:]) if arguments.get("is_causal") else None
-        weights, error = _weights(logits, error * abs(scale) * enlargement(8), last, kept)
-        result, lost = matrix_product(weights, value.value)
-        whole = _greatest(norm_upper(value.value, (last,)))
-        error = (error + lost.relative + rounding(result, 8)) * whole + _greatest(value.error)
-        error = error + lost.of_vectors(last, result.shape[last])
-        return Bounded(result, error * enlargement(8) + FLOOR, last)
+        query = multiplied(query, _scale(arguments, query.value))
+        rows, keys = query.value.shape[-2], key.value.shape[-2]
+        kept = _kept(arguments, torch.Size((rows, keys))) if arguments.get("is_causal") else None
+        step = max(1, _AT_ONCE // max(1, keys * math.prod(query.value.shape[:-2])))
+        blocks = [slice(start, start + step) for start in range(0, max(1, rows), step)]
+        parts = [
+            _attended(_places(query, each), key, value, None if kept is None else kept[each])
+            for each in blocks
+        ]
+        whole = torch.cat([each.value for each in parts], -2)
+        return Bounded(whole, torch.cat([each.error for each in parts], -2), whole.ndim - 1)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its query, and all keys and values."""
@@ -173,6 +164,42 @@ class Attention(Rule):
                 weights = _exact_weights(logits, kept[rows], numbers.number(0.0))
                 result[place][rows] = numbers.matmul(weights, value[place])
         return result
+
+
+_AT_ONCE = 1 << 17
+"""Weights that are held at a time: 1 MiB, to stay in cache. Chosen."""
+
+
+def _scale(arguments: Arguments, like: torch.Tensor) -> Bounded:
+    """Return what queries are multiplied by; the root and its quotient round."""
+    given = arguments.get("scale")
+    number = torch.tensor(float(like.shape[-1] if given is None else given), dtype=torch.float64)
+    number = wide(number) if isinstance(like, Wide) else number
+    if given is not None:
+        return Bounded(number, torch.zeros_like(nearest(number)), None)
+    value = 1.0 / number.sqrt()
+    return Bounded(value, rounding(value, 4) * sizes(value), None)
+
+
+def _places(given: Bounded, block: slice) -> Bounded:
+    """Return some places of vectors along the last axis."""
+    return Bounded(given.value[..., block, :], given.error[..., block, :], given.axis)
+
+
+def _attended(query: Bounded, key: Bounded, value: Bounded, kept: torch.Tensor | None) -> Bounded:
+    """Mix values for some queries, which have been scaled."""
+    last = query.value.ndim - 1
+    lengths = norm_upper(query.value, (last,))
+    longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
+    logits, lost = matrix_product(query.value, key.value.mT)
+    error = lengths * off + query.error * (longest + off)
+    error = error + lost.relative * lengths * longest + lost.absolute
+    weights, error = _weights(logits, error * enlargement(8), last, kept)
+    result, lost = matrix_product(weights, value.value)
+    whole = _greatest(norm_upper(value.value, (last,)))
+    error = (error + lost.relative + rounding(result, 8)) * whole + _greatest(value.error)
+    error = error + lost.of_vectors(last, result.shape[last])
+    return Bounded(result, error * enlargement(8) + FLOOR, last)
 
 
 def _greatest(sizes: torch.Tensor) -> torch.Tensor:
