@@ -10,6 +10,8 @@ struct Constant {
 
 inline Pair all(Constant c) { return {all(c.high), all(c.low)}; }
 
+constexpr double kLn2Part[3] = {0x1.62e42fefa39efp-6, 0x1.abc9e3b39803fp-61, 0x1.7b57a079a1934p-116};  // of ln 2 / 32
+constexpr double kParts = 0x1.71547652b82fep+5;  // 32 / ln 2
 constexpr double kLn2[3] = {0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56, 0x1.7b57a079a1934p-111};
 constexpr double kHalfPi[3] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
 constexpr double kLog2e = 0x1.71547652b82fep+0, kTwoOverPi = 0x1.45f306dc9c883p-1;
@@ -45,6 +47,28 @@ constexpr Constant kInverseFactorials[] = {
     {0x1.88e85fc6a4e5ap-89, -0x1.71c37ebd16540p-143},
     {0x1.d1ab1c2dccea3p-94, 0x1.054d0c78aea14p-149},
     {0x1.0a18a2635085dp-98, 0x1.b9e2e28e1aa54p-153},
+};
+
+/// `2^(j / 32)`.
+constexpr double kPowersHigh[] = {
+    0x1.0000000000000p+0, 0x1.059b0d3158574p+0, 0x1.0b5586cf9890fp+0, 0x1.11301d0125b51p+0,
+    0x1.172b83c7d517bp+0, 0x1.1d4873168b9aap+0, 0x1.2387a6e756238p+0, 0x1.29e9df51fdee1p+0,
+    0x1.306fe0a31b715p+0, 0x1.371a7373aa9cbp+0, 0x1.3dea64c123422p+0, 0x1.44e086061892dp+0,
+    0x1.4bfdad5362a27p+0, 0x1.5342b569d4f82p+0, 0x1.5ab07dd485429p+0, 0x1.6247eb03a5585p+0,
+    0x1.6a09e667f3bcdp+0, 0x1.71f75e8ec5f74p+0, 0x1.7a11473eb0187p+0, 0x1.82589994cce13p+0,
+    0x1.8ace5422aa0dbp+0, 0x1.93737b0cdc5e5p+0, 0x1.9c49182a3f090p+0, 0x1.a5503b23e255dp+0,
+    0x1.ae89f995ad3adp+0, 0x1.b7f76f2fb5e47p+0, 0x1.c199bdd85529cp+0, 0x1.cb720dcef9069p+0,
+    0x1.d5818dcfba487p+0, 0x1.dfc97337b9b5fp+0, 0x1.ea4afa2a490dap+0, 0x1.f50765b6e4540p+0,
+};
+constexpr double kPowersLow[] = {
+    0x0.0p+0, 0x1.d73e2a475b465p-55, 0x1.8a62e4adc610bp-54, -0x1.6c51039449b3ap-54,
+    -0x1.19041b9d78a76p-55, 0x1.e016e00a2643cp-54, 0x1.9b07eb6c70573p-54, 0x1.612e8afad1255p-55,
+    0x1.6f46ad23182e4p-55, -0x1.63aeabf42eae2p-54, 0x1.ada0911f09ebcp-55, 0x1.89b7a04ef80d0p-59,
+    0x1.d4397afec42e2p-56, -0x1.07abe1db13cadp-55, 0x1.6324c054647adp-54, -0x1.383c17e40b497p-54,
+    -0x1.bdd3413b26456p-54, -0x1.16e4786887a99p-55, -0x1.41577ee04992fp-55, -0x1.d4c1dd41532d8p-54,
+    0x1.6e9f156864b27p-54, -0x1.75fc781b57ebcp-57, 0x1.c7c46b071f2bep-56, -0x1.d2f6edb8d41e1p-54,
+    0x1.7a1cd345dcc81p-54, -0x1.5584f7e54ac3bp-56, 0x1.11065895048ddp-55, 0x1.503cbd1e949dbp-56,
+    0x1.2ed02d75b3707p-55, -0x1.1a5cd4f184b5cp-54, -0x1.e9c23179c2893p-54, 0x1.9d3e12dd8a18bp-54,
 };
 
 /// `x - k c`, where `k c` is near x: absolute error at most `2^-103`, for whole numbers k below 2^21.
@@ -83,11 +107,23 @@ inline Exponent exponent(Pair x) {
   return {reduced({high, low ? V{} : x.low}, k, kLn2), power_of_two(k)};
 }
 
+/// `exp(x) = 2^k 2^(j / 32) exp(r)` with r within -0.011 .. 0.011, of which the thirteenth term is below
+/// 2^-106, and those from the eighth on are below `2^-58`.
 inline Pair exponential(Pair x) {
-  const Exponent e = exponent(x);
-  const Pair p = fast_sum({all(1.0), V{}}, near_one(e.rest));
-  const I zero = x.high < kLeast;
-  return {zero ? V{} : p.high * e.scale, zero ? V{} : p.low * e.scale};
+  const Constant *c = kInverseFactorials;
+  const I low = x.high < kLeast;
+  const V high = low ? all(kLeast) : x.high > kGreatest ? all(__builtin_nan("")) : x.high;
+  const V number = high * kParts + 0x1.8p52, whole = number - 0x1.8p52;
+  const I j = reinterpret_cast<I>(number) & 31;
+  const Pair r = reduced({high, low ? V{} : x.low}, whole, kLn2Part);
+  const Pair part = {Ops::gather<V>(kPowersHigh, j), Ops::gather<V>(kPowersLow, j)};
+  const V scale = power_of_two(nearest(whole * 0x1p-5 - 0.484375));  // the whole part of a 32nd
+  const V t = r.high;
+  const V tail = c[8].high + t * (c[9].high + t * (c[10].high + t * (c[11].high + t * c[12].high)));
+  Pair p = fast_sum(all(c[7]), {t * tail, V{}});
+  for (int n = 6; n >= 1; --n) p = fast_sum(all(c[n]), p * r);
+  p = fast_sum(part, part * (p * r));
+  return {low ? V{} : p.high * scale, low ? V{} : p.low * scale};
 }
 
 inline Pair exponential_less_one(Pair x) {

@@ -20,6 +20,10 @@ struct Ops {
   static V root(V a) {
     return _mm256_sqrt_pd(a);
   }
+  template <class V, class I>
+  static V gather(const double *table, I at) {
+    return _mm256_i64gather_pd(table, reinterpret_cast<__m256i>(at), 8);
+  }
 };
 
 #include "kernel-inl.h"

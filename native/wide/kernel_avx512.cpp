@@ -20,6 +20,10 @@ struct Ops {
   static V root(V a) {
     return _mm512_sqrt_pd(a);
   }
+  template <class V, class I>
+  static V gather(const double *table, I at) {
+    return _mm512_i64gather_pd(reinterpret_cast<__m512i>(at), table, 8);
+  }
 };
 
 #include "kernel-inl.h"

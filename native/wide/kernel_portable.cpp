@@ -18,6 +18,10 @@ struct Ops {
   static V root(V a) {
     return V{std::sqrt(a[0]), std::sqrt(a[1])};
   }
+  template <class V, class I>
+  static V gather(const double *table, I at) {
+    return V{table[at[0]], table[at[1]]};
+  }
 };
 
 #include "kernel-inl.h"

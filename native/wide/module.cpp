@@ -4,9 +4,11 @@
 /// Threads share the entries or places; results do not depend on how many there are.
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -80,13 +82,29 @@ void share(std::int64_t count, std::int64_t step, int threads,
   const nb::gil_scoped_release unlocked;
   const std::int64_t steps = (count + step - 1) / step;
   const std::int64_t parts = threads < steps ? threads : steps;
-  std::vector<std::thread> others;
-  for (std::int64_t part = 1; part < parts; ++part) {
+  std::vector<std::exception_ptr> failed(static_cast<std::size_t>(parts));
+  const auto one = [&](std::int64_t part) {
     const std::int64_t last = steps * (part + 1) / parts * step;
-    others.emplace_back(work, steps * part / parts * step, last < count ? last : count);
+    try {
+      work(steps * part / parts * step, last < count ? last : count);
+    } catch (...) {
+      failed[static_cast<std::size_t>(part)] = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  others.reserve(static_cast<std::size_t>(parts));
+  for (std::int64_t part = 1; part < parts; ++part) {
+    try {
+      others.emplace_back(one, part);
+    } catch (const std::system_error &) {  // no more threads
+      one(part);
+    }
   }
-  if (parts > 0) work(0, parts == 1 ? count : steps / parts * step);
+  if (parts > 0) one(0);
   for (std::thread &each : others) each.join();
+  for (const std::exception_ptr &each : failed) {
+    if (each) std::rethrow_exception(each);
+  }
 }
 
 void unary(int operation, const Array &high, const Array &low, const Target &out_high,

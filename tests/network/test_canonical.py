@@ -249,6 +249,47 @@ def leave_to(rung, monkeypatch):
     monkeypatch.setattr(_canonical, "bounded_latents", useless)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what torch says to the flag of oneDNN
+def test_codes_in_pairs_are_a_function_of_the_numbers(sum_of, monkeypatch):
+    """Threads and oneDNN change no bit of the margins, and the batch no code."""
+    block = sum_of(nn.GroupNorm(2, 4), nn.SiLU(), CONV(4, 4, 3, padding=1))
+    encoder = seeded(3, lambda: nn.Sequential(CONV(2, 4, 3, padding=1), block, CONV(4, 2, 1)))
+    batch, codebook = numbers(4, 3, 2, 6, 6), 0.5 * numbers(5, 40, 2)
+    leave_to(Rung.WIDER, monkeypatch)
+    expected = canonical_codes(encoder, batch, codebook=codebook)
+    assert expected.counts()["WIDER"] == expected.codes.numel()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        with torch.backends.mkldnn.flags(enabled=False):
+            assert same(canonical_codes(encoder, batch, codebook=codebook), expected)
+    finally:
+        torch.set_num_threads(threads)
+    single = [canonical_codes(encoder, each[None], codebook=codebook).codes for each in batch]
+    assert torch.equal(torch.cat(single), expected.codes)
+
+
+@pytest.mark.rows(
+    ("layer", "passes"), [(nn.SiLU, "narrow wide wide"), (nn.GELU, "narrow wide narrow")]
+)
+def test_an_encoder_that_is_reused_leaves_out_what_decided_nothing(layer, passes, monkeypatch):
+    """A pass in float64 that decided no token; one in pairs that erf has no form for."""
+    leave_to(Rung.WIDER, monkeypatch)
+    run, kinds = _canonical.bounded_latents, []
+
+    def counted(network, source, **named):
+        kinds.append("wide" if isinstance(source.value, Wide) else "narrow")
+        return run(network, source, **named)
+
+    monkeypatch.setattr(_canonical, "bounded_latents", counted)
+    encode = CanonicalEncoder(layer().eval(), codebook=torch.tensor([[0.0], [1.0]]))
+    first, again = (encode(torch.tensor([[0.3], [2.0]])) for _ in range(2))
+    assert kinds == passes.split()
+    assert same(first, again)
+    assert first.codes.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("exponent", [60, 200, None])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_ties_and_near_ties_of_a_linear_encoder(exponent, side):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from certvq.bounds import UNIT_ROUNDOFF, gamma
@@ -139,14 +140,14 @@ def product(
     """
     assert _wide is not None
     left, right = _pair(weight), _pair(given)
-    count, outputs = right.shape[0], left.shape[1]
+    count, outputs = right.high.shape[0], left.high.shape[1]
     stride = -(-places // _wide.PLACES) * _wide.PLACES
-    missing = max(0, int(offsets.max()) + stride - right.shape[1])
-    high, low = (
-        torch.nn.functional.pad(each, (0, missing)).contiguous() for each in (right.high, right.low)
-    )
-    greatest = sizes(right).amax(1)
-    totals = sizes(left).sum(2).repeat(count // left.shape[0], 1)
+    missing = max(0, int(offsets.max()) + stride - right.high.shape[1])
+    high, low = right.high.contiguous(), right.low.contiguous()
+    if missing:
+        high, low = (torch.nn.functional.pad(each, (0, missing)) for each in (high, low))
+    greatest = torch.maximum(right.high.amax(1), -right.high.amin(1))
+    totals = left.high.abs().sum(2).repeat(count // left.high.shape[0], 1)
     most = totals * greatest[:, None] * (1.0 + 2.0**-30) + _SMALLEST_SCALE
     power = most / torch.frexp(most).mantissa * 2.0  # 2^k, of which half is above `most`
     out = [high.new_empty(count, outputs, stride) for _ in range(2)]
@@ -161,7 +162,7 @@ def product(
         out[1].numpy(),
         torch.get_num_threads(),
     )
-    lost = power * (_lost_units(left.shape[2]) * 2.0**-106 * (1.0 + 2.0**-30))
+    lost = power * (_lost_units(left.high.shape[2]) * 2.0**-106 * (1.0 + 2.0**-30))
     return wide(*(each[..., :places] for each in out)), lost
 
 
@@ -204,8 +205,8 @@ def _binary(name: str, *, swapped: bool = False) -> Callable[..., Wide]:
         del func
         assert _wide is not None
         left, right = _pair(second if swapped else first), _pair(first if swapped else second)
-        shape = torch.broadcast_shapes(left.shape, right.shape)
-        if name in {"add", "mul"} and left.shape != shape:
+        shape = _common(left.high.shape, right.high.shape)
+        if name in {"add", "mul"} and left.high.shape != shape:
             left, right = right, left
         inner, right = _repeated(right, shape)
         high, low = (each.expand(shape).contiguous() for each in (left.high, left.low))
@@ -218,12 +219,17 @@ def _binary(name: str, *, swapped: bool = False) -> Callable[..., Wide]:
     return form
 
 
+def _common(left: torch.Size, right: torch.Size) -> torch.Size:
+    """Return the shape that both are broadcast to; torch takes longer than a sum does."""
+    return left if left == right else torch.Size(np.broadcast_shapes(left, right))
+
+
 def _repeated(right: Wide, shape: tuple[int, ...]) -> tuple[int, Wide]:
     """Return how often in a row each entry of an operand is used, and the operand.
 
     Its axes of more than one entry follow one another, or it is expanded.
     """
-    own = (1,) * (len(shape) - right.ndim) + tuple(right.shape)
+    own = (1,) * (len(shape) - right.high.ndim) + tuple(right.high.shape)
     used = [axis for axis, size in enumerate(own) if size != 1]
     if not used:
         return max(1, math.prod(shape)), right
@@ -246,15 +252,16 @@ def _negated(func: Any, given: Wide) -> Wide:
 def _sum(func: Any, given: Wide, dim: Any, *, keepdim: bool = False) -> Wide:
     del func
     assert _wide is not None
-    axes = tuple(each % given.ndim for each in (dim if isinstance(dim, (tuple, list)) else (dim,)))
-    kept = [axis for axis in range(given.ndim) if axis not in axes]
+    whole = tuple(given.high.shape)
+    axes = {each % len(whole) for each in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    kept = [axis for axis in range(len(whole)) if axis not in axes]
     high, low = (each.permute(*kept, *axes).contiguous() for each in (given.high, given.low))
-    shape = tuple(given.shape[axis] for axis in kept)
+    shape = tuple(whole[axis] for axis in kept)
     out = high.new_empty(shape), high.new_empty(shape)
     threads = torch.get_num_threads()
     _wide.sums(*(each.numpy() for each in (high, low, *out)), threads=threads)
     if keepdim:
-        full = tuple(1 if axis in axes else given.shape[axis] for axis in range(given.ndim))
+        full = tuple(1 if axis in axes else size for axis, size in enumerate(whole))
         out = out[0].reshape(full), out[1].reshape(full)
     return wide(*out)
 
@@ -311,22 +318,21 @@ def _assigned(func: Any, given: Wide, index: Any, value: Any) -> None:
     func(given.low, index, part.low)
 
 
-def _moved(func: Any, *args: Any, **kwargs: Any) -> Any:
+def _moved(func: Any, given: Wide, *args: Any, **kwargs: Any) -> Any:
     """Do with both parts what moves entries."""
-    high, low = (func(*_parts(args, part), **_parts(kwargs, part)) for part in ("high", "low"))
+    high, low = (func(part, *args, **kwargs) for part in (given.high, given.low))
     if isinstance(high, torch.Tensor):
         return wide(high, low)
     return tuple(wide(*pair) for pair in zip(high, low, strict=True))
 
 
-def _parts(argument: Any, part: str) -> Any:
-    if isinstance(argument, Wide):
-        return getattr(argument, part)
-    if isinstance(argument, dict):
-        return {name: _parts(each, part) for name, each in argument.items()}
-    if isinstance(argument, (list, tuple)):
-        return type(argument)(_parts(each, part) for each in argument)
-    return argument
+def _joined(func: Any, parts: Any, *args: Any, **kwargs: Any) -> Wide:
+    pairs = [_pair(each) for each in parts]
+    high, low = (
+        func(each, *args, **kwargs)
+        for each in ([pair.high for pair in pairs], [pair.low for pair in pairs])
+    )
+    return wide(high, low)
 
 
 def _shown(func: Any, given: Wide, **options: Any) -> str:
@@ -369,6 +375,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "_pad": _padded,
     "new_zeros": _new,
     "new_full": _new,
+    "cat": _joined,
     "__setitem__": _assigned,
     "__repr__": _shown,
     **dict.fromkeys(
@@ -384,7 +391,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
                 "expand",
             ),
             *("unsqueeze", "squeeze", "select", "__getitem__", "contiguous", "clone", "split"),
-            *("repeat_interleave", "cat", "flip", "as_strided", "mT", "T"),
+            *("repeat_interleave", "flip", "as_strided", "mT", "T"),
         ),
         _moved,
     ),

@@ -29,7 +29,7 @@ from certvq.network._bounds import (
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network._wide import Wide, nearest, rest, rounding, sizes, wide
-from certvq.network.rules._arithmetic import most_of_first, narrowed
+from certvq.network.rules._arithmetic import most_of_first, multiplied, narrowed
 from certvq.network.rules._products import Rounding, matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
@@ -147,20 +147,15 @@ class Attention(Rule):
             along(arguments[name], arguments[name].value.ndim - 1)
             for name in ("query", "key", "value")
         )
-        last, dim = query.value.ndim - 1, query.value.shape[-1]
-        given = arguments.get("scale")
-        scale = 1.0 / math.sqrt(dim) if given is None else given
-        exactly = scale
-        if given is None and isinstance(query.value, Wide):
-            exactly = 1.0 / wide(torch.tensor(float(dim)).double()).sqrt()
+        query = multiplied(query, _scale(arguments, query.value))
+        last = query.value.ndim - 1
         lengths = norm_upper(query.value, (last,))
         longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
-        product, lost = matrix_product(query.value, key.value.mT)
-        scaled = lost.relative + rounding(product, 8)  # by the root, its quotient and the product
+        logits, lost = matrix_product(query.value, key.value.mT)
         error = lengths * off + query.error * (longest + off) + lost.absolute
-        error = (error + scaled * lengths * longest) * abs(scale) * enlargement(8)
-        kept = _kept(arguments, product.shape[-2:]) if arguments.get("is_causal") else None
-        weights, error, slope, local = _weights(product * exactly, error, last, kept)
+        error = (error + lost.relative * lengths * longest) * enlargement(8)
+        kept = _kept(arguments, logits.shape[-2:]) if arguments.get("is_causal") else None
+        weights, error, slope, local = _weights(logits, error, last, kept)
         result, after = matrix_product(weights, value.value)
         terms, relative = weights.shape[-1], after.relative + rounding(result, 8)
         longest = _greatest(norm_upper(value.value, (last,)) + value.error)
@@ -174,8 +169,8 @@ class Attention(Rule):
         )
         spread = of_query * (_centred_norms(key.value) + of_key)
         spread = spread + _matrix_norms(query.value) * of_key
-        spread = spread + scaled * _all(query.value) * _all(key.value) + _whole_lost(lost, product)
-        spread = spread * abs(scale) * enlargement(8)
+        spread = spread + lost.relative * _all(query.value) * _all(key.value)
+        spread = (spread + _whole_lost(lost, logits)) * enlargement(8)
         turned = most_of_first(slope, slope.ndim) * spread
         turned = turned * (_centred_norms(value.value) + of_value)
         across = _absolute_norms(weights)
@@ -208,6 +203,17 @@ class Attention(Rule):
                 weights = _exact_weights(logits, kept[rows], numbers.number(0.0))
                 result[place][rows] = numbers.matmul(weights, value[place])
         return result
+
+
+def _scale(arguments: Arguments, like: torch.Tensor) -> Bounded:
+    """Return what queries are multiplied by; the root and its quotient round."""
+    given = arguments.get("scale")
+    number = torch.tensor(float(like.shape[-1] if given is None else given), dtype=torch.float64)
+    number = wide(number) if isinstance(like, Wide) else number
+    if given is not None:
+        return Bounded(number, torch.zeros_like(nearest(number)), None)
+    value = 1.0 / number.sqrt()
+    return Bounded(value, rounding(value, 4) * sizes(value), None)
 
 
 def _whole_product(

@@ -65,13 +65,16 @@ def norms_of(weight: Bounded, groups: int) -> Norms:
 
 
 def _norms(weight: Bounded, groups: int) -> Norms:
-    errors = entry_errors(weight)
-    value, errors = nearest(weight.value), errors + rest(weight.value).abs()
-    return Norms(
-        _of_taps(value, groups, spectral_norm_upper),
-        _of_taps(value, groups, absolute_norm_upper),
-        torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(errors, 1)]),
-    )
+    value, errors = nearest(weight.value), _frobenius(entry_errors(weight))
+    low = _frobenius(rest(weight.value)) if isinstance(weight.value, Wide) else 0.0
+    whole = _of_taps(value, groups, spectral_norm_upper) + low
+    size = _of_taps(value, groups, absolute_norm_upper) + low
+    return Norms(whole * enlargement(1), size * enlargement(1), errors)
+
+
+def _frobenius(values: torch.Tensor) -> torch.Tensor:
+    """Bound the norms of taps, and of the window, by the root of the sum of all squares."""
+    return torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(values, 1)])
 
 
 def _of_taps(
