@@ -73,8 +73,12 @@ def test_numbers_come_back_as_they_were_written(side_dir, make_set):
     assert (plain.side, {each.side for each in plain.records()}) == (False, {()})
 
 
-def test_bytes_do_not_depend_on_batches(side_dir, listing):
-    assert listing(side_dir("one", batch=6)) == listing(side_dir("two", batch=12))
+def test_bytes_do_not_depend_on_batches(side_dir, listing, monkeypatch):
+    monkeypatch.setattr("certvq.tokens._part.GROUP_TOKENS", 20)
+    one, two = side_dir("one", batch=6), side_dir("two", batch=12)
+    assert listing(one) == listing(two)
+    assert pq.ParquetFile(one / "parts/part-00000.parquet").num_row_groups > 2
+    assert [bits(each.side) for each in open_tokens(one).records()] == list(map(bits, wanted()))
 
 
 def test_a_job_with_side_numbers_is_another_job(side_dir, make_job):
