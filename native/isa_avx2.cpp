@@ -13,14 +13,41 @@ struct Ops {
   static constexpr int kLanes = 8;
   static constexpr int kTile = 2;  // 8 sums, 4 vectors of codes, one of a row, one product
   static constexpr int kSmallTile = 2;
+  static constexpr int kByteLimit = 63;  // 2 * 255 * 63 fits a 16-bit sum of `vpmaddubsw`
+  static constexpr std::int64_t kByteChunk = 16;
+  static constexpr double kByteSaved = 0.34;  // see ByteIsa
+  static constexpr double kByteBookkeeping = 2.8;
   typedef std::int32_t Ints __attribute__((vector_size(32)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
+  typedef std::int32_t Fours __attribute__((vector_size(16)));
 
   static Ints broadcast(std::int32_t value) { return Ints{} + value; }
   static Ints shift_right(Ints v, int bits) { return v >> bits; }
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     sums += reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(row),
                                                      reinterpret_cast<__m256i>(codes)));
+  }
+  static Fours pair_products(Shorts a, Shorts b) {
+    return reinterpret_cast<Fours>(
+        _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  }
+  static std::uint64_t narrow(Shorts v) {
+    const __m128i bytes = _mm_packs_epi16(reinterpret_cast<__m128i>(v), _mm_setzero_si128());
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(bytes));
+  }
+  static void multiply_bytes(Ints &sums, Ints row, Ints codes) {
+    sums = reinterpret_cast<Ints>(_mm256_add_epi16(
+        reinterpret_cast<__m256i>(sums),
+        _mm256_maddubs_epi16(reinterpret_cast<__m256i>(codes), reinterpret_cast<__m256i>(row))));
+  }
+  static Ints sum_halves(Ints sums) {
+    return reinterpret_cast<Ints>(
+        _mm256_madd_epi16(reinterpret_cast<__m256i>(sums), _mm256_set1_epi16(1)));
+  }
+  static Ints scaled(const std::int32_t *offsets, float ratio) {
+    const auto *floats = reinterpret_cast<const float *>(offsets);
+    return reinterpret_cast<Ints>(
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(floats), _mm256_set1_ps(ratio))));
   }
   static void pin(Ints &sums) { __asm__ volatile("" : "+x"(sums)); }
   static std::int32_t greatest(Ints v) {

@@ -13,14 +13,40 @@ struct Ops {
   static constexpr int kLanes = 16;
   static constexpr int kTile = 6;  // 24 sums, 4 vectors of codes, one of a row, one product
   static constexpr int kSmallTile = 4;
+  static constexpr int kByteLimit = 63;  // 2 * 255 * 63 fits a 16-bit sum of `vpmaddubsw`
+  static constexpr std::int64_t kByteChunk = 16;
+  static constexpr double kByteSaved = 0.38;  // see ByteIsa
+  static constexpr double kByteBookkeeping = 2.3;
   typedef std::int32_t Ints __attribute__((vector_size(64)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
+  typedef std::int32_t Fours __attribute__((vector_size(16)));
 
   static Ints broadcast(std::int32_t value) { return Ints{} + value; }
   static Ints shift_right(Ints v, int bits) { return v >> bits; }
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     sums += reinterpret_cast<Ints>(_mm512_madd_epi16(reinterpret_cast<__m512i>(row),
                                                      reinterpret_cast<__m512i>(codes)));
+  }
+  static Fours pair_products(Shorts a, Shorts b) {
+    return reinterpret_cast<Fours>(
+        _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  }
+  static std::uint64_t narrow(Shorts v) {
+    const __m128i bytes = _mm_packs_epi16(reinterpret_cast<__m128i>(v), _mm_setzero_si128());
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(bytes));
+  }
+  static void multiply_bytes(Ints &sums, Ints row, Ints codes) {
+    sums = reinterpret_cast<Ints>(_mm512_add_epi16(
+        reinterpret_cast<__m512i>(sums),
+        _mm512_maddubs_epi16(reinterpret_cast<__m512i>(codes), reinterpret_cast<__m512i>(row))));
+  }
+  static Ints sum_halves(Ints sums) {
+    return reinterpret_cast<Ints>(
+        _mm512_madd_epi16(reinterpret_cast<__m512i>(sums), _mm512_set1_epi16(1)));
+  }
+  static Ints scaled(const std::int32_t *offsets, float ratio) {
+    return reinterpret_cast<Ints>(
+        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(offsets), _mm512_set1_ps(ratio))));
   }
   static void pin(Ints &sums) { __asm__ volatile("" : "+v"(sums)); }
   static std::int32_t greatest(Ints v) {

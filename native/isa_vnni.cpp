@@ -13,14 +13,34 @@ struct Ops {
   static constexpr int kLanes = 16;
   static constexpr int kTile = 6;  // 24 sums, 4 vectors of codes and one of a row: 29 registers
   static constexpr int kSmallTile = 4;
+  static constexpr int kByteLimit = 127;
+  static constexpr std::int64_t kByteChunk = 0;  // `vpdpbusd` sums in 32 bits
+  static constexpr double kByteSaved = 0.42;  // see ByteIsa
+  static constexpr double kByteBookkeeping = 1.3;
   typedef std::int32_t Ints __attribute__((vector_size(64)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
+  typedef std::int32_t Fours __attribute__((vector_size(16)));
 
   static Ints broadcast(std::int32_t value) { return Ints{} + value; }
   static Ints shift_right(Ints v, int bits) { return v >> bits; }
   /// In assembly: GCC 12 copies the destination of the intrinsic to and fro, at half the speed.
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(row), "v"(codes));
+  }
+  static Fours pair_products(Shorts a, Shorts b) {
+    return reinterpret_cast<Fours>(
+        _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  }
+  static std::uint64_t narrow(Shorts v) {
+    const __m128i bytes = _mm_packs_epi16(reinterpret_cast<__m128i>(v), _mm_setzero_si128());
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(bytes));
+  }
+  static void multiply_bytes(Ints &sums, Ints row, Ints codes) {
+    __asm__("vpdpbusd %1, %2, %0" : "+v"(sums) : "v"(row), "v"(codes));
+  }
+  static Ints scaled(const std::int32_t *offsets, float ratio) {
+    return reinterpret_cast<Ints>(
+        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(offsets), _mm512_set1_ps(ratio))));
   }
   static void pin(Ints &sums) { __asm__ volatile("" : "+v"(sums)); }
   static std::int32_t greatest(Ints v) {

@@ -15,7 +15,7 @@ set(CERTVQ_SANITIZE "OFF" CACHE STRING "Sanitizers to compile in, such as \"addr
 find_package(Threads REQUIRED)
 
 set(KERNELS)
-foreach(name approach assign averages block cells deltas dense direct direct_avx2 direct_avx512 direct_portable exact isa isa_avx2 isa_avx512 isa_neon isa_portable isa_vnni lead lloyd moments nearby packed ranking rounded row_norms second share stability worker)
+foreach(name approach assign averages block byte_codes cells deltas dense direct direct_avx2 direct_avx512 direct_portable exact first_pass isa isa_avx2 isa_avx512 isa_neon isa_portable isa_vnni lead lloyd moments nearby packed ranking rounded row_norms second share stability worker)
   list(APPEND KERNELS ${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
 endforeach()
 
