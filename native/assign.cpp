@@ -17,13 +17,35 @@ bool ieee754() {
          one + 1.5 * ulp == 1.0 + 0x1p-52;
 }
 
+namespace {
+
+// From here on a call may be worth a first pass: its codes have to be packed once, and a few rows
+// are sampled.
+constexpr std::int64_t kLeastRows = 768;
+constexpr std::int64_t kLeastCodes = 256;
+constexpr std::int64_t kLeastDim = 8;
+
+/// The codes of the first pass if this call has one.
+const ByteCodes *first_pass_codes(const Packed &packed, const Matrix &latents) {
+  if (packed.first_pass == FirstPassUse::kNever) return nullptr;
+  if (packed.first_pass == FirstPassUse::kAlways) return packed.byte_codes();
+  if (latents.rows < kLeastRows || packed.distinct < kLeastCodes || packed.dim < kLeastDim) {
+    return nullptr;
+  }
+  const ByteCodes *codes = packed.byte_codes();
+  return codes != nullptr && FirstPass::pays(packed, *codes, latents) ? codes : nullptr;
+}
+
+}  // namespace
+
 Refusal assign(const Packed &packed, const Matrix &latents, int threads, const Results &results,
                const std::function<bool()> &interrupted) {
   const Work work{latents.rows, Worker::share_rows(packed),
                   static_cast<double>(latents.rows) * static_cast<double>(packed.distinct) *
                       static_cast<double>(packed.dim)};
+  const ByteCodes *bytes = first_pass_codes(packed, latents);
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
-    const auto worker = std::make_shared<Worker>(packed, latents, results, progress, poll);
+    const auto worker = std::make_shared<Worker>(packed, latents, results, progress, poll, bytes);
     return Share{[worker](std::int64_t first, std::int64_t last, std::int64_t then) {
                    worker->decide(first, last, then);
                  },

@@ -1,15 +1,28 @@
 /// Vectors of 64 bytes, for the instruction sets that differ in how they multiply them.
 ///
-/// In: nothing. Out: all operations of `Ops` but `accumulate`, and the sizes of tiles. Included by each
+/// In: nothing. Out: all operations of `Ops` but `accumulate`, `multiply_bytes` and `sum_halves`, and the sizes of tiles. Included by each
 /// `isa_*.cpp` inside its own unnamed namespace.
 
 struct Avx512 {
   static constexpr int kLanes = 16;
   typedef std::int32_t Ints __attribute__((vector_size(64)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
+  typedef std::int32_t Fours __attribute__((vector_size(16)));
 
   static Ints broadcast(std::int32_t value) { return Ints{} + value; }
   static Ints shift_right(Ints v, int bits) { return v >> bits; }
+  static Fours pair_products(Shorts a, Shorts b) {
+    return reinterpret_cast<Fours>(
+        _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  }
+  static std::uint64_t narrow(Shorts v) {
+    const __m128i bytes = _mm_packs_epi16(reinterpret_cast<__m128i>(v), _mm_setzero_si128());
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(bytes));
+  }
+  static Ints scaled(const std::int32_t *offsets, float ratio) {
+    return reinterpret_cast<Ints>(
+        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(offsets), _mm512_set1_ps(ratio))));
+  }
   static void pin(Ints &sums) { __asm__ volatile("" : "+v"(sums)); }
   static std::int32_t greatest(Ints v) {
     return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(v));

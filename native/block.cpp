@@ -54,6 +54,12 @@ Refusal Block::examine(std::int64_t count) {
   return Refusal::kNone;
 }
 
+Exact Block::described() const {
+  const auto dim = static_cast<double>(packed_.dim);
+  return {exact_.data(),    packed_.vectors(), packed_.wide,
+          packed_.distinct, packed_.stride,    bounds::farther_factor(dim), bounds::farther_slack(dim)};
+}
+
 /// Choose for each tile how often to halve the units, so that its greatest norm fits.
 void Block::quantize() {
   const auto dim = static_cast<double>(packed_.dim);

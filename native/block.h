@@ -37,6 +37,8 @@ class Block {
     return integers_.data() + row * packed_.panels.pairs;
   }
   const std::uint8_t *shifts() const { return shifts_.data(); }
+  /// The rows and the code vectors, for comparisons in float64.
+  Exact described() const;
   /// What rounding did.
   Quantized quantized() const {
     return {norms_.data(), residuals_.data(), scales_.data(), packed_.scale, packed_.code_residual,

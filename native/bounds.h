@@ -12,6 +12,7 @@ namespace certvq::bounds {
 constexpr double UNIT_ROUNDOFF = 0x1.0000000000000p-53;
 constexpr double SMALLEST = 0x0.0000000000001p-1022;
 constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
+constexpr double BYTE_SUM = 0x1.fffc000000000p+14;
 
 [[maybe_unused]] static inline double greater(double a, double b) { return a > b ? a : b; }
 /// Bound n u / (1 - n u), rounded up: three roundings are paid for by four.
@@ -57,6 +58,12 @@ constexpr double FIXED_POINT_NORM = 0x1.fef0000000000p+14;
   const double square = (greatest * greatest);
   const double slack = ((squared_norm + square) * 0x1.0000000000000p-49);
   return (((0.5 * scale) * ((squared_norm - square) - slack)) - (names + 5.0));
+}
+
+/// Theorems: int8_dot_exact.
+[[maybe_unused]] static inline double byte_score_upper(double latent_limit, double squared_norm, double ratio, double dim) {
+  const double product = ((latent_limit * __builtin_sqrt(dim)) * __builtin_sqrt(squared_norm));
+  return (((product + (ratio * squared_norm)) + 2.0) * (1.0 + 0x1.0000000000000p-30));
 }
 
 /// Theorems: dot_rounding_error_le, refine_sound.

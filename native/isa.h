@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "bytes.h"
 #include "rows.h"
 
 namespace certvq {
@@ -222,6 +223,8 @@ struct Isa {
   double (*write_panel)(const void *vectors, bool wide, std::int64_t count, std::int64_t stride,
                         const double *centre, double scale, std::int64_t pairs,
                         std::int32_t *rounded, std::int16_t *panel, std::int32_t *offsets);
+
+  const ByteIsa *bytes;  // null if the instruction set has no products of bytes
 };
 
 /// Those that this build contains, best first.

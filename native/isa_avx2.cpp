@@ -14,9 +14,22 @@ namespace {
 struct Ops : Avx2 {
   static constexpr int kTile = 2;  // 8 sums, 4 vectors of codes, one of a row, one product
   static constexpr int kSmallTile = 2;
+  static constexpr int kByteLimit = 63;  // 2 * 255 * 63 fits a 16-bit sum of `vpmaddubsw`
+  static constexpr std::int64_t kByteChunk = 16;
+  static constexpr double kByteSaved = 0.34;  // see ByteIsa
+  static constexpr double kByteBookkeeping = 2.8;
   static void accumulate(Ints &sums, Ints row, Ints codes) {
     sums += reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(row),
                                                      reinterpret_cast<__m256i>(codes)));
+  }
+  static void multiply_bytes(Ints &sums, Ints row, Ints codes) {
+    sums = reinterpret_cast<Ints>(_mm256_add_epi16(
+        reinterpret_cast<__m256i>(sums),
+        _mm256_maddubs_epi16(reinterpret_cast<__m256i>(codes), reinterpret_cast<__m256i>(row))));
+  }
+  static Ints sum_halves(Ints sums) {
+    return reinterpret_cast<Ints>(
+        _mm256_madd_epi16(reinterpret_cast<__m256i>(sums), _mm256_set1_epi16(1)));
   }
 };
 

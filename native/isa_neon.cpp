@@ -13,6 +13,8 @@ struct Ops {
   static constexpr int kLanes = 4;
   static constexpr int kTile = 4;  // 16 sums, 4 vectors of codes, one of a row, two products
   static constexpr int kSmallTile = 4;
+  static constexpr int kByteLimit = 0;  // no first pass
+  static constexpr std::int64_t kByteChunk = 0;
   typedef std::int32_t Ints __attribute__((vector_size(16)));
   typedef std::int16_t Shorts __attribute__((vector_size(16)));
 

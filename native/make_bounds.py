@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "certvq" / "bounds.py"
 HEADER = Path(__file__).with_name("bounds.h")
 TRITON = SOURCE.parent / "_triton" / "_bounds.py"
 
-CONSTANTS = ("UNIT_ROUNDOFF", "SMALLEST", "FIXED_POINT_NORM")
+CONSTANTS = ("UNIT_ROUNDOFF", "SMALLEST", "FIXED_POINT_NORM", "BYTE_SUM")
 FUNCTIONS = (
     "underflow_radius",
     "norm_upper",
@@ -23,6 +23,7 @@ FUNCTIONS = (
     "fixed_point_distance",
     "fixed_point_reach",
     "fixed_point_score_of_distance",
+    "byte_score_upper",
     "sqdist_lower",
     "sqdist_upper",
     "farther_factor",

@@ -437,6 +437,10 @@ NB_MODULE(_kernel, module) {
       .def_prop_ro("sorted", [](const Packed &packed) { return packed.sorted; })
       .def_prop_ro("nbytes", [](const Packed &packed) { return packed.bytes(); })
       .def_rw("widen", &Packed::widen, "Factor of the reach: 1, but for tests of too short a one.")
+      .def_prop_rw(
+          "first_pass", [](const Packed &packed) { return static_cast<int>(packed.first_pass); },
+          [](Packed &packed, int use) { packed.first_pass = static_cast<certvq::FirstPassUse>(use); },
+          "Whether there is a first pass: 1, if a sample says so; for tests 0, never, and 2, always.")
       .def_prop_ro("usable", [](const Packed &packed) {
         return packed.refusal == certvq::Refusal::kNone;
       });

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "bounds.h"
+#include "byte_codes.h"
 
 namespace certvq {
 namespace {
@@ -262,6 +263,14 @@ void quantize_codes(Packed &packed, double greatest) {
 }
 
 }  // namespace
+
+Packed::Packed() = default;
+Packed::~Packed() = default;
+
+const ByteCodes *Packed::byte_codes() const {
+  std::call_once(bytes_made_, [this] { bytes_ = certvq::byte_codes(*this); });
+  return bytes_.get();
+}
 
 const void *Packed::vector(std::int64_t code) const {
   return wide ? static_cast<const void *>(wide_vectors.data() + code * stride)

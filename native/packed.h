@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -47,8 +48,16 @@ enum class Refusal : std::uint8_t {
   kStopped,    // a signal arrived
 };
 
+struct ByteCodes;
+
+/// Whether blocks have a first pass: as a sample of each call says, but for tests.
+enum class FirstPassUse : std::uint8_t { kNever, kMeasured, kAlways };
+
 /// Distinct code vectors y and the integers nearest to scale * (y - centre).
 struct Packed {
+  Packed();
+  ~Packed();
+
   const Isa *isa = nullptr;
   Refusal refusal = Refusal::kNone;
   std::int64_t given = 0;     // K: code vectors that the user gave
@@ -61,6 +70,7 @@ struct Packed {
   double code_residual = 0.0;  // the greatest fixed_point_residual of a code vector
   Panels panels{};             // views of `integers` and `offsets`
   double widen = 1.0;          // see Quantized
+  FirstPassUse first_pass = FirstPassUse::kMeasured;
   bool sorted = false;         // whether panels are compact: see `boxes`
   Boxes boxes{};               // views of `corners`, if sorted
 
@@ -84,10 +94,16 @@ struct Packed {
   std::int64_t index(std::int64_t code) const {
     return lowest.empty() ? code : lowest[static_cast<std::size_t>(code)];
   }
+  /// The codes as bytes, made by the first call; null if there is no first pass with them.
+  const ByteCodes *byte_codes() const;
   std::size_t bytes() const {
     return lowest.size() * sizeof(std::int64_t) + narrow_vectors.bytes() + wide_vectors.bytes() +
            centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes();
   }
+
+ private:
+  mutable std::once_flag bytes_made_;
+  mutable std::unique_ptr<ByteCodes> bytes_;
 };
 
 /// Read a codebook with at least one row and one column. `refusal` says whether it can be used.

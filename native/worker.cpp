@@ -28,7 +28,7 @@ std::int64_t Worker::share_rows(const Packed &packed) {
 }
 
 Worker::Worker(const Packed &packed, const Matrix &latents, const Results &results,
-               Progress &progress, std::function<void()> poll)
+               Progress &progress, std::function<void()> poll, const ByteCodes *bytes)
     : packed_(packed),
       isa_(*packed.isa),
       latents_(latents),
@@ -56,6 +56,10 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   pair_sqdist_ = Aligned<double>(pair_capacity_);
   vector_ = Aligned<double>(packed.stride);
   rows_ = Aligned<std::int64_t>(rows);
+  if (bytes != nullptr) {
+    first_pass_ = std::make_unique<FirstPass>(packed, *bytes);
+    alone_ = std::make_unique<bool[]>(static_cast<std::size_t>(rows));
+  }
   if (packed.sorted) {
     gaps_ = Aligned<double>(packed.boxes.stride);
   }
@@ -68,7 +72,12 @@ void Worker::decide(std::int64_t first, std::int64_t last, std::int64_t then) {
     const std::int64_t count = std::min(block, last - first);
     std::iota(rows_.data(), rows_.data() + count, first);
     isa_.read(latents_, first, count, packed_.stride, block_.entries(0));
-    decide_block(count, false, first + count < last ? first + count : then);
+    const std::int64_t next = first + count < last ? first + count : then;
+    if (first_pass_) {
+      decide_bytes(count, next);
+    } else {
+      decide_block(count, false, next);
+    }
   }
 }
 
@@ -170,6 +179,39 @@ void Worker::decide_block(std::int64_t count, bool near, std::int64_t then) {
   resolve(count);
 }
 
+/// Decide the first rows of the block by the first pass, or leave them to the filter.
+void Worker::decide_bytes(std::int64_t count, std::int64_t then) {
+  const Refusal refusal = block_.examine(count);
+  if (refusal != Refusal::kNone) return progress_.refuse(refusal);
+  const std::int64_t end = std::min(then + block_.rows(), latents_.rows);
+  const std::int64_t fetched = block_.rows() / first_pass_->steps() + 1;
+  const auto between = [&] {
+    const std::int64_t some = std::min(end, then + fetched);
+    for (; then < some; ++then) fetch_row(latents_, then);
+    poll_();
+    return !progress_.stopped();
+  };
+  if (!first_pass_->scan(block_, between)) return;
+  const Settled settled{codes_.data(), sqdist_.data(), next_.data(), states_.data()};
+  first_pass_->choose(block_, settled, alone_.get());
+  for (std::int64_t row = 0; row < count; ++row) {
+    if (states_.data()[row] == kSettled) {
+      results_.write(rows_.data()[row], packed_.index(codes_.data()[row]),
+                     alone_[static_cast<std::size_t>(row)] ? kFilter : kRefined, sqdist_.data()[row]);
+    } else {
+      left_.push_back(rows_.data()[row]);
+    }
+  }
+  if (static_cast<std::int64_t>(left_.size()) >= Block::most_rows(packed_)) decide_left();
+}
+
+/// Decide the rows that the first pass left.
+void Worker::decide_left() {
+  const std::vector<std::int64_t> rows = std::move(left_);
+  left_.clear();
+  decide_rows(rows.data(), static_cast<std::int64_t>(rows.size()));
+}
+
 void Worker::certify() {
   const std::int64_t rows = block_.tiled();
   isa_.leading({best_.data(), 1, 0, 0}, rows, packed_.panels, packed_.distinct, 1, leading_.data());
@@ -198,7 +240,7 @@ void Worker::scan(std::int64_t then) {
 /// meets, or the nearest one, then those that are no farther than its best codes so far.
 void Worker::scan_near(std::int64_t count) {
   const Panels &panels = packed_.panels;
-  const Exact exact = described();
+  const Exact exact = block_.described();
   for (std::int64_t tile = 0; tile < count; tile += kTileRows) {
     const std::int64_t rows = std::min<std::int64_t>(kTileRows, count - tile);
     double lower[kMostDims];
@@ -246,15 +288,9 @@ void Worker::scan_within(const Scan &scan, double from, double to) {
   }
 }
 
-Exact Worker::described() const {
-  const auto dim = static_cast<double>(packed_.dim);
-  return {block_.exact(0), packed_.vectors(),           packed_.wide,
-          packed_.distinct, packed_.stride, bounds::farther_factor(dim), bounds::farther_slack(dim)};
-}
-
 void Worker::resolve(std::int64_t count) {
   const Scan scan{block_.integers(0), block_.shifts(), count, best_.data()};
-  const Exact exact = described();
+  const Exact exact = block_.described();
   const Settled settled{codes_.data(), sqdist_.data(), next_.data(), states_.data()};
   Pairs pairs{pair_rows_.data(), pair_codes_.data(), 0, pair_capacity_};
   isa_.settle(scan, count, packed_.panels, exact, thresholds_.data(), clear_.data(), settled,
@@ -290,7 +326,7 @@ void Worker::resolve(std::int64_t count) {
       aside_reached_.push_back(sqdist_.data()[row]);
     }
   }
-  if (static_cast<std::int64_t>(aside_.size()) >= kMostAside) finish();
+  if (static_cast<std::int64_t>(aside_.size()) >= kMostAside) decide_aside();
 }
 
 /// Rows that are not settled have no lead worth the name, and equal vectors may part.
@@ -355,6 +391,11 @@ void Worker::resolve_row(std::int64_t row, std::int64_t local, std::int64_t begi
 }
 
 void Worker::finish() {
+  decide_left();
+  decide_aside();
+}
+
+void Worker::decide_aside() {
   const std::int64_t block = Block::most_rows(packed_);
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(aside_.size()); first += block) {
     dense(first, std::min(block, static_cast<std::int64_t>(aside_.size()) - first));

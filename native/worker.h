@@ -13,6 +13,7 @@
 
 #include "block.h"
 #include "dense.h"
+#include "first_pass.h"
 #include "packed.h"
 
 namespace certvq {
@@ -53,9 +54,10 @@ class Progress {
 
 class Worker {
  public:
-  /// `poll` is called every now and then and may refuse the progress.
+  /// `poll` is called every now and then and may refuse the progress. With `bytes` each block has a
+  /// first pass.
   Worker(const Packed &packed, const Matrix &latents, const Results &results, Progress &progress,
-         std::function<void()> poll);
+         std::function<void()> poll, const ByteCodes *bytes = nullptr);
 
   /// Rows that one call of `decide` should have.
   static std::int64_t share_rows(const Packed &packed);
@@ -73,11 +75,13 @@ class Worker {
  private:
   void decide_sorted(const std::int64_t *rows, std::int64_t first, std::int64_t count);
   void decide_block(std::int64_t count, bool near, std::int64_t then);
+  void decide_bytes(std::int64_t count, std::int64_t then);
+  void decide_left();
+  void decide_aside();
   void sort_rows(std::int64_t count);
   void scan(std::int64_t then);
   void scan_near(std::int64_t count);
   void scan_within(const Scan &scan, double from, double to);
-  Exact described() const;
   void write_leads(std::int64_t count);
   void certify();
   void resolve(std::int64_t count);
@@ -118,6 +122,9 @@ class Worker {
   std::vector<std::int64_t> aside_;     // rows that the filter could not narrow down
   std::vector<double> aside_reached_;   // see Dense::decide
   std::unique_ptr<Dense> dense_;  // made when a row needs it
+  std::unique_ptr<FirstPass> first_pass_;  // or null
+  std::vector<std::int64_t> left_;         // rows that it left to the filter
+  std::unique_ptr<bool[]> alone_;          // (block,)
 };
 
 }  // namespace certvq

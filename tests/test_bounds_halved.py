@@ -118,6 +118,11 @@ def check_fixed_point_score_of_distance(bound):
         assert bound(squared_norm, apart, moved, scale, names) <= exact - names - 3
 
 
+def check_byte_score_upper(bound):
+    """Latent and code along the diagonal, in 64 dims; the offset of the padding, badly rounded."""
+    assert bound(127.0, 100.0**2, 2.0, 64.0) >= 127 * 8 * 100 + 2 * 100**2 + 1
+
+
 def check_border_distance_of_sqdist(bound):
     """Errors on the side that makes the border seem farther."""
     g = gamma(DIM + 2)

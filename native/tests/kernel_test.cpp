@@ -105,16 +105,19 @@ class Test {
     for (int isa = 0; isa < kIsaCount; ++isa) {
       if (!kIsas[isa]->supported()) continue;
       const auto packed = pack(given.codebook.matrix, *kIsas[isa]);
-      for (int used : {1, threads}) {
-        Found found;
-        if (packed->refusal == Refusal::kNone) found = run(*packed, given.latents.matrix, used);
-        if (spoil_) spoil(found, given);
-        compare(*kIsas[isa], given, found, *packed, expected);
-        if (first_sqdist.empty()) first_sqdist = found.sqdist;
-        if (found.sqdist != first_sqdist) {
-          report(*kIsas[isa], given.name + ": squared distances differ between instruction sets");
+      for (const auto use : {FirstPassUse::kNever, FirstPassUse::kAlways}) {
+        packed->first_pass = use;
+        for (int used : {1, threads}) {
+          Found found;
+          if (packed->refusal == Refusal::kNone) found = run(*packed, given.latents.matrix, used);
+          if (spoil_) spoil(found, given);
+          compare(*kIsas[isa], given, found, *packed, expected);
+          if (first_sqdist.empty()) first_sqdist = found.sqdist;
+          if (found.sqdist != first_sqdist) {
+            report(*kIsas[isa], given.name + ": squared distances differ between instruction sets");
+          }
+          if (used == threads) break;
         }
-        if (used == threads) break;
       }
     }
   }

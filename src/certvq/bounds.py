@@ -50,6 +50,12 @@ Each entry then fits 16 bits. Rounding adds at most ``sqrt(D) / 2 <= 512`` to a 
 partial sum of a score is below ``33213**2 + 33213**2 / 2 + 2**28 < 2**31``: nothing overflows
 a 32-bit accumulator (``int16_dot_exact``)."""
 
+BYTE_SUM: Final = 32767.0
+"""Largest sum that the 16-bit sums of the native first pass may reach.
+
+Such a sum has ``z.c`` over some of the dims, which the norms over these dims bound (Cauchy and
+Schwarz). It may wrap on the way: what is added up is right modulo 2**16."""
+
 TENSOR_CODE_NORM: Final = 256.0
 """Norm that no code vector of the Triton filter exceeds, in the units of its float16 numbers."""
 
@@ -206,7 +212,7 @@ def fixed_point_distance(squared_norm: float, score: float, scale: float, names:
     Args:
         squared_norm: ``|z|^2`` in units of the codes, exact.
         score: the best one as computed.
-        scale: units of the codes in a unit of the latent, a power of two.
+        scale: units of the codes in a unit of the latent: a power of two, or rounded at most twice.
         names: greatest change of a score by the number of its group in the low bits.
 
     Returns:
@@ -236,8 +242,8 @@ def fixed_point_reach(
         distance: r as `fixed_point_distance` bounds it.
         latent_residual: `fixed_point_residual` of the latent, in its units.
         code_residual: the greatest `fixed_point_residual` of a code vector.
-        scale: units of the codes in a unit of the latent, a power of two.
-        inverse: its inverse.
+        scale: units of the codes in a unit of the latent: a power of two, or rounded at most twice.
+        inverse: its inverse, rounded at most twice.
         names: greatest change of a score by the number of its group.
 
     Returns:
@@ -263,7 +269,7 @@ def fixed_point_score_of_distance(
         distance: the greatest ``|z - c|``.
         moved: how far rounding moves the latent and a code together, at most: the
             `fixed_point_residual` of both.
-        scale: units of the codes in a unit of the latent, a power of two.
+        scale: units of the codes in a unit of the latent: a power of two, or rounded at most twice.
         names: greatest change of a score by the number of its group.
 
     Returns:
@@ -273,6 +279,26 @@ def fixed_point_score_of_distance(
     square = greatest * greatest
     slack = (squared_norm + square) * 2.0**-49
     return (0.5 * scale) * ((squared_norm - square) - slack) - (names + 5.0)
+
+
+@justified_by("int8_dot_exact")
+def byte_score_upper(latent_limit: float, squared_norm: float, ratio: float, dim: float) -> float:
+    """Bound the magnitude of every score of the native first pass, so that it fits beside a name.
+
+    Mathematics: with integers z and c, ``|z.c| <= |z||c|``, ``|z| <= sqrt(D) limit``, and an offset
+    is at most ``ratio |c|^2``: half of that for a code vector, all of it in the padding.
+
+    Args:
+        latent_limit: the greatest magnitude of an entry of z.
+        squared_norm: the greatest ``|c|^2``.
+        ratio: units of the latent in a unit of the codes, at most.
+        dim: D.
+
+    Returns:
+        A bound in units of a score, with two units for the rounding of the offset.
+    """
+    product = latent_limit * np.sqrt(dim) * np.sqrt(squared_norm)
+    return (product + ratio * squared_norm + 2.0) * (1.0 + 2.0**-30)
 
 
 @justified_by("nearest_of_score_gap", "nearest_mem_candidates")

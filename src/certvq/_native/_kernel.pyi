@@ -14,6 +14,9 @@ class Packed:
     widen: float
     """Factor of the reach: 1, but for tests of too short a one."""
 
+    first_pass: int
+    """Whether there is a first pass: 1, if a sample says so; for tests 0, never, and 2, always."""
+
     @property
     def isa(self) -> str: ...
     @property
