@@ -8,7 +8,7 @@ a tensor is at hand.
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -88,8 +88,9 @@ def wrapper_of(tensor: Array) -> str | None:
     """
     import torch
 
-    kind = type(tensor)
-    own = kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    kind: Any = type(tensor)
+    plain: Any = torch.Tensor
+    own = kind.__torch_dispatch__ is plain.__torch_dispatch__
     return None if own or kind.__name__ == "AsyncCollectiveTensor" else kind.__name__
 
 
