@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.* native/checker/* lean/*.lean lean/CertVQ/*.lean)
+BUILD  := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.* native/checker/* native/wide/* lean/*.lean lean/CertVQ/*.lean)
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -5,8 +5,8 @@
 /// 2^-53, relative errors are at most 3.1 u^2 for sums, 5 u^2 for products, 16 u^2 for quotients and
 /// 4 u^2 for square roots (Joldes, Muller, Popescu, "Tight and rigorous error bounds for basic building
 /// blocks of double-word arithmetic", 2017; Lefevre et al., "Accurate calculation of Euclidean norms
-/// using double-word arithmetic", 2023), as long as nothing overflows or underflows. What overflows is
-/// not finite.
+/// using double-word arithmetic", 2023), but for less than 2^-1000 that underflows. What overflows is not
+/// finite, and quotients and roots of numbers so small that more would underflow are NaN.
 
 constexpr int kLanes = Ops::kLanes;
 typedef double V __attribute__((vector_size(8 * Ops::kLanes)));
@@ -73,15 +73,21 @@ inline Pair operator*(Pair x, V y) {
   return fast_two_sum(c.high, fused(x.low, y, c.low));
 }
 
+constexpr double kSmall = 0x1p-900;  // products of greater numbers with 2^-100 of them do not underflow
+
+inline V size(V x) { return x < 0.0 ? -x : x; }
+
 inline Pair operator/(Pair x, Pair y) {
+  const I lost = (x.high != 0.0) & (size(x.high) < kSmall) & (size(y.high) < 0x1p-60);
   const V quotient = x.high / y.high;
   const Pair r = y * quotient;
   const V rest = (x.high - r.high) + (x.low - r.low);
-  return fast_two_sum(quotient, rest / y.high);
+  return fast_two_sum(lost ? all(__builtin_nan("")) : quotient, rest / y.high);
 }
 
 inline Pair root(Pair x) {
-  const V high = Ops::root(x.high);
+  const I lost = (x.high != 0.0) & (x.high < kSmall);
+  const V high = lost ? all(__builtin_nan("")) : Ops::root(x.high);
   const V rest = x.low + fused(-high, high, x.high);
   const V low = rest / (high + high);
   return fast_two_sum(high, x.high == 0.0 ? V{} : low);

@@ -284,10 +284,12 @@ def test_an_encoder_that_is_reused_leaves_out_what_decided_nothing(layer, passes
 
     monkeypatch.setattr(_canonical, "bounded_latents", counted)
     encode = CanonicalEncoder(layer().eval(), codebook=torch.tensor([[0.0], [1.0]]))
-    first, again = (encode(torch.tensor([[0.3], [2.0]])) for _ in range(2))
+    encode(torch.tensor([[0.3]]))  # a single token says little
+    kinds.clear()
+    first, again = (encode(torch.tensor([[0.3], [2.0]] * 32)) for _ in range(2))
     assert kinds == passes.split()
     assert same(first, again)
-    assert first.codes.tolist() == [0, 1]
+    assert first.codes.tolist() == [0, 1] * 32
 
 
 @pytest.mark.parametrize("exponent", [60, 200, None])

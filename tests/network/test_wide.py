@@ -130,6 +130,39 @@ def test_arguments_beyond_the_range_give_no_number(name, argument, value):
     assert math.isnan(value) or found.high.item() == value
 
 
+@pytest.mark.rows("level_name", [] if _wide._wide is None else _wide._wide.levels())
+@pytest.mark.rows(
+    "exponents", [(-1000, -800), (-1060, -60.5), (-910, -1050), (-910, -20), (-880, -800)]
+)
+def test_quotients_and_roots_that_would_underflow_are_no_numbers(
+    level_name, exponents, monkeypatch
+):
+    """Or else within their bound, but for 2^-1000."""
+    left, right = (
+        wide(
+            tensor([(1 + 2.0**-30) * 2.0**each]),
+            tensor([2.0 ** (each - 54) if each > -1010 else 0.0]),
+        )
+        for each in exponents
+    )
+    for name in ("unary", "binary"):
+        whole = getattr(_wide._wide, name)
+        monkeypatch.setattr(
+            _wide._wide,
+            name,
+            lambda *given, whole=whole, **named: whole(*given, **named, level=level_name),
+        )
+    cases = [(left / right, lambda x, y: x / y), (left.sqrt(), lambda x, _: x.sqrt())]
+    for found, function in cases:
+        true = function(*balls(left), *balls(right))
+        if not found.high.isnan():
+            off = abs(balls(found)[0] - true)
+            assert off <= true * ARB(WIDE_ROUNDOFF) + ARB(2.0**-1000)
+    small = exponents[0] < -900
+    assert (left / right).high.isnan().item() == (small and exponents[1] < -60)
+    assert left.sqrt().high.isnan().item() == small
+
+
 OPERATIONS = {
     "sum": lambda x, y: x + y,
     "difference": lambda x, y: x - y,

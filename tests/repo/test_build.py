@@ -23,7 +23,8 @@ def compile_commands():
 
 def test_kernels_are_compiled_without_contraction_or_fast_math():
     commands = compile_commands()
-    sources = [*(ROOT / "native").glob("*.cpp"), *(ROOT / "native").glob("checker/*.cpp")]
+    native = ROOT / "native"
+    sources = [path for part in ("*", "checker/*", "wide/*") for path in native.glob(f"{part}.cpp")]
     assert {Path(c["file"]).resolve() for c in commands} == {path.resolve() for path in sources}
     for command in commands:
         flags = command["command"].split()
@@ -35,7 +36,7 @@ def test_kernels_are_compiled_without_contraction_or_fast_math():
 def test_files_for_an_instruction_set_share_no_function():
     """A weak symbol of one of them could replace the one of all others on any processor."""
     newest = max(ROOT.glob("build/*/compile_commands.json"), key=lambda path: path.stat().st_mtime)
-    names = ("isa", "level", "direct")
+    names = ("isa", "level", "direct", "kernel")
     found = [newest.parent.rglob(f"{name}_*.o") for name in names]
     objects = sorted(path for paths in found for path in paths)
     sources = [path for name in names for path in (ROOT / "native").rglob(f"{name}_*.cpp")]

@@ -54,7 +54,7 @@ SPECIAL = {
     "torchlean": {"errors", "_types", "assign"},
     "data": {"errors", "_files", "_types"},
     "inspect": {"errors", "_types", "bounds", "spec", "assign", "nn"},
-    "network": {"errors", "_types", "bounds", "assign", "models"},
+    "network": {"errors", "_types", "bounds", "_native", "assign", "models"},
     "theory": {"errors", "_types", "_files", "_lean", "spec", "bounds", "assign"},
 }
 """What the design allows some of them, where that is less than all layers before."""

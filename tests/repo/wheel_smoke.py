@@ -21,7 +21,12 @@ def main() -> None:
     assert certvq.__version__ == metadata.version("certvq")
     assert _native.AVAILABLE, "the compiled kernel is missing"
     assert _checker.levels(), "the compiled checker is missing"
-    for name in ("py.typed", "_native/_kernel.pyi", "_lean/sources/CertVQ.lean"):
+    for name in (
+        "py.typed",
+        "_native/_kernel.pyi",
+        "_native/_wide.pyi",
+        "_lean/sources/CertVQ.lean",
+    ):
         assert (package / name).exists(), f"{name} is missing"
 
     rng = np.random.default_rng(0)

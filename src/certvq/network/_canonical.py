@@ -31,6 +31,9 @@ MOST_PRECISION = 2048
 """Bits of a midpoint beyond which a token is left open unless more are asked for. Chosen."""
 
 
+_ENOUGH = 64
+"""Tokens of a batch of which float64 decided none, so that the next one is not worth it. Chosen."""
+
 Codebooks = Float[torch.Tensor, "K D"] | Sequence[Float[torch.Tensor, "K D"]]
 
 
@@ -190,7 +193,7 @@ def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np
     if ready.narrow or not ready.wide:
         latents = bounded_latents(ready.network, source.bounded(), constants=ready.constants)
         found.take(Rung.FLOAT64, slice(None), decide_latents(ready.levels, latents))
-        ready.narrow = bool(found.decided.any())
+        ready.narrow = len(found.decided) < _ENOUGH or bool(found.decided.any())
     if ready.wide and len(found.left()):
         _try_wide(ready, source, found)
     tokens = found.left()

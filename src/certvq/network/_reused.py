@@ -31,8 +31,8 @@ class Ready:
         network: as captured.
         constants: its `bounded_constants`.
         levels: the codebooks.
-        narrow: whether float64 has decided anything of the last batch for which it was tried;
-            where it has not, it is not tried again. Codes are the same either way.
+        narrow: whether float64 is worth it; where it decided nothing of many tokens, it is not
+            tried again. Codes are the same either way.
         wide: whether all operators have a form in pairs.
     """
 
