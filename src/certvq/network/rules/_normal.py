@@ -11,7 +11,7 @@ deviation s of a group then errs by at most ``t = E / sqrt n``, and the vector o
 by ``(o_g + sqrt(C) t_g + |y'_p| t_g) / (s' - t_g)``. As the squares of the o_g of a place add up to
 at most ``e_p^2``, and those of the t_g to at most ``t^2``, all groups together err by ``(e_p +
 sqrt(C) t) max_g 1 / (s' - t) + t max_g |y'_p| / (s' - t)``. What mean, deviation and quotient round
-is added.
+is added. All errors of a sample together grow by at most ``2 / (s + s')`` (`normalise_error_le`).
 """
 
 import math
