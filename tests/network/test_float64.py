@@ -112,6 +112,7 @@ CASES = {
     "tanh": (nn.Tanh, grid(0.0), 0, 0, 1, 1.01),
     "sigmoid": (nn.Sigmoid, grid(0.0), 0, 0, 1, 1.01),
     "sum": (lambda: Of(lambda x: x + x), grid(0.5), 0, 0, 1, 1.01),
+    "sum, a decimal": (lambda: Of(lambda x: x + 0.1), grid(0.5), 0, 0, 1, 1.01),
     "difference": (lambda: Of(lambda x: 3 - x), grid(0.5), 0, 0, 1, 1.01),
     "sum, alpha": (lambda: Of(lambda x: torch.add(x, x, alpha=3)), grid(0.5), 0, 0, 1, 1.01),
     "reversed, alpha": (lambda: Of(lambda x: torch.rsub(x, 3, alpha=-5)), grid(0.5), 0, 0, 1, 1.01),

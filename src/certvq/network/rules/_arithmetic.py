@@ -82,7 +82,9 @@ def divided(left: Bounded, right: Bounded) -> Bounded:
 
 def lifted(operand: Any) -> Bounded:
     """Return a number of the graph as a tensor."""
-    return operand if isinstance(operand, Bounded) else exact(torch.tensor(float(operand)).double())
+    if isinstance(operand, Bounded):
+        return operand
+    return exact(torch.tensor(float(operand), dtype=torch.float64))
 
 
 class Arithmetic(Rule):

@@ -55,7 +55,8 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Bounded:
         shared = lost + UNIT_ROUNDOFF * norm_upper(centred, (2,))
     deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
-    floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
+    root = math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    floor = torch.tensor(root, dtype=torch.float64)
     blurred = gamma(terms + 8) * deviation
     blurred = blurred + norm_upper(shared.expand(*value.shape[:2], 1, places), (3,)) / math.sqrt(
         places
