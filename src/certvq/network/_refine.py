@@ -49,7 +49,7 @@ def refine(
     count = len(open_tokens)
     codes, margin = np.full((count, levels.count), -1, np.int64), np.zeros((count, levels.count))
     left = np.arange(count)
-    for numbers in _arithmetics(network, precision):
+    for numbers in _arithmetics(network, levels, precision):
         for start in range(0, len(left), _AT_ONCE):
             part = left[start : start + _AT_ONCE]
             with _ONE_AT_A_TIME, numbers.working():
@@ -62,8 +62,8 @@ def refine(
     return Decision(codes, margin, codes >= 0)
 
 
-def _arithmetics(network: Network, precision: int) -> Iterator[Numbers]:
-    if is_rational(network):
+def _arithmetics(network: Network, levels: Levels, precision: int) -> Iterator[Numbers]:
+    if is_rational(network) and levels.rational:
         yield Rationals()
         return
     bits = min(FIRST_PRECISION, precision)

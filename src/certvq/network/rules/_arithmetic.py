@@ -215,6 +215,7 @@ RULES: dict[str, Rule] = {
     "div.Tensor": _QUOTIENT,
     "div.Scalar": _QUOTIENT,
     "pow.Tensor_Scalar": Square(),
+    "square.default": Unary(lambda given: multiplied(given, given), lambda each: each * each),
     "neg.default": Unary(_negated, operator.neg),
     "reciprocal.default": Unary(reciprocal, lambda each: 1 / each),
 }

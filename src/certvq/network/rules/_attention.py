@@ -2,7 +2,7 @@
 
 In: arguments. Out: values with bounds. The real functions: ``A B``; ``softmax(x)_k = exp(x_k) /
 sum_j exp(x_j)``; attention ``softmax(scale Q K^T) V`` with ``scale = 1 / sqrt(dim)`` unless another
-is given, where a mask leaves out keys.
+is given, where a mask leaves out keys or raises logits (`certvq.network.rules._masks`).
 
 A product errs by ``|a| f + e |b| + e f`` for a row of A with error e and a column of B with error f
 (`product_error_le` for dot products). Softmax errs by at most e, the greatest error of its logits,
@@ -22,6 +22,7 @@ from certvq.network._bounds import FLOOR, LIBRARY_ERROR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._arithmetic import narrowed
+from certvq.network.rules._masks import at_place, keys_of, refusal_of_mask
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 
@@ -110,15 +111,13 @@ class Attention(Rule):
     """``softmax(scale Q K^T) V``, for (..., places, dim)."""
 
     def refusal(self, arguments: Arguments) -> str:
-        """Refuse dropout, masks that are added, and heads that are shared."""
+        """Refuse dropout, masks that are not constant, and heads that are shared."""
         if arguments.get("dropout_p"):
             return f"with dropout_p={arguments['dropout_p']}"
-        if arguments.get("attn_mask") is not None:
-            return "with attn_mask"
         first, *others = (arguments[name].shape[:-2] for name in ("query", "key", "value"))
         if any(each != first for each in others):
             return f"of queries, keys and values with other axes before the last two, {first}"
-        return ""
+        return refusal_of_mask(arguments)
 
     def bounded(self, arguments: Arguments) -> Bounded:
         """Add up the errors of logits, weights and values, all of vectors along the last axis."""
@@ -133,22 +132,31 @@ class Attention(Rule):
         longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
         rounding = gamma(dim + 8) * sizes * longest  # of the sum, and of the scale
         error = sizes * off + query.error * (longest + off) + rounding
-        logits = (query.value @ key.value.mT) * scale
-        kept = _kept(arguments, logits.shape[-2:])
-        weights, error = _weights(logits, error * abs(scale) * enlargement(8), last, kept)
+        error = error * abs(scale) * enlargement(8)
+        keys = keys_of(arguments, query.value.shape[-2], key.value.shape[-2])
+        logits = keys.raised((query.value @ key.value.mT) * scale)
+        near = keys.near
+        if keys.added is not None:  # one more rounding
+            error = error + UNIT_ROUNDOFF * _largest(logits, near)
+        most = (sizes + query.error) * (longest + off) * abs(scale) * enlargement(8)
+        weights, error = _weights(logits, error, last, near)
         result = weights @ value.value
         whole = _greatest(norm_upper(value.value, (last,)))
-        error = (error + gamma(weights.shape[-1] + 8)) * whole + _greatest(value.error)
+        error = error + gamma(weights.shape[-1] + 8) + keys.tail(most)
+        error = error * whole + _greatest(value.error)
         return Bounded(result, error * enlargement(8) + FLOOR, last)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
-        """An entry needs its query, and all keys and values."""
-        query: Ref = arguments["query"]
+        """An entry needs its query, and the keys and values that count for it."""
+        query, key = arguments["query"], arguments["key"]
         rows = mask.any(-1, keepdims=True)
         yield query, np.broadcast_to(rows, query.shape)
+        shape = (*key.shape[:-2], query.shape[-2], key.shape[-2])
+        kept = keys_of(arguments, *shape[-2:]).kept.broadcast_to(shape).numpy()
+        used = (kept & rows).any(-2, keepdims=True).swapaxes(-2, -1)
         for name in ("key", "value"):
             ref: Ref = arguments[name]
-            yield ref, np.broadcast_to(mask.any(axis=(-2, -1), keepdims=True), ref.shape)
+            yield ref, np.broadcast_to(used, ref.shape)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Compute the formula for the queries that are needed."""
@@ -156,26 +164,30 @@ class Attention(Rule):
         root = numbers.number(float(query.shape[-1])).sqrt()
         given = arguments.get("scale")
         scale = 1 / root if given is None else numbers.number(given)
-        kept = _kept(arguments, torch.Size((query.shape[-2], key.shape[-2]))).numpy()
+        keys = keys_of(arguments, query.shape[-2], key.shape[-2])
         result = np.empty(mask.shape, object)
         for place in np.ndindex(mask.shape[:-2]):
-            rows = mask[place].any(-1)
+            rows = np.asarray(mask[place].any(-1))
             if rows.any():
-                logits = numbers.matmul(query[place][rows], key[place].T) * scale
-                weights = _exact_weights(logits, kept[rows], numbers.number(0.0))
-                result[place][rows] = numbers.matmul(weights, value[place])
+                kept = at_place(keys.kept, place, (len(rows), key.shape[-2]))
+                used = kept[rows].any(0)
+                part = np.full((len(rows), key.shape[-2]), numbers.number(0.0), object)
+                products = numbers.matmul(query[place][rows], key[place][used].T) * scale
+                part[np.ix_(rows, used)] = products
+                logits = keys.raised_objects(numbers, part, place)[rows][:, used]
+                weights = _exact_weights(logits, kept[rows][:, used], numbers.number(0.0))
+                result[place][rows] = numbers.matmul(weights, value[place][used])
         return result
+
+
+def _largest(logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Return the greatest size of the logits that count, (..., queries, 1)."""
+    return logits.masked_fill(~kept, 0.0).abs().amax(-1, keepdim=True)
 
 
 def _greatest(sizes: torch.Tensor) -> torch.Tensor:
     """Return the greatest of bounds (..., places, 1)."""
     return sizes.amax(-2, keepdim=True)
-
-
-def _kept(arguments: Arguments, shape: torch.Size) -> torch.Tensor:
-    """Return which keys (..., queries, keys) count."""
-    every = torch.ones(shape, dtype=torch.bool)
-    return every.tril() if arguments.get("is_causal") else every
 
 
 def _weights(
@@ -195,7 +207,11 @@ def _weights(
     if kept is not None:
         logits = logits.masked_fill(~kept, -math.inf)
     shifted = logits - logits.amax(axis, keepdim=True)
-    farthest = shifted.masked_fill(shifted == -math.inf, 0.0).abs().amax(axis, keepdim=True)
+    near, far = (
+        shifted.masked_fill(shifted <= least, 0.0).abs().amax(axis, keepdim=True)
+        for least in (_FAR, -math.inf)
+    )
+    farthest = torch.where(error + UNIT_ROUNDOFF * far < -_FAR / 4, near, far)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * LIBRARY_ERROR + gamma(logits.shape[axis] + 8)
@@ -213,6 +229,10 @@ def _exact_weights(rows: Objects, kept: np.ndarray | None = None, zero: object =
         result[place, counts] = powers / powers.sum()
     return result
 
+
+_FAR = -2000.0
+"""A logit that is less than the greatest one by more weighs less than 2^-900, computed or not, if
+neither errs by more than a quarter of that; what the difference rounds does not count then."""
 
 RULES: dict[str, Rule] = {
     "bmm.default": MatrixProduct(),

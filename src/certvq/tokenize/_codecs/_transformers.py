@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
+from certvq.network import CanonicalEncoder
 from certvq.tokenize._codecs._codec import Codec
 
 
@@ -47,6 +48,7 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         decode,
         channels=config.audio_channels,
         options={"bandwidth": bandwidth},
+        canonical=lambda: CanonicalEncoder(model, levels=count),
     )
 
 
@@ -62,7 +64,11 @@ def dac(model: Any, quantizers: int | None) -> Codec:
 
     books = [each.codebook.weight for each in model.quantizer.quantizers[:count]]
     stride = model.config.hop_length
-    return _codec(model, "dac", books, encode, decode, stride=stride)
+    return _codec(
+        *(model, "dac", books, encode, decode),
+        stride=stride,
+        canonical=lambda: CanonicalEncoder(model, levels=count),
+    )
 
 
 def mimi(model: Any, quantizers: int | None) -> Codec:
@@ -84,7 +90,11 @@ def mimi(model: Any, quantizers: int | None) -> Codec:
         return model.decode(codes.transpose(1, 2)).audio_values
 
     books = [layer.codebook.embed.detach().clone() for layer in layers[:count]]
-    return _codec(model, "mimi", books, encode, decode, channels=model.config.audio_channels)
+    return _codec(
+        *(model, "mimi", books, encode, decode),
+        channels=model.config.audio_channels,
+        canonical=lambda: CanonicalEncoder(model, levels=count),
+    )
 
 
 def xcodec(model: Any, quantizers: int | None) -> Codec:
@@ -137,6 +147,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
     stride: int = 1,
     rate: int | None = None,
     options: dict[str, Any] | None = None,
+    canonical: Callable[[], CanonicalEncoder] | None = None,
 ) -> Codec:
     module: nn.Module = model
     return Codec(
@@ -150,6 +161,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
         stride=stride,
         rate=rate or model.config.sampling_rate,
         options=options or {},
+        canonical=canonical,
     )
 
 
