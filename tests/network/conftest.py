@@ -57,6 +57,17 @@ class Snake(nn.Module):
         return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).pow(2)
 
 
+class Recurrent(nn.Module):
+    """An LSTM of two layers along the places."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 4, 2)
+
+    def forward(self, x):
+        return self.lstm(x.flatten(2).permute(2, 0, 1))[0].permute(1, 2, 0).reshape(x.shape)
+
+
 class Judge:
     """Arithmetic with one kind of number: fractions, or balls of 400 bits."""
 
@@ -171,6 +182,32 @@ class Judge:
         norms = [sum(each * each for each in row.flat).sqrt() for row in v]
         weight = [row * (a.item() / b) for row, a, b in zip(v, g, norms, strict=True)]
         return self.conv(module.conv, x[np.ix_(range(len(x)), *rows)], np.stack(weight))
+
+    def recurrent(self, module, x):
+        """Each gate of each channel, one number after another."""
+
+        def sigmoid(v):
+            return 1 / (1 + (-v).exp())
+
+        rows = list(x.reshape(len(x), -1).T)
+        for layer in range(module.lstm.num_layers):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            parts = [self.array(getattr(module.lstm, f"{name}_l{layer}")) for name in names]
+            size = parts[1].shape[1]
+            h, c = ([self.number(0)] * size for _ in range(2))
+            for step, row in enumerate(rows):
+                total = [
+                    sum(a * b for a, b in zip(w, row, strict=True))
+                    + sum(a * b for a, b in zip(u, h, strict=True))
+                    + (a + b)
+                    for w, u, a, b in zip(*parts, strict=True)
+                ]
+                i, f, g, o = (total[k * size : (k + 1) * size] for k in range(4))
+                pairs = zip(c, i, f, g, strict=True)
+                c = [sigmoid(d) * v + sigmoid(a) * b.tanh() for v, a, d, b in pairs]
+                h = [sigmoid(a) * b.tanh() for a, b in zip(o, c, strict=True)]
+                rows[step] = np.array(h, object)
+        return np.stack(rows, 1).reshape(x.shape)
 
     def _pool(self, module, x, reduce):
         size = module.kernel_size
@@ -302,6 +339,12 @@ def sum_of():
 def normed():
     """Return a class of modules with weight norm."""
     return Normed
+
+
+@pytest.fixture
+def modules(sum_of, call, normed, snake):
+    """Return what makes modules that the judge knows; the last one is a class of an LSTM."""
+    return sum_of, call, normed, snake, Recurrent
 
 
 @pytest.fixture

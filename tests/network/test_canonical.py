@@ -72,7 +72,7 @@ def test_codes_of_relu_networks_are_those_of_fractions(judge, sum_of, seed):
     assert found.counts()["FLOAT64"] == found.codes.numel()
 
 
-def layers(sum_of, call, normed, snake):
+def layers(sum_of, call, normed, snake, recurrent):
     """Return encoders of (2, 4, 4) that use all operators, a few in each."""
     last = CONV(4, 2, 1)
     first = CONV(2, 4, 3, padding=1)
@@ -122,13 +122,18 @@ def layers(sum_of, call, normed, snake):
         double = nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
         return nn.functional.interpolate(double, (5, 5), mode="bilinear", align_corners=True)
 
-    def attended(judge, x, *, causal=False):
+    def attended(judge, x, *, added=None):
         rows = x.reshape(len(x), -1).T
         scale = judge.number(0.5)  # 1 / sqrt(4)
         result = np.empty(rows.shape, object)
         for i, row in enumerate(rows):
-            keys = rows[: i + 1] if causal else rows
-            weights = [(scale * sum(row * (2 * key))).exp() for key in keys]
+            more = np.zeros(len(rows)) if added is None else added[i]
+            keys = rows[more > -math.inf]
+            raised = [judge.number(each) for each in more if each > -math.inf]
+            weights = [
+                (scale * sum(row * (2 * key)) + each).exp()
+                for key, each in zip(keys, raised, strict=True)
+            ]
             for c in range(rows.shape[1]):
                 shares = (w * key[c] for w, key in zip(weights, keys, strict=True))
                 result[i, c] = sum(shares) / sum(weights)
@@ -138,6 +143,18 @@ def layers(sum_of, call, normed, snake):
         rows = x.flatten(2).mT
         found = nn.functional.scaled_dot_product_attention(rows, 2 * rows, rows, **options)
         return found.mT.reshape(x.shape)
+
+    def window():
+        """Return 0 for a place and the three before it, and minus infinity elsewhere."""
+        apart = torch.arange(16)[:, None] - torch.arange(16)
+        kept = (apart >= 0) & (apart < 4)
+        return torch.zeros(16, 16).masked_fill(~kept, -math.inf)
+
+    def slope():
+        """Return -1 for each place before, the least number of float32 for each place after."""
+        apart = torch.arange(16)[:, None] - torch.arange(16)
+        least = torch.finfo(torch.float32).min
+        return torch.where(apart >= 0, -apart.float(), least)
 
     def composed(x):
         rows = x.flatten(2)
@@ -150,7 +167,23 @@ def layers(sum_of, call, normed, snake):
             first,
             call(
                 lambda x: fused(x, is_causal=True, scale=0.5),
-                lambda judge, x: attended(judge, x, causal=True),
+                lambda judge, x: attended(judge, x, added=np.triu(np.full((16, 16), -math.inf), 1)),
+            ),
+            last,
+        ),
+        "attention, a window": (
+            first,
+            call(
+                lambda x: fused(x, attn_mask=window() == 0, scale=0.5),
+                lambda judge, x: attended(judge, x, added=window().double().numpy()),
+            ),
+            last,
+        ),
+        "attention, raised": (
+            first,
+            call(
+                lambda x: fused(x, attn_mask=slope(), scale=0.5),
+                lambda judge, x: attended(judge, x, added=slope().double().numpy()),
             ),
             last,
         ),
@@ -169,6 +202,7 @@ def layers(sum_of, call, normed, snake):
             call(lambda x: nn.functional.interpolate(x, scale_factor=(3, 2)), tripled),
             last,
         ),
+        "lstm": (first, recurrent(), last),
         "elu": (first, nn.ELU(0.7), last),
         "silu": (first, nn.SiLU(), last),
         "gelu": (first, nn.GELU(), last),
@@ -204,17 +238,16 @@ NAMES = [
     *("elu", "silu", "gelu", "gelu_tanh", "tanh", "group_norm", "batch_norm", "layer_norm"),
     *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
     *("snake, whole", "rms_norm", "transposed", "bilinear"),
-    *("attention", "attention, causal", "attention, composed"),
+    *("attention", "attention, causal", "attention, composed", "attention, a window"),
+    *("attention, raised", "lstm"),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_codes_of_each_operator_are_those_of_balls(
-    judge, sum_of, call, normed, snake, name, monkeypatch
-):
+def test_codes_of_each_operator_are_those_of_balls(judge, modules, name, monkeypatch):
     """Decided in float64, and all over again in pairs, and by balls alone."""
-    encoder = seeded(3, lambda: nn.Sequential(*layers(sum_of, call, normed, snake)[name]))
+    encoder = seeded(3, lambda: nn.Sequential(*layers(*modules)[name]))
     batch, codebook = numbers(4, 1, 2, 4, 4), 0.5 * numbers(5, 40, 2)
     expected = judge("ball").codes(encoder, batch, codebook)
     found = canonical_codes(encoder, batch, codebook=codebook)

@@ -1,5 +1,6 @@
 """What can be captured, what cannot, and what the errors say."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,6 +25,15 @@ class Of(nn.Module):
 
     def forward(self, x):
         return self.function(x)
+
+
+def attention(x, mask, **options):
+    return functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, **options)
+
+
+def lstm(**options):
+    module = nn.LSTM(4, 2, **options).eval()
+    return lambda x: module(x[0])[0]
 
 
 def inner(function):
@@ -84,6 +94,12 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
             "with dropout_p=0.5",
         ),
         (lambda x: functional.scaled_dot_product_attention(x, x[0], x[0]), "other axes before"),
+        (lambda x: attention(x, x), "with an attn_mask that is computed of floats"),
+        (lambda x: attention(x, torch.zeros(4, 4) > 0), "that leaves a query without keys"),
+        (lambda x: attention(x, torch.full((4, 4), math.inf)), "that holds NaN or infinity"),
+        (lambda x: attention(x, torch.zeros(4, 4), is_causal=True), "attn_mask and is_causal"),
+        (lstm(bidirectional=True), "lstm.input at .* with bidirectional=True"),
+        (lstm(proj_size=1), "lstm.input at .* with proj_size"),
         (lambda x: functional.rms_norm(x, [4]), "with eps=None, which stands for another number"),
         (lambda x: x @ torch.ones(4), "matmul.default at module '1.0' of a vector"),
         (lambda x: (x, x), "must return one tensor, got 2"),

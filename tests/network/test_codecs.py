@@ -1,11 +1,15 @@
 """Models of other libraries: their codes, and those of their own quantizer in float64."""
 
+import math
+import warnings
+
 import pytest
 import torch
 
 from certvq.errors import CaptureError, NonFiniteError, OptionError
 from certvq.models import VQVAE, VQVAEConfig
 from certvq.network import canonical_codes
+from certvq.network._levels import Levels
 
 
 def seeded(make):
@@ -79,12 +83,59 @@ def test_float64_decides_where_groups_of_norms_have_many_numbers(hf_models, name
     assert torch.equal(found.codes.flatten(), own)
 
 
-def test_a_projection_with_weight_norm_is_named(hf_models):
+@pytest.mark.parametrize("name", ["encodec", "mimi"])
+@torch.no_grad()
+def test_a_codec_has_the_codes_of_its_own_formula(hf_models, name):
+    """Paddings of stored integers, an LSTM or masked attention, levels in one chain or two."""
+    model, sounds = seeded(getattr(hf_models, name)), torch.randn(2, 1, 331)
+    if name == "encodec":  # whose latents are near 0: code vectors are those of another sound
+        embed = model.quantizer.layers[0].codebook.embed
+        embed.copy_(model.encoder(torch.randn(1, 1, 1024))[0].T)
+    options = {"bandwidth": 18.0} if name == "encodec" else {}
+    found = canonical_codes(model, sounds)
+    assert found.counts()["FLOAT64"] == found.codes.numel()
+    model.double()
+    own = model.encode(sounds.double(), **options).audio_codes
+    own = own[0] if name == "encodec" else own
+    assert torch.equal(found.codes, own.movedim(1, -1))
+    assert found.codes.unique().numel() > 8
+
+
+def of_old_weight_norm(model):
+    for each in model.modules():
+        if isinstance(each, (torch.nn.Conv1d, torch.nn.ConvTranspose1d)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                torch.nn.utils.weight_norm(each)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["new", "old"])
+@torch.no_grad()
+def test_weight_norm_is_that_of_the_stored_numbers(hf_models, monkeypatch, kind):
+    """Of DAC before its norms are folded, decided in float64 and by balls alone."""
+    model, sounds = seeded(hf_models.dac), torch.randn(1, 1, 32)
+    model.apply_weight_norm() if kind == "new" else of_old_weight_norm(model)
+    for name, each in model.named_parameters():
+        if name.endswith(("original0", "weight_g")):
+            each.mul_(1.5)  # so that the weights are not those of before
+    found = canonical_codes(model.eval(), sounds)
+    own = model.double().encode(sounds.double()).audio_codes.movedim(1, -1)
+    assert torch.equal(found.codes, own)
+    whole = Levels.decide_bounded
+    monkeypatch.setattr(
+        Levels, "decide_bounded", lambda self, latents, off: whole(self, latents, off + math.inf)
+    )
+    again = canonical_codes(model, sounds, levels=1)
+    assert torch.equal(again.codes, own[..., :1])
+    assert again.counts()["EXACT"] == again.codes.numel()
+
+
+def test_a_projection_that_is_parametrized_otherwise_is_named(hf_models):
     model = seeded(hf_models.dac)
-    model.apply_weight_norm()
-    model.eval()
-    with pytest.raises(CaptureError, match="projection of the quantizer with weight norm"):
-        canonical_codes(model, torch.zeros(1, 1, 320))
+    torch.nn.utils.parametrizations.orthogonal(model.quantizer.quantizers[0].in_proj)
+    with pytest.raises(CaptureError, match=r"parametrized by _Orthogonal along \[0\]"):
+        canonical_codes(model.eval(), torch.zeros(1, 1, 320))
 
 
 @torch.no_grad()
@@ -109,11 +160,10 @@ def test_a_codebook_that_is_not_finite_is_named(hf_models):
         canonical_codes(model, torch.zeros(1, 1, 320))
 
 
-def test_models_that_do_not_work_say_why(hf_models):
-    with pytest.raises(CaptureError, match="EncodecModel has no canonical codes here: its LSTM"):
-        canonical_codes(seeded(hf_models.encodec), torch.zeros(1, 1, 320))
-    with pytest.raises(CaptureError, match="MimiModel .* its masks of attention have no rule"):
-        canonical_codes(seeded(hf_models.mimi), torch.zeros(1, 1, 320))
+def test_chunks_of_encodec_are_named(hf_models):
+    model = seeded(lambda: hf_models.encodec(normalize=True, chunk_length_s=1.0, overlap=0.01))
+    with pytest.raises(CaptureError, match=r"divides chunks by their loudness.*normalize=True"):
+        canonical_codes(model, torch.zeros(1, 1, 320))
 
 
 def test_a_model_that_is_not_known_is_refused():

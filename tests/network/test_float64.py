@@ -86,10 +86,23 @@ class Of(nn.Module):
         return self.function(x) if self.held is None else self.function(x, self.held)
 
 
+class Steps(nn.Module):
+    """An LSTM along the places."""
+
+    def __init__(self, inputs, size):
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, size, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x.mT)[0].mT
+
+
 attention = functional.scaled_dot_product_attention
 MATRIX = randoms(1, 4, 4)
 SHARP = torch.tensor([[[1.0, -1.0], [-1.0, 1.0], [0.0, 0.0]]]).double()
 """Keys on opposite sides, between which softmax moves fastest; (1, dim, places)."""
+
+RAISED = torch.tensor([[0.5, 0.5], [0.0, -30.0]])
 
 CASES = {
     "conv 1x1": (lambda: nn.Conv2d(8, 5, 1), randoms(1, 8, 1, 1), 0, 0, 1, 1.1),
@@ -122,10 +135,14 @@ CASES = {
     "tanh": (nn.Tanh, grid(0.0), 0, 0, 1, 1.01),
     "sigmoid": (nn.Sigmoid, grid(0.0), 0, 0, 1, 1.01),
     "sum": (lambda: Of(lambda x: x + x), grid(0.5), 0, 0, 1, 1.01),
+    "sum, a decimal": (lambda: Of(lambda x: x + 0.1), grid(0.5), 0, 0, 1, 1.01),
     "difference": (lambda: Of(lambda x: 3 - x), grid(0.5), 0, 0, 1, 1.01),
     "sum, alpha": (lambda: Of(lambda x: torch.add(x, x, alpha=3)), grid(0.5), 0, 0, 1, 1.01),
     "reversed, alpha": (lambda: Of(lambda x: torch.rsub(x, 3, alpha=-5)), grid(0.5), 0, 0, 1, 1.01),
     "sin": (lambda: Of(torch.sin), grid(0.0), 0, 0, 1, 1.01),
+    "cos": (lambda: Of(torch.cos), grid(math.pi / 2), 0, 0, 1, 1.01),
+    "lstm, one step": (lambda: Steps(1, 24), randoms(1, 1, 1), 0, 0, 1, 4.0),
+    "lstm, steps": (lambda: Steps(8, 8), randoms(1, 8, 9), 0, 0, 1, 4.0),
     "square": (lambda: Of(lambda x: x**2), grid(0.5), 0, 0, 1, 1.01),
     "nearest": (
         lambda: Of(lambda x: functional.interpolate(x, scale_factor=3)),
@@ -207,6 +224,14 @@ CASES = {
         1,
         6.0,
     ),
+    "attention, a mask": (
+        lambda: Of(lambda x, k: attention(x.mT, k.mT, k.mT, attn_mask=RAISED).mT, SHARP),
+        SHARP,
+        0,
+        0,
+        1,
+        6.0,
+    ),
     "attention, values": (
         lambda: Of(lambda x, k: attention(k.mT, k.mT, x.mT).mT, SHARP),
         SHARP,
@@ -240,6 +265,86 @@ def test_the_bound_of_an_operator_holds_and_is_sharp(name):
     assert (errors <= bounds).all()
     if name != "permutation":  # whose vectors afterwards are others
         assert bounds[result_place] <= factor * errors[result_place]
+
+
+PLACES = torch.arange(4)
+THIRD = torch.tensor([0, 2, 2])
+
+OPERATORS = [
+    (nn.Hardtanh(), 1.9),
+    (nn.ReLU6(), 1.9),
+    (lambda x: x.clamp(min=0.25), 1.9),
+    (lambda x: x.clip(max=0.3), 1.9),
+    (nn.Hardswish(), 1.9),
+    (nn.Hardsigmoid(), 1.9),
+    (nn.Softplus(2.0), 1.9),
+    (nn.LogSigmoid(), 1.9),
+    (nn.Mish(), 1.9),
+    (nn.CELU(0.7), 1.9),
+    (nn.SELU(), 1.9),
+    (nn.PReLU(4), 1.9),
+    (lambda x: functional.glu(x, 1), 1.9),
+    (torch.abs, 1.9),
+    (torch.square, 1.9),
+    (torch.exp, 1.9),
+    (lambda x: torch.log(x * x + 0.1), 1.9),
+    (lambda x: torch.sqrt(x * x + 0.1), 1.9),
+    (lambda x: torch.rsqrt(x * x + 0.1), 1.9),
+    (lambda x: torch.maximum(x, -2 * x), 1.9),
+    (lambda x: torch.minimum(x, x * x), 1.9),
+    (lambda x: torch.where(PLACES > 1, x, 0.5), 1.9),
+    (lambda x: torch.where(PLACES[:, None, None] > 1, x, x * 2), 1.9),
+    (lambda x: x.masked_fill(PLACES > 2, -1e9).softmax(-1), 4.0),
+    (lambda x: x.masked_fill(PLACES > 2, -math.inf).softmax(-1), 4.0),
+    (lambda x: x.roll((1, 2), (2, 3)), 1.9),
+    (lambda x: x.roll(3), 1.9),
+    (lambda x: x.flip(2), 1.9),
+    (lambda x: functional.pixel_shuffle(x, 2), 1.9),
+    (lambda x: functional.pixel_unshuffle(x, 2), 1.9),
+    (lambda x: functional.unfold(x, 2, stride=2, padding=1), 1.9),
+    (lambda x: x.unfold(2, 2, 1), 1.9),
+    (lambda x: x.repeat(1, 2, 1, 1), 1.9),
+    (lambda x: x.repeat_interleave(2, dim=2), 1.9),
+    (lambda x: torch.stack([x, -x], 1), 1.9),
+    (lambda x: x.unbind(1)[2], 1.9),
+    (lambda x: x[:, :, THIRD], 1.9),
+    (lambda x: x[:, THIRD], 1.9),
+    (lambda x: x.mean(-1, keepdim=True), 1.9),
+    (lambda x: x.sum((1, 2)), 1.9),
+    (lambda x: x.amax(1), 1.9),
+    (lambda x: x.norm(dim=(1, 2)), 4.0),
+    (lambda x: functional.normalize(x, dim=1), 3.0),
+    (nn.InstanceNorm2d(4), 8.0),
+    (lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6), 8.0),
+    (lambda x: functional.interpolate(x, scale_factor=2, mode="nearest-exact"), 1.9),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.rows(("function", "factor"), OPERATORS)
+@pytest.mark.parametrize("vectors", [False, True])
+def test_operators_are_those_of_torch_within_bounds(function, factor, vectors):
+    """Values are torch's; errors of entries are spread sharply, those of vectors enough."""
+    module, x = seeded(lambda: Of(function)), randoms(1, 4, 4, 4)
+    network = capture(module, x)
+    torch.testing.assert_close(bounded_latents(network, exact(x)).value, module(x))
+    off = SIZE * randoms(1, 4, 4, 4).flip(1).abs()
+    true, slack = x - off, 1 + 2.0**-20
+    error = off.norm(dim=1, keepdim=True) if vectors else off
+    for given, start in ((exact(x), x), (Bounded(x, error * slack, 1 if vectors else None), true)):
+        found = bounded_latents(network, given)
+        with flint.ctx.workprec(300):
+            mask = np.ones(network.output.shape, bool)
+            objects = exact_latents(network, Source(start, 1), mask, Balls(300))
+            pairs = zip(objects.flat, found.value.flatten().tolist(), strict=True)
+            apart = [float(abs(a - flint.arb(b)).upper()) for a, b in pairs]
+        errors = torch.tensor(apart, dtype=torch.float64).reshape(found.value.shape)
+        if found.axis is not None:
+            errors = errors.norm(dim=found.axis, keepdim=True) * (1 - 2.0**-40)
+        assert found.error.shape == errors.shape
+        assert (errors <= found.error).all()
+    moved = errors > SIZE * 2.0**-12
+    assert vectors or (found.error[moved] / errors[moved]).min() <= factor
 
 
 @pytest.mark.slow

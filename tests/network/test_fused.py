@@ -71,3 +71,19 @@ def test_a_number_times_its_sigmoid_is_one_operator():
 )
 def test_what_is_no_silu_stays_apart(function):
     assert "silu.default" not in operators(function)
+
+
+def rms(x, a, eps=1e-6, axis=-1):
+    wide = x.to(torch.float64)
+    return a * (wide * torch.rsqrt(wide.pow(2).mean(axis, keepdim=True) + eps)).to(x.dtype)
+
+
+def test_a_written_out_rms_norm_is_one_operator():
+    """Casts on the way do not matter; another axis, or another eps, makes another function."""
+    assert "rms_norm.default" in operators(rms)
+    for other in (
+        lambda x, a: rms(x, a, axis=1),
+        lambda x, a: rms(x, a, eps=a),
+        lambda x, a: x * torch.rsqrt((2 * x).pow(2).mean(-1, keepdim=True) + 1e-6),
+    ):
+        assert "rms_norm.default" not in operators(other)

@@ -1,5 +1,6 @@
 """Levels of a residual quantizer: each gets the exact residual, and is settled before the next."""
 
+import math
 from fractions import Fraction
 
 import flint
@@ -8,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from certvq.errors import OptionError
 from certvq.network import Rung, canonical_codes
+from certvq.network._bounded import Bounded, exact
 from certvq.network._cosine import UnitVectors
 from certvq.network._decide import CodeVectors
 from certvq.network._levels import Affine, Level, Levels
@@ -83,6 +86,10 @@ def judged(latent, levels):
     return codes
 
 
+def affine(weight, bias):
+    return Affine(exact(torch.from_numpy(weight)), bias)
+
+
 @pytest.mark.rows("seed", [0, 1])
 def test_levels_with_projections_are_those_of_fractions(seed):
     """As in DAC: each level compares directions of a projected residual."""
@@ -90,7 +97,7 @@ def test_levels_with_projections_are_those_of_fractions(seed):
     sizes = [(2, 4), (2,), (9, 2), (4, 2), (4,)]
     parts = [[integers(numbers, *size) / 8 for size in sizes] for _ in range(3)]
     levels = [
-        Level(UnitVectors(rows), Affine(weight, bias), Affine(back, shift))
+        Level(UnitVectors(rows), affine(weight, bias), affine(back, shift))
         for weight, bias, rows, back, shift in parts
     ]
     stack = Levels([(slice(1, 5), levels)])
@@ -110,8 +117,36 @@ def test_an_affine_map_has_a_bound_on_its_error():
     weight, bias = numbers.normal(size=(6, 5)), numbers.normal(size=6)
     rows = numbers.normal(size=(200, 5))
     direction = np.linalg.svd(weight)[2][0]
-    value, error = Affine(weight, bias).bounded(rows + 1e-6 * direction, np.full(200, 1e-6))
+    value, error = affine(weight, bias).bounded(rows + 1e-6 * direction, np.full(200, 1e-6))
     true = np.linalg.norm(value - (rows @ weight.T + bias), axis=1)
     assert (true <= error).all()
     assert (error <= 1.1 * true).all()
-    assert (Affine(weight, bias).bounded(rows, np.zeros(200))[1] > 1e-17).all()
+    assert (affine(weight, bias).bounded(rows, np.zeros(200))[1] > 1e-17).all()
+
+
+def test_the_error_of_a_weight_is_counted():
+    """The weight of the real map is off by a multiple of the row, the worst direction."""
+    numbers = np.random.default_rng(0)
+    weight, rows = numbers.normal(size=(1, 5)), numbers.normal(size=(1, 5))
+    off = 1e-6 * rows / np.linalg.norm(rows)
+    error = torch.full((1, 5), 1e-6 / math.sqrt(5), dtype=torch.float64)
+    given = Affine(Bounded(torch.from_numpy(weight + off), error, None), None, lambda _: weight)
+    value, bound = given.bounded(rows, np.zeros(1))
+    true = abs(value - rows @ weight.T).item()
+    assert true <= bound.item() <= 1.01 * true
+    assert not Levels([(slice(0, 5), [Level(UnitVectors(rows), given)])]).rational
+
+
+def test_the_first_levels_are_those_of_the_first_codes():
+    rows = np.eye(2)
+    stack = Levels(
+        [(slice(0, 2), [Level(CodeVectors(rows))] * 2), (slice(2, 4), [Level(UnitVectors(rows))])]
+    )
+    assert [[len(each) for _, each in stack.first(n).chains] for n in (1, 2, 3)] == [
+        [1],
+        [2],
+        [2, 1],
+    ]
+    for count in (0, 4):
+        with pytest.raises(OptionError, match=f"levels must be from 1 to 3 .*, got {count}"):
+            stack.first(count)

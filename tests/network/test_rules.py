@@ -7,11 +7,17 @@ from certvq.network.rules import (
     RULES,
     _arithmetic,
     _attention,
+    _bent,
+    _choice,
     _interpolation,
     _linear,
+    _local,
+    _moves,
     _normal,
     _pointwise,
     _pooling,
+    _recurrent,
+    _reductions,
     _shapes,
     _snake,
     _transposed,
@@ -19,8 +25,23 @@ from certvq.network.rules import (
 )
 
 FILES = (
-    *(_arithmetic, _attention, _interpolation, _linear, _normal, _pointwise, _pooling, _shapes),
-    *(_snake, _transposed, _upsampling),
+    _arithmetic,
+    _attention,
+    _bent,
+    _choice,
+    _interpolation,
+    _linear,
+    _local,
+    _moves,
+    _normal,
+    _pointwise,
+    _pooling,
+    _recurrent,
+    _reductions,
+    _shapes,
+    _snake,
+    _transposed,
+    _upsampling,
 )
 
 

@@ -204,3 +204,22 @@ def test_a_model_of_another_library_reads_pixels_from_minus_1_to_1(hf_models, rn
     assert sum(found["decided_by"][0]) == 4
     plain = TokenEncoder(model.double)(batch)
     assert found["codes"][0].tolist() == plain["codes"][0].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dac", "encodec", "mimi"])
+@torch.no_grad()
+def test_codecs_of_sounds_have_canonical_codes(hf_models, rng, tmp_path, kind):
+    """The first two levels, of a sound whose length no stride divides."""
+    torch.manual_seed(11)
+    model = getattr(hf_models, kind)().eval()
+    model.save_pretrained(tmp_path / kind)
+    sound = rng.normal(size=(1, 331)).astype(np.float32)
+    encoder = TokenEncoder(str(tmp_path / kind), canonical=True, quantizers=2)
+    found = encoder({"key": ["a"], "data": [sound]})
+    assert found["reason"] == [None]
+    padded = nn.functional.pad(torch.from_numpy(sound), (0, 5 if kind == "dac" else 0))
+    whole = certvq.canonical_codes(model, padded[None]).codes[0, :, :2]
+    assert found["codes"][0].tolist() == whole.flatten().tolist()
+    assert found["shape"][0] == tuple(whole.shape)
+    assert sum(found["decided_by"][0]) == whole.numel()

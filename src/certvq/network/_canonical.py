@@ -20,6 +20,7 @@ from certvq.network._codecs import coder_of
 from certvq.network._decide import Decision
 from certvq.network._float64 import bounded_latents
 from certvq.network._graph import Network
+from certvq.network._levels import Levels
 from certvq.network._numbers import flint
 from certvq.network._refine import FIRST_PRECISION, refine
 from certvq.network._reused import Ready, Reused
@@ -83,6 +84,7 @@ def canonical_codes(
     batch: torch.Tensor,
     *,
     codebook: Codebooks | None = None,
+    levels: int | None = None,
     precision: int = MOST_PRECISION,
 ) -> CanonicalCodes:
     """Return the codes that a network has over the real numbers.
@@ -94,19 +96,22 @@ def canonical_codes(
 
     Args:
         model: in eval mode: a `certvq.models.VQVAE`; VQModel of diffusers; ChameleonVQVAE,
-            JanusVQVAE or DacModel of transformers; or with `codebook` an encoder, a module that
-            maps a tensor to latents of channels at axis 1, ``(B, D, *places)``.
+            JanusVQVAE, DacModel, EncodecModel or MimiModel of transformers; or with `codebook` an
+            encoder, a module that maps a tensor to latents of channels at axis 1,
+            ``(B, D, *places)``.
         batch: what the model takes, finite: floats, each an exact number, of any float type; or
             uint8, each of which stands for the rational number ``byte / 255``.
         codebook: (K, D) code vectors, or a list of these, one for each level of a residual
             quantizer; None for a model that has its own.
+        levels: how many levels of a residual quantizer count, from the first; None for all.
         precision: the most bits of the balls that open tokens are computed with, at least 128.
 
     Returns:
         Codes, how each was decided, and margins, on the CPU.
 
     Raises:
-        OptionError: a model in train mode, without codebook, or too little precision.
+        OptionError: a model in train mode, without codebook, with fewer levels than asked for, or
+            too little precision.
         CaptureError: the model has no graph of operators with rules; the text names what has none.
         NonFiniteError: NaN or infinity in batch, parameters or codebook.
         ShapeError: latents and codebook do not fit together.
@@ -128,7 +133,7 @@ def canonical_codes(
         >>> found.codes.shape, found.counts()["OPEN"]
         (torch.Size([1, 2, 2]), 0)
     """
-    return CanonicalEncoder(model, codebook=codebook)(batch, precision=precision)
+    return CanonicalEncoder(model, codebook=codebook, levels=levels)(batch, precision=precision)
 
 
 class CanonicalEncoder:
@@ -141,6 +146,7 @@ class CanonicalEncoder:
     Args:
         model: see `canonical_codes`.
         codebook: see `canonical_codes`; copied.
+        levels: see `canonical_codes`.
 
     Raises:
         OptionError: a model without a codebook.
@@ -152,12 +158,17 @@ class CanonicalEncoder:
         [0, 0, 0]
     """
 
-    def __init__(self, model: nn.Module, *, codebook: Codebooks | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, *, codebook: Codebooks | None = None, levels: int | None = None
+    ) -> None:
         flint()
         self._coder = coder_of(model, codebook)
-        self._reused = Reused(
-            self._coder.encoder, lambda network: self._coder.levels(network.output.shape)
-        )
+
+        def used(network: Network) -> Levels:
+            found = self._coder.levels(network.output.shape)
+            return found if levels is None else found.first(levels)
+
+        self._reused = Reused(self._coder.encoder, used)
 
     def __call__(self, batch: torch.Tensor, *, precision: int = MOST_PRECISION) -> CanonicalCodes:
         """Return the canonical codes of a batch.
@@ -170,7 +181,8 @@ class CanonicalEncoder:
             Codes, how each was decided, and margins, on the CPU.
 
         Raises:
-            OptionError: a model in train mode, or too little precision.
+            OptionError: a model in train mode, fewer levels than asked for, or too little
+                precision.
             CaptureError: the model has no graph of operators with rules.
             NonFiniteError: NaN or infinity in batch, parameters or codebook.
             ShapeError: latents and codebook do not fit together.

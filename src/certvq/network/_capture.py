@@ -14,12 +14,14 @@ import torch
 from torch import fx, nn
 
 from certvq.errors import CaptureError, DTypeError, NonFiniteError, OptionError
+from certvq.network._folded import Known, folded, needed, without_wrapper
 from certvq.network._fused import fused
 from certvq.network._graph import Network, Ref, Step, refs
 from certvq.network.rules import RULES
 
 _FIRST_OF_SEVERAL = {
     "_native_batch_norm_legit_no_training.default",
+    "lstm.input",
     "max_pool2d_with_indices.default",
     "max_pool3d_with_indices.default",
 }
@@ -30,9 +32,16 @@ _CONSTANTS = {
     "zeros.default",
     "full.default",
     "arange.default",
+    "arange.start",
     "arange.start_step",
 }
 """Operators that make numbers of nothing; they are run, and their results are exact."""
+
+_TRUTH = {"attn_mask", "condition", "indices", "mask"}
+"""Arguments that rules get as tensors of constants: which entries count, or where they are."""
+
+_PARTS = {"split.Tensor", "split_with_sizes.default", "unbind.int"}
+"""Operators with several results, each of which is read where it is used."""
 
 _LARGEST_INTEGER = 2**53
 """Integers up to here are float64 numbers; greater ones may lie between two."""
@@ -95,7 +104,7 @@ def _exported(model: nn.Module, example: torch.Tensor) -> Any:
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter's own parts
-            program = torch.export.export(model, (example.to(device),), strict=False)
+            program = torch.export.export(Known(model), (example.to(device),), strict=False)
             return program.run_decompositions({})
     except Exception as error:
         first = str(error).strip().splitlines()
@@ -122,8 +131,9 @@ class _Reader:
         """Return the network."""
         output: Any = None
         self._read_inputs()
+        used_nodes = needed(self.program.graph)
         for node in self.program.graph.nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and node in used_nodes:
                 self._read_call(node)
             elif node.op == "output":
                 output = self._output(node.args[0])
@@ -148,7 +158,8 @@ class _Reader:
                 self.source = ref
             elif isinstance(kept.get(spec.target), torch.Tensor):
                 self.constants[name] = kept[spec.target].detach()
-                self.titles[name] = f"{spec.kind.name.lower().replace('_', ' ')} {spec.target!r}"
+                kind, path = spec.kind.name.lower().replace("_", " "), without_wrapper(spec.target)
+                self.titles[name] = f"{kind} {path!r}"
 
     def _read_call(self, node: fx.Node) -> None:
         target, place = node.target, _place(node)
@@ -163,7 +174,11 @@ class _Reader:
             assert isinstance(target, torch._ops.OpOverload)  # noqa: SLF001
             self.of_node[node.name] = self._constant(node.name, target(*node.args, **node.kwargs))
             return
-        if name in {"split.Tensor", "split_with_sizes.default"}:
+        known = folded(node, self.constants, self.titles)
+        if known is not None:
+            self.of_node[node.name] = self._constant(node.name, known)
+            return
+        if name in _PARTS:
             self.of_node[node.name] = node  # its parts are read where they are used
             return
         self._require_known(target, name, place)
@@ -214,16 +229,17 @@ class _Reader:
         arguments: dict[str, Any] = {}
         for place, slot in enumerate(target._schema.arguments):  # noqa: SLF001
             given = node.kwargs.get(slot.name, slot.default_value)
-            arguments[slot.name] = self._translated(
-                node.args[place] if place < len(node.args) else given
-            )
+            given = node.args[place] if place < len(node.args) else given
+            arguments[slot.name] = self._translated(given, truth=slot.name in _TRUTH)
         return arguments
 
-    def _translated(self, argument: Any) -> Any:
+    def _translated(self, argument: Any, *, truth: bool = False) -> Any:
         if isinstance(argument, fx.Node):
+            if truth and argument.name in self.constants:
+                return self.constants[argument.name].to("cpu")
             return self.of_node[argument.name]
         if isinstance(argument, (list, tuple)):
-            return [self._translated(each) for each in argument]
+            return [self._translated(each, truth=truth) for each in argument]
         return argument
 
     def _constant(self, name: str, value: torch.Tensor) -> Ref:
@@ -243,9 +259,14 @@ class _Reader:
         return self._part(node, source, index)
 
     def _part(self, node: fx.Node, source: fx.Node, index: int) -> Ref:
-        """Read a part of a split as a slice."""
+        """Read a part of a split as a slice, or as a selection."""
         arguments = self._arguments(source.target, source)
         given: Ref = arguments["self"]
+        if "split_size" not in arguments and "split_sizes" not in arguments:
+            result = self._result(node, "select.int", _place(node))
+            cut = {"self": given, "dim": arguments["dim"], "index": index}
+            self.steps.append(Step(result, "select.int", cut, _place(node)))
+            return result
         axis = arguments["dim"] % len(given.shape)
         size: Any = arguments.get("split_size")
         sizes = arguments.get("split_sizes") or [size] * (index + 1)
@@ -275,7 +296,7 @@ _ADVICE = "write the encoder without it, or take it out of the part that is capt
 
 def _place(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(stack[-1][0]) if stack else ""
+    return without_wrapper(str(stack[-1][0])) if stack else ""
 
 
 def _named(place: str) -> str:
@@ -292,6 +313,8 @@ def _require_small(title: str, value: int) -> None:
 
 
 def _require_finite(title: str, constant: torch.Tensor) -> None:
+    if constant.dtype == torch.bool:
+        return
     if not constant.is_floating_point() and constant.dtype != torch.int64:
         text = f"{title} must hold floats, got {constant.dtype}"
         raise DTypeError(text)

@@ -13,9 +13,12 @@ from torch import nn
 
 from certvq.errors import CaptureError, NonFiniteError, OptionError, ShapeError
 from certvq.models import VQVAE
+from certvq.network._bounded import Bounded, exact
 from certvq.network._cosine import UnitVectors
 from certvq.network._decide import CodeVectors
 from certvq.network._levels import Affine, Level, Levels
+from certvq.network._numbers import Numbers
+from certvq.network.rules._normal import WEIGHT_NORM
 
 Chains = list[tuple[slice, list[Level]]]
 
@@ -85,9 +88,6 @@ def coder_of(model: Any, codebook: torch.Tensor | Sequence[torch.Tensor] | None)
         for prefix, name, make in _KNOWN:
             if kind.__name__ == name and f"{kind.__module__}.".startswith(prefix):
                 return make(model)
-        if kind.__name__ in _NO_RULE and f"{kind.__module__}.".startswith("transformers.models."):
-            text = f"{kind.__name__} has no canonical codes here: {_NO_RULE[kind.__name__]}"
-            raise CaptureError(text)
     known = ", ".join(name for _, name, _ in _KNOWN)
     text = (
         f"model must be a certvq.models.VQVAE, one of {known}, or an encoder with codebook=..., "
@@ -170,16 +170,96 @@ def _dac(model: Any) -> Coder:
     return Coder(model, lambda model, sounds: model.encoder(sounds), chains, single=False)
 
 
-def _affine(conv: nn.Conv1d) -> Affine:
+def _affine(conv: Any) -> Affine:
     """Read a convolution of one place as a matrix."""
-    if hasattr(conv, "parametrizations"):
+    bias = None if conv.bias is None else _numbers(conv.bias)
+    stored = _stored_weight_norm(conv)
+    if stored is None:
+        return Affine(exact(torch.from_numpy(_numbers(conv.weight)[:, :, 0])), bias)
+    g, v = (exact(torch.from_numpy(_numbers(each))) for each in stored)
+    weight = WEIGHT_NORM.bounded({"v": v, "g": g, "dim": 0})
+
+    def exactly(numbers: Numbers) -> np.ndarray:
+        arrays = {
+            name: numbers.array(each.value.numpy(), np.ones(tuple(each.value.shape), bool))
+            for name, each in (("v", v), ("g", g))
+        }
+        every = np.ones(tuple(v.value.shape), bool)
+        return WEIGHT_NORM.exact(numbers, {**arrays, "dim": 0}, every)[:, :, 0]
+
+    return Affine(Bounded(weight.value[:, :, 0], weight.error[:, :, 0], None), bias, exactly)
+
+
+def _stored_weight_norm(conv: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return g and v of a module with weight norm of either kind, or None for one without.
+
+    Raises:
+        CaptureError: its weight is computed in another way, or normed along another axis.
+    """
+    if hasattr(conv, "weight_g"):
+        found = [each for each in conv._forward_pre_hooks.values() if hasattr(each, "dim")]  # noqa: SLF001
+        kinds, axes = {"WeightNorm"}, [each.dim for each in found]
+        stored = conv.weight_g, conv.weight_v
+    elif hasattr(conv, "parametrizations"):
+        kept = conv.parametrizations.weight
+        kinds, axes = {type(each).__name__ for each in kept}, [getattr(e, "dim", 0) for e in kept]
+        stored = (kept.original0, kept.original1) if kinds == {"_WeightNorm"} else None
+    else:
+        return None
+    if stored is None or axes != [0]:
         text = (
-            "a projection of the quantizer with weight norm has no rule; remove the weight norm "
-            "(model.remove_weight_norm())"
+            f"a projection of the quantizer is parametrized by {', '.join(sorted(kinds))} along "
+            f"{axes}, which has no rule (known: weight norm along 0); take it off first "
+            "(torch.nn.utils.parametrize.remove_parametrizations)"
         )
         raise CaptureError(text)
-    bias = None if conv.bias is None else _numbers(conv.bias)
-    return Affine(_numbers(conv.weight)[:, :, 0], bias)
+    return stored
+
+
+def _encodec(model: Any) -> Coder:
+    config = model.config
+    if config.normalize or config.chunk_length is not None:
+        text = (
+            "EnCodec that divides chunks by their loudness, as at 48 kHz, has no canonical codes "
+            f"here (normalize={config.normalize}, chunk_length={config.chunk_length}); cut and "
+            "scale the sounds, and give model.encoder with codebook=..."
+        )
+        raise CaptureError(text)
+    return Coder(
+        model,
+        lambda model, sounds: model.encoder(sounds),
+        lambda model, dim: _chain([each.codebook.embed for each in model.quantizer.layers], dim),
+        single=False,
+    )
+
+
+def _mimi(model: Any) -> Coder:
+    def halves(model: Any) -> list[Any]:
+        quantizer = model.quantizer
+        names = ("semantic_residual_vector_quantizer", "acoustic_residual_vector_quantizer")
+        return [getattr(quantizer, name) for name in names]
+
+    def latents(model: Any, sounds: torch.Tensor) -> torch.Tensor:
+        found = model.encoder(sounds, use_streaming=False).latents
+        projections = (each.input_proj for each in halves(model))
+        return torch.cat([found if p is None else p(found) for p in projections], 1)
+
+    def chains(model: Any, dim: int) -> Chains:
+        found: Chains = []
+        for place, half in enumerate(halves(model)):
+            books = [_means(layer.codebook) for layer in half.layers]
+            found += _chain(books, dim // 2, place * (dim // 2))
+        return found
+
+    return Coder(model, latents, chains, single=False)
+
+
+def _means(codebook: Any) -> torch.Tensor:
+    """Return the code vectors of Mimi, quotients that float32 rounds, as the model does."""
+    total, usage = (
+        each.detach().to("cpu").float() for each in (codebook.embed_sum, codebook.cluster_usage)
+    )
+    return total / usage.clamp(min=codebook.epsilon)[:, None]
 
 
 _KNOWN: Final[tuple[tuple[str, str, Callable[[Any], Coder]], ...]] = (
@@ -187,12 +267,7 @@ _KNOWN: Final[tuple[tuple[str, str, Callable[[Any], Coder]], ...]] = (
     ("transformers.models.", "ChameleonVQVAE", _vqgan),
     ("transformers.models.", "JanusVQVAE", _vqgan),
     ("transformers.models.", "DacModel", _dac),
+    ("transformers.models.", "EncodecModel", _encodec),
+    ("transformers.models.", "MimiModel", _mimi),
 )
 """Beginning of the path of the module that defines a class, its name, and what is known of it."""
-
-_PADDINGS = "its convolutions compute paddings with tensors, which a graph cannot hold"
-_NO_RULE: Final = {
-    "EncodecModel": f"its LSTM has no rule, and {_PADDINGS}",
-    "MimiModel": f"its masks of attention have no rule, and {_PADDINGS}",
-}
-"""Models of transformers that are known not to work, and why."""

@@ -12,11 +12,11 @@ from certvq.network.rules._snake import SNAKE
 
 
 def fused(steps: list[Step], constants: Mapping[str, Any]) -> list[Step]:
-    """Replace the steps of each Snake, ``x + b * sin(a * x) ** 2``, and SiLU, by one.
+    """Replace the steps of each Snake, ``x + b sin(a x)^2``, SiLU and RMS norm by one.
 
     Args:
         steps: in order.
-        constants: by name; a must be one of them.
+        constants: by name; the a of a Snake must be one of them.
 
     Returns:
         The steps that are left.
@@ -26,10 +26,13 @@ def fused(steps: list[Step], constants: Mapping[str, Any]) -> list[Step]:
     replaced: dict[str, Step] = {}
     gone: set[str] = set()
     for step in steps:
-        snake, silu = _snake(step, made, constants), _silu(step, made)
-        for name, parts in ((SNAKE, snake), (_SILU, silu)):
+        for operator, parts in (
+            (SNAKE, _snake(step, made, constants)),
+            (_SILU, _silu(step, made)),
+            ("rms_norm.default", _rms_norm(step, made)),
+        ):
             if parts and all(uses[each.result.name] == 1 for each in parts[1]):
-                replaced[step.result.name] = Step(step.result, name, parts[0], step.place)
+                replaced[step.result.name] = Step(step.result, operator, parts[0], step.place)
                 gone |= {each.result.name for each in parts[1]}
     return [replaced.get(step.result.name, step) for step in steps if step.result.name not in gone]
 
@@ -67,6 +70,39 @@ def _silu(step: Step, made: Mapping[str, Step]) -> tuple[dict[str, Any], list[St
     return None
 
 
+def _rms_norm(last: Step, made: Mapping[str, Step]) -> tuple[dict[str, Any], list[Step]] | None:
+    """Return the arguments of ``x * rsqrt(mean(x ** 2) + eps)``, and the steps before the last."""
+    if last.operator != "mul.Tensor":
+        return None
+    for x, other in _both(last):
+        root = made.get(other.name)
+        more = _before(root, "rsqrt.default", made)
+        mean = _before(more, "add.Tensor", made)
+        square = _before(mean, "mean.dim", made)
+        if root is None or more is None or mean is None or square is None:
+            continue
+        if square.operator not in _SQUARES or not mean.arguments.get("keepdim"):
+            continue
+        eps, axes = more.arguments["other"], mean.arguments["dim"]
+        axis = axes[0] % len(x.shape) if isinstance(axes, list) and len(axes) == 1 else None
+        given = square.arguments["self"]
+        exact = isinstance(eps, (int, float)) and more.arguments.get("alpha", 1) == 1
+        if exact and axis == len(x.shape) - 1 and _plain(given, made) == _plain(x, made):
+            shape = [x.shape[-1]]
+            arguments = {"input": x, "normalized_shape": shape, "weight": None, "eps": eps}
+            return arguments, [root, more, mean, square]
+    return None
+
+
+def _plain(ref: Any, made: Mapping[str, Step]) -> Any:
+    """Return the tensor that has the same numbers before they are cast or copied."""
+    while isinstance(ref, Ref) and ref.name in made and made[ref.name].operator in _SAME:
+        ref = made[ref.name].arguments["self"]
+    return ref
+
+
+_SQUARES = {"pow.Tensor_Scalar", "square.default"}
+_SAME = {"_to_copy.default", "to.dtype", "alias.default", "clone.default", "detach.default"}
 _SILU = "silu.default"
 
 

@@ -6,6 +6,7 @@ and of each subtraction (`residual_level_error_le`). A level is looked at only a
 are decided. Must not know networks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ import torch
 
 from certvq._types import Float64
 from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.errors import OptionError
+from certvq.network._bounded import Bounded, entry_errors
 from certvq.network._bounds import (
     FLOOR,
     absolute_norm_upper,
@@ -42,34 +45,49 @@ class Codebook(Protocol):
 
 
 class Affine:
-    """``W x + b`` with exact numbers, for rows x.
+    """``W x + b`` for rows x.
 
     Args:
-        weight: (out, in) float64.
-        bias: (out,) float64, or None.
+        weight: (out, in), with bounds on its errors.
+        bias: (out,) float64, exact, or None.
+        exactly: makes W of exact numbers; None where `weight` is exact.
     """
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
-        self._weight = weight
-        self._bias = np.zeros(len(weight)) if bias is None else bias
-        matrix = torch.from_numpy(weight)[None]
-        self._norm, self._size = (
+    def __init__(
+        self,
+        weight: Bounded,
+        bias: np.ndarray | None,
+        exactly: Callable[[Numbers], np.ndarray] | None = None,
+    ) -> None:
+        self._weight, self._exactly = weight.value.numpy(), exactly
+        self._bias = np.zeros(len(self._weight)) if bias is None else bias
+        matrix = weight.value[None]
+        self._norm, self._size, self._off = (
             float(spectral_norm_upper(matrix)),
             float(absolute_norm_upper(matrix)),
+            float(norm_upper(entry_errors(weight), (0, 1))) if exactly else 0.0,
         )
+
+    @property
+    def rational(self) -> bool:
+        """Whether W is rational, so that rational numbers stay rational."""
+        return self._exactly is None
 
     def bounded(self, rows: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return values (N, out), and bounds (N,) of their errors (`taps_error_le`)."""
         value = rows @ self._weight.T + self._bias
-        rounding = self._size * _norms(rows) + _norms(self._bias[None])
-        spread = self._norm * error + gamma(self._weight.shape[1] + 3) * rounding
+        sizes = _norms(rows)
+        rounding = self._size * sizes + _norms(self._bias[None])
+        spread = (self._norm + self._off) * error + self._off * sizes
+        spread = spread + gamma(self._weight.shape[1] + 3) * rounding
         return value, spread * enlargement(8) + FLOOR
 
     def exact(self, numbers: Numbers, rows: np.ndarray) -> np.ndarray:
         """Return values (N, out) of exact numbers."""
-        weight, bias = (
-            numbers.array(each, np.ones(each.shape, bool)) for each in (self._weight, self._bias)
-        )
+        bias = numbers.array(self._bias, np.ones(self._bias.shape, bool))
+        if self._exactly is not None:
+            return numbers.matmul(rows, self._exactly(numbers).T) + bias
+        weight = numbers.array(self._weight, np.ones(self._weight.shape, bool))
         return numbers.matmul(rows, weight.T) + bias
 
 
@@ -98,6 +116,32 @@ class Levels:
     def __init__(self, chains: list[tuple[slice, list[Level]]]) -> None:
         self.chains = chains
         self.count = sum(len(levels) for _, levels in chains)
+
+    @property
+    def rational(self) -> bool:
+        """Whether rational latents have rational residuals."""
+        maps = (
+            each
+            for _, levels in self.chains
+            for level in levels
+            for each in (level.inward, level.outward)
+        )
+        return all(each is None or each.rational for each in maps)
+
+    def first(self, count: int) -> "Levels":
+        """Return the first levels alone, those of the first codes of a token.
+
+        Raises:
+            OptionError: there are not as many.
+        """
+        if not 1 <= count <= self.count:
+            text = f"levels must be from 1 to {self.count} for this model, got {count}"
+            raise OptionError(text)
+        kept: list[tuple[slice, list[Level]]] = []
+        for channels, levels in self.chains:
+            kept.append((channels, levels[:count]))
+            count -= len(kept[-1][1])
+        return Levels([each for each in kept if each[1]])
 
     def decide_bounded(
         self, latents: Float64[np.ndarray, "N D"], error: Float64[np.ndarray, " N"]

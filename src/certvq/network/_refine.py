@@ -45,7 +45,7 @@ def refine(
     count = len(open_tokens)
     codes, margin = np.full((count, levels.count), -1, np.int64), np.zeros((count, levels.count))
     left = np.arange(count)
-    for numbers in _arithmetics(network, precision):
+    for numbers in _arithmetics(network, levels, precision):
         for start in range(0, len(left), _AT_ONCE):
             part = left[start : start + _AT_ONCE]
             with FLINT_LOCK, numbers.working():
@@ -58,8 +58,8 @@ def refine(
     return Decision(codes, margin, codes >= 0)
 
 
-def _arithmetics(network: Network, precision: int) -> Iterator[Numbers]:
-    if is_rational(network):
+def _arithmetics(network: Network, levels: Levels, precision: int) -> Iterator[Numbers]:
+    if is_rational(network) and levels.rational:
         yield Rationals()
         return
     bits = min(FIRST_PRECISION, precision)

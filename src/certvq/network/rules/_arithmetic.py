@@ -103,7 +103,7 @@ def divided(left: Bounded, right: Bounded) -> Bounded:
 def lifted(operands: Sequence[Any]) -> list[Bounded]:
     """Return numbers of the graph as tensors, in pairs if another operand is."""
     numbers = [
-        each if isinstance(each, Bounded) else exact(torch.tensor(float(each)).double())
+        each if isinstance(each, Bounded) else exact(torch.tensor(float(each), dtype=torch.float64))
         for each in operands
     ]
     if any(isinstance(each.value, Wide) for each in numbers):
@@ -239,6 +239,7 @@ RULES: dict[str, Rule] = {
     "div.Tensor": _QUOTIENT,
     "div.Scalar": _QUOTIENT,
     "pow.Tensor_Scalar": Square(),
+    "square.default": Unary(lambda given: multiplied(given, given), lambda each: each * each),
     "neg.default": Unary(_negated, operator.neg),
     "reciprocal.default": Unary(reciprocal, lambda each: 1 / each),
 }

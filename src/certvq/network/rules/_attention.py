@@ -2,7 +2,7 @@
 
 In: arguments. Out: values with bounds. The real functions: ``A B``; ``softmax(x)_k = exp(x_k) /
 sum_j exp(x_j)``; attention ``softmax(scale Q K^T) V`` with ``scale = 1 / sqrt(dim)`` unless another
-is given, where a mask leaves out keys.
+is given, where a mask leaves out keys or raises logits (`certvq.network.rules._masks`).
 
 A product errs by ``|a| f + e |b| + e f`` for a row of A with error e and a column of B with error f
 (`product_error_le` for dot products). Softmax errs by at most e, the greatest error of its logits,
@@ -30,6 +30,7 @@ from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network._wide import Wide, nearest, rest, rounding, sizes, wide
 from certvq.network.rules._arithmetic import most_of_first, multiplied, narrowed
+from certvq.network.rules._masks import at_place, keys_of, refusal_of_mask
 from certvq.network.rules._products import Rounding, matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
@@ -131,15 +132,13 @@ class Attention(Rule):
     mixing = True
 
     def refusal(self, arguments: Arguments) -> str:
-        """Refuse dropout, masks that are added, and heads that are shared."""
+        """Refuse dropout, masks that are not constant, and heads that are shared."""
         if arguments.get("dropout_p"):
             return f"with dropout_p={arguments['dropout_p']}"
-        if arguments.get("attn_mask") is not None:
-            return "with attn_mask"
         first, *others = (arguments[name].shape[:-2] for name in ("query", "key", "value"))
         if any(each != first for each in others):
             return f"of queries, keys and values with other axes before the last two, {first}"
-        return ""
+        return refusal_of_mask(arguments)
 
     def bounded(self, arguments: Arguments) -> Bounded:
         """Add up the errors of logits, weights and values, all of vectors along the last axis."""
@@ -154,12 +153,20 @@ class Attention(Rule):
         logits, lost = matrix_product(query.value, key.value.mT)
         error = lengths * off + query.error * (longest + off) + lost.absolute
         error = (error + lost.relative * lengths * longest) * enlargement(8)
-        kept = _kept(arguments, logits.shape[-2:]) if arguments.get("is_causal") else None
-        weights, error, slope, local = _weights(logits, error, last, kept)
+        keys = keys_of(arguments, logits.shape[-2], logits.shape[-1])
+        masked = arguments.get("is_causal") or arguments.get("attn_mask") is not None
+        kept = keys.near if masked else None
+        raised = keys.raised(logits)
+        added = torch.zeros((), dtype=torch.float64)
+        if keys.added is not None:  # one more rounding
+            added = rounding(raised) * _largest(raised, keys.near)
+        most = (lengths + query.error) * (longest + off) * enlargement(8)
+        tail = keys.tail(most)
+        weights, error, slope, local = _weights(raised, error + added, last, kept)
         result, after = matrix_product(weights, value.value)
         terms, relative = weights.shape[-1], after.relative + rounding(result, 8)
         longest = _greatest(norm_upper(value.value, (last,)) + value.error)
-        error = (error + relative) * longest + sizes(weights) @ value.error
+        error = (error + relative + tail) * longest + sizes(weights) @ value.error
         error = error + after.of_vectors(last, result.shape[last])
         error = error * enlargement(terms + 8) + FLOOR
         if all(each.whole is None for each in (query, key, value)) or last < 2:
@@ -170,23 +177,28 @@ class Attention(Rule):
         spread = of_query * (_centred_norms(key.value) + of_key)
         spread = spread + _matrix_norms(query.value) * of_key
         spread = spread + lost.relative * _all(query.value) * _all(key.value)
-        spread = (spread + _whole_lost(lost, logits)) * enlargement(8)
+        spread = spread + _whole_lost(lost, logits)
+        added = added * math.sqrt(logits.shape[-1])
+        spread = (spread + whole_norm(added, last, tuple(logits.shape))) * enlargement(8)
         turned = most_of_first(slope, slope.ndim) * spread
         turned = turned * (_centred_norms(value.value) + of_value)
         across = _absolute_norms(weights)
-        off = whole_norm(local, last, tuple(weights.shape)) + relative * across
+        off = whole_norm(local + tail, last, tuple(weights.shape)) + relative * across
         whole = across * of_value + turned + off * (_all(value.value) + of_value)
         whole = whole + _whole_lost(after, result)
         return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
-        """An entry needs its query, and all keys and values."""
-        query: Ref = arguments["query"]
+        """An entry needs its query, and the keys and values that count for it."""
+        query, key = arguments["query"], arguments["key"]
         rows = mask.any(-1, keepdims=True)
         yield query, np.broadcast_to(rows, query.shape)
+        shape = (*key.shape[:-2], query.shape[-2], key.shape[-2])
+        kept = keys_of(arguments, *shape[-2:]).kept.broadcast_to(shape).numpy()
+        used = (kept & rows).any(-2, keepdims=True).swapaxes(-2, -1)
         for name in ("key", "value"):
             ref: Ref = arguments[name]
-            yield ref, np.broadcast_to(mask.any(axis=(-2, -1), keepdims=True), ref.shape)
+            yield ref, np.broadcast_to(used, ref.shape)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Compute the formula for the queries that are needed."""
@@ -194,14 +206,19 @@ class Attention(Rule):
         root = numbers.number(float(query.shape[-1])).sqrt()
         given = arguments.get("scale")
         scale = 1 / root if given is None else numbers.number(given)
-        kept = _kept(arguments, torch.Size((query.shape[-2], key.shape[-2]))).numpy()
+        keys = keys_of(arguments, query.shape[-2], key.shape[-2])
         result = np.empty(mask.shape, object)
         for place in np.ndindex(mask.shape[:-2]):
-            rows = mask[place].any(-1)
+            rows = np.asarray(mask[place].any(-1))
             if rows.any():
-                logits = numbers.matmul(query[place][rows], key[place].T) * scale
-                weights = _exact_weights(logits, kept[rows], numbers.number(0.0))
-                result[place][rows] = numbers.matmul(weights, value[place])
+                kept = at_place(keys.kept, place, (len(rows), key.shape[-2]))
+                used = kept[rows].any(0)
+                part = np.full((len(rows), key.shape[-2]), numbers.number(0.0), object)
+                products = numbers.matmul(query[place][rows], key[place][used].T) * scale
+                part[np.ix_(rows, used)] = products
+                logits = keys.raised_objects(numbers, part, place)[rows][:, used]
+                weights = _exact_weights(logits, kept[rows][:, used], numbers.number(0.0))
+                result[place][rows] = numbers.matmul(weights, value[place][used])
         return result
 
 
@@ -273,15 +290,14 @@ _NARROW = 128
 """Rows or columns up to which a spectral norm costs less than a product. Chosen."""
 
 
+def _largest(logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Return the greatest size of the logits that count, (..., queries, 1)."""
+    return sizes(logits).masked_fill(~kept, 0.0).amax(-1, keepdim=True)
+
+
 def _greatest(sizes: torch.Tensor) -> torch.Tensor:
     """Return the greatest of bounds (..., places, 1)."""
     return sizes.amax(-2, keepdim=True)
-
-
-def _kept(arguments: Arguments, shape: torch.Size) -> torch.Tensor:
-    """Return which keys (..., queries, keys) count."""
-    every = torch.ones(shape, dtype=torch.bool)
-    return every.tril() if arguments.get("is_causal") else every
 
 
 def _weights(
@@ -309,9 +325,14 @@ def _weights(
     near = near if kept is None else near.masked_fill(~kept, -math.inf)
     greatest = near.amax(axis, keepdim=True)
     shifted = logits - (wide(greatest) if isinstance(logits, Wide) else greatest)
-    farthest = sizes(shifted).amax(axis, keepdim=True)  # not less than of those that are kept
+    lengths = sizes(shifted)
     if kept is not None:
-        shifted = shifted.masked_fill(~kept, -math.inf)
+        shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
+    farthest = lengths.amax(axis, keepdim=True)
+    if bool((farthest > -_FAR).any()):
+        closest = lengths.masked_fill(lengths >= -_FAR, 0.0).amax(axis, keepdim=True)
+        known = error + rounding(logits) * farthest < -_FAR / 4
+        farthest = torch.where(known, closest, farthest)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)
@@ -332,6 +353,10 @@ def _exact_weights(rows: Objects, kept: np.ndarray | None = None, zero: object =
         result[place, counts] = powers / powers.sum()
     return result
 
+
+_FAR = -2000.0
+"""A logit that is less than the greatest one by more weighs less than 2^-900, computed or not, if
+neither errs by more than a quarter of that; what the difference rounds does not count then."""
 
 RULES: dict[str, Rule] = {
     "bmm.default": MatrixProduct(),

@@ -30,7 +30,7 @@ from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network._wide import nearest, rounding, sizes
 from certvq.network.rules._arithmetic import multiplied, summed
-from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+from certvq.network.rules._rule import Arguments, Changed, Mask, Objects, Rule, tensor_entries
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised
         lost = deviation + sizes(mean) + NORM_FLOOR
         lost = math.sqrt(channels) * rounding(value, terms + 4) * lost
         shared = (lost + rounding(value) * lengths * deviation) * enlargement(terms + 16)
-    floor = torch.tensor(math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)).double()
+    root = math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)
+    floor = torch.tensor(root, dtype=torch.float64)
     blurred = rounding(value, terms + 8) * deviation + norm_upper(shared, (3,)) / math.sqrt(places)
     blurred = blurred * enlargement(8) + NORM_FLOOR
     near = torch.maximum(deviation * (1.0 - 2.0 * UNIT_ROUNDOFF) - blurred, floor)
@@ -343,11 +344,32 @@ def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
     return Bounded(value, 4.0 * rounding(value) * sizes(value) + FLOOR, None)
 
 
+class InstanceNorm(Changed):
+    """Group norm whose groups are the channels."""
+
+    def __init__(self) -> None:
+        super().__init__(GroupNorm(), _with_groups)
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse stored statistics."""
+        return "" if arguments["use_input_stats"] else "with stored statistics"
+
+
+def _with_groups(arguments: Arguments) -> Arguments:
+    given = arguments["input"]
+    shape = given.value.shape if isinstance(given, Bounded) else given.shape
+    return {**arguments, "num_groups": shape[1]}
+
+
+RMS_NORM = RmsNorm()
+WEIGHT_NORM = WeightNorm()
+
 RULES: dict[str, Rule] = {
     "group_norm.default": GroupNorm(),
+    "instance_norm.default": InstanceNorm(),
     "layer_norm.default": LayerNorm(),
-    "rms_norm.default": RmsNorm(),
+    "rms_norm.default": RMS_NORM,
     "_native_batch_norm_legit_no_training.default": BatchNorm(),
     "batch_norm.default": BatchNorm(),
-    "_weight_norm.default": WeightNorm(),
+    "_weight_norm.default": WEIGHT_NORM,
 }

@@ -164,7 +164,7 @@ class Elu(Activation):
 
 
 class OfTorch(Activation):
-    """A function that torch computes itself: tanh (`tanh_lipschitz`, `ax_tanh`) or sin (`ax_sin`).
+    """A function that torch computes: tanh (`tanh_lipschitz`, `ax_tanh`), sin and cos (`ax_sin`).
 
     Args:
         name: of the function, in torch and in Arb.
@@ -323,6 +323,7 @@ RULES: dict[str, Rule] = {
     "elu.default": Elu(),
     "tanh.default": OfTorch("tanh"),
     "sigmoid.default": Sigmoid(),
+    "cos.default": OfTorch("cos"),
     "sin.default": OfTorch("sin"),
     "silu.default": Silu(),
     "gelu.default": Gelu(),

@@ -5,7 +5,7 @@ arguments an entry of its result depends on. Must not know of graphs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,34 @@ class Rule(ABC):
         Returns:
             The result; only what is in `mask` counts.
         """
+
+
+class Changed(Rule):
+    """An operator that is another one with other arguments.
+
+    Args:
+        rule: of the other one.
+        change: makes its arguments, whatever tensors are.
+    """
+
+    def __init__(self, rule: Rule, change: Callable[[Arguments], Arguments]) -> None:
+        self._rule, self._change, self.rational = rule, change, rule.rational
+
+    def refusal(self, arguments: Arguments) -> str:
+        """As the other one."""
+        return self._rule.refusal(self._change(arguments))
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """As the other one."""
+        return self._rule.bounded(self._change(arguments))
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """As the other one."""
+        return self._rule.needs(self._change(arguments), mask)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """As the other one."""
+        return self._rule.exact(numbers, self._change(arguments), mask)
 
 
 def tensor_entries(mask: Mask, entries: Iterable[Any]) -> Objects:

@@ -233,6 +233,8 @@ def _slice(tensor: torch.Tensor, a: Arguments) -> torch.Tensor:
     return tensor[tuple(index)]
 
 
+CONCATENATION = Concatenation()
+
 RULES: dict[str, Rule] = {
     "view.default": _reshape("size"),
     "reshape.default": _reshape("shape"),
@@ -255,7 +257,7 @@ RULES: dict[str, Rule] = {
         modes=("constant", "reflect", "replicate", "circular"),
     ),
     "constant_pad_nd.default": Moving(_pad, _pad_follow, fill=_padding_value),
-    "cat.default": Concatenation(),
+    "cat.default": CONCATENATION,
     "clone.default": Moving(_same, follow_nothing),
     "contiguous.default": Moving(_same, follow_nothing),
     "alias.default": Moving(_same, follow_nothing),

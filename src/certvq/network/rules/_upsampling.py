@@ -1,8 +1,9 @@
 """Nearest upsampling by whole factors: each entry repeats along the places.
 
 In: arguments. Out: entry i of an axis is entry ``floor(i / factor)`` of the input. Nothing is
-computed, so bounds are repeated too. Other factors are refused: torch finds their entries by
-rounded products, whose real function is another one.
+computed, so bounds are repeated too. The form that torch calls exact is the same there. Other
+factors are refused: torch finds their entries by rounded products, whose real function is another
+one.
 """
 
 import torch
@@ -38,4 +39,8 @@ def _repeated(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     return tensor
 
 
-RULES: dict[str, Rule] = {f"upsample_nearest{axes}d.vec": NearestUpsampling() for axes in (1, 2, 3)}
+RULES: dict[str, Rule] = {
+    f"{kind}{axes}d.vec": NearestUpsampling()
+    for axes in (1, 2, 3)
+    for kind in ("upsample_nearest", "_upsample_nearest_exact")
+}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from certvq.errors import OptionError
+from certvq.network import CanonicalEncoder
 from certvq.tokenize._codecs._codec import Codec, Decode, Encode
 
 
@@ -62,6 +63,7 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         channels=config.audio_channels,
         side=side,
         options={"bandwidth": bandwidth},
+        canonical=lambda: CanonicalEncoder(model, levels=count),
     )
 
 
@@ -97,7 +99,11 @@ def dac(model: Any, quantizers: int | None) -> Codec:
 
     books = [each.codebook.weight for each in model.quantizer.quantizers[:count]]
     stride = model.config.hop_length
-    return _codec(model, "dac", books, encode, decode, stride=stride)
+    return _codec(
+        *(model, "dac", books, encode, decode),
+        stride=stride,
+        canonical=lambda: CanonicalEncoder(model, levels=count),
+    )
 
 
 def mimi(model: Any, quantizers: int | None) -> Codec:
@@ -119,7 +125,11 @@ def mimi(model: Any, quantizers: int | None) -> Codec:
         return model.decode(codes.transpose(1, 2)).audio_values
 
     books = [layer.codebook.embed.detach().clone() for layer in layers[:count]]
-    return _codec(model, "mimi", books, encode, decode, channels=model.config.audio_channels)
+    return _codec(
+        *(model, "mimi", books, encode, decode),
+        channels=model.config.audio_channels,
+        canonical=lambda: CanonicalEncoder(model, levels=count),
+    )
 
 
 def xcodec(model: Any, quantizers: int | None) -> Codec:
@@ -173,6 +183,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
     rate: int | None = None,
     side: bool = False,
     options: dict[str, Any] | None = None,
+    canonical: Callable[[], CanonicalEncoder] | None = None,
 ) -> Codec:
     module: nn.Module = model
     return Codec(
@@ -187,6 +198,7 @@ def _codec(  # noqa: PLR0913 (what a codec is made of)
         stride=stride,
         rate=rate or model.config.sampling_rate,
         options=options or {},
+        canonical=canonical,
     )
 
 

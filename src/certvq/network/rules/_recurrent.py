@@ -1,0 +1,153 @@
+"""LSTM, step after step.
+
+In: arguments. Out: values with bounds. With gates i, f, o = sigmoid(W x + U h + b) and g = tanh(W x
++ U h + b), each of weights and biases of its own, ``c' = f c + i g`` and ``h' = o tanh(c')``. Each
+step is made of the rules of its parts: linear maps, sigmoid (slope 1/4), tanh (slope 1), products
+and sums. An error of c at most grows by ``max f``, and one of h by the norms of U, so that a bound
+grows or shrinks geometrically with the steps.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from certvq.network._bounded import Bounded, along, entry_errors
+from certvq.network._graph import Ref
+from certvq.network._numbers import Numbers
+from certvq.network.rules._arithmetic import multiplied, summed
+from certvq.network.rules._linear import Linear
+from certvq.network.rules._pointwise import OfTorch, Sigmoid
+from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
+
+_GATES = 4
+_LINEAR, _SIGMOID, _TANH = Linear(), Sigmoid(), OfTorch("tanh")
+
+
+class Lstm(Rule):
+    """All layers of an LSTM in one direction; the result is the h of the last layer."""
+
+    def refusal(self, arguments: Arguments) -> str:
+        """Refuse two directions, projections, dropout, and inputs without a batch axis."""
+        if arguments["bidirectional"]:
+            return "with bidirectional=True"
+        if arguments["train"] and arguments["dropout"]:
+            return f"with dropout={arguments['dropout']}"
+        if len(arguments["input"].shape) != 3:
+            return f"of an input without a batch axis, of shape {arguments['input'].shape}"
+        if len(arguments["params"]) != arguments["num_layers"] * _per_layer(arguments):
+            return "with proj_size"
+        return ""
+
+    def bounded(self, arguments: Arguments) -> Bounded:
+        """Run all steps with bounds of the vectors of channels."""
+        given = along(arguments["input"], 2)
+        axis = _axis_of_time(arguments)
+        hidden, cell = arguments["hx"]
+        for layer, params in enumerate(_layers(arguments)):
+            parts = [_split(each) for each in params]
+            inputs = [_linear(given, *gate) for gate in zip(*parts[::2], strict=True)]
+            state = tuple(_at(along(each, 2), 0, layer) for each in (hidden, cell))
+            steps: list[Bounded] = []
+            for step in range(given.value.shape[axis]):
+                own = [_at(each, axis, step) for each in inputs]
+                state = _step(own, list(zip(*parts[1::2], strict=True)), *state)
+                steps.append(state[0])
+            value, error = (
+                torch.stack([getattr(each, name) for each in steps], axis)
+                for name in ("value", "error")
+            )
+            given = Bounded(value, error, 2)
+        return given
+
+    def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
+        """A step needs all steps before it, of its sample."""
+        axis = _axis_of_time(arguments)
+        steps = mask.any(-1, keepdims=True)
+        before = np.flip(np.logical_or.accumulate(np.flip(steps, axis), axis), axis)
+        given: Ref = arguments["input"]
+        yield given, np.broadcast_to(before, given.shape)
+        for ref in (*arguments["hx"], *arguments["params"]):
+            yield ref, np.ones(ref.shape, bool)
+
+    def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
+        """Run the steps up to the last one that is needed."""
+        axis = _axis_of_time(arguments)
+        given = np.moveaxis(arguments["input"], axis, 0)
+        needed = np.moveaxis(np.asarray(mask.any(-1)), axis, 0)
+        samples = np.asarray(needed.any(0))
+        last = int(np.flatnonzero(needed.any(1))[-1]) + 1
+        rows = given[:last, samples]
+        for layer, params in enumerate(_layers(arguments)):
+            hidden, cell = (each[layer][samples] for each in arguments["hx"])
+            weights, biases = params[:2], params[2:]
+            rows = rows.copy()
+            steps: list[Objects] = []
+            for row in rows:
+                total = numbers.matmul(row, weights[0].T) + numbers.matmul(hidden, weights[1].T)
+                total = sum(biases, total)
+                hidden, cell = _exact_step(numbers, total, cell)
+                steps.append(hidden)
+            rows = np.stack(steps)
+        result = np.empty((len(given), len(samples), rows.shape[2]), object)
+        result[:last, samples] = rows
+        return np.moveaxis(result, 0, axis)
+
+
+def _axis_of_time(arguments: Arguments) -> int:
+    return 1 if arguments["batch_first"] else 0
+
+
+def _per_layer(arguments: Arguments) -> int:
+    return 4 if arguments["has_biases"] else 2
+
+
+def _layers(arguments: Arguments) -> list[list[Any]]:
+    """Return for each layer W, U, and their biases if it has these."""
+    params, count = list(arguments["params"]), _per_layer(arguments)
+    return [params[start : start + count] for start in range(0, len(params), count)]
+
+
+def _split(params: Bounded) -> list[Bounded]:
+    """Return the weights or biases of each gate; these are kept, with their norms."""
+    if Lstm not in params.memory:
+        parts = zip(params.value.chunk(_GATES), entry_errors(params).chunk(_GATES), strict=True)
+        params.memory[Lstm] = [Bounded(value, error, None) for value, error in parts]
+    return params.memory[Lstm]
+
+
+def _linear(given: Bounded, weight: Bounded, bias: Bounded | None = None) -> Bounded:
+    return _LINEAR.bounded({"input": given, "weight": weight, "bias": bias})
+
+
+def _at(bounded: Bounded, axis: int, place: int) -> Bounded:
+    """Select along an axis before the last, which is that of the channels."""
+    return Bounded(bounded.value.select(axis, place), bounded.error.select(axis, place), 1)
+
+
+def _step(
+    inputs: list[Bounded], params: list[tuple[Bounded, ...]], hidden: Bounded, cell: Bounded
+) -> tuple[Bounded, Bounded]:
+    """Return h and c after a step."""
+    gates = [summed(a, _linear(hidden, *b)) for a, b in zip(inputs, params, strict=True)]
+    i, f, o = (_SIGMOID.bounded({"self": gates[gate]}) for gate in (0, 1, 3))
+    g = _TANH.bounded({"self": gates[2]})
+    cell = summed(multiplied(f, cell), multiplied(i, g))
+    return multiplied(o, _TANH.bounded({"self": cell})), cell
+
+
+def _exact_step(numbers: Numbers, total: Objects, cell: Objects) -> tuple[Objects, Objects]:
+    """Return h and c after a step, given the sums of all gates, (B, 4 H)."""
+    i, f, g, o = np.split(total, _GATES, 1)
+    nothing: Arguments = {}
+
+    def each(rule: Sigmoid | OfTorch, entries: Objects) -> Objects:
+        flat = [rule.entry(numbers, entry, nothing) for entry in entries.flat]
+        return np.array(flat, object).reshape(entries.shape)
+
+    cell = each(_SIGMOID, f) * cell + each(_SIGMOID, i) * each(_TANH, g)
+    return each(_SIGMOID, o) * each(_TANH, cell), cell
+
+
+RULES: dict[str, Rule] = {"lstm.input": Lstm()}
