@@ -81,7 +81,7 @@ class Choice(Rule):
     def bounded(self, arguments: Arguments) -> Bounded:
         """Take over value and error."""
         chosen = arguments[self._mask]
-        left, right = (lifted(arguments[name]) for name in self._names)
+        left, right = lifted([arguments[name] for name in self._names])
         value = torch.where(chosen, left.value, right.value)
         shape = tuple(value.shape)
         axis = common_axis([left, right], shape)
