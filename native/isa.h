@@ -172,8 +172,9 @@ struct Isa {
   /// both out of what is remembered. Returns the first code of the group, -1 if there is none.
   void (*rivals)(const Memory &memory, std::int64_t first, std::int64_t count, const Panels &panels,
                  const std::int32_t *own, std::int32_t *out);
-  /// List the groups that reach the threshold of their row, by their first code. Of parts that may
-  /// hold more than they remember none is listed, but their bit is set in `crowded`.
+  /// List the groups that reach the threshold of their row, by their first code. A lane of a part that
+  /// may hold more than it remembers is listed as a whole, if it has few panels and there is room; else
+  /// nothing of the part is listed, but its bit is set in `crowded`. `groups` has room for all lanes.
   void (*passing)(const Memory &memory, std::int64_t rows, const Panels &panels,
                   const std::int32_t *thresholds, Pairs &groups, std::uint32_t *crowded);
   /// Squared distances of pairs of a row and a group, infinite for what is no code.

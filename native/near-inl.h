@@ -41,9 +41,28 @@ void rivals(const Memory &memory, std::int64_t first, std::int64_t count, const 
   }
 }
 
+/// List all groups of a lane and part; false if there is no room.
+inline bool list_lane(std::int64_t first, std::int64_t last, int lane, std::int32_t row, bool grouped,
+                      std::int64_t &spare, Pairs &groups) {
+  const int some = grouped ? 1 : kBlocks;
+  if ((last - first) * some - 1 > spare) return false;
+  spare -= (last - first) * some - 1;
+  for (std::int64_t panel = first; panel < last; ++panel) {
+    for (int block = 0; block < some; ++block) {
+      groups.rows[groups.count] = row;
+      groups.codes[groups.count++] =
+          static_cast<std::int32_t>(panel * kPanelCodes + lane * kBlocks + block);
+    }
+  }
+  return true;
+}
+
 void passing(const Memory &memory, std::int64_t rows, const Panels &panels,
              const std::int32_t *thresholds, Pairs &groups, std::uint32_t *crowded) {
   constexpr std::int64_t kWord = 64 / kLanes;
+  constexpr std::int64_t kFewPanels = 8;  // of a part: its groups in a lane are listed one and all
+  const bool few = memory.part_panels != 0 && memory.part_panels <= kFewPanels;
+  std::int64_t spare = groups.capacity - rows * memory.parts * kLanes;
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int32_t *state = memory.best + row * 2 * kLanes;
     const std::int32_t threshold = thresholds[row];
@@ -59,10 +78,25 @@ void passing(const Memory &memory, std::int64_t rows, const Panels &panels,
       std::uint64_t left = 0;
       for (std::int64_t part = 0; part < parts; ++part) {
         const std::int32_t *own = state + part * memory.stride;
-        const bool full = Ops::at_least(load<Ints>(own + kLanes), threshold) != 0;
-        const std::uint64_t lanes = full ? 0 : Ops::at_least(load<Ints>(own), threshold);
+        const std::uint32_t full = Ops::at_least(load<Ints>(own + kLanes), threshold);
+        std::uint64_t lanes = Ops::at_least(load<Ints>(own), threshold);
+        if (full != 0) {
+          const std::int64_t first = (begin + part) * memory.part_panels;
+          const std::int64_t end = first + memory.part_panels;
+          const std::int64_t last = end < panels.count ? end : panels.count;
+          bool listed = few;
+          const std::int64_t before = groups.count;
+          for (std::uint32_t more = full; listed && more != 0; more &= more - 1) {
+            listed = list_lane(first, last, __builtin_ctz(more), static_cast<std::int32_t>(row),
+                               panels.grouped, spare, groups);
+          }
+          lanes = listed ? lanes & ~std::uint64_t{full} : 0;
+          if (!listed) {
+            groups.count = before;
+            crowded[row] |= 1u << (begin + part);
+          }
+        }
         left |= lanes << (part * kLanes);
-        crowded[row] |= static_cast<std::uint32_t>(full) << (begin + part);
       }
       for (; left != 0; left &= left - 1) {
         const int place = __builtin_ctzll(left);
@@ -139,32 +173,28 @@ inline void choose_of_two(std::int64_t row, const std::int32_t *rival, double *s
 /// Two groups of four, without branches: which of them is the nearest cannot be predicted.
 inline void choose_of_eight(std::int64_t row, const std::int32_t *own, const std::int32_t *rival,
                             double *sqdist, const Guess &guess) {
-  typedef std::int64_t Longs __attribute__((vector_size(64)));
   typedef std::int64_t HalfLongs __attribute__((vector_size(32)));
-  static_assert(2 * kBlocks == kPad, "two groups are one vector");
-  const Doubles infinite = Doubles{} + __builtin_huge_val();
-  const Longs places = {0, 1, 2, 3, 4, 5, 6, 7};
+  static_assert(2 * kBlocks == kPad, "two groups are two half vectors");
+  const HalfLongs places = {0, 1, 2, 3};
   double *eight = sqdist + row * kPad;
   const std::int32_t code = own[row] >= 0 ? own[row] : 0;
   guess.own[row] = eight[code % kBlocks];
-  Doubles d = load_vector(eight);
-  d = places == code % kBlocks ? infinite : d;
-  const HalfDoubles a = __builtin_shufflevector(d, d, 0, 1, 2, 3);
-  const HalfDoubles b = __builtin_shufflevector(d, d, 4, 5, 6, 7);
+  const HalfDoubles all = load<HalfDoubles>(eight);
+  const HalfDoubles a = places == code % kBlocks ? HalfDoubles{} + __builtin_huge_val() : all;
+  const HalfDoubles b = load<HalfDoubles>(eight + kBlocks);
   const HalfDoubles low = a < b ? a : b;
   const HalfDoubles high = a < b ? b : a;
   const double least = lesser(lesser(low[0], low[1]), lesser(low[2], low[3]));
   const double middle = greater(lesser(low[0], low[1]), lesser(low[2], low[3]));
   const double rest = lesser(greater(low[0], low[1]), greater(low[2], low[3]));
   const double above = lesser(lesser(high[0], high[1]), lesser(high[2], high[3]));
-  const Longs found = d == least ? places : places + kPad;
-  const HalfLongs x = __builtin_shufflevector(found, found, 0, 1, 2, 3);
-  const HalfLongs y = __builtin_shufflevector(found, found, 4, 5, 6, 7);
+  const HalfLongs x = a == least ? places : places + kPad;
+  const HalfLongs y = b == least ? places + kBlocks : places + kPad;
   const HalfLongs first = x < y ? x : y;
   const std::int64_t p = first[0] < first[1] ? first[0] : first[1];
   const std::int64_t q = first[2] < first[3] ? first[2] : first[3];
   const std::int64_t place = p < q ? p : q;
-  store(eight, places == place ? infinite : d);
+  eight[code % kBlocks] = eight[place] = __builtin_huge_val();
   const auto at = static_cast<std::int32_t>(place);
   guess.code[row] = at < kBlocks ? code / kBlocks * kBlocks + at : rival[row] + at - kBlocks;
   guess.least[row] = least;
@@ -184,16 +214,19 @@ void choose(std::int64_t first, std::int64_t count, bool grouped, const std::int
 
 void keep_within(const Pairs &groups, std::int64_t width, const double *sqdist, const double *limit,
                  Pairs &kept, double *out) {
+  std::int64_t count = kept.count;
   for (std::int64_t pair = 0; pair < groups.count; ++pair) {
     const std::int32_t row = groups.rows[pair];
+    const std::int32_t code = groups.codes[pair];
     const double most = limit[row];
     for (std::int32_t member = 0; member < width; ++member) {  // what is kept cannot be predicted
-      kept.rows[kept.count] = row;
-      kept.codes[kept.count] = groups.codes[pair] + member;
-      out[kept.count] = *sqdist;
-      kept.count += static_cast<std::int64_t>(*sqdist++ <= most);
+      kept.rows[count] = row;
+      kept.codes[count] = code + member;
+      out[count] = *sqdist;
+      count += static_cast<std::int64_t>(*sqdist++ <= most);
     }
   }
+  kept.count = count;
 }
 
 /// The entries of `own` moved up by one, and the last one of `before`.

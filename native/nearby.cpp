@@ -67,9 +67,10 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
       std::max(static_cast<std::int64_t>(parts_.size()), near_parts_) * rows_ * lanes_;
   best_ = Aligned<std::int32_t>(2 * slots);
   std::fill_n(best_.data(), 2 * slots, kNothing);  // also of rows that a block lacks
-  group_rows_ = Aligned<std::int32_t>(slots);
-  group_codes_ = Aligned<std::int32_t>(slots);
-  group_sqdist_ = Aligned<double>(slots * width_ + kPad);
+  most_groups_ = 2 * slots;  // lanes of which all groups are listed take the second half
+  group_rows_ = Aligned<std::int32_t>(most_groups_);
+  group_codes_ = Aligned<std::int32_t>(most_groups_);
+  group_sqdist_ = Aligned<double>(most_groups_ * width_ + kPad);
   std::fill_n(reach_.data(), rows_, 0.0);
   if (packed.sorted) {
     scratch_ = Aligned<std::int32_t>(near_parts_ * rows_ * 2 * lanes_);
@@ -261,7 +262,7 @@ void Nearby::find(std::int64_t count) {
 /// List and measure the groups that reach the thresholds.
 void Nearby::list_groups(std::int64_t count) {
   const Panels &panels = packed_.panels;
-  groups_ = {group_rows_.data(), group_codes_.data(), 0, rows_ * lanes_ * memory().parts};
+  groups_ = {group_rows_.data(), group_codes_.data(), 0, most_groups_};
   isa_.passing(memory(), count, panels, thresholds_.data(), groups_, crowded_.data());
   isa_.group_sqdists(described(), panels.grouped, groups_, group_sqdist_.data());
 }

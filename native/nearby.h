@@ -66,6 +66,12 @@ class Nearby {
   const Pairs &groups() const { return groups_; }
   const double *group_sqdist() const { return group_sqdist_.data(); }
   /// Whether `collect` has to be asked too; what it lists may include codes that were seen already.
+  /// About the squared distance of the last of the ranked codes; nothing is proved of it.
+  double expected(std::int64_t row) const {
+    const double scale = block_.scale(row);
+    const double score = static_cast<double>(leading_.data()[row]);
+    return (block_.norm(row) * scale - 2.0 * score) * scale / (packed_.scale * packed_.scale);
+  }
   bool crowded(std::int64_t row) const { return crowded_[static_cast<std::size_t>(row)] != 0; }
   /// List all further codes of a crowded row in `collected`; false if there are too many.
   bool collect(std::int64_t row);
@@ -133,9 +139,10 @@ class Nearby {
   Aligned<std::int32_t> guess_codes_;
   Aligned<double> guessed_sqdist_;     // (block, 2, width)
   Pairs guessed_{};
-  Aligned<std::int32_t> group_rows_;   // (block * parts * lanes,)
+  std::int64_t most_groups_ = 0;       // more than (block * parts * lanes)
+  Aligned<std::int32_t> group_rows_;   // (most groups,)
   Aligned<std::int32_t> group_codes_;
-  Aligned<double> group_sqdist_;       // (block * parts * lanes, width), and the rest of a vector
+  Aligned<double> group_sqdist_;       // (most groups, width), and the rest of a vector
   Pairs groups_{};
   Aligned<std::int32_t> pair_rows_;    // (kCapacity,)
   Aligned<std::int32_t> pair_codes_;

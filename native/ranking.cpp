@@ -19,6 +19,7 @@ namespace {
 constexpr double kKeyFactor = 1.0 + 0x1p-40;
 constexpr double kKeySlack = 0x1p-1061;
 static_assert(kMostKeys == 1 << 11, "the bits of a place");
+constexpr double kWider = 1.25;  // of the expected squared distance, to have the next code too
 
 class Ranker {
  public:
@@ -31,7 +32,9 @@ class Ranker {
         relative_(bounds::farther_factor(static_cast<double>(packed.dim)) * kKeyFactor),
         slack_(bounds::farther_slack(static_cast<double>(packed.dim)) + kKeySlack),
         nearby_(packed, places_, progress, std::move(poll)),
-        all_(kMostKeys + kPad) {}
+        all_(kMostKeys + kPad),
+        near_(kMostKeys + kPad),
+        places_of_near_(kMostKeys) {}
 
   /// Rank rows [first, last), at most Block::most_rows of them.
   void rank(std::int64_t first, std::int64_t last) {
@@ -41,6 +44,7 @@ class Ranker {
  private:
   void rank_block();
   void rank_row(std::int64_t row, std::int64_t begin, std::int64_t end);
+  std::int64_t leave_out(const double *sqdist, std::int64_t count, double limit);
 
   const Packed &packed_;
   const Matrix &latents_;
@@ -51,6 +55,8 @@ class Ranker {
   std::vector<std::int64_t> places_;  // none: rows have no codes
   Nearby nearby_;
   Aligned<double> all_;  // squared distances of a row, if it is crowded
+  Aligned<double> near_;  // those within a limit, and the place of each
+  Aligned<std::int32_t> places_of_near_;
 };
 
 void Ranker::rank_block() {
@@ -63,6 +69,20 @@ void Ranker::rank_block() {
   }
 }
 
+/// Most codes of a group are far: sorting them takes longer than looking at them. Returns how many are
+/// within the limit.
+std::int64_t Ranker::leave_out(const double *sqdist, std::int64_t count, double limit) {
+  double *near = near_.data();
+  std::int32_t *places = places_of_near_.data();
+  std::int64_t kept = 0;
+  for (std::int64_t place = 0; place < count; ++place) {  // without a branch
+    near[kept] = sqdist[place];
+    places[kept] = static_cast<std::int32_t>(place);
+    kept += static_cast<std::int64_t>(sqdist[place] <= limit);
+  }
+  return kept;
+}
+
 /// Rank a row by groups [begin, end) and the codes that it collects.
 void Ranker::rank_row(std::int64_t row, std::int64_t begin, std::int64_t end) {
   const std::int64_t number = nearby_.number(row);
@@ -72,24 +92,31 @@ void Ranker::rank_row(std::int64_t row, std::int64_t begin, std::int64_t end) {
   const std::int64_t listed = (end - begin) * width;
   std::int64_t found = listed;
   const double *sqdist = nearby_.group_sqdist() + begin * width;
-  if (nearby_.crowded(row)) {
+  const bool crowded = nearby_.crowded(row);
+  if (crowded) {
     if (!nearby_.collect(row)) return;
-    const Pairs &collected = nearby_.collected();
-    found += collected.count;
-    if (found > kMostKeys) return;
+    found += nearby_.collected().count;
+  }
+  if (found > kMostKeys) return;
+  if (crowded) {
     std::copy_n(sqdist, listed, all_.data());
-    std::copy_n(nearby_.collected_sqdist(), collected.count, all_.data() + listed);
+    std::copy_n(nearby_.collected_sqdist(), found - listed, all_.data() + listed);
     sqdist = all_.data();
   }
   double keys[2 * kPad];
-  packed_.isa->sort_keys(sqdist, found, count_ >= kPad, keys);
+  const bool many = count_ >= kPad;
+  const std::int64_t few = many ? leave_out(sqdist, found, nearby_.expected(row) * kWider) : 0;
+  const bool near = few > count_;  // the next code as well, so that none left out can be among them
+  packed_.isa->sort_keys(near ? near_.data() : sqdist, near ? few : found, many, keys);
   std::int64_t *codes = results_.codes + number * count_;
   double *distances = results_.sqdist + number * count_;
   for (int place = 0; place <= count_; ++place) {
     std::uint64_t key;
     std::memcpy(&key, &keys[place], sizeof key);
-    const auto at = static_cast<std::int64_t>(key % kMostKeys);
-    const double own = keys[place] < HUGE_VAL ? sqdist[at] : HUGE_VAL;
+    const bool there = keys[place] < HUGE_VAL;
+    auto at = static_cast<std::int64_t>(key % kMostKeys);
+    if (near) at = there ? places_of_near_.data()[at] : 0;
+    const double own = there ? sqdist[at] : HUGE_VAL;
     if (place > 0 && !(own > distances[place - 1] * relative_ + slack_)) return;
     if (place == count_) break;
     if (!(own < HUGE_VAL)) return;  // padding

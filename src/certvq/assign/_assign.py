@@ -65,7 +65,7 @@ def assign(
         backends, by ``certified_assign`` in those of NumPy and torch.
     Ties: the lowest index. Of equal code vectors the second lowest is the second of the lowest.
     Cost: O(N K D) time; O(N + K D) memory besides the inputs, and one block of scores. `second`
-        takes 1.1 to 1.6 times as long with the compiled kernel where that was measured
+        takes 1.0 to 1.6 times as long with the compiled kernel where that was measured
         (docs/engineering.md), but two passes if the kernel sorts the codebook (1 to 6 dims and many
         codes) or was not built.
 
