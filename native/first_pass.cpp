@@ -182,7 +182,9 @@ bool FirstPass::collect(std::int64_t row, const Exact &exact) {
     }
   }
   isa_.sqdist(exact.rows, exact.vectors, exact.wide, exact.stride, pairs, pair_sqdist_.data());
+  const std::int32_t group = codes_.panels.grouped ? ~(kBlocks - 1) : ~0;
   for (std::int64_t pair = 0; pair < pairs.count; ++pair) {
+    if ((pairs.codes[pair] & group) == best_codes_.data()[row]) continue;  // was considered
     consider(row, pairs.codes[pair], pair_sqdist_.data()[pair]);
   }
   compared_ += pairs.count;
