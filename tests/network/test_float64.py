@@ -476,6 +476,13 @@ def test_the_lesser_of_both_bounds_counts():
     )
 
 
+def test_vectors_along_the_first_axis_are_bounded_by_all_entries_of_it():
+    given = Bounded(randoms(2, 3), torch.full((1, 3), 9.0).double(), 0, torch.tensor([3.0, 4.0]))
+    found = tracked(given)
+    assert found.error.shape == (1, 3)
+    assert (found.error >= 5.0).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("pairs", [False, True])

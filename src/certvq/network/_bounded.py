@@ -100,7 +100,8 @@ def tracked(bounded: Bounded) -> Bounded:
     whole = whole_norm(bounded.error, bounded.axis, tuple(bounded.value.shape))
     if bounded.whole is not None:
         whole = torch.minimum(whole, bounded.whole)
-    most = whole.reshape(-1, *(1,) * (bounded.error.ndim - 1))
+    most = norm_upper(whole, (0,)) if bounded.axis == 0 else whole
+    most = most.reshape(-1, *(1,) * (bounded.error.ndim - 1))
     error = torch.minimum(bounded.error, most)
     return Bounded(bounded.value, error, bounded.axis, whole)
 
