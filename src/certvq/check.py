@@ -572,7 +572,7 @@ def _require_numbers(array: Any) -> None:
     if kind != "torch.strided" or array.is_meta:
         text = f"tensors must be dense and have numbers, got a {kind} one on {array.device}"
         raise DTypeError(text)
-    own: type[Any] = type(array)
+    own: Any = type(array)
     plain: Any = sys.modules["torch"].Tensor
     if own.__torch_dispatch__ is not plain.__torch_dispatch__:
         text = f"tensors must be dense and have numbers, got a {own.__name__} one"
