@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -572,7 +572,7 @@ def _require_numbers(array: Any) -> None:
     if kind != "torch.strided" or array.is_meta:
         text = f"tensors must be dense and have numbers, got a {kind} one on {array.device}"
         raise DTypeError(text)
-    own: Any = type(array)
+    own = cast("Any", type(array))
     plain: Any = sys.modules["torch"].Tensor
     if own.__torch_dispatch__ is not plain.__torch_dispatch__:
         text = f"tensors must be dense and have numbers, got a {own.__name__} one"
