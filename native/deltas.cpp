@@ -58,7 +58,11 @@ void Deltas::apply() {
 /// Read the rows of some moves, at once if they follow each other.
 void Deltas::read(std::size_t first, std::size_t last) {
   const auto count = static_cast<std::int64_t>(last - first);
-  if (moves_[last - 1].row - moves_[first].row == count - 1) {
+  bool follow = true;  // no order is promised
+  for (std::size_t place = first + 1; place < last; ++place) {
+    follow &= moves_[place].row == moves_[place - 1].row + 1;
+  }
+  if (follow) {
     return isa_.read(rows_, moves_[first].row, count, stride_, exact_.data());
   }
   double *out = exact_.data();

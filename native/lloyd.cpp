@@ -74,14 +74,8 @@ class Looker {
 };
 
 void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
-  std::int64_t least = packed_.given;
-  std::int64_t greatest = -1;
-  for (std::int64_t row = first; row < last; ++row) {
-    least = std::min(least, known_.codes[row]);
-    greatest = std::max(greatest, known_.codes[row]);
-  }
-  if (least < -1 || greatest >= packed_.given) return progress_.refuse(Refusal::kStopped);
-  if (greatest < 0) {
+  const std::int64_t *codes = known_.codes;
+  if (std::all_of(codes + first, codes + last, [](std::int64_t code) { return code == -1; })) {
     for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += batch_) {
       const std::int64_t end = std::min(begin + batch_, last);
       if (direct_) {
@@ -95,8 +89,10 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
     return;
   }
   for (std::int64_t row = first; row < last && !progress_.stopped(); ++row) {
-    const std::int64_t code = known_.codes[row];
-    const double drift = code < 0 ? HUGE_VAL : known_.drift[code];
+    const std::int64_t code = codes[row];
+    const bool known = static_cast<std::uint64_t>(code) < static_cast<std::uint64_t>(packed_.given);
+    if (!known && code != -1) return progress_.refuse(Refusal::kStopped);
+    const double drift = known ? known_.drift[code] : HUGE_VAL;
     doubtful_.data()[doubts_] = row;  // without a branch that could not be predicted
     doubts_ += static_cast<std::int64_t>(!(drift < static_cast<double>(known_.leads[row])));
     if (doubts_ == batch_) decide(false);

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import certvq
+from certvq.cluster._fused import Fused
 from certvq.errors import (
     EmptyCellError,
 )
@@ -114,6 +115,38 @@ def test_threads_and_instruction_sets_do_not_matter(isa, monkeypatch):
         if isa != "none":
             monkeypatch.setenv("CERTVQ_ISA", isa)
         same(certvq.kmeans(ROWS, 24), found)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Rows and options for which threads share the work and rows are looked at twice."""
+    centres = RNG.standard_normal((256, 34), np.float32)
+    rows = centres[RNG.integers(0, 256, 6000)]
+    rows = rows + np.float32(0.4) * RNG.standard_normal(rows.shape, np.float32)
+    options = {"codebook_size": 256, "start": rows[:256], "iterations": 7, "empty": "keep"}
+    return rows, options, certvq.kmeans(rows, **options)
+
+
+def test_a_second_look_leaves_all_bits(large, monkeypatch):
+    rows, options, found = large
+    monkeypatch.setattr(Fused, "fits", staticmethod(lambda grids: False))
+    same(certvq.kmeans(rows, **options), found)
+
+
+@pytest.mark.parametrize("isa", certvq._native.isas() or ["none"])
+def test_threads_that_share_the_work_do_not_matter(isa, large, monkeypatch):
+    rows, options, found = large
+    for threads in ("1", "2", "3", "4"):
+        monkeypatch.setenv("CERTVQ_NUM_THREADS", threads)
+        if isa != "none":
+            monkeypatch.setenv("CERTVQ_ISA", isa)
+        same(certvq.kmeans(rows, **options), found)
+
+
+@pytest.mark.rows("cuts", [*range(2, 10), [1, 1, 5000], [5999]])
+def test_splits_of_any_kind_do_not_matter(cuts, large):
+    rows, options, found = large
+    same(certvq.kmeans(np.array_split(rows, cuts), **options), found)
 
 
 def test_other_processes_find_the_same():
