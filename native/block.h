@@ -44,6 +44,10 @@ class Block {
     return {norms_.data(), residuals_.data(), scales_.data(), packed_.scale, packed_.code_residual,
             static_cast<double>(packed_.dim), packed_.widen};
   }
+  /// Units of the codes in a unit of this row: a power of two.
+  double scale(std::int64_t row) const { return scales_.data()[row / kTileRows]; }
+  /// Squared norm of the integers.
+  double norm(std::int64_t row) const { return norms_.data()[row]; }
 
  private:
   const Packed &packed_;

@@ -113,7 +113,7 @@ def of_old_weight_norm(model):
 @pytest.mark.parametrize("kind", ["new", "old"])
 @torch.no_grad()
 def test_weight_norm_is_that_of_the_stored_numbers(hf_models, monkeypatch, kind):
-    """Of DAC before its norms are folded, decided in float64 and by balls alone."""
+    """Of DAC before its norms are folded, decided in float64, and in pairs or by balls."""
     model, sounds = seeded(hf_models.dac), torch.randn(1, 1, 32)
     model.apply_weight_norm() if kind == "new" else of_old_weight_norm(model)
     for name, each in model.named_parameters():
@@ -128,7 +128,7 @@ def test_weight_norm_is_that_of_the_stored_numbers(hf_models, monkeypatch, kind)
     )
     again = canonical_codes(model, sounds, levels=1)
     assert torch.equal(again.codes, own[..., :1])
-    assert again.counts()["EXACT"] == again.codes.numel()
+    assert again.counts()["FLOAT64"] == 0
 
 
 def test_a_projection_that_is_parametrized_otherwise_is_named(hf_models):

@@ -43,7 +43,8 @@ def test_a_norm_needs_its_sample():
 @pytest.mark.rows(("layer", "expected"), [(nn.ReLU(), [Rationals]), (nn.Tanh(), [Balls] * 5)])
 def test_kinds_of_numbers(layer, expected):
     network = capture(layer.eval(), torch.zeros(1, 2))
-    kinds = list(refinement._arithmetics(network, 2048))
+    levels = Levels([(slice(None), [])])
+    kinds = list(refinement._arithmetics(network, levels, 2048))
     assert [type(each) for each in kinds] == expected
     bits = [each.precision for each in kinds if isinstance(each, Balls)]
     assert bits == [128, 256, 512, 1024, 2048][: len(bits)]

@@ -376,6 +376,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "new_zeros": _new,
     "new_full": _new,
     "cat": _joined,
+    "stack": _joined,
     "__setitem__": _assigned,
     "__repr__": _shown,
     **dict.fromkeys(
@@ -391,6 +392,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
                 "expand",
             ),
             *("unsqueeze", "squeeze", "select", "__getitem__", "contiguous", "clone", "split"),
+            *("chunk", "unbind", "narrow", "roll", "repeat"),
             *("repeat_interleave", "flip", "as_strided", "mT", "T"),
         ),
         _moved,

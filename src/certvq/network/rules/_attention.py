@@ -329,10 +329,13 @@ def _weights(
     if kept is not None:
         shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
     farthest = lengths.amax(axis, keepdim=True)
-    if bool((farthest > -_FAR).any()):
-        closest = lengths.masked_fill(lengths >= -_FAR, 0.0).amax(axis, keepdim=True)
-        known = error + rounding(logits) * farthest < -_FAR / 4
-        farthest = torch.where(known, closest, farthest)
+    if bool((farthest > -_FAR).any()):  # a key that is left out may also have minus infinity
+        lengths = lengths.masked_fill(nearest(shifted) == -math.inf, 0.0)
+        far, near = (
+            lengths.masked_fill(lengths >= most, 0.0).amax(axis, keepdim=True)
+            for most in (math.inf, -_FAR)
+        )
+        farthest = torch.where(error + rounding(logits) * far < -_FAR / 4, near, far)
     powers = torch.exp(shifted)
     weights = powers / powers.sum(axis, keepdim=True)
     relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)

@@ -111,10 +111,11 @@ def _layers(arguments: Arguments) -> list[list[Any]]:
 
 def _split(params: Bounded) -> list[Bounded]:
     """Return the weights or biases of each gate; these are kept, with their norms."""
-    if Lstm not in params.memory:
+    key = (Lstm, type(params.value))  # float64 or pairs
+    if key not in params.memory:
         parts = zip(params.value.chunk(_GATES), entry_errors(params).chunk(_GATES), strict=True)
-        params.memory[Lstm] = [Bounded(value, error, None) for value, error in parts]
-    return params.memory[Lstm]
+        params.memory[key] = [Bounded(value, error, None) for value, error in parts]
+    return params.memory[key]
 
 
 def _linear(given: Bounded, weight: Bounded, bias: Bounded | None = None) -> Bounded:
