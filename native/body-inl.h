@@ -595,13 +595,6 @@ std::int64_t wrapped(const std::int64_t *row, const std::int64_t *transposed, st
 
 #include "near-inl.h"
 #include "lead-inl.h"
-
 #include "bytes-inl.h"
 
-/// The table of an instruction set, defined where `supported` and these functions can be seen.
-#define CERTVQ_TABLE(symbol, name)                                                               \
-  extern const Isa symbol;                                                                       \
-  const Isa symbol = {name, kLanes, supported, read_rows, squares, quantize, scan, gaps, reached, \
-                      leading, certify, settle, collect, sqdist, sqdist_pair, transpose, dense, wrapped,  \
-                      rivals, passing, group_sqdists, apart, choose, keep_within, sort_keys,     \
-                      borders, reaches, score_limits, lowers, take, measure, write_panel, byte_table<Ops>()}
+#include "table-inl.h"
