@@ -23,7 +23,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPatience = std::chrono::milliseconds(100);
-constexpr std::int64_t kRowStep = 4;  // rows that most instruction sets compare at once
 constexpr double kWorthThreads = 4e6;  // multiplications; a thread takes about 30 us to start
 
 /// Rows of a block: small enough that every thread gets a share, and even ones.
@@ -31,7 +30,7 @@ std::int64_t shared_block(std::int64_t rows, std::int64_t most, int threads) {
   std::int64_t blocks = (rows + most - 1) / most;
   if (blocks < 16 * threads) blocks = (blocks + threads - 1) / threads * threads;
   const std::int64_t even = (rows + blocks - 1) / blocks;
-  return std::min(most, (even + kRowStep - 1) / kRowStep * kRowStep);
+  return std::min(most, (even + kTileRows - 1) / kTileRows * kTileRows);
 }
 
 /// Processor of the calling thread, -1 if it is not known.

@@ -63,7 +63,7 @@ def encodec(model: Any, quantizers: int | None) -> Codec:
         channels=config.audio_channels,
         side=side,
         options={"bandwidth": bandwidth},
-        canonical=lambda: CanonicalEncoder(model, levels=count),
+        canonical=None if side else lambda: CanonicalEncoder(model, levels=count),
     )
 
 
