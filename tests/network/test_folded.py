@@ -6,6 +6,8 @@ from torch import nn
 
 from certvq.errors import CaptureError
 from certvq.network import capture
+from certvq.network._bounded import exact
+from certvq.network._float64 import bounded_latents
 
 X = torch.zeros(1, 2, 9)
 
@@ -92,3 +94,21 @@ def test_what_could_overflow_or_round_is_left_to_the_rules():
         captured(lambda module, x: x[..., :2] + module.held * module.held, held=large)
     thirds = captured(lambda module, x: x + torch.full((9,), 0.1) * 3)
     assert operators(thirds) == ["mul.Tensor", "add.Tensor"]
+
+
+@pytest.mark.rows(
+    ("function", "expected"),
+    [
+        (lambda _, x: x + torch.arange(9) * 0.1, [0.1 * i for i in range(9)]),
+        (lambda _, x: x + torch.where(torch.arange(9) > 7, 0.1, 0.3), [0.3] * 8 + [0.1]),
+        (lambda _, x: x + torch.full_like(x, 0.1), [0.1] * 9),
+        (
+            lambda _, x: x + torch.ones_like(x).masked_fill(torch.arange(9) > 7, 0.1),
+            [1.0] * 8 + [0.1],
+        ),
+    ],
+)
+def test_decimals_are_those_of_float64_in_any_precision(function, expected):
+    """Where torch has float32, it rounds them to that; a float64 copy would have other numbers."""
+    found = bounded_latents(captured(function), exact(X))
+    assert found.value[0, 0].tolist() == expected

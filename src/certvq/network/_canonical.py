@@ -125,7 +125,8 @@ def canonical_codes(
     Ties: the lowest index. Exact ties are decided for networks of linear maps, ReLU, leaky ReLU and
         pooling; in others they stay open.
     Cost: a capture of the model (`CanonicalEncoder` captures once for many batches), a pass in
-        float64, and a bound for each place. Open tokens cost about a second each.
+        float64, and a bound for each place. Where tokens are open, another pass of the whole batch
+        in pairs; those left over cost about a second each.
 
     Example:
         >>> encoder = nn.Conv2d(1, 2, 2, stride=2).eval()

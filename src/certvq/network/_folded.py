@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
 
 _WHOLE: Final = {torch.bool, torch.int64}
 
@@ -107,7 +108,9 @@ def folded(
     name = str(node.target).removeprefix("aten.").partition(".")[0]
     operands = node.all_input_nodes
     if name in _FILLED:
-        return _called(node, lambda each: torch.empty(_meta(each).shape, dtype=_meta(each).dtype))
+        return _called(
+            node, lambda each: torch.empty(_meta(each).shape, dtype=_kept(_meta(each).dtype))
+        )
     if not operands or any(each.name not in known for each in operands):
         return None
     whole = all(_is_whole(known[each.name]) for each in operands)
@@ -116,27 +119,47 @@ def folded(
         return None
     if name in _CASTS:
         return _cast(known[operands[0].name], _meta(node).dtype)
-    if name not in _EXACT:
+    floats = [each for each in tree_leaves((node.args, node.kwargs)) if isinstance(each, float)]
+    narrow = whole and not all(map(_is_narrow, floats))
+    if name not in _EXACT or (floats and name not in _MOVING) or narrow:
         return None
-    return _in_float64(_called(node, lambda each: _in_float64(known[each.name])))
+
+    def value_of(each: fx.Node) -> torch.Tensor:
+        given = known[each.name]
+        return given.double() if floats and given.dtype == torch.int64 else _in_float64(given)
+
+    return _in_float64(_called(node, value_of))
+
+
+def _is_narrow(number: float) -> bool:
+    """Return whether a number of the graph is one of float32, to which torch may round it."""
+    return float(torch.tensor(number, dtype=torch.float32)) == number
 
 
 def _cast(given: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
     """Return the same numbers; a cast to another type of float does not round them."""
     if given.is_floating_point() and not dtype.is_floating_point:
         return None
-    return given.to("cpu", torch.float64 if dtype.is_floating_point else dtype)
+    return given.to("cpu", _kept(dtype))
 
 
 def _called(node: fx.Node, value_of: Callable[[fx.Node], Any]) -> torch.Tensor:
     operator: Any = node.target
     arguments: Any = map_arg((node.args, node.kwargs), value_of)
     options = {name: each for name, each in arguments[1].items() if name != "device"}
+    kind = options.get("dtype")
+    if kind is not None:
+        options["dtype"] = _kept(kind)
     return operator(*arguments[0], **options)
 
 
 def _in_float64(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to("cpu", torch.float64 if tensor.is_floating_point() else tensor.dtype)
+    return tensor.to("cpu", _kept(tensor.dtype))
+
+
+def _kept(dtype: torch.dtype) -> torch.dtype:
+    """Return the type that numbers of another are kept in."""
+    return torch.float64 if dtype.is_floating_point else dtype
 
 
 def _meta(node: fx.Node) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from certvq.network._bounded import Bounded, along, broadcast_error, common_axis, entry_errors
+from certvq.network._bounds import enlargement
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network.rules._arithmetic import lifted, multiplied, narrowed
@@ -118,11 +119,11 @@ class LearnedSlope(Rule):
     rational = True
 
     def bounded(self, arguments: Arguments) -> Bounded:
-        """Spread the error by the greater slope, and add that of w."""
+        """Add both errors: one of entries above 0, the other of those below."""
         given, weight = along(arguments["self"], 1), _of_channels(arguments)
         below = multiplied(given, weight)
         value = torch.where(given.value > 0, given.value, below.value)
-        return Bounded(value, torch.maximum(given.error, below.error), 1)
+        return Bounded(value, (given.error + below.error) * enlargement(1), 1)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries, and all of w."""
@@ -176,6 +177,7 @@ RULES: dict[str, Rule] = {
     "maximum.default": Extremum(1),
     "minimum.default": Extremum(-1),
     "prelu.default": LearnedSlope(),
+    "where.Scalar": Choice("condition", ("self", "other")),
     "where.ScalarOther": Choice("condition", ("self", "other")),
     "where.ScalarSelf": Choice("condition", ("self", "other")),
     "where.self": Choice("condition", ("self", "other")),

@@ -64,8 +64,10 @@ def _least(value: torch.Tensor, off: torch.Tensor) -> torch.Tensor:
 
 
 def _of_exp(value: torch.Tensor, off: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """What underflows was below 2^-1000, and an error may make it great."""
     del value
-    return found * (1.0 + LIBRARY_ERROR) * torch.expm1(off) * (1.0 + LIBRARY_ERROR)
+    most = found * (1.0 + LIBRARY_ERROR) + 2.0**-1000
+    return most * torch.expm1(off) * (1.0 + LIBRARY_ERROR)
 
 
 def _of_log(value: torch.Tensor, off: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
@@ -87,7 +89,7 @@ def _of_reciprocal_root(
     least = _least(value, off)
     low, high = least.clamp_min(0.0).sqrt(), value.sqrt()
     known = off / ((low + high) * low) * (found * (1.0 + 8.0 * UNIT_ROUNDOFF))
-    return torch.where(least > 0, known, torch.inf)
+    return torch.where(least > 2.0**-900, known, torch.inf)  # no product underflows
 
 
 RULES: dict[str, Rule] = {
