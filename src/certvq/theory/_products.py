@@ -184,7 +184,6 @@ INT8 = Statement(
     r"-2^{31} \le \textstyle\sum_{k \in S} x_k y_k \le 2^{31} - 1",
     hypotheses=(("hdim", n <= LIMIT), ("hx", small(whole_x)), ("hy", small(whole_y))),
     conclusion=(integer(-(2**31)) <= sum_of_chosen(n)) & (sum_of_chosen(n) <= 2**31 - 1),
-    relied_on_by=("certvq.bounds.byte_score_upper",),
 )
 
 
