@@ -172,14 +172,31 @@ def test_a_stored_integer_that_float64_rounds_is_named(value):
     assert len(capture(model, torch.zeros(1, 2)).steps) == 1
 
 
-def test_a_weight_norm_of_computed_numbers_is_named():
-    def normed(x):
-        weight = torch._weight_norm(torch.tanh(x).reshape(2, 1), torch.ones(2, 1))
-        return functional.linear(torch.ones(1, 1), weight)
+def normed_weight(x):
+    weight = torch._weight_norm(torch.tanh(x).reshape(2, 1), torch.ones(2, 1))
+    return functional.linear(torch.ones(1, 1), weight)
 
-    text = r"_weight_norm.default at module '1.0' of computed numbers has no rule; store v and g"
+
+def with_computed(name):
+    def normed(x):
+        stored = {"running_mean": torch.zeros(2), "running_var": torch.ones(2)}
+        stored[name] = torch.tanh(x)[0] + 0.7
+        return functional.batch_norm(x, **stored)
+
+    return normed
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (normed_weight, "_weight_norm.default at .* of computed numbers has no rule; store v and"),
+        (with_computed("running_mean"), "batch_norm.* of computed numbers .* mean and variance"),
+        (with_computed("running_var"), "batch_norm.* of computed numbers .* mean and variance"),
+    ],
+)
+def test_a_norm_whose_numbers_must_be_stored_names_computed_ones(function, text):
     with pytest.raises(CaptureError, match=text):
-        canonical_codes(inner(normed), torch.ones(1, 2), codebook=torch.ones(3, 2))
+        canonical_codes(inner(function), torch.ones(1, 2), codebook=torch.ones(3, 2))
 
 
 def test_a_quotient_by_zero_is_named():

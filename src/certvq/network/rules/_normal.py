@@ -272,6 +272,7 @@ class BatchNorm(Rule):
         """Subtract, multiply by ``w / sqrt(var + eps)``, add."""
         given = along(arguments["input"], 1)
         mean, variance = arguments["running_mean"], arguments["running_var"]
+        _require_stored("mean and variance", mean, variance)
         scale = _reciprocal_root(variance, arguments["eps"])
         if arguments.get("weight") is not None:
             scale = multiplied(scale, arguments["weight"])
@@ -310,9 +311,7 @@ class WeightNorm(Rule):
     def bounded(self, arguments: Arguments) -> Bounded:
         """Compute the formula; v and g are stored numbers."""
         v, g = arguments["v"], arguments["g"]
-        if bool(v.error.any()) or bool(g.error.any()):
-            text = "of computed numbers has no rule; store v and g as parameters"
-            raise CaptureError(text)
+        _require_stored("v and g", v, g)
         axes = self._axes(arguments, v.value.ndim)
         norms = v.value.square().sum(axes, keepdim=True).sqrt()
         value = v.value * (g.value / norms)
@@ -336,6 +335,13 @@ class WeightNorm(Rule):
 
     def _axes(self, arguments: Arguments, count: int) -> tuple[int, ...]:
         return tuple(axis for axis in range(count) if axis != arguments.get("dim", 0))
+
+
+def _require_stored(names: str, *given: Bounded) -> None:
+    """Raise where numbers have errors, which the rule does not count."""
+    if any(bool(each.error.any()) for each in given):
+        text = f"of computed numbers has no rule; store {names} as parameters or buffers"
+        raise CaptureError(text)
 
 
 def _reciprocal_root(given: Bounded, eps: float) -> Bounded:
