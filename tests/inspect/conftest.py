@@ -11,11 +11,6 @@ import torch
 import certvq
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(20261122)
-
-
 @pytest.fixture(scope="session")
 def layers():
     """Give the module of small layers beside this file."""

@@ -7,11 +7,6 @@ from torch import nn
 from certvq.nn import Gradient, Uniform, VectorQuantize
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(20261122)
-
-
 @pytest.fixture
 def line():
     """Give a layer on the line with code vectors at 0, 1, 2 and 3, so that borders are known."""
