@@ -302,3 +302,14 @@ def test_the_greatest_pair_is_found_by_both_numbers():
     least = given.clamp_min(0.75)
     assert least.high.tolist() == [[1.0, 1.0, 0.75]]
     assert least.low.tolist() == [[-(2.0**-60), 2.0**-60, 0.0]]
+
+
+def test_a_bound_counts_beside_both_numbers_of_a_pair():
+    """Pairs that round to the bound lie on either side of it."""
+    given = wide(tensor([0.75, 0.75, 0.5, 1.0]), tensor([2.0**-60, -(2.0**-60), 0.0, 0.0]))
+    for found, high, low in (
+        (given.clamp_min(0.75), [0.75, 0.75, 0.75, 1.0], [2.0**-60, 0.0, 0.0, 0.0]),
+        (given.clamp_max(0.75), [0.75, 0.75, 0.5, 0.75], [0.0, -(2.0**-60), 0.0, 0.0]),
+        (given.clamp(0.6, 0.75), [0.75, 0.75, 0.6, 0.75], [0.0, -(2.0**-60), 0.0, 0.0]),
+    ):
+        assert (found.high.tolist(), found.low.tolist()) == (high, low)

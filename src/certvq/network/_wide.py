@@ -276,11 +276,19 @@ def _greatest(func: Any, given: Wide, dim: int, *, keepdim: bool = False) -> Wid
 
 
 def _at_least(func: Any, given: Wide, bound: float) -> Wide:
-    return wide(func(given.high, bound), torch.where(given.high > bound, given.low, 0.0))
+    above = (given.high > bound) | ((given.high == bound) & (given.low > 0))
+    return wide(func(given.high, bound), torch.where(above, given.low, 0.0))
 
 
 def _at_most(func: Any, given: Wide, bound: float) -> Wide:
-    return wide(func(given.high, bound), torch.where(given.high < bound, given.low, 0.0))
+    below = (given.high < bound) | ((given.high == bound) & (given.low < 0))
+    return wide(func(given.high, bound), torch.where(below, given.low, 0.0))
+
+
+def _between(func: Any, given: Wide, low: float | None, high: float | None) -> Any:
+    del func
+    given = given if low is None else given.clamp_min(low)  # pyright: ignore[reportAssignmentType]
+    return given if high is None else given.clamp_max(high)
 
 
 def _above(func: Any, given: Wide, bound: float) -> torch.Tensor:
@@ -365,6 +373,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "__neg__": _negated,
     "sum": _sum,
     "amax": _greatest,
+    "clamp": _between,
     "clamp_min": _at_least,
     "clamp_max": _at_most,
     "gt": _above,
