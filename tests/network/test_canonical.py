@@ -18,8 +18,6 @@ from certvq.network import (
     _numbers,
     canonical_codes,
 )
-from certvq.network._bounded import Bounded
-from certvq.network._float64 import bounded_latents
 from certvq.network._wide import Wide
 
 CONV = nn.Conv2d
@@ -243,7 +241,7 @@ NAMES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_codes_of_each_operator_are_those_of_balls(judge, modules, name, monkeypatch):
+def test_codes_of_each_operator_are_those_of_balls(judge, modules, name, leave_to):
     """Decided in float64, and all over again in pairs, and by balls alone."""
     encoder = seeded(3, lambda: nn.Sequential(*layers(*modules)[name]))
     batch, codebook = numbers(4, 1, 2, 4, 4), 0.5 * numbers(5, 40, 2)
@@ -252,7 +250,7 @@ def test_codes_of_each_operator_are_those_of_balls(judge, modules, name, monkeyp
     assert torch.equal(found.codes, expected)
     assert not found.open.any()
     for rung in (Rung.WIDER, Rung.EXACT):
-        leave_to(rung, monkeypatch)
+        leave_to(rung)
         again = canonical_codes(encoder, batch, codebook=codebook)
         assert torch.equal(again.codes, expected)
         assert (again.decided_by == (Rung.EXACT if name in NOT_WIDE else rung)).all()
@@ -268,26 +266,14 @@ def test_one_sample_of_a_batch_may_be_open():
     assert found.decided_by.flatten().tolist() == [Rung.EXACT, Rung.FLOAT64]
 
 
-def leave_to(rung, monkeypatch):
-    """Leave every token to a rung after the first."""
-
-    def useless(network, source, **named):
-        found = bounded_latents(network, source, **named)
-        if rung == Rung.WIDER and isinstance(found.value, Wide):
-            return found
-        return Bounded(found.value, found.error + math.inf, found.axis)
-
-    monkeypatch.setattr(_canonical, "bounded_latents", useless)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")  # what torch says to the flag of oneDNN
-def test_codes_in_pairs_are_a_function_of_the_numbers(sum_of, monkeypatch):
+def test_codes_in_pairs_are_a_function_of_the_numbers(sum_of, leave_to):
     """Threads and oneDNN change no bit of the margins, and the batch no code."""
     block = sum_of(nn.GroupNorm(2, 4), nn.SiLU(), CONV(4, 4, 3, padding=1))
     encoder = seeded(3, lambda: nn.Sequential(CONV(2, 4, 3, padding=1), block, CONV(4, 2, 1)))
     batch, codebook = numbers(4, 3, 2, 6, 6), 0.5 * numbers(5, 40, 2)
-    leave_to(Rung.WIDER, monkeypatch)
+    leave_to(Rung.WIDER)
     expected = canonical_codes(encoder, batch, codebook=codebook)
     assert expected.counts()["WIDER"] == expected.codes.numel()
     threads = torch.get_num_threads()
@@ -304,9 +290,11 @@ def test_codes_in_pairs_are_a_function_of_the_numbers(sum_of, monkeypatch):
 @pytest.mark.rows(
     ("layer", "passes"), [(nn.SiLU, "narrow wide wide"), (nn.GELU, "narrow wide narrow")]
 )
-def test_an_encoder_that_is_reused_leaves_out_what_decided_nothing(layer, passes, monkeypatch):
+def test_an_encoder_that_is_reused_leaves_out_what_decided_nothing(
+    layer, passes, monkeypatch, leave_to
+):
     """A pass in float64 that decided no token; one in pairs that erf has no form for."""
-    leave_to(Rung.WIDER, monkeypatch)
+    leave_to(Rung.WIDER)
     run, kinds = _canonical.bounded_latents, []
 
     def counted(network, source, **named):
