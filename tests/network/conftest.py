@@ -12,6 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from certvq.network import Rung, _canonical
+from certvq.network._bounded import Bounded
+from certvq.network._float64 import bounded_latents
+from certvq.network._wide import Wide
+
 
 class Sum(nn.Module):
     """A residual block."""
@@ -357,3 +362,19 @@ def snake():
 def call():
     """Return a module of a function, and of what the judge does instead."""
     return Call
+
+
+@pytest.fixture
+def leave_to(monkeypatch):
+    """Return what leaves every token to a rung after the first."""
+
+    def leave(rung):
+        def useless(network, source, **named):
+            found = bounded_latents(network, source, **named)
+            if rung == Rung.WIDER and isinstance(found.value, Wide):
+                return found
+            return Bounded(found.value, found.error + math.inf, found.axis)
+
+        monkeypatch.setattr(_canonical, "bounded_latents", useless)
+
+    return leave

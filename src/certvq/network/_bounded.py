@@ -95,8 +95,11 @@ def whole_error(bounded: Bounded, shape: tuple[int, ...]) -> torch.Tensor:
 def tracked(bounded: Bounded) -> Bounded:
     """Return the same value with the lesser of both kinds of bounds.
 
-    The norm of all errors bounds each of them, and the errors of all places bound it.
+    The norm of all errors bounds each of them, and the errors of all places bound it. A number
+    without axes has no samples.
     """
+    if not bounded.value.ndim:
+        return bounded
     whole = whole_norm(bounded.error, bounded.axis, tuple(bounded.value.shape))
     if bounded.whole is not None:
         whole = torch.minimum(whole, bounded.whole)

@@ -14,6 +14,7 @@ import torch
 from torch import fx, nn
 
 from certvq.errors import CaptureError, DTypeError, NonFiniteError, OptionError
+from certvq.network._decomposed import DECOMPOSED
 from certvq.network._folded import Known, folded, needed, without_wrapper
 from certvq.network._fused import fused
 from certvq.network._graph import Network, Ref, Step, refs
@@ -105,7 +106,7 @@ def _exported(model: nn.Module, example: torch.Tensor) -> Any:
         with _ONE_AT_A_TIME, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter's own parts
             program = torch.export.export(Known(model), (example.to(device),), strict=False)
-            return program.run_decompositions({})
+            return program.run_decompositions(DECOMPOSED)
     except Exception as error:
         first = str(error).strip().splitlines()
         text = (

@@ -1,12 +1,16 @@
-"""Linear upsampling along each axis of places: a mean of two neighbours.
+"""Linear and cubic upsampling along each axis of places: a mean of two or four neighbours.
 
 In: arguments. Out: values with bounds. Entry i of an axis is ``(1 - w) x_l + w x_(l + 1)`` where
 ``l + w`` is its place in the input over the rational numbers, from n entries to m: ``max((i + 1/2)
-n / m - 1/2, 0)``, or with `align_corners` ``i (n - 1) / (m - 1)``. Weights are not negative and add
-up to 1, so that errors mix as values do (`taps_error_le`).
+n / m - 1/2, 0)``, or with `align_corners` ``i (n - 1) / (m - 1)``. Cubic upsampling takes ``sum_k
+W(k - w) x_(l + k)`` for k from -1 to 2, of the place ``(i + 1/2) n / m - 1/2``, which may be
+negative; entries beyond an end are that at the end. With a = -3/4, ``W(t) = (a + 2) |t|^3 - (a +
+3) t^2 + 1`` up to 1, and ``a |t|^3 - 5 a t^2 + 8 a |t| - 4 a`` from there to 2. Errors mix by the
+sizes of the weights (`taps_error_le`).
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -21,11 +25,21 @@ from certvq.network.rules._products import matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 from certvq.network.rules._upsampling import factors_of
 
+Weights = Callable[[Fraction, int], list[Fraction]]
+"""Of a place between entries of an axis, and their count: the weight of each entry."""
 
-class LinearUpsampling(Rule):
-    """Linear, bilinear or trilinear upsampling by whole factors, or to any sizes."""
+
+class Upsampling(Rule):
+    """Upsampling by whole factors, or to any sizes.
+
+    Args:
+        weights: of an entry.
+    """
 
     rational = True
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse factors that are not whole, whose places torch rounds."""
@@ -38,7 +52,7 @@ class LinearUpsampling(Rule):
         """Mix values and bounds alike."""
         given = along(arguments["input"], 1)
         shape = tuple(given.value.shape)
-        fractions, value = _matrices(shape, arguments), given.value
+        fractions, value = self._matrices(shape, arguments), given.value
         terms = sum(shape[2:]) + 4 * len(fractions)
         error = given.error + rounding(value, terms) * norm_upper(value, (1,))
         for axis, rows in enumerate(fractions, start=2):
@@ -46,7 +60,7 @@ class LinearUpsampling(Rule):
             weights = wide(matrix, low) if isinstance(value, Wide) else matrix
             mixed, lost = matrix_product(value.movedim(axis, -1), weights.mT)
             value = mixed.movedim(-1, axis)
-            error = (error.movedim(axis, -1) @ matrix.mT).movedim(-1, axis)
+            error = (error.movedim(axis, -1) @ matrix.abs().mT).movedim(-1, axis)
             if isinstance(value, Wide):
                 error = error + lost.of_vectors(1, shape[1]).movedim(-1, axis)
         return Bounded(value, error * enlargement(terms + 4) + FLOOR, 1)
@@ -55,8 +69,8 @@ class LinearUpsampling(Rule):
         """An entry needs its neighbours."""
         given: Ref = arguments["input"]
         needed = mask
-        for axis, matrix in enumerate(_matrices(given.shape, arguments), start=2):
-            used = np.array([[w > 0 for w in row] for row in matrix])
+        for axis, matrix in enumerate(self._matrices(given.shape, arguments), start=2):
+            used = np.array([[w != 0 for w in row] for row in matrix])
             needed = np.moveaxis(np.moveaxis(needed, axis, -1) @ used, -1, axis)
         yield given, needed
 
@@ -66,7 +80,7 @@ class LinearUpsampling(Rule):
         zero = numbers.number(0.0)
         value = np.array([zero if each is None else each for each in given.flat], object)
         value = value.reshape(given.shape)
-        for axis, matrix in enumerate(_matrices(given.shape, arguments), start=2):
+        for axis, matrix in enumerate(self._matrices(given.shape, arguments), start=2):
             weights = np.empty((len(matrix[0]), len(matrix)), object)
             for i, row in enumerate(matrix):
                 weights[:, i] = [
@@ -78,15 +92,17 @@ class LinearUpsampling(Rule):
             value = np.moveaxis(mixed.reshape(*rows.shape[:-1], -1), -1, axis)
         return value
 
-
-def _matrices(shape: tuple[int, ...], arguments: Arguments) -> list[list[list[Fraction]]]:
-    """Return for each axis of places the weights of the input's entries in each of the output's."""
-    factors = factors_of(shape, arguments)
-    sizes = arguments.get("output_size") or [
-        int(n * f) for n, f in zip(shape[2:], factors, strict=True)
-    ]
-    corners = bool(arguments["align_corners"])
-    return [_weights(n, m, corners=corners) for n, m in zip(shape[2:], sizes, strict=True)]
+    def _matrices(self, shape: tuple[int, ...], arguments: Arguments) -> list[list[list[Fraction]]]:
+        """Return for each axis of places the weights of the entries in each of the output's."""
+        factors = factors_of(shape, arguments)
+        sizes = arguments.get("output_size") or [
+            int(n * f) for n, f in zip(shape[2:], factors, strict=True)
+        ]
+        corners = bool(arguments["align_corners"])
+        return [
+            [self._weights(_place(i, n, m, corners=corners), n) for i in range(m)]
+            for n, m in zip(shape[2:], sizes, strict=True)
+        ]
 
 
 def _floats(rows: list[list[Fraction]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,25 +115,44 @@ def _floats(rows: list[list[Fraction]]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(high, dtype=torch.float64), torch.tensor(low, dtype=torch.float64)
 
 
-def _weights(count: int, wanted: int, *, corners: bool) -> list[list[Fraction]]:
-    rows: list[list[Fraction]] = []
-    for i in range(wanted):
-        if corners:
-            place = Fraction(i * (count - 1), max(1, wanted - 1))
-        else:
-            place = max(Fraction((2 * i + 1) * count, 2 * wanted) - Fraction(1, 2), Fraction(0))
-        low = min(int(place), count - 1)
-        row = [Fraction(0)] * count
-        row[low] += 1 - (place - low)
-        row[min(low + 1, count - 1)] += place - low
-        rows.append(row)
-    return rows
+def _place(entry: int, count: int, wanted: int, *, corners: bool) -> Fraction:
+    """Return where an entry of the output is between those of the input."""
+    if corners:
+        return Fraction(entry * (count - 1), max(1, wanted - 1))
+    return Fraction((2 * entry + 1) * count, 2 * wanted) - Fraction(1, 2)
 
 
-_LINEAR = LinearUpsampling()
+def _linear(place: Fraction, count: int) -> list[Fraction]:
+    return _weights(max(place, Fraction(0)), count, {0: lambda w: 1 - w, 1: lambda w: w})
+
+
+def _cubic(place: Fraction, count: int) -> list[Fraction]:
+    return _weights(place, count, {k: lambda w, k=k: _kernel(abs(k - w)) for k in (-1, 0, 1, 2)})
+
+
+def _kernel(t: Fraction) -> Fraction:
+    a = Fraction(-3, 4)
+    if t <= 1:
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+    return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+
+
+def _weights(
+    place: Fraction, count: int, shares: dict[int, Callable[[Fraction], Fraction]]
+) -> list[Fraction]:
+    """Give each neighbour its share; beyond an end, to the entry there."""
+    low = math.floor(place)
+    row = [Fraction(0)] * count
+    for step, share in shares.items():
+        row[min(max(low + step, 0), count - 1)] += share(place - low)
+    return row
+
+
+_LINEAR = Upsampling(_linear)
 
 RULES: dict[str, Rule] = {
     "upsample_linear1d.vec": _LINEAR,
     "upsample_bilinear2d.vec": _LINEAR,
     "upsample_trilinear3d.vec": _LINEAR,
+    "upsample_bicubic2d.vec": Upsampling(_cubic),
 }

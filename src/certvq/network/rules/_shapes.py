@@ -65,7 +65,7 @@ class Moving(Rule):
             axis = self.follow(tuple(given.value.shape), tuple(value.shape), given.axis, arguments)
         spread = self._moved(entry_errors(given), arguments, 0.0)
         error = spread if axis is None else spread.amax(axis, keepdim=True)
-        if given.whole is None:
+        if given.whole is None or not value.ndim:
             return Bounded(value, error, axis)
         return Bounded(value, error, axis, self._whole(given, given.whole, value, arguments))
 
