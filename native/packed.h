@@ -87,6 +87,7 @@ struct Packed {
                 : static_cast<const void *>(narrow_vectors.data());
   }
   const void *vector(std::int64_t code) const;
+  bool narrow() const { return dim <= kPad / 2; }  // see Exact
   /// The distinct vectors as a matrix that can be read.
   Matrix matrix() const;
   /// Write a code vector as doubles, `stride` of them.
