@@ -267,13 +267,14 @@ void certify(const std::int32_t *scores, std::int64_t rows, const Panels &panels
 
 void gaps(const Boxes &boxes, std::int64_t dim, const double *lower, const double *upper,
           double *out) {
-  for (std::int64_t panel = 0; panel < boxes.stride; panel += kPad) {
-    Doubles total{};
+  constexpr std::int64_t kWidth = sizeof(Register) / sizeof(double);  // GCC 12 keeps more in memory
+  for (std::int64_t panel = 0; panel < boxes.stride; panel += kWidth) {
+    Register total{};
     for (std::int64_t d = 0; d < dim; ++d) {
-      const Doubles below = load_vector(boxes.lower + d * boxes.stride + panel) - upper[d];
-      const Doubles above = lower[d] - load_vector(boxes.upper + d * boxes.stride + panel);
-      Doubles gap = below > above ? below : above;
-      gap = gap > Doubles{} ? gap : Doubles{};
+      const Register below = load<Register>(boxes.lower + d * boxes.stride + panel) - upper[d];
+      const Register above = lower[d] - load<Register>(boxes.upper + d * boxes.stride + panel);
+      Register gap = below > above ? below : above;
+      gap = gap > Register{} ? gap : Register{};
       total += gap * gap;
     }
     store(out + panel, total);
