@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -99,12 +100,14 @@ struct Packed {
   const ByteCodes *byte_codes() const;
   std::size_t bytes() const {
     return lowest.size() * sizeof(std::int64_t) + narrow_vectors.bytes() + wide_vectors.bytes() +
-           centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes();
+           centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes() +
+           byte_panels_.load(std::memory_order_relaxed);
   }
 
  private:
   mutable std::once_flag bytes_made_;
   mutable std::unique_ptr<ByteCodes> bytes_;
+  mutable std::atomic<std::size_t> byte_panels_{0};  // their size, while another thread may make them
 };
 
 /// Read a codebook with at least one row and one column. `refusal` says whether it can be used.
