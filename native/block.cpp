@@ -44,7 +44,7 @@ Refusal Block::gather(const Matrix &latents, const std::int64_t *rows, std::int6
 
 Refusal Block::examine(std::int64_t count) {
   rows_ = count;
-  packed_.isa->squares(exact_.data(), packed_.centre.data(), count, packed_.stride, squares_.data());
+  packed_.isa->measure(exact_.data(), true, count, packed_.stride, packed_.centre.data(), squares_.data());
   for (std::int64_t row = 0; row < count; ++row) {
     if (squares_.data()[row] < kLargestSquare) continue;
     double poison = 0.0;  // NaN as soon as one entry is NaN or infinite
@@ -57,7 +57,8 @@ Refusal Block::examine(std::int64_t count) {
 Exact Block::described() const {
   const auto dim = static_cast<double>(packed_.dim);
   return {exact_.data(),    packed_.vectors(), packed_.wide,
-          packed_.distinct, packed_.stride,    bounds::farther_factor(dim), bounds::farther_slack(dim)};
+          packed_.distinct, packed_.stride,    packed_.narrow(), bounds::farther_factor(dim),
+          bounds::farther_slack(dim)};
 }
 
 /// Choose for each tile how often to halve the units, so that its greatest norm fits.

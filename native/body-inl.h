@@ -12,17 +12,6 @@
 
 #include "rounded-inl.h"
 
-void squares(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
-             double *out) {
-  for (std::int64_t row = 0; row < count; ++row, rows += stride) {
-    Sum total;
-    for (std::int64_t d = 0; d < stride; d += kPad) {
-      total.add_square(load_vector(rows + d) - load_vector(centre + d));
-    }
-    out[row] = total.all();
-  }
-}
-
 /// Sums of squares, of what rounding left of a row and of the integers.
 struct Rounded {
   Sum left;
@@ -60,7 +49,21 @@ __attribute__((always_inline)) inline Rounded quantize_row(const Entry *row, con
 void quantize(const double *rows, const double *centre, double scale, std::int64_t count,
               std::int64_t stride, std::int64_t pairs, std::int32_t *out, double *residuals,
               double *norms) {
-  for (std::int64_t row = 0; row < count; ++row) {
+  std::int64_t row = 0;
+  for (; row + 4 <= count; row += 4) {
+    Sum left[4];
+    Sum norm[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const Rounded rounded =
+          quantize_row(rows + (row + i) * stride, centre, scale, pairs, out + (row + i) * pairs);
+      left[i] = rounded.left;
+      norm[i] = rounded.norm;
+    }
+    store(residuals + row, sums(left));
+    store(norms + row, sums(norm));
+  }
+  for (; row < count; ++row) {
     const Rounded rounded = quantize_row(rows + row * stride, centre, scale, pairs, out + row * pairs);
     residuals[row] = rounded.left.all();
     norms[row] = rounded.norm.all();
@@ -72,131 +75,7 @@ inline double greater(double a, double b) { return a > b ? a : b; }
 
 #include "pack-inl.h"
 
-inline Ints maximum(Ints a, Ints b) { return a > b ? a : b; }
-inline Ints minimum(Ints a, Ints b) { return a < b ? a : b; }
-
-/// Keep the two best groups of each lane; `group` replaces the low bits of the score.
-inline void keep(Ints &best, Ints &second, Ints score, Ints mask, Ints group) {
-  score = (score & mask) | group;
-  second = maximum(second, minimum(best, score));
-  best = maximum(best, score);
-}
-
-/// kPairs is the number of pairs if that is known, else 0.
-template <int kRows, bool kGrouped, int kPairs>
-void scan_tile(const std::int32_t *integers, int shift, std::int32_t *state, const Panels &panels,
-               std::int64_t first, std::int64_t last, bool anew) {
-  const std::int64_t pairs = kPairs != 0 ? kPairs : panels.pairs;
-  const Ints mask = Ops::broadcast(~((1 << panels.group_bits) - 1));
-  const std::int16_t *codes = panels.integers + first * pairs * kPanelCodes * 2;
-  const Ints nothing = Ops::broadcast(kNothing);
-  Ints best[kRows];
-  Ints second[kRows];
-#pragma GCC unroll 8
-  for (int row = 0; row < kRows; ++row) {
-    best[row] = anew ? nothing : load<Ints>(state + row * 2 * kLanes);
-    second[row] = anew ? nothing : load<Ints>(state + (row * 2 + 1) * kLanes);
-  }
-  for (std::int64_t panel = first; panel < last; ++panel) {
-    const std::int32_t *entries = integers;
-    // Without this and `pin`, GCC 12 keeps all entries and products of a short loop in memory.
-    __asm__("" : "+r"(entries));
-    Ints scores[kRows][kBlocks];
-#pragma GCC unroll 8
-    for (int block = 0; block < kBlocks; ++block) {
-      const Ints offset =
-          Ops::shift_right(load<Ints>(panels.offsets + panel * kPanelCodes + block * kLanes), shift);
-#pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) scores[row][block] = offset;
-    }
-    const auto multiply = [&](std::int64_t pair) __attribute__((always_inline)) {
-      if constexpr (kRows < kBlocks) {  // registers hold the fewer of rows and codes
-        Ints entry[kRows];
-#pragma GCC unroll 8
-        for (int row = 0; row < kRows; ++row) entry[row] = Ops::broadcast(entries[row * pairs + pair]);
-#pragma GCC unroll 8
-        for (int block = 0; block < kBlocks; ++block) {
-          const Ints code = load<Ints>(codes + block * kLanes * 2);
-#pragma GCC unroll 8
-          for (int row = 0; row < kRows; ++row) {
-            Ops::accumulate(scores[row][block], entry[row], code);
-            if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
-          }
-        }
-      } else {
-        Ints code[kBlocks];
-#pragma GCC unroll 8
-        for (int block = 0; block < kBlocks; ++block) {
-          code[block] = load<Ints>(codes + block * kLanes * 2);
-        }
-#pragma GCC unroll 8
-        for (int row = 0; row < kRows; ++row) {
-          const Ints entry = Ops::broadcast(entries[row * pairs + pair]);
-#pragma GCC unroll 8
-          for (int block = 0; block < kBlocks; ++block) {
-            Ops::accumulate(scores[row][block], entry, code[block]);
-            if constexpr (kPairs != 0) Ops::pin(scores[row][block]);
-          }
-        }
-      }
-      codes += kPanelCodes * 2;
-    };
-    if constexpr (kPairs != 0) {
-#pragma GCC unroll 4
-      for (std::int64_t pair = 0; pair < kPairs; ++pair) multiply(pair);
-    } else {
-#pragma GCC unroll 1
-      for (std::int64_t pair = 0; pair < pairs; ++pair) multiply(pair);
-    }
-    const Ints group = Ops::broadcast(static_cast<std::int32_t>(kGrouped ? panel : panel * kBlocks));
-#pragma GCC unroll 8
-    for (int row = 0; row < kRows; ++row) {
-      if (kGrouped) {
-        const Ints greatest = maximum(maximum(scores[row][0], scores[row][1]),
-                                      maximum(scores[row][2], scores[row][3]));
-        keep(best[row], second[row], greatest, mask, group);
-      } else {
-#pragma GCC unroll 8
-        for (int block = 0; block < kBlocks; ++block) {
-          keep(best[row], second[row], scores[row][block], mask, group + block);
-        }
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int row = 0; row < kRows; ++row) {
-    store(state + row * 2 * kLanes, best[row]);
-    store(state + (row * 2 + 1) * kLanes, second[row]);
-  }
-}
-
-template <int kRows, bool kGrouped, int kPairs>
-void scan_rows(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
-  for (std::int64_t row = 0; row < scan.rows; row += kRows) {
-    scan_tile<kRows, kGrouped, kPairs>(scan.integers + row * panels.pairs, scan.shifts[row],
-                                       scan.best + row * 2 * kLanes, panels, first, last,
-                                       first == scan.begin);
-  }
-}
-
-/// Few products leave the time to the bookkeeping: small tiles, and no loop over the pairs.
-void scan(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
-  if (!panels.grouped) {
-    return scan_rows<Ops::kTile, false, 0>(scan, panels, first, last);
-  }
-  switch (panels.pairs) {
-    case 1:
-      return scan_rows<Ops::kSmallTile, true, 1>(scan, panels, first, last);
-    case 2:
-      return scan_rows<Ops::kSmallTile, true, 2>(scan, panels, first, last);
-    case 3:
-      return scan_rows<Ops::kSmallTile, true, 3>(scan, panels, first, last);
-    case 4:
-      return scan_rows<Ops::kSmallTile, true, 4>(scan, panels, first, last);
-    default:
-      return scan_rows<Ops::kTile, true, 0>(scan, panels, first, last);
-  }
-}
+#include "scan-inl.h"
 
 inline void append(Pairs &pairs, std::int32_t row, std::int64_t code, std::int64_t codes) {
   if (code >= codes) return;  // padding
@@ -216,7 +95,18 @@ inline double one_sqdist(const double *row, const Entry *vector, std::int64_t st
 
 /// Squared distances to the four neighbours of a group; each is the sum that `one_sqdist` computes.
 template <class Entry>
-__attribute__((always_inline)) inline HalfDoubles group_sqdist(const double *row, const Entry *vectors, std::int64_t stride) {
+__attribute__((always_inline)) inline HalfDoubles group_sqdist(const double *row, const Entry *vectors,
+                                                               std::int64_t stride, bool narrow) {
+  if (narrow) {  // what is left out adds zeros
+    const HalfDoubles x = load_half(row);
+    HalfDoubles squares[kBlocks];
+#pragma GCC unroll 4
+    for (int code = 0; code < kBlocks; ++code) {
+      const HalfDoubles difference = x - load_half(vectors + code * stride);
+      squares[code] = difference * difference;
+    }
+    return sums(squares);
+  }
   Sum total[kBlocks];
   for (std::int64_t d = 0; d < stride; d += kPad) {
     const Doubles x = load_vector(row + d);
@@ -239,7 +129,7 @@ template <class Entry>
 inline bool settle_group(const Exact &exact, const double *row, const Entry *vectors,
                          std::int64_t code, double clear, const Settled &settled,
                          std::int64_t place) {
-  HalfDoubles sqdist = group_sqdist(row, vectors + code * exact.stride, exact.stride);
+  HalfDoubles sqdist = group_sqdist(row, vectors + code * exact.stride, exact.stride, exact.narrow);
   for (std::int64_t padding = exact.codes; padding < code + kBlocks; ++padding) {
     sqdist[padding - code] = __builtin_huge_val();
   }
@@ -377,13 +267,14 @@ void certify(const std::int32_t *scores, std::int64_t rows, const Panels &panels
 
 void gaps(const Boxes &boxes, std::int64_t dim, const double *lower, const double *upper,
           double *out) {
-  for (std::int64_t panel = 0; panel < boxes.stride; panel += kPad) {
-    Doubles total{};
+  constexpr std::int64_t kWidth = sizeof(Register) / sizeof(double);  // GCC 12 keeps more in memory
+  for (std::int64_t panel = 0; panel < boxes.stride; panel += kWidth) {
+    Register total{};
     for (std::int64_t d = 0; d < dim; ++d) {
-      const Doubles below = load_vector(boxes.lower + d * boxes.stride + panel) - upper[d];
-      const Doubles above = lower[d] - load_vector(boxes.upper + d * boxes.stride + panel);
-      Doubles gap = below > above ? below : above;
-      gap = gap > Doubles{} ? gap : Doubles{};
+      const Register below = load<Register>(boxes.lower + d * boxes.stride + panel) - upper[d];
+      const Register above = lower[d] - load<Register>(boxes.upper + d * boxes.stride + panel);
+      Register gap = below > above ? below : above;
+      gap = gap > Register{} ? gap : Register{};
       total += gap * gap;
     }
     store(out + panel, total);

@@ -92,6 +92,7 @@ struct Exact {
   bool wide;
   std::int64_t codes;
   std::int64_t stride;
+  bool narrow;      // whether all entries from the fifth on are padding
   double relative;  // what is computed as farther by this factor and the slack
   double slack;     // is farther
 };
@@ -117,9 +118,6 @@ struct Isa {
   /// Read rows as exact doubles, `stride` apart, padded with zeros.
   void (*read)(const Matrix &matrix, std::int64_t first, std::int64_t count, std::int64_t stride,
                double *out);
-  /// Sum the squares of x - centre for each row.
-  void (*squares)(const double *rows, const double *centre, std::int64_t count, std::int64_t stride,
-                  double *out);
   /// Round scale * (x - centre) to 16-bit integers, `pairs` pairs a row, and sum the squares of what
   /// rounding left of each row, and of the integers.
   void (*quantize)(const double *rows, const double *centre, double scale, std::int64_t count,

@@ -124,7 +124,7 @@ inline void each_group(const Exact &exact, const Entry *vectors, bool grouped, c
       *out = one_sqdist(x, vectors + code * exact.stride, exact.stride);
       continue;
     }
-    store(out, group_sqdist(x, vectors + code * exact.stride, exact.stride));
+    store(out, group_sqdist(x, vectors + code * exact.stride, exact.stride, exact.narrow));
     for (std::int64_t padding = exact.codes; padding < code + kBlocks; ++padding) {
       out[padding - code] = __builtin_huge_val();
     }

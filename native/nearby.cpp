@@ -231,7 +231,8 @@ void Nearby::scan_within(std::int64_t tile, double from, double to) {
 }
 
 Exact Nearby::described() const {
-  return {block_.exact(0), packed_.vectors(), packed_.wide, packed_.distinct, packed_.stride, 0.0, 0.0};
+  return {block_.exact(0), packed_.vectors(), packed_.wide, packed_.distinct, packed_.stride, packed_.narrow(), 0.0,
+          0.0};
 }
 
 /// Measure the groups of the own codes and of the best ones besides, and take both out of what is

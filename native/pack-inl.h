@@ -4,26 +4,25 @@
 /// part of `body-inl.h`, whose types and rounding it uses. Hashes, sums and squares have one order
 /// everywhere, so that packed codebooks are equal to the bit.
 
-typedef std::uint64_t Words __attribute__((vector_size(64)));
-typedef std::uint64_t HalfWords __attribute__((vector_size(32)));
 constexpr std::int64_t kAhead = 2048;  // bytes between what is fetched and what is written
 
-/// Padding is zero and ends at a multiple of 32 bytes.
+/// Padding is zero and ends at a multiple of 32 bytes. Products of 32 bits: AVX2 has none of 64.
 inline std::uint64_t hash_row(const char *row, std::int64_t bytes) {
+  typedef std::uint32_t Parts __attribute__((vector_size(32)));
+  typedef std::uint64_t Words __attribute__((vector_size(32)));
   constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15u;
-  Words lanes = {1, 2, 3, 4, 5, 6, 7, 8};
-  std::int64_t byte = 0;
-  for (; byte + 64 <= bytes; byte += 64) {
-    lanes = (lanes ^ load<Words>(row + byte)) * kOdd;
-    lanes ^= lanes >> 29;
+  Parts parts = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (std::int64_t byte = 0; byte < bytes; byte += sizeof parts) {
+    parts = (parts ^ load<Parts>(row + byte)) * static_cast<std::uint32_t>(kOdd);
+    parts ^= parts >> 15;
   }
-  HalfWords half = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3);
-  if (byte < bytes) half = (half ^ load<HalfWords>(row + byte)) * kOdd;
-  half ^= half >> 29;
-  half = (half ^ __builtin_shufflevector(lanes, lanes, 4, 5, 6, 7)) * kOdd;
-  std::uint64_t hash = half[0];
-  for (int lane = 1; lane < 4; ++lane) hash = (hash ^ half[lane]) * kOdd;
-  return hash ^ hash >> 32;
+  const Words words = (Words)parts;
+  std::uint64_t hash = 0;
+  for (int lane = 0; lane < 4; ++lane) {
+    hash = (hash ^ words[lane]) * kOdd;
+    hash ^= hash >> 29;
+  }
+  return hash;
 }
 
 /// Bring in memory that is needed soon. Threads of an earlier call may have it in their caches, from

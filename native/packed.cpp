@@ -268,7 +268,10 @@ Packed::Packed() = default;
 Packed::~Packed() = default;
 
 const ByteCodes *Packed::byte_codes() const {
-  std::call_once(bytes_made_, [this] { bytes_ = certvq::byte_codes(*this); });
+  std::call_once(bytes_made_, [this] {
+    bytes_ = certvq::byte_codes(*this);
+    if (bytes_) byte_panels_ = bytes_->bytes();
+  });
   return bytes_.get();
 }
 

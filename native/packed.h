@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -87,6 +88,7 @@ struct Packed {
                 : static_cast<const void *>(narrow_vectors.data());
   }
   const void *vector(std::int64_t code) const;
+  bool narrow() const { return dim <= kPad / 2; }  // see Exact
   /// The distinct vectors as a matrix that can be read.
   Matrix matrix() const;
   /// Write a code vector as doubles, `stride` of them.
@@ -98,12 +100,14 @@ struct Packed {
   const ByteCodes *byte_codes() const;
   std::size_t bytes() const {
     return lowest.size() * sizeof(std::int64_t) + narrow_vectors.bytes() + wide_vectors.bytes() +
-           centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes();
+           centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes() +
+           byte_panels_.load(std::memory_order_relaxed);
   }
 
  private:
   mutable std::once_flag bytes_made_;
   mutable std::unique_ptr<ByteCodes> bytes_;
+  mutable std::atomic<std::size_t> byte_panels_{0};  // their size, while another thread may make them
 };
 
 /// Read a codebook with at least one row and one column. `refusal` says whether it can be used.

@@ -24,6 +24,11 @@ inline void store(void *data, Vector vector) {
   __builtin_memcpy(data, &vector, sizeof vector);
 }
 
+inline HalfDoubles load_half(const double *data) { return load<HalfDoubles>(data); }
+inline HalfDoubles load_half(const float *data) {
+  typedef float HalfFloats __attribute__((vector_size(16)));
+  return __builtin_convertvector(load<HalfFloats>(data), HalfDoubles);
+}
 inline Doubles load_vector(const double *data) { return load<Doubles>(data); }
 inline Doubles load_vector(const float *data) { return Ops::widen<Doubles>(load<Floats>(data)); }
 
@@ -68,13 +73,17 @@ struct SumOf {
 typedef double Register __attribute__((vector_size(4 * kLanes)));
 using Sum = SumOf<Register>;
 
-/// Four sums at once, each as `all` computes it.
-inline HalfDoubles sums(const Sum (&v)[4]) {
-  const HalfDoubles half[4] = {v[0].half(), v[1].half(), v[2].half(), v[3].half()};
+/// Four sums at once, each as `all` computes it of its half.
+inline HalfDoubles sums(const HalfDoubles (&half)[4]) {
   const HalfDoubles low = __builtin_shufflevector(half[0], half[1], 0, 1, 4, 5) +
                           __builtin_shufflevector(half[0], half[1], 2, 3, 6, 7);
   const HalfDoubles high = __builtin_shufflevector(half[2], half[3], 0, 1, 4, 5) +
                            __builtin_shufflevector(half[2], half[3], 2, 3, 6, 7);
   return __builtin_shufflevector(low, high, 0, 2, 4, 6) +
          __builtin_shufflevector(low, high, 1, 3, 5, 7);
+}
+
+inline HalfDoubles sums(const Sum (&v)[4]) {
+  const HalfDoubles half[4] = {v[0].half(), v[1].half(), v[2].half(), v[3].half()};
+  return sums(half);
 }

@@ -260,8 +260,8 @@ void Worker::scan_near(std::int64_t count) {
               best_.data() + tile * 2 * isa_.lanes};
     scan.begin = std::find(gaps, gaps + panels.count, nearest) - gaps;
     scan_within(scan, -1.0, nearest);
-    const Exact own{x, exact.vectors, exact.wide, exact.codes, exact.stride, exact.relative,
-                    exact.slack};
+    const Exact own{x, exact.vectors, exact.wide, exact.codes, exact.stride, exact.narrow,
+                    exact.relative, exact.slack};
     const double reached = isa_.reached(scan, rows, panels, own);
     // Gaps are computed like squared distances, and rounded like them.
     const double limit = reached * exact.relative + exact.slack;

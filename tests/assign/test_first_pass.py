@@ -159,3 +159,14 @@ def test_threads_do_not_matter(isa, rng):
     for threads in (2, 5):
         for found, expected in zip(assign(latents, codebook, MEASURED, threads), one, strict=True):
             assert found.tobytes() == expected.tobytes()
+
+
+def test_bytes_of_a_packed_codebook_include_those_of_the_first_pass(isa, rng):
+    codes, dim = 300, 17
+    packed = _native.pack(rng.standard_normal((codes, dim)).astype(np.float32), "float32")
+    before = packed.nbytes
+    packed.first_pass = ALWAYS
+    _native.assign(packed, np.zeros((1, dim), np.float32), "float32", 1)
+    lanes = 8 if isa in ("avx2", "avx_vnni") else 16
+    padded = -(-codes // (4 * lanes)) * 4 * lanes
+    assert packed.nbytes - before == padded * (20 + 4)  # whole quads of dims, and an offset
