@@ -43,7 +43,8 @@ def contract_cases(seed: int = 0, *, large: bool = False) -> Iterator[ContractCa
 
     Args:
         seed: of the random numbers in them.
-        large: also one of more than 128,000 numbers.
+        large: also many rows, many codes, many dims and long products of these, where a kernel may
+            change its method; latents and codes lie around a mean, so that a sloppy one shows.
 
     Yields:
         Ties, near-ties one unit in the last place apart, offsets, extreme scales, duplicates,
@@ -64,7 +65,7 @@ def contract_cases(seed: int = 0, *, large: bool = False) -> Iterator[ContractCa
     yield from _shapes(rng)
     yield from _layouts(rng)
     if large:
-        yield from _large(rng)
+        yield from _sizes(rng)
 
 
 def failing_cases(codes_of: Callable[[Array, Array], Array], *, seed: int = 0) -> list[str]:
@@ -197,7 +198,8 @@ def _shapes(rng: np.random.Generator) -> Iterator[ContractCase]:
 
 
 def _layouts(rng: np.random.Generator) -> Iterator[ContractCase]:
-    latents, codebook = rng.standard_normal((2 * _ROWS, 2 * _DIM)), rng.standard_normal((9, _DIM))
+    shapes = (2 * _ROWS, 2 * _DIM), (9, _DIM)
+    latents, codebook = (rng.standard_normal(shape) + 1e8 for shape in shapes)
     yield ContractCase("every other row and column", latents[::2, ::2], codebook)
     yield ContractCase("reversed", latents[::-1, :_DIM][:, ::-1], codebook[::-1])
     yield ContractCase("column order", np.asfortranarray(latents[:, :_DIM]), codebook)
@@ -210,9 +212,26 @@ def _layouts(rng: np.random.Generator) -> Iterator[ContractCase]:
     yield ContractCase("misaligned", buffer.view(np.float64).reshape(frozen.shape), codebook)
 
 
-def _large(rng: np.random.Generator) -> Iterator[ContractCase]:
-    """Yield what a kernel may take by another method: FAISS asks a BLAS from 128,000 numbers on."""
-    some = (rng.standard_normal((_ROWS, 64)) + 1000).astype(np.float32)
-    latents = some[rng.integers(0, _ROWS, 2100)]
-    codebook = (rng.standard_normal((_CODES, 64)) * 0.1 + 1000).astype(np.float32)
-    yield ContractCase(f"{latents.size} numbers at offset 1000 float32", latents, codebook)
+_SIZES = (
+    *((1, 40, 8), (2, 33, 16), (24, 64, 32)),
+    *((2100, 17, 64), (5000, 17, 3), (70000, 17, 2)),
+    *((24, 1100, 8), (8, 5000, 8), (4, 66000, 2), (300, 4000, 5)),
+    *((24, 17, 130), (24, 17, 260), (24, 17, 800)),
+)
+"""Sizes at which kernels are known, or likely, to take another method.
+
+FAISS asks a BLAS from 20 rows and from 128,000 numbers on, torch's cdist from 26 rows or codes on;
+others go by the width of a register, by 1024 or 4096 rows, codes or products, and by what a 16-bit
+code holds.
+"""
+
+
+def _sizes(rng: np.random.Generator) -> Iterator[ContractCase]:
+    """Yield what a kernel may take by another method, with few different rows."""
+    for rows, codes, dim in _SIZES:
+        count = min(rows, _ROWS, max(2, 40000 // (codes * dim)))  # exact integers take their time
+        some = (rng.standard_normal((count, dim)) + 1000).astype(np.float32)
+        codebook = (rng.standard_normal((codes, dim)) * 0.1 + 1000).astype(np.float32)
+        name = f"{rows}x{codes}x{dim} at offset 1000 float32"
+        latents = some[rng.integers(0, count, rows)]
+        yield ContractCase(name, latents, codebook)

@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from certvq.inspect._argmin.explain import explains, tolerance
+from certvq.inspect._argmin.explain import explain, lengths_differ, tolerance
 from certvq.inspect._libraries.adapter import Comparison
+
+
+def explains(comparison, scores, sign):
+    return explain(comparison, scores, sign).agrees
 
 
 @pytest.fixture
@@ -117,3 +121,35 @@ def test_the_last_latent_with_its_own_code_vectors_is_seen():
 def test_no_latents_with_their_own_code_vectors_are_explained():
     empty = Comparison(torch.zeros(0, 1, 8), torch.zeros(0, 20, 8), own=True)
     assert explains(empty, torch.zeros(0, 20), 1)
+
+
+def test_latents_near_0_explain_and_tell_nothing(comparison):
+    """Whatever else the layer does with its latents, silence gives these scores."""
+    scores, sign = scores_of(comparison)["squared"]
+    assert explain(comparison, scores, sign).telling
+    silent = Comparison(0 * comparison.latents, comparison.codebook)
+    scores, sign = scores_of(silent)["squared"]
+    found = explain(silent, scores, sign)
+    assert (found.agrees, found.telling) == (True, False)
+
+
+def test_vectors_too_short_to_be_scaled_are_left_out(comparison):
+    """`normalize` divides by 1e-12 at least."""
+    raw = comparison.codebook.clone()
+    raw[:, 3] *= 1e-14
+    normal = torch.nn.functional.normalize
+    unit = Comparison(normal(comparison.latents, dim=-1), normal(raw, dim=-1), unit=True)
+    scores = 2 * unit.latents @ unit.codebook.mT + (unit.codebook**2).sum(-1)[:, None]
+    assert explains(unit, scores, -1)
+    assert not explains(replace(unit, unit=False), scores, -1)
+
+
+def test_inner_products_with_vectors_of_unlike_lengths_are_told(comparison):
+    comparison.codebook[1, 3] = 0.0
+    scores = comparison.latents @ comparison.codebook.mT
+    code, length, other, most = lengths_differ(comparison, scores, -1)
+    norms = comparison.codebook.norm(dim=-1)
+    assert (code, length) == (3, 0.0)
+    assert most == pytest.approx(norms.max().item())
+    assert norms[:, other].max() == norms.max()
+    assert lengths_differ(comparison, scores_of(comparison)["squared"][0], 1) is None

@@ -58,8 +58,8 @@ def test_code_vectors_that_are_no_codes_are_mentioned():
     assert str(ModuleAudit((odd,), None)).splitlines()[2:] == [
         "quantizer.0: 5 of 64 code vectors equal one of lower index",
         (
-            "quantizer.0: 1 of 64 code vectors have length 0; a model that compares directions "
-            "may pass over them where they are nearest"
+            "quantizer.0: 1 of 64 code vectors have length 0 or nearly; a model that compares "
+            "directions may pass over them where they are nearest"
         ),
     ]
 

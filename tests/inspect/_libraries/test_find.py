@@ -106,3 +106,15 @@ def test_scripts_and_graphs_have_no_layers_left(layers):
         find_layers(graph)
     model = torch.nn.ModuleDict({"script": traced, "known": layers.OneHotQuantizer(4, 2)})
     assert unknown_names(model, ["known"]) == ("script",)
+
+
+def test_who_shares_a_known_codebook_is_known():
+    class VectorQuantizer(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+    inner = torch.nn.Linear(2, 2)
+    model = torch.nn.ModuleList([VectorQuantizer(inner), VectorQuantizer(inner)])
+    assert unknown_names(model, {"0.inner"}) == ()
+    assert unknown_names(model, {}) == ("0", "1")

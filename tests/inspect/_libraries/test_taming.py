@@ -285,7 +285,10 @@ def test_an_inner_product_with_unlike_vectors_is_refused(layers):
 
     layer, z = VectorQuantizer(64, 8), torch.randn(50, 8)
     certvq.patch_module(layer)
-    with pytest.raises(certvq.errors.UnknownQuantizerError, match="code vectors of one length"):
+    with pytest.raises(
+        certvq.errors.UnknownQuantizerError,
+        match="one length where scores are products",
+    ):
         layer(z)
     layer.embedding.weight.data = torch.nn.functional.normalize(layer.embedding.weight.data)
     assert torch.equal(layer(z), certvq.assign(z, layer.embedding.weight).codes)

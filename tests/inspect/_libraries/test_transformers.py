@@ -139,9 +139,31 @@ def test_mimi_codebooks_that_are_loaded_later_are_searched(mimi):
     assert torch.equal(model.quantizer.encode(latents)[:1], stale[:1])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda book: book.embed_sum.data.neg_(),
+        lambda book: book.embed_sum.numpy().__imul__(-1.0),
+        lambda book: book.cluster_usage.data.mul_(torch.rand(len(book.cluster_usage)) + 0.5),
+    ],
+)
+def test_mimi_codebooks_that_change_where_no_version_counts_are_searched(mimi, change):
+    model, codebooks = mimi(0.0)
+    latents = torch.randn(1, 16, 50)
+    certvq.patch_module(model)
+    for _ in range(2):
+        before = model.quantizer.encode(latents)[:1]
+    book = codebooks[0]
+    change(book)
+    vectors = book.embed_sum / book.cluster_usage.clamp(min=book.epsilon)[:, None]
+    right = residual_codes(latents, [vectors])
+    assert not torch.equal(right, before)
+    assert torch.equal(model.quantizer.encode(latents)[:1], right)
+
+
 @pytest.mark.parametrize("before", [False, True], ids=["patched first", "used first"])
 def test_mimi_runs_in_inference_mode(mimi, before):
-    """What it keeps then has no version; codebooks that change are searched all the same."""
+    """Codebooks that change are searched there as well."""
     model, codebooks = mimi(0.0)
     latents = torch.randn(1, 16, 50)
     with torch.inference_mode():
@@ -151,7 +173,6 @@ def test_mimi_runs_in_inference_mode(mimi, before):
         for _ in range(3):
             codes = model.quantizer.encode(latents)[:1]
             assert torch.equal(codes, residual_codes(latents, [codebooks[0].embed_sum]))
-        assert not codebooks[0]._embed.is_inference()  # so that it is not compared in each call
         codebooks[0].embed_sum.neg_()
         right = residual_codes(latents, [codebooks[0].embed_sum])
         assert not torch.equal(right, codes)
@@ -324,9 +345,8 @@ def test_a_method_that_returns_codes_alone_is_run_until_its_scores_are_explained
         right = certvq.assign(latents, vectors).codes
         assert torch.equal(codebook.quantize(latents), right)
     assert runs == [5]
-    held = codebook.embed
-    held.data.neg_()  # which no version counter shows
-    assert torch.equal(codebook.quantize(latents), certvq.assign(latents, held).codes)
+    vectors.data.neg_()  # which no version counter shows
+    assert torch.equal(codebook.quantize(latents), certvq.assign(latents, vectors).codes)
     assert runs == [5, 7]
     assert certvq.audit_module(
         codebook, latents, call=lambda each, z: each.quantize(z)

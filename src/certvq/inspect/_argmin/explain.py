@@ -6,7 +6,7 @@ subclasses that compare something else; it decides no code. Must not change anyt
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,13 +18,32 @@ ROWS = 4
 CODES = 64
 """How many scores of each of these rows."""
 
+LEAST_LENGTH = 0.5
+"""Vectors divided by their lengths are shorter than this only where the divisor was not the length:
+of length 0, or below the least divisor of `torch.nn.functional.normalize`."""
 
-def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
+
+@dataclass(frozen=True)
+class Explained:
+    """Whether operands explain scores.
+
+    Attributes:
+        agrees: whether one of the readings holds in all the rows that were looked at.
+        telling: whether latents of length 0 would not explain the same scores. Where they would, as
+            in silence, other latents may do so as well, and later calls show which it is.
+    """
+
+    agrees: bool
+    telling: bool
+
+
+def explain(comparison: Comparison, scores: torch.Tensor, sign: int) -> Explained:
     """Say whether differences of scores are those of distances, in some rows.
 
     The scores may be squared distances, distances, or inner products with vectors of one length,
     and each row may lack a constant. Up to that they must agree with float64 to within
-    `tolerance`. Rows whose scores overflowed are left out, and most codes of a large codebook.
+    `tolerance`. Rows whose scores overflowed are left out, and most codes of a large codebook; of
+    unit vectors, those that are too short to be made ones.
 
     Args:
         comparison: latents (H, N, D) and code vectors (H, K, D), all finite.
@@ -34,34 +53,80 @@ def explains(comparison: Comparison, scores: torch.Tensor, sign: int) -> bool:
     Of code vectors that each latent has for itself, those of some latents are looked at.
 
     Returns:
-        Whether one of the three readings holds in all the rows.
+        What was found; no latents agree with everything, and tell nothing.
     """
     heads, rows = comparison.latents.shape[:2]
     if rows == 0 or heads == 0:
-        return True
-    by_head = scores.detach().reshape(heads, rows, -1)
-    if comparison.own:
-        few = _spread(heads, scores.device)
-        comparison = replace(
-            comparison, latents=comparison.latents[few], codebook=comparison.codebook[few]
-        )
-        by_head = by_head[few]
-    some = _spread(rows, scores.device)
-    codes = _spread(comparison.codebook.shape[1], scores.device, CODES)
+        return Explained(agrees=True, telling=False)
     with torch.no_grad():
-        latents = comparison.latents.detach()[:, some].double()
-        codebook = comparison.codebook.detach()[:, codes].double()
-        given = sign * by_head[:, some][..., codes].double()
+        some, given = _sample(comparison, scores, sign)
+        latents, codebook = some.latents.double(), some.codebook.double()
         true = (codebook[:, None] - latents[:, :, None]).square().sum(-1)
         reach = latents.norm(dim=-1)[..., None] + codebook.norm(dim=-1).amax(-1)[:, None, None]
         bound = tolerance(comparison, scores) * reach.square() + 2e-8
         bound = bound + _shifted(comparison) * reach
         read = given.isfinite().all(-1, keepdim=True).expand_as(given)
+        still = codebook.square().sum(-1)[:, None].expand_as(true)
         if comparison.unit:
-            read = read & codebook.any(-1)[:, None]
-            true = true.where(read, torch.inf)
-        readings = (given, given * given.abs(), 2 * given)
-        return any(_agree(reading, true, bound, read) for reading in readings)
+            read = read & (codebook.norm(dim=-1) > LEAST_LENGTH)[:, None]
+            true, still = (each.where(read, torch.inf) for each in (true, still))
+        readings = [given, given * given.abs()]
+        if comparison.unit or _of_one_length(comparison, bound):
+            readings.append(2 * given)
+        return Explained(
+            agrees=any(_agree(reading, true, bound, read) for reading in readings),
+            telling=not any(_agree(reading, still, bound, read) for reading in readings),
+        )
+
+
+def _of_one_length(comparison: Comparison, bound: torch.Tensor) -> bool:
+    """Say whether all code vectors of a head, not some alone, have one length to within a bound."""
+    squares = comparison.codebook.detach().double().square().sum(-1)
+    spread = (squares.amax(-1) - squares.amin(-1)).amax()
+    return bool(spread <= bound.amax())
+
+
+def lengths_differ(
+    comparison: Comparison, scores: torch.Tensor, sign: int
+) -> tuple[int, float, int, float] | None:
+    """Return two codes and their lengths where scores are inner products and these differ.
+
+    Args:
+        comparison: as for `explain`.
+        scores: likewise.
+        sign: likewise.
+
+    Returns:
+        The codes of the shortest and the longest vector, each with its length; None where the
+        scores are something else.
+    """
+    with torch.no_grad():
+        some, given = _sample(comparison, scores, sign)
+        true = -torch.einsum("hnd,hkd->hnk", some.latents.double(), some.codebook.double())
+        lengths = comparison.codebook.detach().double().norm(dim=-1).flatten()
+        reach = some.latents.double().norm(dim=-1)[..., None] * lengths.max()
+        bound = tolerance(comparison, scores) * reach + 2e-8
+        if not _agree(given, true, bound, given.isfinite()):
+            return None
+        least, most = int(lengths.argmin()), int(lengths.argmax())
+        size = comparison.codebook.shape[1]
+        return least % size, lengths[least].item(), most % size, lengths[most].item()
+
+
+def _sample(
+    comparison: Comparison, scores: torch.Tensor, sign: int
+) -> tuple[Comparison, torch.Tensor]:
+    """Return some latents and code vectors, and their scores (H, N, K), of which the least wins."""
+    heads, rows = comparison.latents.shape[:2]
+    latents, codebook = comparison.latents.detach(), comparison.codebook.detach()
+    by_head = scores.detach().reshape(heads, rows, -1)
+    if comparison.own:
+        few = _spread(heads, scores.device)
+        latents, codebook, by_head = latents[few], codebook[few], by_head[few]
+    some = _spread(rows, scores.device)
+    codes = _spread(codebook.shape[1], scores.device, CODES)
+    chosen = replace(comparison, latents=latents[:, some], codebook=codebook[:, codes])
+    return chosen, sign * by_head[:, some][..., codes].double()
 
 
 def _spread(count: int, device: torch.device, most: int = ROWS) -> torch.Tensor:

@@ -13,6 +13,14 @@ from certvq.inspect._libraries.adapter import Comparison
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
 
+TIMES = frozenset(
+    (
+        *(torch.mul, torch.multiply, torch.Tensor.mul, torch.Tensor.multiply),
+        *(torch.Tensor.__mul__, torch.Tensor.__rmul__),
+    )
+)
+"""Functions that may double one operand of a product."""
+
 
 def read_product(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -35,6 +43,14 @@ def read_product(
     except TypeError:  # a signature that the reader does not know, so nothing that it understands
         return None
     return as_heads(*pair) if isinstance(pair, tuple) else pair
+
+
+def doubled(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Say whether a call multiplies a tensor by 2 or -2, as ``2 * z @ c.t()`` does with z."""
+    if func not in TIMES or len(args) != 2:
+        return False
+    factors = [each for each in args if isinstance(each, int | float)]
+    return len(factors) == 1 and abs(factors[0]) == 2.0
 
 
 def as_heads(latents: torch.Tensor, codebook: torch.Tensor) -> Comparison | None:
@@ -153,3 +169,6 @@ _READERS: dict[Callable[..., Any], Callable[..., "_Pair | Comparison | None"]] =
         _matrix_product,
     ),
 }
+
+PRODUCTS = frozenset(_READERS)
+"""Functions that multiply latents and code vectors, or measure their distance."""

@@ -27,6 +27,9 @@ _AWAY = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 
 _OTHERS = (*_SORTS, *_AWAY, torch.msort, torch.Tensor.msort, torch.multinomial)
 
+CHOICES = frozenset((*_INDEX, *_PAIR, *_OTHERS))
+"""Functions that choose codes, or take scores to where nobody sees them chosen."""
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:

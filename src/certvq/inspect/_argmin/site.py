@@ -21,9 +21,11 @@ from torch.overrides import TorchFunctionMode
 from certvq.assign import Prepared, assign, prepare, rank
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError, UnknownQuantizerError
-from certvq.inspect._argmin.explain import explains
-from certvq.inspect._argmin.products import read_product
+from certvq.inspect._argmin.explain import explain, lengths_differ
+from certvq.inspect._argmin.products import PRODUCTS, TIMES, doubled, read_product
+from certvq.inspect._argmin.returned import narrowed
 from certvq.inspect._argmin.selection import (
+    CHOICES,
     Selection,
     chosen_along,
     other_choice,
@@ -78,8 +80,6 @@ class Site:
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the method, and watch or replace its argmin."""
         method = self.inner or getattr(type(self.module), self.method).__get__(self.module)
-        if self.certify and self.adapter.kept:
-            self._give_version()
         if self.adapter.stale(self.module):
             self._renew()
         if self.other and self.module in _WATCHED.get():  # what calls it sees what it does
@@ -97,19 +97,10 @@ class Site:
         if self.adapter.index is not None:
             _VALUES[self.module] = (result, watch.chosen)
         watch.keep_answer(result)
+        watch.look_at(result)
         if not watch.found and not (self.other and watch.no_search()):
             raise UnknownQuantizerError(watch.nothing_found())
         return result
-
-    def _give_version(self) -> None:
-        """Copy what the module kept in inference mode, where tensors do not show if they changed.
-
-        Without it the kept code vectors were compared with the weights in every call.
-        """
-        kept = getattr(self.module, self.adapter.kept, None)
-        if kept is not None and kept.is_inference():
-            with torch.inference_mode(False):
-                setattr(self.module, self.adapter.kept, kept.clone())
 
     def _renew(self) -> None:
         """Let the module compute its code vectors anew, or refuse to audit others.
@@ -211,6 +202,10 @@ _VALUES: WeakKeyDictionary[nn.Module, tuple[Any, list[_Chosen]]] = WeakKeyDictio
 """What the method returned last, until an index is made of it."""
 
 
+_OF_INTEREST = CHOICES | PRODUCTS | TIMES
+"""A method calls many functions besides, and each that is looked at takes microseconds."""
+
+
 class _Watch(TorchFunctionMode):
     """Sees each torch function that a method calls; answers the argmin over distances."""
 
@@ -218,6 +213,8 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.site, self.args, self.kwargs = site, args, kwargs
         self.product: Comparison | None = None
+        self.as_given: Comparison | None = None
+        self.doubled: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.found = 0
         self.other = ""
         self.unread: tuple[int, ...] | None = None
@@ -239,7 +236,7 @@ class _Watch(TorchFunctionMode):
         if comparison is None or kept is None:
             return None
         books = former.get(self._options())
-        if books is None or books != _books(comparison, kept, 0):
+        if books is None or books != _books(comparison, kept, 0, self.site.name):
             return None
         return certified_codes(comparison, site.name, books=books).reshape(self._places())
 
@@ -257,12 +254,36 @@ class _Watch(TorchFunctionMode):
                 ways.clear()
             ways[self._options()] = [kept[0, 0]]
 
+    def look_at(self, result: object) -> None:
+        """Audit the codes that the method returned, or refuse those that lost what was chosen."""
+        site = self.site
+        if site.adapter.index is not None:
+            return
+        for place, each in enumerate(self.chosen):
+            codes = each.codes
+            own = result is self.given or getattr(site.module, "remap", None) is not None
+            single = len(self.chosen) == 1 and codes.ndim == 2 and not own
+            lost = narrowed(result, codes) if single else None
+            if lost is not None and site.certify:
+                raise UnknownQuantizerError(self._narrow(lost[0], codes, lost[1]))
+            if site.observe is not None:
+                came = codes if lost is None else lost[1] % each.comparison.codebook.shape[1]
+                site.observe(place, each.comparison, came, each.held)
+
+    def _narrow(self, kind: torch.dtype, codes: torch.Tensor, came: torch.Tensor) -> str:
+        first = int((codes != came).flatten().nonzero()[0])
+        return (
+            f"{self._who()}: what {self.site.method} returns must hold the codes it chose, but "
+            f"they pass through {kind}, which makes {came.flatten()[first]} of code "
+            f"{codes.flatten()[first]}; leave them in int64, or take certvq.unpatch_module"
+        )
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         del types
         named = kwargs or {}
-        if _OUTSIDE.get():
+        if func not in _OF_INTEREST or _OUTSIDE.get():
             return func(*args, **named)
         selection = read_selection(func, args, named)
         if selection is None and self.site.adapter.ranks:
@@ -274,8 +295,23 @@ class _Watch(TorchFunctionMode):
         scores = other_choice(func, args)
         if scores is not None and self._compared(scores) is not None:
             self.other = func.__name__
-        self.product = read_product(func, args, named) or self.product
-        return func(*args, **named)
+        self._read_product(func, args, named)
+        result = func(*args, **named)
+        if doubled(func, args):
+            self.doubled.append((result, next(x for x in args if isinstance(x, torch.Tensor))))
+        return result
+
+    def _read_product(self, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Note the operands of a product: before one was doubled, as in ``2 * z @ c.t()``."""
+        product = read_product(func, args, named)
+        if product is None:
+            return
+        single = tuple(
+            next((before for after, before in self.doubled if after is each), each) for each in args
+        )
+        changed = any(one is not other for one, other in zip(single, args, strict=True))
+        self.product = read_product(func, single, named) if changed else product
+        self.as_given = product if changed else None
 
     def _places(self) -> torch.Size:
         return self._seen().first.shape[:-1]
@@ -297,6 +333,7 @@ class _Watch(TorchFunctionMode):
         if drawn:
             self.found += 1
             return original()
+        comparison, explained = self._reading(selection, comparison)
         if site.certify:
             codes = self._certified(comparison, count)
             shape = (*selection.scores.shape[:-1], *several)
@@ -305,19 +342,24 @@ class _Watch(TorchFunctionMode):
         else:
             result = original()
             codes = selection.codes_in(result).reshape(*comparison.latents.shape[:2], *several)
-        held = self._seen().held(comparison)
-        if site.adapter.index is not None:
-            self.chosen.append(_Chosen(comparison, codes, held))
-        elif site.observe is not None:
-            site.observe(self.found, comparison, codes, held)
-        if not self._is_explained(selection, comparison):
-            raise UnknownQuantizerError(self._unexplained(comparison))
+        self.chosen.append(_Chosen(comparison, codes, self._seen().held(comparison)))
+        if not explained:
+            raise UnknownQuantizerError(self._unexplained(comparison, selection))
         self.found += 1
         return result
 
+    def _reading(self, selection: Selection, comparison: Comparison) -> tuple[Comparison, bool]:
+        """Return what explains the scores: the operands of the product, or these as they came."""
+        others = [self.as_given] if comparison is self.product and self.as_given else []
+        for each in (comparison, *others):
+            if self._is_explained(selection, each):
+                return each, True
+        return comparison, False
+
     def _certified(self, comparison: Comparison, count: int | None) -> torch.Tensor:
         kept = self._kept(comparison)
-        books = None if kept is None else _books(comparison, kept, self.found)
+        heads = range(len(comparison.codebook))  # kept when the scores were looked at
+        books = None if kept is None else [kept[self.found, head] for head in heads]
         return certified_codes(comparison, self.site.name, count, books=books)
 
     def _kept(self, comparison: Comparison) -> "Kept | None":
@@ -329,40 +371,50 @@ class _Watch(TorchFunctionMode):
         """Look at the scores, but for those of kept codebooks in a call like a former one."""
         kept = self._kept(comparison)
         if kept is None:
-            return explains(comparison, selection.scores, selection.sign)
-        books = [kept[self.found, head] for head in range(len(comparison.codebook))]
+            return explain(comparison, selection.scores, selection.sign).agrees
+        books = _books(comparison, kept, self.found, self.site.name)
         before = _EXPLAINED.setdefault(self.site.module, {})
         way = (
             self.site.method,
             self.found,
+            comparison is self.as_given,
             selection.sign,
             selection.scores.dtype,
             self._options(),
         )
         if before.get(way) == books:  # the very objects
             return True
-        found = explains(comparison, selection.scores, selection.sign)
-        if found:
+        found = explain(comparison, selection.scores, selection.sign)
+        if found.agrees and found.telling:
             if len(before) >= _MOST_WAYS:
                 before.clear()
             before[way] = books
-        return found
+        return found.agrees
 
     def _options(self) -> str:
-        """Describe the arguments of the call but for the numbers of tensors."""
+        """Describe the arguments of the call, and plain attributes; of tensors their types."""
         named = {**dict(enumerate(self.args)), **self.kwargs}
         shown = {
             name: each.dtype if isinstance(each, torch.Tensor) else each
             for name, each in named.items()
         }
-        return f"{shown} {torch.is_autocast_enabled(self._device())}"
+        own = {n: x for n, x in vars(self.site.module).items() if isinstance(x, _PLAIN)}
+        return f"{shown} {own} {torch.is_autocast_enabled(self._device())}"
 
     def _device(self) -> str:
         tensors = (each for each in self.args if isinstance(each, torch.Tensor))
         return next((each.device.type for each in tensors), "cpu")
 
-    def _unexplained(self, comparison: Comparison) -> str:
+    def _unexplained(self, comparison: Comparison, selection: Selection) -> str:
         heads, rows, dim = comparison.latents.shape
+        lengths = lengths_differ(comparison, selection.scores, selection.sign)
+        if lengths is not None:
+            return (
+                f"{self._who()}: code vectors must have one length where scores are products, "
+                f"but code {lengths[0]} has length {lengths[1]:.3g} and code {lengths[2]} has "
+                f"{lengths[3]:.3g}, so that the greatest product is not the nearest vector; scale "
+                "or replace them, take certvq.unpatch_module, or certvq.assign by hand"
+            )
         return (
             f"{self._who()}: scores must be distances, or inner products with code vectors of one "
             f"length, of the latents and the codebook that were found ({heads} x {rows} latents, "
@@ -410,6 +462,7 @@ _EXPLAINED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], list[Prepared]]] 
 _ANSWERED: WeakKeyDictionary[nn.Module, dict[str, list[Prepared]]] = WeakKeyDictionary()
 """Codebooks of calls that returned the codes of one argmin and nothing else, likewise."""
 _MOST_WAYS = 64
+_PLAIN = (bool, int, float, str)
 
 
 def certified_codes(
@@ -445,10 +498,14 @@ def certified_codes(
         raise NonFiniteError(text) from None
 
 
-def _books(comparison: Comparison, kept: Kept, place: int) -> list[Prepared]:
+def _books(comparison: Comparison, kept: Kept, place: int, name: str) -> list[Prepared]:
     """Prepare the codebooks of an argmin, or take those of former calls that are equal."""
     books = comparison.codebook.detach()
-    return [_prepared(each, kept, (place, head)) for head, each in enumerate(books)]
+    try:
+        return [_prepared(each, kept, (place, head)) for head, each in enumerate(books)]
+    except NonFiniteError as error:
+        text = f"layer {name!r}: {error}"
+        raise NonFiniteError(text) from None
 
 
 def _prepared(codebook: torch.Tensor, kept: Kept, place: tuple[int, int]) -> Prepared:

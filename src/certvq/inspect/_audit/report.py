@@ -27,8 +27,8 @@ class LayerAudit:
             first is not nearest; its excess is by how much; and it is unstable if its nearest code
             is.
         equal_vectors: how many code vectors equal one of lower index, so that they are no code.
-        zero_vectors: how many have length 0 where the model compares directions; it may pass over
-            them, or give them a score of another kind.
+        zero_vectors: how many have length 0, or one too short to divide by, where the model
+            compares directions; it may pass over them, or give them a score of another kind.
     """
 
     name: str
@@ -166,8 +166,8 @@ def _about_vectors(layer: LayerAudit) -> list[str]:
         lines.append(f"{name}: {layer.equal_vectors} {vectors} equal one of lower index")
     if layer.zero_vectors:
         lines.append(
-            f"{name}: {layer.zero_vectors} {vectors} have length 0; a model that compares "
-            "directions may pass over them where they are nearest"
+            f"{name}: {layer.zero_vectors} {vectors} have length 0 or nearly; a model that "
+            "compares directions may pass over them where they are nearest"
         )
     return lines
 

@@ -13,6 +13,7 @@ import torch
 from certvq.assign import audit, prepare, rank, stability_radius
 from certvq.assign._arrays import to_host
 from certvq.errors import NonFiniteError
+from certvq.inspect._argmin.explain import LEAST_LENGTH
 from certvq.inspect._audit.report import LayerAudit
 from certvq.inspect._libraries.adapter import Comparison
 from certvq.spec._rounded import to_float
@@ -98,9 +99,9 @@ class _Tally:
         self.equal = self.zero = 0
 
     def look_at(self, codebook: torch.Tensor, *, unit: bool) -> None:
-        """Count code vectors (K, D) that equal earlier ones, and of unit ones those of length 0."""
+        """Count code vectors (K, D) that equal earlier ones, and unit ones too short for that."""
         self.equal = len(codebook) - len(prepare(codebook).lowest)
-        self.zero = int((~codebook.any(dim=1)).sum()) if unit else 0
+        self.zero = int((codebook.norm(dim=1) < LEAST_LENGTH).sum()) if unit else 0
 
     def add(
         self,

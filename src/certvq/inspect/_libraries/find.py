@@ -81,12 +81,17 @@ def adapter_of(module: nn.Module) -> Adapter | None:
 
 
 def unknown_names(module: nn.Module, known: Collection[str]) -> tuple[str, ...]:
-    """Name modules that look like quantizers, but neither are known nor hold or belong to one."""
+    """Name modules that look like quantizers, but neither are known nor hold or belong to one.
+
+    One that several modules hold, as a shared codebook, has the name of the first alone.
+    """
+    found = {id(each) for name, each in module.named_modules() if name in known}
     return tuple(
         name
         for name, each in module.named_modules()
         if _LOOKS_LIKE_ONE.search(_class_name(each))
-        and not any(within(name, other) or within(other, name) for other in known)
+        and not any(within(name, other) for other in known)
+        and not any(id(part) in found for part in each.modules())
     )
 
 

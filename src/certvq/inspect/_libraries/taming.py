@@ -4,17 +4,8 @@ In: nothing. Out: `ADAPTERS`. Must not ask for a module path; names and attribut
 scores must be explained by what was captured.
 """
 
-from dataclasses import replace
-
-from certvq.inspect._libraries.adapter import Adapter, Comparison, Seen
+from certvq.inspect._libraries.adapter import Adapter
 from certvq.inspect._libraries.transformers import embedded, normalised
-
-
-def halved(seen: Seen) -> Comparison | None:
-    """``2 * z @ codebook.t()``, whose operand is exactly twice the latents."""
-    product = seen.product
-    return None if product is None else replace(product, latents=product.latents / 2)
-
 
 ADAPTERS = (
     Adapter(
@@ -36,7 +27,6 @@ ADAPTERS = (
         ("MossAudioTokenizerVectorQuantize",),
         "forward",
         has=("codebook.weight", "in_proj", "out_proj"),
-        capture=halved,
     ),
     Adapter(
         "encodec, audiocraft and their kin",

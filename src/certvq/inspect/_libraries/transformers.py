@@ -5,7 +5,6 @@ In: nothing. Out: `ADAPTERS`. Must not import transformers.
 
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -35,10 +34,6 @@ def normalised(seen: Seen) -> Comparison | None:
     return None if found is None else replace(found, unit=True)
 
 
-_CHECKED: WeakKeyDictionary[nn.Module, tuple[object, ...]] = WeakKeyDictionary()
-"""What each codebook held when it was last found to keep the vectors of its weights."""
-
-
 def _mean(total: torch.Tensor, usage: torch.Tensor, least: float) -> torch.Tensor:
     """Return code vectors as Mimi makes them of its sums."""
     return total / usage.clamp(min=least)[:, None]
@@ -47,18 +42,7 @@ def _mean(total: torch.Tensor, usage: torch.Tensor, least: float) -> torch.Tenso
 def keeps_others(module: nn.Module, kept: torch.Tensor | None, total: torch.Tensor) -> bool:
     """Say whether a codebook keeps other code vectors than those of its sums and usage."""
     own: Any = module
-    if kept is None:
-        return False
-    held = (total, own.cluster_usage, kept)
-    lasting = not any(each.is_inference() for each in held)  # the others have no version
-    state = tuple((id(each), each._version) for each in held) if lasting else None  # noqa: SLF001
-    if lasting and _CHECKED.get(module) == state:
-        return False
-    if torch.equal(_mean(total, own.cluster_usage, own.epsilon), kept):
-        if state is not None:
-            _CHECKED[module] = state
-        return False
-    return True
+    return kept is not None and not torch.equal(_mean(total, own.cluster_usage, own.epsilon), kept)
 
 
 def _mimi_keeps_others(module: nn.Module) -> bool:
