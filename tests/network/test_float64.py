@@ -362,7 +362,6 @@ def test_operators_are_those_of_torch_within_bounds(function, factor, vectors):
         (name, pairs)
         for name in sorted(set(CASES) - {"relu", "maximum pooling", "pad"})
         for pairs in (False, True)
-        if not (pairs and name in {"gelu", "cos"})  # erf and cos have no form in pairs
     ],
 )
 def test_rounding_is_within_its_bound(name, pairs):

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from certvq.network import _wide
+from certvq.network._bounded import Bounded
 from certvq.network._wide import (
     WIDE_LIBRARY_ERROR,
     WIDE_ROUNDOFF,
@@ -17,6 +18,7 @@ from certvq.network._wide import (
     sizes,
     wide,
 )
+from certvq.network.rules import RULES
 
 pytestmark = pytest.mark.skipif(not _wide.AVAILABLE, reason="the compiled module was not built")
 
@@ -106,6 +108,15 @@ def test_functions_are_within_their_bounds(name, level):
         if name == "sin":
             size += abs(x).min(1) * ARB(WIDE_ROUNDOFF)
         assert abs(y - true) <= size + ARB(2.0**-1000), (name, x)
+
+
+def test_the_cosine_by_the_sine_of_the_half_is_within_its_bound():
+    given = torch.cat([pairs(spread(-2097151.0, 2097151.0)), borders("sin")])
+    found = RULES["cos.default"].bounded({"self": Bounded(given, torch.zeros(()), None)})
+    bound = found.error.max().item()
+    assert bound < 2.0**-90
+    for x, y in zip(balls(given), balls(found.value), strict=True):
+        assert abs(y - x.cos()) <= bound
 
 
 @pytest.mark.rows(

@@ -9,6 +9,7 @@ x (1 + erf(x / sqrt 2)) / 2``, or with ``approximate="tanh"``
 scales are the float64 numbers of the graph.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -19,8 +20,9 @@ from torch.nn import functional
 from certvq.network._bounded import Bounded, magnitude, whole_norm
 from certvq.network._bounds import FLOOR, LIPSCHITZ, enlargement, library_error
 from certvq.network._graph import Ref
+from certvq.network._normal_integral import NORMAL_INTEGRAL_ERROR, normal_integral
 from certvq.network._numbers import Numbers, flint
-from certvq.network._wide import NoWideFormError, Wide, rounding, wide
+from certvq.network._wide import Wide, rounding, wide
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
 
 
@@ -164,7 +166,7 @@ class Elu(Activation):
 
 
 class OfTorch(Activation):
-    """A function that torch computes: tanh (`tanh_lipschitz`, `ax_tanh`), sin and cos (`ax_sin`).
+    """A function that torch computes: tanh (`tanh_lipschitz`, `ax_tanh`), sin (`ax_sin`).
 
     Args:
         name: of the function, in torch and in Arb.
@@ -195,6 +197,32 @@ class OfTorch(Activation):
         """By Arb."""
         del numbers, arguments
         return getattr(entry, self._name)()
+
+
+class Cosine(OfTorch):
+    """cos (`ax_sin`); in pairs ``1 - 2 sin(x / 2)^2``."""
+
+    def __init__(self) -> None:
+        super().__init__("cos")
+
+    def value(self, value: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        """By torch, or by the sine of pairs; their halves are exact."""
+        if not isinstance(value, Wide):
+            return super().value(value, arguments)
+        sine = torch.sin(wide(0.5 * value.high, 0.5 * value.low))
+        return 1.0 - 2.0 * (sine * sine)
+
+    def rounding(
+        self, given: torch.Tensor, value: torch.Tensor, axis: int | None, arguments: Arguments
+    ) -> torch.Tensor | float:
+        """The axiom. In pairs, of each entry: sin errs by 2^-96 and 2^-100, four times that counts.
+
+        Besides the square, the difference and what is doubled round once, by 2^-100 of at most 2.
+        """
+        if not isinstance(value, Wide):
+            return super().rounding(given, value, axis, arguments)
+        count = 1 if axis is None else value.shape[axis]
+        return (4.0 * library_error(value) + 16.0 * rounding(value)) * math.sqrt(2 * count)
 
 
 class Sigmoid(Activation):
@@ -270,8 +298,7 @@ class Gelu(Activation):
             inner = (value + cubic * (value * value * value)) * root
             return 0.5 * value * (1.0 + torch.tanh(inner))
         if isinstance(value, Wide):
-            text = "erf"
-            raise NoWideFormError(text)
+            return 0.5 * value * (1.0 + normal_integral(value))
         return 0.5 * value * (1.0 + torch.erf(value * 0.7071067811865476))
 
     def slope(self, arguments: Arguments) -> float:
@@ -285,10 +312,13 @@ class Gelu(Activation):
 
         The argument of erf errs by 2 u of itself, and ``t erf'(t)`` is below 1/2; that of tanh by
         8 u, of positive terms, and ``t tanh'(t)`` is below 1/2. So erf or tanh errs by the axiom
-        and 4 u, of which half counts, the sum and the products by 4 u ``|x|`` more.
+        and 4 u, of which half counts, the sum and the products by 4 u ``|x|`` more. In pairs, the
+        bound of `normal_integral` takes the place of the axiom, as erf is at most 1.
         """
-        del arguments
-        return (0.5 * library_error(value) + 6.0 * rounding(value)) * magnitude(given, axis)
+        own = library_error(value)
+        if isinstance(value, Wide) and arguments.get("approximate") != "tanh":
+            own = NORMAL_INTEGRAL_ERROR
+        return (0.5 * own + 6.0 * rounding(value)) * magnitude(given, axis)
 
     def entry(self, numbers: Numbers, entry: Any, arguments: Arguments) -> Any:
         """By Arb."""
@@ -323,7 +353,7 @@ RULES: dict[str, Rule] = {
     "elu.default": Elu(),
     "tanh.default": OfTorch("tanh"),
     "sigmoid.default": Sigmoid(),
-    "cos.default": OfTorch("cos"),
+    "cos.default": Cosine(),
     "sin.default": OfTorch("sin"),
     "silu.default": Silu(),
     "gelu.default": Gelu(),
