@@ -92,14 +92,18 @@ void binary(Binary operation, In left, In right, Out out, std::int64_t first, st
 
 /// Sums of rows, eight at a time whatever the instruction set: each entry is added once to a partial
 /// sum, and these to each other, so that a sum of n rounds like `n / 8 + 8` additions.
-void sums(In in, Out out, std::int64_t rows, std::int64_t columns) {
+template <bool kPairs>
+void sums_of(In in, Out out, std::int64_t rows, std::int64_t columns) {
   constexpr int kParts = 8 / kLanes;
   for (std::int64_t row = 0; row < rows; ++row) {
-    const In line{in.high + row * columns, in.low + row * columns};
+    const double *line = in.high + row * columns, *rest = kPairs ? in.low + row * columns : nullptr;
     Pair part[kParts] = {};
     std::int64_t i = 0;
     for (; i + 8 <= columns; i += 8) {
-      for (int k = 0; k < kParts; ++k) part[k] = part[k] + load(line, i + k * kLanes);
+      for (int k = 0; k < kParts; ++k) {
+        const std::int64_t at = i + k * kLanes;
+        part[k] = part[k] + Pair{load(line + at), kPairs ? load(rest + at) : V{}};
+      }
     }
     double high[8], low[8];
     for (int k = 0; k < kParts; ++k) {
@@ -108,10 +112,14 @@ void sums(In in, Out out, std::int64_t rows, std::int64_t columns) {
     }
     Pair total{};
     for (int k = 0; k < 8; ++k) total = total + Pair{all(high[k]), all(low[k])};
-    for (; i < columns; ++i) total = total + all(line, i);
+    for (; i < columns; ++i) total = total + Pair{all(line[i]), all(kPairs ? rest[i] : 0.0)};
     out.high[row] = total.high[0];
     out.low[row] = total.low[0];
   }
+}
+
+void sums(In in, Out out, std::int64_t rows, std::int64_t columns) {
+  in.low == nullptr ? sums_of<false>(in, out, rows, columns) : sums_of<true>(in, out, rows, columns);
 }
 
 /// Terms after which low parts are moved to a sum of their own.
@@ -120,7 +128,7 @@ constexpr std::int64_t kTerms = 32;
 /// A tile of outputs and places. The sums of high parts begin at an anchor so great that its last bit
 /// stays what it is: what an addition rounds away is then `w x - (after - before)`, exact but for its own
 /// rounding, and is added to the low parts.
-template <int kRows, bool kLow>
+template <int kRows, bool kLow, bool kPairs>
 inline void tile(const Product &p, const double *weight, std::int64_t output, std::int64_t place) {
   constexpr int kVectors = Ops::kVectors, kWidth = kLow ? 2 * kRows : kRows;
   V sum[kRows][kVectors], rest[kRows][kVectors] = {}, rests[kRows][kVectors] = {};
@@ -134,7 +142,7 @@ inline void tile(const Product &p, const double *weight, std::int64_t output, st
       V high[kVectors], low[kVectors];
       for (int v = 0; v < kVectors; ++v) {
         high[v] = load(p.given.high + at + v * kLanes);
-        low[v] = load(p.given.low + at + v * kLanes);
+        if constexpr (kPairs) low[v] = load(p.given.low + at + v * kLanes);
       }
       const double *w = weight + t * kWidth;
       for (int r = 0; r < kRows; ++r) {
@@ -143,7 +151,8 @@ inline void tile(const Product &p, const double *weight, std::int64_t output, st
           const V after = fused(factor, high[v], sum[r][v]);
           const V lost = fused(factor, high[v], sum[r][v] - after);
           sum[r][v] = after;
-          rest[r][v] = fused(factor, low[v], rest[r][v] + lost);
+          rest[r][v] += lost;
+          if constexpr (kPairs) rest[r][v] = fused(factor, low[v], rest[r][v]);
           if constexpr (kLow) rest[r][v] = fused(all(w[kRows + r]), high[v], rest[r][v]);
         }
       }
@@ -163,7 +172,7 @@ inline void tile(const Product &p, const double *weight, std::int64_t output, st
   }
 }
 
-template <int kRows, bool kLow>
+template <int kRows, bool kLow, bool kPairs>
 void outputs_of(const Product &p, std::int64_t output, std::int64_t first, std::int64_t last,
                 double *packed) {
   constexpr int kWidth = kLow ? 2 * kRows : kRows;
@@ -176,21 +185,22 @@ void outputs_of(const Product &p, std::int64_t output, std::int64_t first, std::
   constexpr std::int64_t kStep = Ops::kVectors * kLanes;
   static_assert(kPlaces % kStep == 0, "a tile has a part of the places");
   for (std::int64_t place = first; place < last; place += kStep) {
-    tile<kRows, kLow>(p, packed, output, place);
+    tile<kRows, kLow, kPairs>(p, packed, output, place);
   }
 }
 
-template <bool kLow>
+template <bool kLow, bool kPairs>
 void product_of(const Product &p, std::int64_t first, std::int64_t last) {
   double *packed = new double[static_cast<std::size_t>(2 * Ops::kRows * p.terms)];
   std::int64_t output = 0;
   for (; output + Ops::kRows <= p.outputs; output += Ops::kRows) {
-    outputs_of<Ops::kRows, kLow>(p, output, first, last, packed);
+    outputs_of<Ops::kRows, kLow, kPairs>(p, output, first, last, packed);
   }
-  for (; output < p.outputs; ++output) outputs_of<1, kLow>(p, output, first, last, packed);
+  for (; output < p.outputs; ++output) outputs_of<1, kLow, kPairs>(p, output, first, last, packed);
   delete[] packed;
 }
 
 void product(const Product &p, std::int64_t first, std::int64_t last) {
-  p.weight.low == nullptr ? product_of<false>(p, first, last) : product_of<true>(p, first, last);
+  if (p.given.low == nullptr) return product_of<false, false>(p, first, last);
+  p.weight.low == nullptr ? product_of<false, true>(p, first, last) : product_of<true, true>(p, first, last);
 }

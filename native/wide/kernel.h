@@ -25,7 +25,7 @@ constexpr std::int64_t kPlaces = 16;  // places of a product come in multiples o
 /// Sums `y[o, p] = sum_t w[o, t] x[offset_t + p]`.
 struct Product {
   In weight;                    // (outputs, terms); low may be null, which stands for zeros
-  In given;                     // so many that each load of kPlaces is inside
+  In given;                     // so many that each load of kPlaces is inside; low may be null if both are
   const std::int64_t *offsets;  // (terms)
   const double *anchors;        // (outputs): 1.5 times a power of two, twice what bounds `sum |w| |x|`
   std::int64_t outputs, terms;
@@ -39,6 +39,7 @@ struct Kernel {
   /// Entry i has the number `i / inner % period` of the second operand.
   void (*binary)(Binary, In, In, Out, std::int64_t first, std::int64_t last, std::int64_t inner,
                  std::int64_t period);
+  /// Low parts may be null, which stands for zeros.
   void (*sums)(In, Out, std::int64_t rows, std::int64_t columns);
   void (*product)(const Product &, std::int64_t first, std::int64_t last);
 };

@@ -69,6 +69,11 @@ In in(const Array &high, const Array &low) {
   return {high.data(), low.data()};
 }
 
+/// The same without low parts, which stands for zeros.
+In in(const Array &high, const std::optional<Array> &low) {
+  return low ? in(high, *low) : In{high.data(), nullptr};
+}
+
 Out out(const Target &high, const Target &low) {
   require(high.size() == low.size(), "high and low parts must have one size");
   return {high.data(), low.data()};
@@ -138,7 +143,7 @@ void binary(int operation, const Array &high, const Array &low, const Array &rig
   });
 }
 
-void sums(const Array &high, const Array &low, const Target &out_high, const Target &out_low,
+void sums(const Array &high, const std::optional<Array> &low, const Target &out_high, const Target &out_low,
           int threads, const std::string &level) {
   const auto rows = static_cast<std::int64_t>(out_high.size());
   require(rows == 0 || high.size() % out_high.size() == 0, "rows must have one size");
@@ -148,7 +153,7 @@ void sums(const Array &high, const Array &low, const Target &out_high, const Tar
   const In given = in(high, low);
   const Out result = out(out_high, out_low);
   share(rows, kWorthAThread / (columns + 1) + 1, threads, [&](std::int64_t first, std::int64_t last) {
-    kernel.sums({given.high + first * columns, given.low + first * columns},
+    kernel.sums({given.high + first * columns, low ? given.low + first * columns : nullptr},
                 {result.high + first, result.low + first}, last - first, columns);
   });
 }
@@ -156,8 +161,8 @@ void sums(const Array &high, const Array &low, const Target &out_high, const Tar
 /// Products of `count` pairs of a matrix (outputs, terms), of which there may be fewer that repeat, and
 /// places; results are (count, outputs, stride).
 void product(const Array &weight, const std::optional<Array> &weight_low, const Array &high,
-             const Array &low, const Offsets &offsets, const Array &anchors, const Target &out_high,
-             const Target &out_low, int threads, const std::string &level) {
+             const std::optional<Array> &low, const Offsets &offsets, const Array &anchors,
+             const Target &out_high, const Target &out_low, int threads, const std::string &level) {
   require(weight.ndim() == 3 && high.ndim() == 2 && out_high.ndim() == 3 && anchors.ndim() == 2,
           "weights and results must have 3 axes, operands and anchors 2");
   const auto outputs = static_cast<std::int64_t>(weight.shape(1));
@@ -177,6 +182,7 @@ void product(const Array &weight, const std::optional<Array> &weight_low, const 
     require(at >= 0 && at + stride <= size, "a term must lie inside the operand");
   }
   if (weight_low) require(weight_low->size() == weight.size(), "low parts must have one size");
+  require(low || !weight_low, "low parts of weights need those of operands");
   const Kernel &kernel = kernel_of(level);
   const In given = in(high, low);
   const Out result = out(out_high, out_low);
@@ -189,7 +195,7 @@ void product(const Array &weight, const std::optional<Array> &weight_low, const 
       const std::int64_t block = n % blocks * outputs * terms;
       const Product one{
           {weight.data() + block, weight_low ? weight_low->data() + block : nullptr},
-          {given.high + n * size, given.low + n * size},
+          {given.high + n * size, low ? given.low + n * size : nullptr},
           offsets.data(),
           anchors.data() + n * outputs,
           outputs,
@@ -212,7 +218,7 @@ NB_MODULE(_wide, m) {
         "level"_a = "");
   m.def("binary", &binary, "operation"_a, "high"_a, "low"_a, "right_high"_a, "right_low"_a,
         "out_high"_a, "out_low"_a, "inner"_a, "threads"_a, "level"_a = "");
-  m.def("sums", &sums, "high"_a, "low"_a, "out_high"_a, "out_low"_a, "threads"_a, "level"_a = "");
-  m.def("product", &product, "weight"_a, "weight_low"_a.none(), "high"_a, "low"_a, "offsets"_a,
+  m.def("sums", &sums, "high"_a, "low"_a.none(), "out_high"_a, "out_low"_a, "threads"_a, "level"_a = "");
+  m.def("product", &product, "weight"_a, "weight_low"_a.none(), "high"_a, "low"_a.none(), "offsets"_a,
         "anchors"_a, "out_high"_a, "out_low"_a, "threads"_a, "level"_a = "");
 }

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network import capture
 from certvq.network._bounded import Bounded, along, entry_errors, exact, tracked, widened
 from certvq.network._exact import exact_latents, is_rational
 from certvq.network._float64 import bounded_constants, bounded_latents
 from certvq.network._numbers import Balls
 from certvq.network._source import Source, source_of
-from certvq.network._wide import nearest, rest
+from certvq.network._wide import AVAILABLE, nearest, rest
 from certvq.network.rules._pointwise import Elu, Gelu, LeakyRelu, OfTorch, Relu, Sigmoid, Silu
 from certvq.network.rules._snake import Snake
 
@@ -457,6 +458,27 @@ def test_rounding_is_within_the_bound_of_a_whole_sample(name):
     x = (x + randoms(*x.shape) / 7).requires_grad_(False)
     bound, error = whole_bound_and_error(seeded(make), exact(x), x)
     assert error <= bound < 1e-10
+
+
+FAR = randoms(1, 4, 60) + 2.0**30
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="the compiled module was not built")
+@pytest.mark.rows(
+    ("make", "x", "units"),
+    [
+        (lambda: nn.Conv1d(24, 4, 9), randoms(1, 24, 40) / 7, 2.9),
+        (lambda: nn.Conv1d(24, 4, 9, bias=False), randoms(1, 24, 40) / 7, 1.1),
+        (lambda: nn.GroupNorm(2, 4, affine=False), randoms(1, 4, 60), 8.0),
+        (lambda: nn.GroupNorm(2, 4), FAR, 2.0**30),
+    ],
+)
+def test_a_whole_sample_rounds_few_times(make, x, units):
+    """Products and means are sums in pairs; a far mean rounds in proportion to itself, once."""
+    module = seeded(make)
+    bound, error = whole_bound_and_error(module, exact(x), x)
+    size = float(module(x).detach().norm()) * UNIT_ROUNDOFF
+    assert size / 9 < error <= bound <= units * size
 
 
 def test_samples_of_a_batch_have_bounds_of_their_own():

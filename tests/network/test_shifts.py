@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from certvq.bounds import gamma
+from certvq.bounds import UNIT_ROUNDOFF, gamma
+from certvq.network._bounded import Bounded
 from certvq.network._bounds import enlargement
 from certvq.network.rules._linear import Norms, error_of_convolution
 from certvq.network.rules._products import Rounding
@@ -92,13 +93,18 @@ def test_errors_by_a_convolution_are_those_of_windows():
     maps = torch.rand(2, 2, 1, 8, 9, generator=RANDOM).double()
     lost = Rounding(gamma(14), torch.zeros(()))
     factors = norms.weight + norms.error, norms.error + lost.relative * norms.size
-    for found, factor, given in zip(
-        error_of_convolution(norms, windows, maps[0], maps[1], lost), factors, maps, strict=True
-    ):
+    both = error_of_convolution(norms, windows, Bounded(maps[1], maps[0], 1), lost)
+    for found, factor, given in zip(both, factors, maps, strict=True):
         view = windows.view(windows.pad(given, 0.0)).reshape(2, 6, -1)
         slow = torch.minimum(factor[:-1] @ view, factor[-1] * view.norm(dim=1))
         assert (slow.reshape(found.shape) <= found).all()
         assert (found <= slow.reshape(found.shape) * enlargement(60)).all()
+    exact = Norms(norms.weight, norms.size, torch.zeros(7).double())
+    nothing = Rounding(0.0, torch.zeros(()), UNIT_ROUNDOFF)
+    for found, given in ((exact, nothing), (exact, lost)):
+        spread, own = error_of_convolution(found, windows, Bounded(maps[1], maps[0], 1), given)
+        assert spread.shape == (2, 1, 4, 9)
+        assert (own.max() < 2.0**-800) == (given is nothing)
 
 
 def test_sums_that_are_finished_apart_are_the_same_numbers():

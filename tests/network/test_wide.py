@@ -14,6 +14,7 @@ from certvq.network._wide import (
     WIDE_LIBRARY_ERROR,
     WIDE_ROUNDOFF,
     NoWideFormError,
+    long_sums,
     product,
     sizes,
     wide,
@@ -216,6 +217,12 @@ def test_sums_are_within_their_bound(columns, level):
         most = sum(map(abs, entries)) * ARB(columns * WIDE_ROUNDOFF)
         assert abs(total - sum(entries)) <= most
     assert torch.equal(given.sum(1, keepdim=True).high.squeeze(1), found.high)
+    alone = long_sums(given.high)
+    assert all(map(torch.equal, parts(alone), parts(wide(given.high).sum(1))))
+
+
+def parts(value):
+    return value.high, value.low
 
 
 def mixed(*shape):
@@ -238,6 +245,14 @@ def test_products_are_within_their_bound(terms, low, level):
         true = sum((a * b for a, b in zip(*factors, strict=True)), ARB(0))
         value = ARB(found.high[n, o, p].item()) + ARB(found.low[n, o, p].item())
         assert abs(value - true) <= ARB(lost[n, o].item())
+
+
+@pytest.mark.rows("terms", [1, 33, 500])
+def test_products_of_floats_are_those_of_pairs_without_low_parts(terms, level):
+    weight, given = tensor(mixed(2, 5, terms)), tensor(mixed(4, terms + 19))
+    found, lost = product(weight, given, torch.arange(terms), 19)
+    expected, other = product(wide(weight), wide(given), torch.arange(terms), 19)
+    assert all(map(torch.equal, (*parts(found), lost), (*parts(expected), other)))
 
 
 def test_what_products_lose_is_found_again():

@@ -39,15 +39,20 @@ def binary(
     """Combine entry i with entry ``i // inner % len(right)``."""
 
 def sums(
-    high: _Array, low: _Array, out_high: _Array, out_low: _Array, threads: int, level: str = ""
+    high: _Array,
+    low: _Array | None,
+    out_high: _Array,
+    out_low: _Array,
+    threads: int,
+    level: str = "",
 ) -> None:
-    """Add up rows, of which there are as many as results."""
+    """Add up rows, of which there are as many as results; low parts may be None for zeros."""
 
 def product(
     weight: _Array,
     weight_low: _Array | None,
     high: _Array,
-    low: _Array,
+    low: _Array | None,
     offsets: NDArray[np.int64],
     anchors: _Array,
     out_high: _Array,
@@ -61,7 +66,7 @@ def product(
         weight: high parts.
         weight_low: low parts, None for zeros.
         high: of the operands; operand n belongs to matrix ``n % G``.
-        low: of the operands.
+        low: of the operands, None for zeros of both.
         offsets: (T,).
         anchors: (N, O), each 1.5 times a power of two, of which half bounds the sum of the sizes of
             the products.

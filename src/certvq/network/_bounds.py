@@ -5,6 +5,7 @@ In: sizes and computed bounds. Out: bounds rounded outward. Theorems are those o
 """
 
 import math
+from functools import cache
 from typing import Final
 
 import torch
@@ -59,6 +60,7 @@ def library_error(value: torch.Tensor) -> float:
     return WIDE_LIBRARY_ERROR if isinstance(value, Wide) else LIBRARY_ERROR
 
 
+@cache
 def enlargement(roundings: int) -> float:
     """Return a factor that makes up for roundings of a computed bound.
 

@@ -130,8 +130,8 @@ def product(
     Mathematics: ``y[n, o, p] = sum_t weight[n mod G, o, t] given[n, offsets[t] + p]``.
 
     Args:
-        weight: pairs (G, O, T).
-        given: pairs (N, S).
+        weight: pairs (G, O, T), or float64 as `given`.
+        given: pairs (N, S), or float64.
         offsets: (T,) int64.
         places: how many p there are.
 
@@ -139,30 +139,32 @@ def product(
         Pairs (N, O, places), and bounds (N, O) of their errors.
     """
     assert _wide is not None
-    left, right = _pair(weight), _pair(given)
-    count, outputs = right.high.shape[0], left.high.shape[1]
+    left, right = nearest(weight), nearest(given).contiguous()
+    low = given.low.contiguous() if isinstance(given, Wide) else None
+    small = rest(weight) if isinstance(weight, Wide) and rest(weight).any() else None
+    count, outputs = right.shape[0], left.shape[1]
     stride = -(-places // _wide.PLACES) * _wide.PLACES
-    missing = max(0, int(offsets.max()) + stride - right.high.shape[1])
-    high, low = right.high.contiguous(), right.low.contiguous()
+    missing = max(0, int(offsets.max()) + stride - right.shape[1])
     if missing:
-        high, low = (torch.nn.functional.pad(each, (0, missing)) for each in (high, low))
-    greatest = torch.maximum(right.high.amax(1), -right.high.amin(1))
-    totals = left.high.abs().sum(2).repeat(count // left.high.shape[0], 1)
+        right = torch.nn.functional.pad(right, (0, missing))
+        low = None if low is None else torch.nn.functional.pad(low, (0, missing))
+    greatest = torch.maximum(right.amax(1), -right.amin(1))
+    totals = left.abs().sum(2).repeat(count // left.shape[0], 1)
     most = totals * greatest[:, None] * (1.0 + 2.0**-30) + _SMALLEST_SCALE
     power = most / torch.frexp(most).mantissa * 2.0  # 2^k, of which half is above `most`
-    out = [high.new_empty(count, outputs, stride) for _ in range(2)]
+    out = [right.new_empty(count, outputs, stride) for _ in range(2)]
     _wide.product(
-        left.high.contiguous().numpy(),
-        left.low.contiguous().numpy() if left.low.any() else None,
-        high.numpy(),
-        low.numpy(),
+        left.contiguous().numpy(),
+        None if small is None else small.contiguous().numpy(),
+        right.numpy(),
+        None if low is None else low.numpy(),
         offsets.numpy(),
         (1.5 * power).contiguous().numpy(),
         out[0].numpy(),
         out[1].numpy(),
         torch.get_num_threads(),
     )
-    lost = power * (_lost_units(left.high.shape[2]) * 2.0**-106 * (1.0 + 2.0**-30))
+    lost = power * (_lost_units(left.shape[2]) * 2.0**-106 * (1.0 + 2.0**-30))
     return wide(*(each[..., :places] for each in out)), lost
 
 
@@ -249,21 +251,35 @@ def _negated(func: Any, given: Wide) -> Wide:
     return wide(-given.high, -given.low)
 
 
-def _sum(func: Any, given: Wide, dim: Any, *, keepdim: bool = False) -> Wide:
+def long_sums(rows: torch.Tensor) -> torch.Tensor:
+    """Add up the last axis in pairs, also of float64 numbers, if the compiled module is there.
+
+    Args:
+        rows: (..., n), float64 or pairs.
+
+    Returns:
+        (...,) pairs, off by `WIDE_ROUNDOFF` for each addition; without the module sums by torch.
+    """
+    if _wide is None:
+        return rows.sum(-1)
+    high = nearest(rows).contiguous()
+    low = rows.low.contiguous().numpy() if isinstance(rows, Wide) else None
+    out = high.new_empty(high.shape[:-1]), high.new_empty(high.shape[:-1])
+    threads = torch.get_num_threads()
+    _wide.sums(high.numpy(), low, *(each.numpy() for each in out), threads=threads)
+    return wide(*out)
+
+
+def _sum(func: Any, given: Wide, dim: Any, *, keepdim: bool = False) -> torch.Tensor:
     del func
-    assert _wide is not None
     whole = tuple(given.high.shape)
     axes = {each % len(whole) for each in (dim if isinstance(dim, (tuple, list)) else (dim,))}
     kept = [axis for axis in range(len(whole)) if axis not in axes]
-    high, low = (each.permute(*kept, *axes).contiguous() for each in (given.high, given.low))
     shape = tuple(whole[axis] for axis in kept)
-    out = high.new_empty(shape), high.new_empty(shape)
-    threads = torch.get_num_threads()
-    _wide.sums(*(each.numpy() for each in (high, low, *out)), threads=threads)
+    found = long_sums(given.permute(*kept, *axes).reshape(*shape, -1))
     if keepdim:
-        full = tuple(1 if axis in axes else size for axis, size in enumerate(whole))
-        out = out[0].reshape(full), out[1].reshape(full)
-    return wide(*out)
+        return found.reshape(tuple(1 if axis in axes else n for axis, n in enumerate(whole)))
+    return found
 
 
 def _greatest(func: Any, given: Wide, dim: int, *, keepdim: bool = False) -> Wide:

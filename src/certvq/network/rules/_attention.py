@@ -12,6 +12,7 @@ max_j |v_j|``, and by the greatest error of a value, as weights over the real nu
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from certvq.bounds import UNIT_ROUNDOFF
 from certvq.network._bounded import Bounded, along, entry_errors, whole_error, whole_norm
 from certvq.network._bounds import (
     FLOOR,
+    NORM_FLOOR,
     absolute_norm_upper,
     enlargement,
     library_error,
@@ -30,7 +32,7 @@ from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
 from certvq.network._wide import Wide, nearest, rest, rounding, sizes, wide
 from certvq.network.rules._arithmetic import most_of_first, multiplied, narrowed
-from certvq.network.rules._masks import at_place, keys_of, refusal_of_mask
+from certvq.network.rules._masks import Keys, at_place, keys_of, refusal_of_mask
 from certvq.network.rules._products import Rounding, matrix_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
@@ -148,45 +150,40 @@ class Attention(Rule):
         )
         query = multiplied(query, _scale(arguments, query.value))
         last = query.value.ndim - 1
-        lengths = norm_upper(query.value, (last,))
-        longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
-        logits, lost = matrix_product(query.value, key.value.mT)
-        error = lengths * off + query.error * (longest + off) + lost.absolute
-        error = (error + lost.relative * lengths * longest) * enlargement(8)
-        keys = keys_of(arguments, logits.shape[-2], logits.shape[-1])
+        queries, count = query.value.shape[-2], key.value.shape[-2]
+        keys = keys_of(arguments, queries, count)
         masked = arguments.get("is_causal") or arguments.get("attn_mask") is not None
-        kept = keys.near if masked else None
-        raised = keys.raised(logits)
-        added = torch.zeros((), dtype=torch.float64)
-        if keys.added is not None:  # one more rounding
-            added = rounding(raised) * _largest(raised, keys.near)
-        most = (lengths + query.error) * (longest + off) * enlargement(8)
-        tail = keys.tail(most)
-        weights, error, slope, local = _weights(raised, error + added, last, kept)
-        result, after = matrix_product(weights, value.value)
-        terms, relative = weights.shape[-1], after.relative + rounding(result, 8)
-        longest = _greatest(norm_upper(value.value, (last,)) + value.error)
-        error = (error + relative + tail) * longest + sizes(weights) @ value.error
-        error = error + after.of_vectors(last, result.shape[last])
-        error = error * enlargement(terms + 8) + FLOOR
+        width = max(1, _AT_ONCE // max(1, math.prod(key.value.shape[:-1])))
+        parts = [
+            _attended(_rows(query, part), key, value, keys.of_queries(part), masked=masked)
+            for part in (slice(i, i + width) for i in range(0, max(1, queries), width))
+        ]
+        joined = {
+            each.name: torch.cat([getattr(part, each.name) for part in parts], last - 1)
+            for each in fields(_Attended)
+        }
+        found = _Attended(**joined)
+        result = found.value
         if all(each.whole is None for each in (query, key, value)) or last < 2:
-            return Bounded(result, error, last)
+            return Bounded(result, found.error, last)
         of_query, of_key, of_value = (
             whole_error(each, tuple(each.value.shape)) for each in (query, key, value)
         )
         spread = of_query * (_centred_norms(key.value) + of_key)
         spread = spread + _matrix_norms(query.value) * of_key
-        spread = spread + lost.relative * _all(query.value) * _all(key.value)
-        spread = spread + _whole_lost(lost, logits)
-        added = added * math.sqrt(logits.shape[-1])
-        spread = (spread + whole_norm(added, last, tuple(logits.shape))) * enlargement(8)
-        turned = most_of_first(slope, slope.ndim) * spread
+        spread = spread + found.relative.amax() * _all(query.value) * _all(key.value)
+        logits = (*result.shape[:-1], count)
+        spread = (spread + whole_norm(found.logits, last, logits)) * enlargement(8)
+        turned = most_of_first(found.slope, found.slope.ndim) * spread
         turned = turned * (_centred_norms(value.value) + of_value)
-        across = _absolute_norms(weights)
-        off = whole_norm(local + tail, last, tuple(weights.shape)) + relative * across
+        rows = most_of_first(found.sums, found.sums.ndim) * enlargement(count)
+        columns = found.columns.sum(-2, keepdim=True)
+        columns = most_of_first(columns, columns.ndim) * enlargement(queries)
+        across = (rows * columns).sqrt() * enlargement(4) + NORM_FLOOR
+        off = whole_norm(found.weights, last, logits) + found.after.amax() * across
         whole = across * of_value + turned + off * (_all(value.value) + of_value)
-        whole = whole + _whole_lost(after, result)
-        return Bounded(result, error, last, whole * enlargement(16) + FLOOR)
+        whole = whole + whole_norm(found.lost, last, tuple(result.shape))
+        return Bounded(result, found.error, last, whole * enlargement(16) + FLOOR)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """An entry needs its query, and the keys and values that count for it."""
@@ -220,6 +217,84 @@ class Attention(Rule):
                 weights = _exact_weights(logits, kept[rows][:, used], numbers.number(0.0))
                 result[place][rows] = numbers.matmul(weights, value[place][used])
         return result
+
+
+_AT_ONCE = 1 << 17
+"""Weights that are worked on at a time: 1 MiB, to stay in cache. Chosen."""
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """What becomes of some queries, (..., queries, n); n is 1 unless it is said.
+
+    Attributes:
+        value: n is that of a value.
+        error: of the vectors.
+        logits: what is lost by all logits of a query, in the norm; besides what is `relative`.
+        relative: of the sizes of query and key, (1, 1) but for axes before.
+        slope: takes the norm of the errors of logits to that of the weights.
+        weights: what is added to that norm by rounding.
+        sums: of the weights.
+        columns: sums of the weights of each key over the queries, of which there is one.
+        after: what the product with the values loses in proportion, as `relative`.
+        lost: by vectors, besides.
+    """
+
+    value: torch.Tensor
+    error: torch.Tensor
+    logits: torch.Tensor
+    relative: torch.Tensor
+    slope: torch.Tensor
+    weights: torch.Tensor
+    sums: torch.Tensor
+    columns: torch.Tensor
+    after: torch.Tensor
+    lost: torch.Tensor
+
+
+def _rows(query: Bounded, part: slice) -> Bounded:
+    """Return some queries."""
+    return Bounded(query.value[..., part, :], query.error[..., part, :], query.axis)
+
+
+def _attended(
+    query: Bounded, key: Bounded, value: Bounded, keys: Keys, *, masked: bool
+) -> _Attended:
+    last = query.value.ndim - 1
+    lengths = norm_upper(query.value, (last,))
+    longest, off = (_greatest(each) for each in (norm_upper(key.value, (last,)), key.error))
+    logits, lost = matrix_product(query.value, key.value.mT)
+    error = lengths * off + query.error * (longest + off) + lost.absolute
+    error = (error + lost.relative * lengths * longest) * enlargement(8)
+    raised = keys.raised(logits)
+    added = torch.zeros((), dtype=torch.float64)
+    if keys.added is not None:  # one more rounding
+        added = rounding(raised) * _largest(raised, keys.near)
+    most = (lengths + query.error) * (longest + off) * enlargement(8)
+    tail = keys.tail(most)
+    kept = keys.near if masked else None
+    weights, error, slope, local = _weights(raised, error + added, last, kept)
+    result, after = matrix_product(weights, value.value)
+    shares, terms, relative = nearest(weights), weights.shape[-1], after.relative
+    relative = relative + rounding(result, 8)
+    longest = _greatest(norm_upper(value.value, (last,)) + value.error)
+    error = (error + relative + tail) * longest + shares @ value.error
+    lost_rows = after.of_vectors(last, result.shape[last])
+    error = (error + lost_rows) * enlargement(terms + 8) + FLOOR
+    own = lost.of_vectors(-1, terms) + added * math.sqrt(terms)
+    ones, one = (*result.shape[:-1], 1), error.new_ones((*result.shape[:-2], 1, 1))
+    return _Attended(
+        result,
+        error,
+        (own * enlargement(4)).expand(ones),
+        one * lost.relative,
+        slope,
+        local + tail,
+        shares.sum(-1, keepdim=True),
+        shares.sum(-2, keepdim=True),
+        one * relative,
+        lost_rows.expand(ones),
+    )
 
 
 def _scale(arguments: Arguments, like: torch.Tensor) -> Bounded:
@@ -325,12 +400,13 @@ def _weights(
     near = near if kept is None else near.masked_fill(~kept, -math.inf)
     greatest = near.amax(axis, keepdim=True)
     shifted = logits - (wide(greatest) if isinstance(logits, Wide) else greatest)
-    lengths = sizes(shifted)
     if kept is not None:
-        shifted, lengths = shifted.masked_fill(~kept, -math.inf), lengths.masked_fill(~kept, 0.0)
-    farthest = lengths.amax(axis, keepdim=True)
+        shifted = shifted.masked_fill(~kept, -math.inf)
+    lowest = nearest(shifted) if kept is None else nearest(shifted).masked_fill(~kept, 0.0)
+    # of pairs, the greatest may be left with its low part
+    farthest = -lowest.amin(axis, keepdim=True) * (1.0 + 2.0**-51) + 2.0**-52 * greatest.abs()
     if bool((farthest > -_FAR).any()):  # a key that is left out may also have minus infinity
-        lengths = lengths.masked_fill(nearest(shifted) == -math.inf, 0.0)
+        lengths = sizes(shifted).masked_fill(nearest(shifted) == -math.inf, 0.0)
         far, near = (
             lengths.masked_fill(lengths >= most, 0.0).amax(axis, keepdim=True)
             for most in (math.inf, -_FAR)
@@ -341,8 +417,10 @@ def _weights(
     relative = 2.0 * library_error(logits) + rounding(logits, logits.shape[axis] + 8)
     relative = relative + 2.0 * rounding(logits) * farthest
     grown = torch.exp(2.0 * error) * (1.0 + 2.0 * relative) * enlargement(16)
-    slope = (sizes(weights).amax(axis, keepdim=True) * grown).clamp_max(0.5)
-    local = relative * norm_upper(weights, (axis,)) * (1.0 + 2.0 * relative) + FLOOR
+    most = nearest(weights).amax(axis, keepdim=True) * enlargement(logits.shape[axis] + 16)
+    slope = (most * grown).clamp_max(0.5)
+    # as the weights add up to 1, the sum of their squares is at most the greatest
+    local = relative * (most.sqrt() + NORM_FLOOR) * (1.0 + 2.0 * relative) + FLOOR
     return weights, (error + relative) * enlargement(8) + FLOOR, slope, local
 
 

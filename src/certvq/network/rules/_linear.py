@@ -93,45 +93,54 @@ def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, t
 
 
 def error_of_convolution(
-    norms: Norms, windows: Windows, errors: torch.Tensor, sizes: torch.Tensor, lost: Rounding
+    norms: Norms, windows: Windows, given: Bounded, lost: Rounding
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bound the errors of all windows by convolutions of the bounds.
 
     Args:
         norms: of the kernel.
         windows: where they are.
-        errors: (B, 1, *places) of the vectors at each place.
-        sizes: (B, 1, *places) upper bounds of their norms.
+        given: with bounds of the vectors at each place.
         lost: by the products; only what is relative counts.
 
     Returns:
-        (B, 1, *windows) each: what becomes of the errors, and what weight and rounding add.
+        What becomes of the errors, (B, 1, *windows), and what weight and rounding add, which is the
+        same for all windows where it is no more than underflow.
     """
     own = norms.error + lost.relative * norms.size
-    kernel = torch.stack([norms.weight + norms.error, own])
-    maps = torch.cat([errors, sizes], 1)
-    taps = kernel[:, :-1].reshape(2, 1, *windows.kernel)
-    apart = multiply_windows(windows, maps, taps, 2)
-    window = kernel[:, -1].reshape(2, *(1,) * len(windows.kernel))
-    joint = window * (sum_windows(windows, maps.square()).sqrt() + NORM_FLOOR)
+    rows, maps = [norms.weight + norms.error], [given.error]
+    if own.any():
+        rows.append(own)
+        maps.append(_sizes(given))
+    kernel = torch.stack(rows)
+    taps = kernel[:, :-1].reshape(len(rows), 1, *windows.kernel)
+    apart = multiply_windows(windows, torch.cat(maps, 1), taps, len(rows))
+    window = kernel[:, -1].reshape(len(rows), *(1,) * len(windows.kernel))
+    joint = window * (sum_windows(windows, torch.cat(maps, 1).square()).sqrt() + NORM_FLOOR)
     least = torch.minimum(apart, joint) * enlargement(2 * len(own) + 12) + FLOOR
-    return least[:, :1], least[:, 1:]
+    return least[:, :1], least[:, 1:] if own.any() else torch.tensor(FLOOR, dtype=torch.float64)
 
 
 def with_bias(
-    value: torch.Tensor, bias: Bounded, axis: int, lost: Rounding
+    value: torch.Tensor, bias: Bounded | None, axis: int, lost: Rounding
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add a bias along an axis, and bound what that adds to errors of vectors.
+    """Add a bias along an axis, and bound what that and `lost` add to errors of vectors.
 
-    In float64 it is one more term of the sums, in pairs another sum.
+    Where products are sums in float64 the bias is one more term of these, otherwise another sum.
     """
-    shape = [1] * value.ndim
-    shape[axis] = -1
-    value += bias.value.reshape(shape)
-    own = norm_upper(entry_errors(bias), (0,)) + lost.relative * norm_upper(bias.value, (0,))
-    if isinstance(value, Wide):
-        own = own + rounding(value) * norm_upper(value, (axis,))
-    return value, own * enlargement(4)
+    local = lost.of_vectors(axis, value.shape[axis])
+    if bias is not None:
+        shape = [1] * value.ndim
+        shape[axis] = -1
+        value += bias.value.reshape(shape)
+        size = norm_upper(bias.value, (0,))
+        local = local + norm_upper(entry_errors(bias), (0,)) + (lost.relative + lost.last) * size
+    unit = lost.last
+    if bias is not None and not lost.relative:
+        unit = unit + rounding(value)
+    if unit:
+        local = local + unit * norm_upper(value, (axis,))
+    return value, local * enlargement(6)
 
 
 class Convolution(Rule):
@@ -153,12 +162,10 @@ class Convolution(Rule):
         windows = _windows(arguments, tuple(weight.value.shape))
         apart = given.whole is not None
         value, lost = windows_product(windows, given.value, weight.value, groups, apart=apart)
-        norms, bias = norms_of(weight, groups), arguments.get("bias")
-        spread, local = error_of_convolution(norms, windows, given.error, _sizes(given), lost)
-        local = local + lost.of_vectors(1, value.shape[1])
-        if bias is not None:
-            value, own = with_bias(value, bias, 1, lost)
-            local = local + own
+        norms = norms_of(weight, groups)
+        spread, local = error_of_convolution(norms, windows, given, lost)
+        value, own = with_bias(value, arguments.get("bias"), 1, lost)
+        local = local + own
         error = (spread + local) * enlargement(4)
         if given.whole is None:
             return Bounded(value, error, 1)
@@ -208,14 +215,11 @@ class Linear(Rule):
         given, weight = arguments["input"], arguments["weight"]
         given = along(given, given.value.ndim - 1)
         value, lost = matrix_product(given.value, weight.value.mT)
-        last, norms, bias = value.ndim - 1, norms_of(weight, 1), arguments.get("bias")
+        last, norms = value.ndim - 1, norms_of(weight, 1)
         taken = (norms.weight[-1] + norms.error[-1]) * enlargement(4)
         local = (norms.error[-1] + lost.relative * norms.size[-1]) * _sizes(given)
-        local = local + lost.of_vectors(-1, value.shape[-1])
-        if bias is not None:
-            value, own = with_bias(value, bias, last, lost)
-            local = local + own
-        local = local * enlargement(4) + FLOOR
+        value, own = with_bias(value, arguments.get("bias"), last, lost)
+        local = (local + own) * enlargement(4) + FLOOR
         error = (taken * given.error + local) * enlargement(4)
         if given.whole is None:
             return Bounded(value, error, last)

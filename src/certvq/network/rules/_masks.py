@@ -34,6 +34,14 @@ class Keys:
     kept: torch.Tensor
     added: torch.Tensor | None
 
+    def of_queries(self, part: slice) -> "Keys":
+        """Return the keys of some queries."""
+        if self.kept.shape[-2] == 1:
+            return self
+        return Keys(
+            self.kept[..., part, :], None if self.added is None else self.added[..., part, :]
+        )
+
     @property
     def near(self) -> torch.Tensor:
         """Those of the kept keys whose logits are not lowered by `FAR`."""

@@ -24,12 +24,21 @@ from torch.nn import functional
 
 from certvq.bounds import UNIT_ROUNDOFF
 from certvq.errors import CaptureError
-from certvq.network._bounded import Bounded, along, entry_errors
+from certvq.network._bounded import Bounded, along, entry_errors, magnitude, whole_norm
 from certvq.network._bounds import FLOOR, NORM_FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
-from certvq.network._wide import nearest, rounding, sizes
+from certvq.network._wide import (
+    AVAILABLE,
+    WIDE_ROUNDOFF,
+    Wide,
+    long_sums,
+    nearest,
+    rounding,
+    sizes,
+)
 from certvq.network.rules._arithmetic import multiplied, summed
+from certvq.network.rules._products import NOTHING, Rounding
 from certvq.network.rules._rule import Arguments, Changed, Mask, Objects, Rule, tensor_entries
 
 
@@ -69,7 +78,6 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised
     value, own = given.value, given.error
     channels, places = value.shape[2:]
     count = channels * places
-    terms = _terms(count)
     together = norm_upper(own, (3,))
     if given.whole is not None:
         together = torch.minimum(together, given.whole.reshape(-1, 1, 1, 1))
@@ -79,16 +87,21 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised
     deviation = (_mean(centred.square()) + eps).sqrt()
     result = centred / deviation
     deviation, lengths = nearest(deviation), norm_upper(result, (2,))
+    lost = _lost_by_mean(value)
     shared = torch.zeros_like(lengths)
+    # of the square five roundings, of which the root halves the part, and its own
+    blurred = (rounding(value, 4) + lost.relative) * deviation
     if mean is not None:
         # the root of the mean square is at most deviation and mean, and not below the mean size
-        lost = deviation + sizes(mean) + NORM_FLOOR
-        lost = math.sqrt(channels) * rounding(value, terms + 4) * lost
-        shared = (lost + rounding(value) * lengths * deviation) * enlargement(terms + 16)
+        size = sizes(mean) + NORM_FLOOR
+        off = lost.relative * (deviation + size) * (1.0 + 2.0**-20) + lost.last * size
+        shared = math.sqrt(channels) * off + rounding(value) * lengths * deviation
+        shared = shared * enlargement(16)
+        # what is left around another number than the mean has ``off ** 2`` more
+        blurred = blurred + off * (off / deviation)
+    blurred = blurred * (1.0 + 2.0**-20) + NORM_FLOOR
     root = math.sqrt(max(eps, 0.0)) * (1.0 - 4.0 * UNIT_ROUNDOFF)
     floor = torch.tensor(root, dtype=torch.float64)
-    blurred = rounding(value, terms + 8) * deviation + norm_upper(shared, (3,)) / math.sqrt(places)
-    blurred = blurred * enlargement(8) + NORM_FLOOR
     near = torch.maximum(deviation * (1.0 - 2.0 * UNIT_ROUNDOFF) - blurred, floor)
     near = near * (1.0 - 4.0 * UNIT_ROUNDOFF)
     least = torch.maximum(near - drift, floor) * (1.0 - 4.0 * UNIT_ROUNDOFF)
@@ -103,33 +116,65 @@ def normalised(given: Bounded, eps: float, *, centre: bool = True) -> Normalised
     return replace(found, error=torch.minimum(found.error, most))
 
 
-_SHORT = 32
-"""Numbers that are added one after another, and then their sums. Chosen."""
-
-
-def _terms(count: int) -> int:
-    """Return the most additions that a number goes through in `_mean`, and one for the quotient."""
-    return _SHORT * max(1, math.ceil(math.log(max(count, 2), _SHORT) + 1e-9)) + 1
+_AT_ONCE = 256
+"""Numbers that are added at once, and then their sums. Chosen."""
 
 
 def _mean(value: torch.Tensor) -> torch.Tensor:
-    """Return the mean of each group (B, G, C, P), by sums of sums of few numbers each."""
+    """Return the mean of each group (B, G, C, P), by sums of sums, in the arithmetic of these."""
     sums = value.flatten(2)
     count = sums.shape[2]
     while sums.shape[2] > 1:
-        width = min(_SHORT, sums.shape[2])
-        sums = functional.pad(sums, (0, -sums.shape[2] % width)).unflatten(2, (-1, width)).sum(3)
-    return (sums / count)[..., None]
+        width = min(_AT_ONCE, sums.shape[2])
+        sums = functional.pad(sums, (0, -sums.shape[2] % width)).unflatten(2, (-1, width))
+        sums = long_sums(sums)
+    mean = (sums / count)[..., None]
+    return mean if isinstance(value, Wide) else nearest(mean)
 
 
-def _affine(result: Bounded, scale: Bounded | None, shift: Bounded | None, axis: int) -> Bounded:
-    """Multiply and add a number for each channel."""
-    shape = (-1,) + (1,) * (result.value.ndim - 1 - axis)
-    for step, each in ((multiplied, scale), (summed, shift)):
-        if each is not None:
-            errors = entry_errors(each).reshape(shape)
-            result = step(result, Bounded(each.value.reshape(shape), errors, None))
+def _lost_by_mean(value: torch.Tensor) -> Rounding:
+    """Return what `_mean` rounds."""
+    count = math.prod(value.shape[2:])
+    terms = _AT_ONCE * max(1, math.ceil(math.log(max(count, 2), _AT_ONCE) + 1e-9)) + 1
+    if isinstance(value, Wide) or not AVAILABLE:
+        return Rounding(rounding(value, terms), NOTHING)
+    return Rounding(terms * WIDE_ROUNDOFF * (1.0 + 2.0**-40), NOTHING, UNIT_ROUNDOFF)
+
+
+def _affine(
+    result: Bounded, scale: Bounded | None, shift: Bounded | None, shape: tuple[int, ...]
+) -> Bounded:
+    """Multiply by numbers in a shape that can be broadcast, and add numbers."""
+    given = [None if each is None else _shaped(each, shape) for each in (scale, shift)]
+    exact = [each for each in given if each is not None and not each.error.any()]
+    if len(exact) == 2 and result.axis is not None:
+        return _exactly_affine(result, *exact)
+    for step, each in zip((multiplied, summed), given, strict=True):
+        result = result if each is None else step(result, each)
     return result
+
+
+def _shaped(number: Bounded, shape: tuple[int, ...]) -> Bounded:
+    return Bounded(number.value.reshape(shape), entry_errors(number).reshape(shape), None)
+
+
+def _exactly_affine(result: Bounded, scale: Bounded, shift: Bounded) -> Bounded:
+    """Return ``w x + b`` for exact w and b: errors grow by at most the greatest w, and it rounds.
+
+    The product is at most the sum and b.
+    """
+    axis, shape = result.axis, tuple(result.value.shape)
+    assert axis is not None
+    value = result.value * scale.value
+    value += shift.value
+    most = sizes(scale.value).amax()
+    own = norm_upper(shift.value, (axis - value.ndim + shift.value.ndim,))
+    lost = rounding(value) * (2.0 * magnitude(value, axis) + own) * enlargement(4) + FLOOR
+    error = (most * result.error + lost) * enlargement(4)
+    if result.whole is None:
+        return Bounded(value, error, axis)
+    whole = most * result.whole + whole_norm(lost, axis, shape)
+    return Bounded(value, error, axis, whole * enlargement(4))
 
 
 class _Normalisation(Rule):
@@ -195,7 +240,8 @@ class GroupNorm(_Normalisation):
         value = found.value.reshape(given.value.shape)
         whole = None if given.whole is None else found.whole(given.whole)
         result = Bounded(value, found.error.reshape(given.error.shape), 1, whole)
-        return _affine(result, arguments.get("weight"), arguments.get("bias"), 1)
+        scales = self._scales(arguments, tuple(value.shape))
+        return _affine(result, arguments.get("weight"), arguments.get("bias"), scales)
 
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         groups = arguments["num_groups"]
@@ -231,7 +277,8 @@ class LayerNorm(_Normalisation):
         result = Bounded(value, error, last, whole)
         if axes > 1:  # the norm of all axes together bounds each entry
             result = Bounded(value, error.expand(shape), None, whole)
-        return _affine_last(result, arguments.get("weight"), arguments.get("bias"))
+        scales = self._scales(arguments, shape)
+        return _affine(result, arguments.get("weight"), arguments.get("bias"), scales)
 
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         count = math.prod(arguments["normalized_shape"])
@@ -253,13 +300,6 @@ class RmsNorm(LayerNorm):
         return "with eps=None, which stands for another number in each type," if none else ""
 
 
-def _affine_last(result: Bounded, scale: Bounded | None, shift: Bounded | None) -> Bounded:
-    """Multiply and add numbers along the last axes."""
-    if scale is not None:
-        result = multiplied(result, scale)
-    return result if shift is None else summed(result, shift)
-
-
 class BatchNorm(Rule):
     """Batch norm with stored mean and variance."""
 
@@ -277,7 +317,8 @@ class BatchNorm(Rule):
         if arguments.get("weight") is not None:
             scale = multiplied(scale, arguments["weight"])
         shift = Bounded(-mean.value, mean.error, None)
-        return _affine(_affine(given, None, shift, 1), scale, arguments.get("bias"), 1)
+        shape = (-1,) + (1,) * (given.value.ndim - 2)
+        return _affine(_affine(given, None, shift, shape), scale, arguments.get("bias"), shape)
 
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries, and all numbers that are stored."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from certvq.bounds import gamma
+from certvq.bounds import UNIT_ROUNDOFF, gamma
 from certvq.network._bounds import enlargement, norm_upper
-from certvq.network._wide import Wide, product, wide
+from certvq.network._wide import AVAILABLE, Wide, nearest, product, rest, wide
 from certvq.network.rules._shifts import additions, multiply_windows, phases_of
 from certvq.network.rules._windows import Windows
 
@@ -24,10 +24,12 @@ class Rounding:
     Attributes:
         relative: in proportion to the sums of the sizes of their terms.
         absolute: besides, for each entry of a result, in a shape that can be broadcast to it.
+        last: in proportion to a result, by rounding what was computed in pairs.
     """
 
     relative: float
     absolute: torch.Tensor
+    last: float = 0.0
 
     def of_vectors(self, axis: int, size: int) -> torch.Tensor:
         """Bound the norms of the absolute errors of vectors of a size along an axis."""
@@ -37,7 +39,7 @@ class Rounding:
         return norm_upper(self.absolute, (axis,)) if shape else self.absolute
 
 
-_NOTHING = torch.zeros((), dtype=torch.float64)
+NOTHING = torch.zeros((), dtype=torch.float64)
 
 
 def windows_product(
@@ -55,28 +57,29 @@ def windows_product(
     Returns:
         (B, outputs, *windows), and its rounding, the absolute one (B, outputs, 1, ...).
     """
-    if not isinstance(given, Wide):
+    pairs = isinstance(given, Wide)
+    if not pairs and not (apart and AVAILABLE):
         terms = additions(windows, weight.shape[1], apart=apart)
         value = multiply_windows(windows, given, weight, groups, apart=apart)
-        return value, Rounding(gamma(terms + 2), _NOTHING)
+        return value, Rounding(gamma(terms + 2), NOTHING)
     batch, places = given.shape[0], tuple(given.shape[2:])
     outputs, inputs, *_ = weight.shape
     count = windows.count(places)
-    views = [
-        phases_of(windows, each.reshape(batch, groups, inputs, *places))
-        for each in (given.high, given.low)
-    ]
-    layout = views[0][1]
-    whole = wide(*(each.reshape(batch * groups, -1) for each, _ in views))
+    parts = given.reshape(batch, groups, inputs, *places)
+    phases, layout = phases_of(windows, nearest(parts))
+    if pairs:
+        phases = wide(phases, phases_of(windows, rest(parts))[0])
     kernels = weight.reshape(groups, outputs // groups, -1)
     length = count[0] * math.prod(layout.sizes[1:])
-    result, lost = product(kernels, whole, layout.offsets(inputs), length)
+    phases = phases.reshape(batch * groups, -1)
+    result, lost = product(kernels, phases, layout.offsets(inputs), length)
+    result = result if pairs else result.high
     result = result.reshape(batch, outputs, count[0], *layout.sizes[1:])
     inside = tuple(slice(n) for n in count)
     ones = (1,) * len(count)
     return (
         result[(slice(None), slice(None), *inside)],
-        Rounding(0.0, lost.reshape(batch, outputs, *ones)),
+        Rounding(0.0, lost.reshape(batch, outputs, *ones), 0.0 if pairs else UNIT_ROUNDOFF),
     )
 
 
@@ -91,7 +94,7 @@ def matrix_product(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tenso
         (..., n, m), and its rounding, the absolute one (..., n, 1).
     """
     if not isinstance(left, Wide):
-        return left @ right, Rounding(gamma(left.shape[-1] + 2), _NOTHING)
+        return left @ right, Rounding(gamma(left.shape[-1] + 2), NOTHING)
     terms, places = right.shape[-2:]
     before = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     first = left.expand(*before, *left.shape[-2:]).reshape(-1, *left.shape[-2:])

@@ -6,6 +6,7 @@ on the numbers of the entries, so that no index is computed twice.
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,11 +77,10 @@ class Moving(Rule):
 
         Entries of the first axis that do not stay together have the bound of all of them.
         """
-        origin = self._origin(tuple(given.value.shape), arguments).reshape(len(value), -1)
-        uses = int(np.bincount(origin.reshape(-1) - _FILLED)[1:].max(initial=1))
-        rows = origin // (given.value.numel() // len(whole))
-        apart = (rows == np.arange(len(rows))[:, None]) | (origin == _FILLED)
-        if len(whole) != len(value) or not apart.all():
+        options = tuple((name, _frozen(arguments[name])) for name in list(arguments)[1:])
+        known = _uses if _is_frozen(options) else _uses.__wrapped__
+        uses, apart = known(self, tuple(given.value.shape), len(whole), options)
+        if not apart:
             whole = norm_upper(whole, (0,)).expand(len(value))
         return whole * math.sqrt(uses) * enlargement(4)
 
@@ -88,14 +88,14 @@ class Moving(Rule):
         """Follow each entry to where it came from."""
         given: Ref = next(iter(arguments.values()))
         needed = np.zeros(math.prod(given.shape), bool)
-        origin = self._origin(given.shape, arguments)[mask]
+        origin = self.origin(given.shape, arguments)[mask]
         needed[origin[origin != _FILLED]] = True
         yield given, needed.reshape(given.shape)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Fetch each entry from where it came from."""
         given: Objects = next(iter(arguments.values()))
-        origin = self._origin(given.shape, arguments)
+        origin = self.origin(given.shape, arguments)
         moved = given.reshape(-1)[origin]
         added = origin == _FILLED
         if added.any():
@@ -105,9 +105,34 @@ class Moving(Rule):
     def _moved(self, tensor: torch.Tensor, arguments: Arguments, fill: float) -> torch.Tensor:
         return self.move(tensor, {**arguments, "value": fill})
 
-    def _origin(self, shape: tuple[int, ...], arguments: Arguments) -> np.ndarray:
+    def origin(self, shape: tuple[int, ...], arguments: Arguments) -> np.ndarray:
+        """Return the number of the entry that each entry of the result was, -1 where added."""
         places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
         return self._moved(places, arguments, _FILLED).to(torch.int64).numpy()
+
+
+def _frozen(argument: Any) -> Any:
+    return tuple(map(_frozen, argument)) if isinstance(argument, (list, tuple)) else argument
+
+
+def _is_frozen(argument: Any) -> bool:
+    """Return whether an argument is one of numbers and names, and so can be compared."""
+    if isinstance(argument, tuple):
+        return all(map(_is_frozen, argument))
+    return argument is None or isinstance(argument, (int, float, str))
+
+
+@lru_cache(256)
+def _uses(
+    rule: Moving, shape: tuple[int, ...], samples: int, options: tuple[tuple[str, Any], ...]
+) -> tuple[int, bool]:
+    """Return how often an entry occurs at most, and whether samples stay where they are."""
+    origin = rule.origin(shape, {"self": None, **dict(options)})
+    origin = origin.reshape(len(origin), -1)
+    uses = int(np.bincount(origin.reshape(-1) - _FILLED)[1:].max(initial=1))
+    rows = origin // (math.prod(shape) // max(1, samples))
+    apart = (rows == np.arange(len(rows))[:, None]) | (origin == _FILLED)
+    return uses, samples == len(origin) and bool(apart.all())
 
 
 class Concatenation(Rule):
