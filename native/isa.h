@@ -188,9 +188,9 @@ struct Isa {
   void (*keep_within)(const Pairs &groups, std::int64_t width, const double *sqdist,
                       const double *limit, Pairs &kept, double *out);
   /// Sort squared distances, at most kMostKeys of them, as keys: their bits, of which the last are
-  /// replaced by their place. Returns the least kPad keys, or 2 kPad if `many`; infinite if there are
-  /// fewer. Readable are whole vectors of squared distances.
-  void (*sort_keys)(const double *sqdist, std::int64_t count, bool many, double *out);
+  /// replaced by their place. Returns the least `wanted` keys, at most 2 kPad; infinite if there are
+  /// fewer. Readable are whole vectors of squared distances, and `out` has room for 2 kPad.
+  void (*sort_keys)(const double *sqdist, std::int64_t count, int wanted, double *out);
   /// bounds::border_distance_of_sqdist of many pairs.
   void (*borders)(std::int64_t count, const double *farther, const double *nearer,
                   const double *between, double dim, double *out);

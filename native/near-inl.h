@@ -272,9 +272,12 @@ inline void insert_keys(const double *sqdist, std::int64_t count, double *out) {
   }
 }
 
-void sort_keys(const double *sqdist, std::int64_t count, bool many, double *out) {
-  if (many) return insert_keys<2 * kPad>(sqdist, count, out);
-  insert_keys<kPad>(sqdist, count, out);
+void sort_keys(const double *sqdist, std::int64_t count, int wanted, double *out) {
+  constexpr int kRegister = sizeof(Register) / sizeof(double);
+  constexpr int kFew = kRegister > kPad / 2 ? kRegister : kPad / 2;
+  if (wanted <= kFew) return insert_keys<kFew>(sqdist, count, out);
+  if (wanted <= kPad) return insert_keys<kPad>(sqdist, count, out);
+  insert_keys<2 * kPad>(sqdist, count, out);
 }
 
 void borders(std::int64_t count, const double *farther, const double *nearer, const double *between,

@@ -1,9 +1,13 @@
 #include "nearby.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <numeric>
 #include <utility>
+
+#include "bounds.h"
+#include "together.h"
 
 namespace certvq {
 namespace {
@@ -15,6 +19,7 @@ constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a
 constexpr std::int64_t kSortedRows = 1 << 16;   // rows whose neighbours are brought together
 constexpr std::int64_t kMostDims = 8;           // of a codebook that is sorted
 constexpr double kWorthSorting = 0.6;           // share of the panels, as in worker.cpp
+constexpr int kFewPlaces = 2;                   // of more nearest codes, too many share a lane
 
 }  // namespace
 
@@ -97,7 +102,10 @@ void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::i
     if (packed_.distinct > 1) {
       block_.quantize();
       if (near_) {
-        scan_near(count, reach);
+        scan_near(count, [&](std::int64_t tile, std::int64_t rows) {
+          guess_near(tile, rows);
+          reach(tile, rows);
+        });
       } else {
         scan();
       }
@@ -108,20 +116,30 @@ void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::i
     }
     use();
   }
-  const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
-  if (near_) sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
+  weigh_sorting();
 }
 
 void Nearby::each_ranked(const Matrix &latents, std::int64_t first, std::int64_t last, int places,
                          const std::function<void()> &use) {
-  near_ = false;
+  near_ = packed_.sorted && sorting_pays_ && places <= kFewPlaces;
+  if (near_) order(latents, first, last);
+  tiles_ = scanned_ = 0;
   for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += rows_) {
     const std::int64_t count = std::min(rows_, last - begin);
-    std::iota(numbers_.data(), numbers_.data() + count, begin);
-    const Refusal refusal = block_.read(latents, begin, count);
+    if (near_) {
+      std::copy_n(order_.data() + (begin - first), count, numbers_.data());
+    } else {
+      std::iota(numbers_.data(), numbers_.data() + count, begin);
+    }
+    const Refusal refusal = near_ ? block_.gather(latents, numbers_.data(), count)
+                                  : block_.read(latents, begin, count);
     if (refusal != Refusal::kNone) return progress_.refuse(refusal);
     block_.quantize();
-    scan();
+    if (near_) {
+      scan_near(count, [&](std::int64_t tile, std::int64_t rows) { limit_ranked(tile, rows, places); });
+    } else {
+      scan();
+    }
     if (progress_.stopped()) return;
     isa_.leading(memory(), block_.tiled(), packed_.panels, packed_.distinct, places, leading_.data());
     isa_.certify(leading_.data(), block_.tiled(), packed_.panels, block_.quantized(),
@@ -129,6 +147,12 @@ void Nearby::each_ranked(const Matrix &latents, std::int64_t first, std::int64_t
     list_groups(count);
     use();
   }
+  weigh_sorting();
+}
+
+void Nearby::weigh_sorting() {
+  const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
+  if (near_) sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
 }
 
 /// Bring rows of the same code together, so that a tile needs few panels.
@@ -144,6 +168,17 @@ void Nearby::order(const std::int64_t *codes, std::int64_t first, std::int64_t l
   for (std::int64_t row = first; row < last; ++row) {
     order_[static_cast<std::size_t>(starts[key(row)]++)] = row;
   }
+}
+
+/// Bring neighbours together.
+void Nearby::order(const Matrix &latents, std::int64_t first, std::int64_t last) {
+  const std::int64_t count = last - first;
+  Aligned<double> rows(count * packed_.stride);
+  isa_.read(latents, first, count, packed_.stride, rows.data());
+  const auto places = together(rows.data(), count, packed_.dim, packed_.stride);
+  order_.resize(places.size());
+  std::transform(places.begin(), places.end(), order_.begin(),
+                 [&](std::int32_t place) { return first + place; });
 }
 
 Memory Nearby::memory() {
@@ -168,8 +203,8 @@ void Nearby::scan() {
 }
 
 /// Compare each tile with the panels whose boxes are near enough: first those that its own box
-/// meets, or the nearest one, then those within the reach that these suggest.
-void Nearby::scan_near(std::int64_t count, const Reach &reach) {
+/// meets, or the nearest one, then those within the limit that these suggest.
+void Nearby::scan_near(std::int64_t count, const Reach &limit) {
   const std::int64_t panels = packed_.panels.count;
   const std::int64_t row_size = 2 * lanes_;
   runs_.clear();
@@ -195,19 +230,46 @@ void Nearby::scan_near(std::int64_t count, const Reach &reach) {
       std::fill_n(best_.data() + place(part), kTileRows * row_size, kNothing);
     }
     scan_within(tile, -1.0, nearest);
-    for (std::int64_t part = 0; part < near_parts_; ++part) {
-      std::copy_n(best_.data() + place(part), kTileRows * row_size, scratch_.data() + place(part));
-    }
-    make_guess({scratch_.data(), near_parts_, rows_ * row_size, 0}, tile, rows);
-    reach(tile, rows);
+    limit(tile, rows);
     // Gaps are computed like squared distances, and rounded like them.
-    const double limit = *std::max_element(limit_.data() + tile, limit_.data() + tile + rows);
-    scan_within(tile, nearest, limit);
+    scan_within(tile, nearest, *std::max_element(limit_.data() + tile, limit_.data() + tile + rows));
     ++tiles_;
     poll_();
     if (progress_.stopped()) return;
   }
   runs_begin_.push_back(runs_.size());
+}
+
+/// Guess by what is remembered of a tile so far, which stays.
+void Nearby::guess_near(std::int64_t first, std::int64_t count) {
+  const std::int64_t row_size = 2 * lanes_;
+  for (std::int64_t part = 0; part < near_parts_; ++part) {
+    const std::int64_t place = (part * rows_ + first) * row_size;
+    std::copy_n(best_.data() + place, kTileRows * row_size, scratch_.data() + place);
+  }
+  make_guess({scratch_.data(), near_parts_, rows_ * row_size, 0}, first, count);
+}
+
+/// Limit how far the `places` nearest codes of each row can be, given what is remembered of a tile so far.
+/// Proof: by fixed_point_distance as many rounded codes are within `distance` of the rounded row, and
+/// rounding moved row and codes by `moved` at most.
+void Nearby::limit_ranked(std::int64_t first, std::int64_t count, int places) {
+  const Quantized quantized = block_.quantized();
+  const double names = static_cast<double>((1 << packed_.panels.group_bits) - 1);
+  const Memory tile{best_.data() + first * 2 * lanes_, near_parts_, rows_ * 2 * lanes_, 0};
+  isa_.leading(tile, count, packed_.panels, packed_.distinct, places, leading_.data() + first);
+  const double scale = quantized.scales[first / kTileRows];
+  for (std::int64_t row = first; row < first + count; ++row) {
+    const std::int32_t score = leading_.data()[row];
+    const double distance = bounds::fixed_point_distance(quantized.norms[row] * (scale * scale),
+                                                         static_cast<double>(score), scale, names);
+    const double moved = bounds::fixed_point_residual(quantized.residuals[row], dim_) * scale +
+                         quantized.code_residual;
+    const double reach =
+        (distance + moved * quantized.widen) / quantized.unit * (1.0 + bounds::gamma(8.0));
+    const double limit = score == kNothing ? DBL_MAX : bounds::sqdist_limit(reach, dim_);
+    limit_.data()[row] = std::min(limit, DBL_MAX);  // padding is infinitely far
+  }
 }
 
 /// Compare a tile with the panels whose gap is above `from` and at most `to`, run by run; parts take

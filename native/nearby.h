@@ -88,12 +88,16 @@ class Nearby {
   };
 
   void order(const std::int64_t *codes, std::int64_t first, std::int64_t last);
+  void order(const Matrix &latents, std::int64_t first, std::int64_t last);
   void scan();
-  void scan_near(std::int64_t count, const Reach &reach);
+  void scan_near(std::int64_t count, const Reach &limit);
+  void guess_near(std::int64_t first, std::int64_t count);
+  void limit_ranked(std::int64_t first, std::int64_t count, int places);
   void scan_within(std::int64_t tile, double from, double to);
   void make_guess(const Memory &memory, std::int64_t first, std::int64_t count);
   void find(std::int64_t count);
   void list_groups(std::int64_t count);
+  void weigh_sorting();
   Memory memory();
   bool collect(std::int64_t row, const Run &run);
   Exact described() const;

@@ -36,7 +36,7 @@ class Ranker {
         near_(kMostKeys + kPad),
         places_of_near_(kMostKeys) {}
 
-  /// Rank rows [first, last), at most Block::most_rows of them.
+  /// Rank rows [first, last), at most Nearby::share_rows of them.
   void rank(std::int64_t first, std::int64_t last) {
     nearby_.each_ranked(latents_, first, last, count_, [this] { rank_block(); });
   }
@@ -107,7 +107,7 @@ void Ranker::rank_row(std::int64_t row, std::int64_t begin, std::int64_t end) {
   const bool many = count_ >= kPad;
   const std::int64_t few = many ? leave_out(sqdist, found, nearby_.expected(row) * kWider) : 0;
   const bool near = few > count_;  // the next code as well, so that none left out can be among them
-  packed_.isa->sort_keys(near ? near_.data() : sqdist, near ? few : found, many, keys);
+  packed_.isa->sort_keys(near ? near_.data() : sqdist, near ? few : found, count_ + 1, keys);
   std::int64_t *codes = results_.codes + number * count_;
   double *distances = results_.sqdist + number * count_;
   for (int place = 0; place <= count_; ++place) {
@@ -133,7 +133,7 @@ void Ranker::rank_row(std::int64_t row, std::int64_t begin, std::int64_t end) {
 
 Refusal rank(const Packed &packed, const Matrix &latents, int count, int threads,
              const Ranked &results, const std::function<bool()> &interrupted) {
-  const Work work{latents.rows, Block::most_rows(packed),
+  const Work work{latents.rows, Nearby::share_rows(packed),
                   static_cast<double>(latents.rows) * static_cast<double>(packed.distinct) *
                       static_cast<double>(packed.dim)};
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {

@@ -170,7 +170,7 @@ template <int kRows, bool kGrouped, int kPairs>
 void scan_rows(const Scan &scan, const Panels &panels, std::int64_t first, std::int64_t last) {
   auto tile = scan_tile<kRows, kGrouped, kPairs>;
   for (std::int64_t row = 0; row < scan.rows; row += kRows) {
-    if constexpr (kPairs != 0 && kPairs <= 2 && kRows < kBlocks) {
+    if constexpr (kPairs != 0 && kPairs <= 2 && kRows == 2) {
       tile = scan.shifts[row] == 0 ? scan_few<kRows, kPairs, false> : scan_few<kRows, kPairs, true>;
     }
     tile(scan.integers + row * panels.pairs, scan.shifts[row], scan.best + row * 2 * kLanes, panels,

@@ -9,6 +9,7 @@
 #include "dense.h"
 #include "exact.h"
 #include "lead.h"
+#include "together.h"
 
 namespace certvq {
 namespace {
@@ -16,7 +17,6 @@ namespace {
 constexpr std::int64_t kMostAside = 96;  // rows, before they are compared densely
 constexpr std::int64_t kCacheBytes = 24 << 10;  // of panels, which stay while a block passes
 constexpr std::int64_t kSortedRows = 1 << 16;  // rows whose neighbours are brought together
-constexpr int kBins = 1024;                    // of a histogram of their entries
 constexpr std::int64_t kMostDims = 8;       // of a codebook that is sorted
 constexpr double kWorthSorting = 0.6;       // share of the panels, measured in docs/performance.md
 constexpr std::int64_t kFewCandidates = 256;  // more are compared densely
@@ -108,7 +108,7 @@ void Worker::decide_sorted(const std::int64_t *rows, std::int64_t first, std::in
       isa_.read(latents_, rows[row], 1, stride, share_.data() + row * stride);
     }
   }
-  sort_rows(count);
+  order_ = together(share_.data(), count, packed_.dim, stride);
   const std::int64_t block = Block::most_rows(packed_);
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
@@ -122,45 +122,6 @@ void Worker::decide_sorted(const std::int64_t *rows, std::int64_t first, std::in
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
   sorting_pays_ = static_cast<double>(scanned_) < kWorthSorting * all;
-}
-
-/// Order rows by the cell of a grid that they lie in, with about as many rows in each slice of it.
-void Worker::sort_rows(std::int64_t count) {
-  int bits = 0;
-  while ((kTileRows << bits) < count) ++bits;
-  const auto rows = static_cast<std::size_t>(count);
-  std::vector<std::uint32_t> keys(rows, 0);
-  std::vector<std::uint16_t> bins(rows);
-  for (std::int64_t d = 0; d < packed_.dim; ++d) {
-    const int own = static_cast<int>((bits + packed_.dim - 1 - d) / packed_.dim);
-    const double *values = share_.data() + d;
-    double low = HUGE_VAL;
-    double high = -HUGE_VAL;
-    for (std::size_t row = 0; row < rows; ++row) {
-      const double value = values[static_cast<std::int64_t>(row) * packed_.stride];
-      low = value < low ? value : low;
-      high = value > high ? value : high;
-    }
-    const double factor = high > low ? (kBins - 1) / (high - low) : 0.0;
-    std::uint32_t below[kBins + 1] = {};
-    for (std::size_t row = 0; row < rows; ++row) {
-      const double bin = (values[static_cast<std::int64_t>(row) * packed_.stride] - low) * factor;
-      bins[row] = static_cast<std::uint16_t>(bin >= 0.0 && bin < kBins ? bin : 0.0);  // NaN is 0
-      ++below[bins[row] + 1];
-    }
-    std::partial_sum(below, below + kBins + 1, below);
-    for (std::size_t row = 0; row < rows; ++row) {
-      const std::uint64_t slice = (std::uint64_t{below[bins[row]]} << own) / rows;
-      keys[row] = keys[row] << own | static_cast<std::uint32_t>(slice);
-    }
-  }
-  std::vector<std::int32_t> starts((std::size_t{1} << bits) + 1, 0);
-  for (const std::uint32_t key : keys) ++starts[key + 1];
-  std::partial_sum(starts.begin(), starts.end(), starts.begin());
-  order_.resize(rows);
-  for (std::size_t row = 0; row < rows; ++row) {
-    order_[static_cast<std::size_t>(starts[keys[row]]++)] = static_cast<std::int32_t>(row);
-  }
 }
 
 /// Decide the first rows of the block; `near` says that neighbours are together.

@@ -78,7 +78,6 @@ class Worker {
   void decide_bytes(std::int64_t count, std::int64_t then);
   void decide_left();
   void decide_aside();
-  void sort_rows(std::int64_t count);
   void scan(std::int64_t then);
   void scan_near(std::int64_t count);
   void scan_within(const Scan &scan, double from, double to);

@@ -179,6 +179,18 @@ def test_a_codebook_that_is_sorted(isa, codes, dim, rng):
     as_numpy(latents, codebook)
 
 
+@pytest.mark.parametrize(("codes", "dim"), [(5000, 1), (5000, 2), (9000, 4)])
+def test_one_pass_over_a_sorted_codebook(isa, codes, dim, rng):
+    codebook = rng.standard_normal((codes, dim)).astype(np.float32)
+    latents = (1.5 * rng.standard_normal((1200, dim))).astype(np.float32)
+    packed = certvq.prepare(codebook).packed()
+    assert packed.sorted
+    ranked, _, decided_by = _native.rank(packed, latents, "float32", 2, 1)
+    assert np.count_nonzero(decided_by) > 0.9 * len(latents)
+    found = as_numpy(latents, codebook)
+    assert ranked[decided_by > 0, 1].tolist() == found[decided_by > 0].tolist()
+
+
 def test_a_sphere_of_more_codes_than_are_remembered(isa, rng):
     codebook = rng.standard_normal((5000, 6))
     codebook /= np.linalg.norm(codebook, axis=1)[:, None]

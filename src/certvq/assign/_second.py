@@ -61,15 +61,14 @@ def decide_both(
 
     Returns:
         What `find_backend` and `find_second` find for the backend, or None: ask them. So with
-        another backend, for codebooks that are sorted to leave out parts of them, and where the
-        kernel refuses.
+        another backend, and where the kernel refuses.
     """
     if not _native.AVAILABLE or backend not in {"auto", "native"}:
         return None
     if is_torch(latents) and latents.device.type == "cuda":
         return None
     packed = prepared.packed()
-    if not packed.usable or packed.sorted or packed.distinct < 2:
+    if not packed.usable or packed.distinct < 2:
         return None
     host, number = to_bits(latents)
     found = _native.rank(packed, host, number, 2, thread_count())
