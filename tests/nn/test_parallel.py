@@ -113,10 +113,10 @@ def train_narrow(rank, path):
     for name, model in models(path):
         if list(model[1].parameters()):
             fully_shard(model[1], mesh=mesh, mp_policy=policy)
-        model = fully_shard(model, mesh=mesh, mp_policy=policy)
+        sharded = fully_shard(model, mesh=mesh, mp_policy=policy)
         try:
-            train(model, rank)
-            quantized, codes, _ = model(torch.ones(2, 8, 4))
+            train(sharded, rank)
+            quantized, codes, _ = sharded(torch.ones(2, 8, 4))
         except Exception as error:  # noqa: BLE001 (reported)
             failed[name] = f"{type(error).__name__}: {error}"
             continue

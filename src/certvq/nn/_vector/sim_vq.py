@@ -119,7 +119,8 @@ class SimVQ(Quantizer):
             DistributedError: the map is in shards, as FSDP2 leaves it between forward passes.
         """
         kinds = {parameter.dtype for parameter in self.transform.parameters()}
-        frozen = self.frozen.to(*kinds) if len(kinds) == 1 else self.frozen  # FSDP narrows them
+        kind = kinds.pop() if len(kinds) == 1 else self.frozen.dtype
+        frozen = self.frozen.to(kind)  # FSDP2 narrows parameters alone
         try:
             with full_precision(frozen.device):
                 mapped: torch.Tensor = self.transform(frozen)
