@@ -24,8 +24,8 @@ def test_the_published_architecture_is_the_default():
     }
 
 
-def test_the_small_one_differs_in_two_widths():
-    assert VQVAEConfig.small() == replace(VQVAEConfig(), hidden=64, dim=32)
+def test_the_small_one_differs_in_two_widths_and_in_its_average():
+    assert VQVAEConfig.small() == replace(VQVAEConfig(), hidden=64, dim=32, decay=0.8)
 
 
 def test_it_is_frozen():

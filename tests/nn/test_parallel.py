@@ -101,3 +101,29 @@ def train_parallel(rank, path):
 
 def test_fsdp2_learns_what_ddp_does(pair):
     assert pair.run(train_parallel, CONTRACT, limit=300.0) == [[], []]
+
+
+def train_narrow(rank, path):
+    """Train each family under FSDP2 with parameters that it narrows to bfloat16."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh, failed = init_device_mesh("cpu", (2,)), {}
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16)
+    for name, model in models(path):
+        if list(model[1].parameters()):
+            fully_shard(model[1], mesh=mesh, mp_policy=policy)
+        sharded = fully_shard(model, mesh=mesh, mp_policy=policy)
+        try:
+            train(sharded, rank)
+            quantized, codes, _ = sharded(torch.ones(2, 8, 4))
+        except Exception as error:  # noqa: BLE001 (reported)
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        assert quantized.isfinite().all(), name
+        assert codes.shape[:2] == (2, 8), name
+    return failed
+
+
+def test_fsdp2_may_narrow_the_parameters(pair):
+    assert pair.run(train_narrow, CONTRACT, limit=300.0) == [{}, {}]

@@ -118,9 +118,12 @@ class SimVQ(Quantizer):
             ShapeError: the map gives another shape.
             DistributedError: the map is in shards, as FSDP2 leaves it between forward passes.
         """
+        kinds = {parameter.dtype for parameter in self.transform.parameters()}
+        kind = kinds.pop() if len(kinds) == 1 else self.frozen.dtype
+        frozen = self.frozen.to(kind)  # FSDP2 narrows parameters alone
         try:
-            with full_precision(self.frozen.device):
-                mapped: torch.Tensor = self.transform(self.frozen)
+            with full_precision(frozen.device):
+                mapped: torch.Tensor = self.transform(frozen)
         except RuntimeError:  # a map that is sharded by itself gathers its parameters
             for parameter in self.transform.parameters():
                 require_whole(parameter, f"SimVQ(dim={self.dim})")
