@@ -3,7 +3,8 @@
 In: a model directory, the name of a codec or nothing; a size, or the demo's held-out photographs.
 Out: JSON. The competitors alternate within one process; ratios are medians of pairs. Memory is what
 a process of its own takes at most, less what it has before it encodes. Codecs of other libraries
-are small and have random weights; the code vectors of VQModel are latents of another image.
+are small and have random weights; the code vectors of VQModel, EnCodec and Mimi are latents of
+another input, those of further levels random and half as long each time.
 
     python bench/canonical.py --model runs/demo/model --photographs
     python bench/canonical.py --codec dac --size 4096
@@ -97,6 +98,57 @@ def _dac(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
     )
 
 
+@torch.no_grad()
+def _encodec(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from transformers import EncodecConfig, EncodecModel
+
+    sizes = {"num_filters": 8, "hidden_size": 64, "codebook_dim": 64, "codebook_size": 256}
+    model: Any = EncodecModel(EncodecConfig(target_bandwidths=[2.4], **sizes)).eval()
+    latents = model.encoder(torch.randn(1, 1, 320 * 256))[0].T
+    for level, layer in enumerate(model.quantizer.layers):
+        layer.codebook.embed.copy_(_rows(latents, level))
+    return (
+        model,
+        torch.randn(1, 1, size),
+        lambda sounds: model.encode(sounds, bandwidth=2.4).audio_codes[0].movedim(1, -1),
+    )
+
+
+@torch.no_grad()
+def _mimi(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
+    from transformers import MimiConfig, MimiModel
+
+    sizes = {"num_filters": 8, "hidden_size": 64, "codebook_dim": 32, "codebook_size": 256}
+    sizes |= {"num_quantizers": 4, "num_semantic_quantizers": 1, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16}
+    sizes |= {"intermediate_size": 128, "vector_quantization_hidden_dimension": 32}
+    config = MimiConfig(upsample_groups=64, **sizes)
+    model: Any = MimiModel(config).eval()
+    given = model.encoder(torch.randn(1, 1, 1920 * 256), use_streaming=False).latents
+    halves = model.quantizer
+    for half in (
+        halves.semantic_residual_vector_quantizer,
+        halves.acoustic_residual_vector_quantizer,
+    ):
+        latents = given if half.input_proj is None else half.input_proj(given)
+        for level, layer in enumerate(half.layers):
+            layer.codebook.embed_sum.copy_(_rows(latents[0].T, level))
+            layer.codebook.cluster_usage.fill_(1.0)
+            layer.codebook._embed = None  # noqa: SLF001 (quotients that it keeps)
+    return (
+        model,
+        torch.randn(1, 1, size),
+        lambda sounds: model.encode(sounds).audio_codes.movedim(1, -1),
+    )
+
+
+def _rows(latents: torch.Tensor, level: int) -> torch.Tensor:
+    """Return 256 code vectors of a level of a residual quantizer."""
+    if level == 0:
+        return latents[torch.randperm(len(latents))[:256]]
+    return torch.randn(256, latents.shape[1]) * latents.std(0) * 0.5**level
+
+
 def _vq_model(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
     from diffusers.models.autoencoders.vq_model import VQModel
 
@@ -114,7 +166,7 @@ def _vq_model(size: int) -> tuple[nn.Module, torch.Tensor, Encode]:
     return model, _batch(size), lambda images: model.quantize(model.encode(images).latents)[2][2]
 
 
-CODECS = {"dac": _dac, "vqmodel": _vq_model}
+CODECS = {"dac": _dac, "encodec": _encodec, "mimi": _mimi, "vqmodel": _vq_model}
 
 
 def _model(path: Path | None) -> VQVAE:

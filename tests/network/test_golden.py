@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from certvq.network import canonical_codes
+from certvq.network import _capture, canonical_codes, capture
+from certvq.network._bounded import exact
+from certvq.network._float64 import bounded_latents
 
 
 def ruled(seed, *shape):
@@ -52,6 +54,18 @@ GOLDEN = {
 """The codes of ruled numbers as letters, in row order."""
 
 
+class Moved(nn.Module):
+    """Move the channels to the end and back."""
+
+    def forward(self, x):
+        return 2 * x.movedim(1, -1).movedim((3, 1), (1, 2)).movedim(2, 3)
+
+
+def bounded_of(network, batch):
+    found = bounded_latents(network, exact(batch))
+    return found.value, found.error
+
+
 @pytest.fixture(params=GOLDEN)
 def case(request, modules):
     """Return an encoder, a batch, a codebook, and the codes that were written down."""
@@ -65,6 +79,44 @@ def test_codes_are_those_that_were_written_down(case):
     encoder, batch, codebook, codes = case
     found = canonical_codes(encoder, batch, codebook=codebook)
     assert torch.equal(found.codes.flatten(), codes)
+
+
+def test_a_graph_that_is_read_as_exported_is_that_of_its_decompositions(case, monkeypatch):
+    """Also with dropout in eval mode, and with an axis that is moved."""
+    encoder, batch, _, _ = case
+    encoder = nn.Sequential(encoder, nn.Dropout(), Moved()).eval()
+    short = capture(encoder, batch)
+    monkeypatch.setattr(_capture, "_writes_nothing", lambda _: False)
+    long = capture(encoder, batch)
+    for one, other in zip(*(bounded_of(each, batch) for each in (short, long)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_graphs_that_write_or_hold_unknown_operators_are_decomposed(monkeypatch):
+    read, kinds = _capture._Reader.read, []
+    monkeypatch.setattr(
+        _capture._Reader, "read", lambda reader: kinds.append("read") or read(reader)
+    )
+    plainly = _capture._read_plainly
+    monkeypatch.setattr(
+        _capture, "_read_plainly", lambda reader: kinds.append("plainly") or plainly(reader)
+    )
+    layers = nn.ReLU(), nn.Dropout(), nn.ReLU(inplace=True), nn.LogSoftmax(1)
+    for layer in layers:
+        kinds.append(layer)
+        capture(nn.Sequential(nn.Linear(2, 2), layer).eval(), torch.zeros(1, 2))
+    tries = {layer: [] for layer in layers}
+    for kind in kinds:
+        if isinstance(kind, str):
+            tries[layer].append(kind)
+        else:
+            layer = kind
+    assert list(tries.values()) == [
+        ["plainly", "read"],
+        ["plainly", "read"],
+        ["plainly", "read"],
+        ["plainly", "read", "read"],
+    ]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ be said over the real numbers. Nothing of the module is copied or changed. Must 
 
 import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
@@ -76,9 +76,14 @@ def capture(model: nn.Module, batch: torch.Tensor) -> Network:
         ['linear.default', 'relu.default']
     """
     require_eval(model)
-    program = _exported(model, torch.zeros(batch.shape, dtype=_dtype_of(model)))
+    example = torch.zeros(batch.shape, dtype=_dtype_of(model))
+    program = _of_exporter(model, lambda: _exported(model, example))
     reader = _Reader(program)
-    network = reader.read()
+    try:
+        network = _read_plainly(reader)
+    except CaptureError:
+        reader = _Reader(_of_exporter(model, lambda: program.run_decompositions(DECOMPOSED)))
+        network = reader.read()
     for name, constant in network.constants.items():
         _require_finite(reader.titles.get(name, name), constant)
     return network
@@ -102,11 +107,15 @@ def _dtype_of(model: nn.Module) -> torch.dtype:
 
 def _exported(model: nn.Module, example: torch.Tensor) -> Any:
     device = next((each.device for each in model.parameters()), example.device)
+    return torch.export.export(Known(model), (example.to(device),), strict=False)
+
+
+def _of_exporter(model: nn.Module, make: Callable[[], Any]) -> Any:
+    """Return a program of torch, or say that there is none."""
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter's own parts
-            program = torch.export.export(Known(model), (example.to(device),), strict=False)
-            return program.run_decompositions(DECOMPOSED)
+            return make()
     except Exception as error:
         first = str(error).strip().splitlines()
         text = (
@@ -115,6 +124,32 @@ def _exported(model: nn.Module, example: torch.Tensor) -> Any:
             "numbers, or on more than one input, has no canonical codes here"
         )
         raise CaptureError(text) from error
+
+
+def _read_plainly(reader: "_Reader") -> Network:
+    """Read a program as it was exported; decompositions take longer than the export.
+
+    They make a graph whose operators write nowhere, and split those that have no rule.
+    """
+    if not all(_writes_nothing(node) for node in reader.program.graph.nodes):
+        text = "the graph writes to tensors"
+        raise CaptureError(text)
+    return reader.read()
+
+
+def _writes_nothing(node: fx.Node) -> bool:
+    if node.op in {"placeholder", "output"} or node.target is operator.getitem:
+        return True
+    if node.target is torch.ops.aten.detach_.default:  # for derivatives alone
+        return True
+    if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001
+        return False
+    return not node.target._schema.is_mutable  # noqa: SLF001
+
+
+def _is_identity(node: fx.Node) -> bool:
+    """Return whether an operator is dropout that leaves out nothing."""
+    return node.target is torch.ops.aten.dropout.default and not node.args[2]
 
 
 class _Reader:
@@ -169,6 +204,9 @@ class _Reader:
             return
         name = str(target).removeprefix("aten.")
         if name in _IGNORED:
+            return
+        if _is_identity(node):
+            self.of_node[node.name] = self._translated(node.args[0])
             return
         if name in _CONSTANTS:
             self._require_float64(target, node, place)

@@ -27,7 +27,19 @@ _CASTS: Final = {"_to_copy", "to"}
 _MOVING: Final = {
     *_CASTS,
     *_COMPARED,
-    *("abs", "alias", "cat", "clone", "contiguous", "detach", "expand", "flatten", "flip", "index"),
+    *(
+        "abs",
+        "alias",
+        "cat",
+        "clone",
+        "contiguous",
+        "detach",
+        "detach_",
+        "expand",
+        "flatten",
+        "flip",
+        "index",
+    ),
     *("lift_fresh_copy", "masked_fill", "neg", "permute", "repeat", "reshape", "roll", "select"),
     *("slice", "squeeze", "stack", "transpose", "tril", "triu", "unsqueeze", "view", "where"),
 }

@@ -79,6 +79,18 @@ def _index(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     return tensor[tuple(slice(None) if i is None else i for i in arguments["indices"])]
 
 
+def _moved(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    return tensor.movedim(arguments["source"], arguments["destination"])
+
+
+def _follow_moved(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, arguments: Arguments
+) -> int:
+    """Axes of as many sizes show where each goes."""
+    del after
+    return _moved(torch.empty(tuple(range(len(before)))), arguments).shape.index(axis)
+
+
 class Indexing(Moving):
     """Entries at places that are constant."""
 
@@ -124,6 +136,8 @@ RULES: dict[str, Rule] = {
         _lost,
     ),
     "index.Tensor": Indexing(_index, _follow_index),
+    "movedim.int": Moving(_moved, _follow_moved),
+    "movedim.intlist": Moving(_moved, _follow_moved),
     "pixel_shuffle.default": Moving(
         lambda t, a: functional.pixel_shuffle(t, a["upscale_factor"]), _follow_shuffle
     ),

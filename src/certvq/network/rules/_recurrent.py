@@ -4,10 +4,12 @@ In: arguments. Out: values with bounds. With gates i, f, o = sigmoid(W x + U h +
 + U h + b), each of weights and biases of its own, ``c' = f c + i g`` and ``h' = o tanh(c')``. Each
 step is made of the rules of its parts: linear maps, sigmoid (slope 1/4), tanh (slope 1), products
 and sums. An error of c at most grows by ``max f``, and one of h by the norms of U, so that a bound
-grows or shrinks geometrically with the steps.
+grows or shrinks geometrically with the steps. Where it has grown, the steps are taken once more
+with bounds by the slopes of the gates (`certvq.network.rules._contraction`); the lesser counts.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ import torch
 from certvq.network._bounded import Bounded, along, entry_errors
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._wide import nearest, rest
 from certvq.network.rules._arithmetic import multiplied, summed
+from certvq.network.rules._contraction import beginning, kernel_of, passed_on
 from certvq.network.rules._linear import Linear
 from certvq.network.rules._pointwise import OfTorch, Sigmoid
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
@@ -48,12 +52,15 @@ class Lstm(Rule):
         for layer, params in enumerate(_layers(arguments)):
             parts = [_split(each) for each in params]
             inputs = [_linear(given, *gate) for gate in zip(*parts[::2], strict=True)]
-            state = tuple(_at(along(each, 2), 0, layer) for each in (hidden, cell))
-            steps: list[Bounded] = []
-            for step in range(given.value.shape[axis]):
-                own = [_at(each, axis, step) for each in inputs]
-                state = _step(own, list(zip(*parts[1::2], strict=True)), *state)
-                steps.append(state[0])
+            start = [_at(along(each, 2), 0, layer) for each in (hidden, cell)]
+            rows = [
+                [_at(each, axis, step) for each in inputs]
+                for step in range(given.value.shape[axis])
+            ]
+            params_of_h = list(zip(*parts[1::2], strict=True))
+            steps = _plain_steps(rows, params_of_h, *start)
+            if _worth_more(steps, params_of_h):
+                steps = _contracted_steps(rows, params_of_h, *start)
             value, error = (
                 torch.stack([getattr(each, name) for each in steps], axis)
                 for name in ("value", "error")
@@ -127,13 +134,70 @@ def _at(bounded: Bounded, axis: int, place: int) -> Bounded:
     return Bounded(bounded.value.select(axis, place), bounded.error.select(axis, place), 1)
 
 
-def _step(
-    inputs: list[Bounded], params: list[tuple[Bounded, ...]], hidden: Bounded, cell: Bounded
-) -> tuple[Bounded, Bounded]:
+_Params = list[tuple[Bounded, ...]]
+"""U of each gate, and its bias if there is one."""
+
+_GROWN = 2.0**-30
+"""Bounds of h from which on those by slopes are worth a matrix for each step. Chosen."""
+
+
+def _worth_more(steps: list[Bounded], params: _Params) -> bool:
+    """Return whether bounds have grown, and kernels are exact float64 numbers."""
+    grown = any(not bool((each.error <= _GROWN).all()) for each in steps)
+    kernels = [each[0] for each in params]
+    return grown and not any(bool(each.error.any() or rest(each.value).any()) for each in kernels)
+
+
+def _plain_steps(
+    inputs: list[list[Bounded]], params: _Params, hidden: Bounded, cell: Bounded
+) -> list[Bounded]:
+    """Return h after each step."""
+    steps = []
+    for own in inputs:
+        hidden, cell = _step(_gates(own, params, hidden), cell)
+        steps.append(hidden)
+    return steps
+
+
+def _contracted_steps(
+    inputs: list[list[Bounded]], params: _Params, hidden: Bounded, cell: Bounded
+) -> list[Bounded]:
+    """Return h after each step, with the lesser of both bounds."""
+    steps, spread = [], beginning(hidden, cell)
+    kernels = [kernel_of(nearest(each[0].value)) for each in params]
+    for own in inputs:
+        plain = _step(_gates(own, params, hidden), cell)
+        gates = _gates(own, params, _exactly(hidden))
+        alone = _step(gates, _exactly(cell))
+        values = (cell.value, alone[1].value)
+        errors = (along(alone[0], 1).error, along(alone[1], 1).error)
+        spread = passed_on(spread, gates, kernels, values, errors)
+        lesser = [
+            torch.fmin(along(each, 1).error, other)
+            for each, other in zip(plain, (spread.hidden, spread.cell), strict=True)
+        ]
+        hidden, cell = (
+            Bounded(each.value, error, 1) for each, error in zip(plain, lesser, strict=True)
+        )
+        spread = replace(spread, hidden=lesser[0], cell=lesser[1])
+        steps.append(hidden)
+    return steps
+
+
+def _exactly(bounded: Bounded) -> Bounded:
+    return Bounded(bounded.value, torch.zeros_like(bounded.error), bounded.axis)
+
+
+def _gates(inputs: list[Bounded], params: _Params, hidden: Bounded) -> list[Bounded]:
+    """Return i, f, g, o."""
+    sums = [summed(a, _linear(hidden, *b)) for a, b in zip(inputs, params, strict=True)]
+    rules = (_SIGMOID, _SIGMOID, _TANH, _SIGMOID)
+    return [rule.bounded({"self": each}) for rule, each in zip(rules, sums, strict=True)]
+
+
+def _step(gates: list[Bounded], cell: Bounded) -> tuple[Bounded, Bounded]:
     """Return h and c after a step."""
-    gates = [summed(a, _linear(hidden, *b)) for a, b in zip(inputs, params, strict=True)]
-    i, f, o = (_SIGMOID.bounded({"self": gates[gate]}) for gate in (0, 1, 3))
-    g = _TANH.bounded({"self": gates[2]})
+    i, f, g, o = gates
     cell = summed(multiplied(f, cell), multiplied(i, g))
     return multiplied(o, _TANH.bounded({"self": cell})), cell
 
