@@ -33,8 +33,8 @@ _STEPS = 4
 """Steps of the grid for each tap of an axis. The bound is then at most 1.09 times too large for
 each axis, and 1.04 times for 3 taps. Chosen."""
 
-_AT_ONCE = 1 << 18
-"""Numbers of the symbols that are worked on at a time, 2 MiB. Chosen."""
+_AT_ONCE = 1 << 16
+"""Numbers of the symbols that are worked on at a time, 512 KiB. Chosen."""
 
 
 def convolution_norm_upper(weight: Bounded, windows: Windows, groups: int) -> torch.Tensor:

@@ -25,7 +25,7 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
-from certvq.network._wide import Wide, nearest, rest, rounding
+from certvq.network._wide import Wide, nearest, rounding
 from certvq.network.rules._frequencies import convolution_norm_upper
 from certvq.network.rules._products import Rounding, matrix_product, windows_product
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
@@ -65,31 +65,29 @@ def norms_of(weight: Bounded, groups: int) -> Norms:
 
 
 def _norms(weight: Bounded, groups: int) -> Norms:
-    value, errors = nearest(weight.value), _frobenius(entry_errors(weight))
-    low = _frobenius(rest(weight.value)) if isinstance(weight.value, Wide) else 0.0
-    whole = _of_taps(value, groups, spectral_norm_upper) + low
-    size = _of_taps(value, groups, absolute_norm_upper) + low
-    return Norms(whole * enlargement(1), size * enlargement(1), errors)
+    value, low = nearest(weight.value), 0.0
+    whole = _of_taps(value, groups, spectral_norm_upper)
+    size = _of_taps(value, groups, absolute_norm_upper)
+    errors = torch.zeros_like(whole)
+    if weight.error.any():
+        errors = _of_taps(entry_errors(weight), 1, _frobenius)
+    if isinstance(weight.value, Wide):
+        low = _of_taps(weight.value.low, 1, _frobenius)
+    return Norms((whole + low) * enlargement(1), (size + low) * enlargement(1), errors)
 
 
-def _frobenius(values: torch.Tensor) -> torch.Tensor:
-    """Bound the norms of taps, and of the window, by the root of the sum of all squares."""
-    return torch.cat([norm_upper(each, (1, 2)).flatten() for each in _taps_and_window(values, 1)])
+def _frobenius(matrices: torch.Tensor) -> torch.Tensor:
+    """Bound the norms of matrices by the root of the sum of all squares."""
+    return norm_upper(matrices, (1, 2)).flatten()
 
 
 def _of_taps(
     weight: torch.Tensor, groups: int, bound: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    taps, window = _taps_and_window(weight, groups)
-    return torch.cat([bound(taps).reshape(groups, -1).amax(0), bound(window).amax(0, keepdim=True)])
-
-
-def _taps_and_window(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (groups T, outputs, inputs) and (groups, outputs, inputs T)."""
-    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    blocks = weight.reshape(groups, outputs, inputs, -1)
-    taps = blocks.permute(0, 3, 1, 2).reshape(-1, outputs, inputs)
-    return taps, blocks.reshape(groups, outputs, -1)
+    """Bound the greatest matrix (outputs, inputs) of each tap, and of the window, of any group."""
+    blocks = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    taps = [bound(each).amax(0) for each in blocks.unbind(3)]
+    return torch.stack([*taps, bound(blocks.flatten(2)).amax(0)])
 
 
 def error_of_convolution(
