@@ -51,6 +51,7 @@ def bounds_and_errors(module, x, off):
     return found.error.reshape(-1), (true - found.value).norm(dim=1).reshape(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.rows("seed", range(6))
 @pytest.mark.rows("size", [1e-5, 1e-2])
 def test_bounds_hold(seed, size, monkeypatch):
@@ -83,6 +84,7 @@ def test_norms_of_a_kernel_are_upper_bounds():
     assert torch.linalg.matrix_norm(matrix.abs(), 2) <= kernel.size
 
 
+@pytest.mark.slow
 def test_long_inputs_keep_small_bounds(monkeypatch):
     """200 steps of 16 channels, where norms alone give no bound at all."""
     x = randoms(1, 1, 16, 200)
