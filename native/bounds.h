@@ -86,6 +86,11 @@ constexpr double BYTE_SUM = 0x1.fffc000000000p+14;
   return (4.0 * underflow_radius(dim));
 }
 
+/// Theorems: isNearestCode_of_small_perturbation, dot_rounding_error_le.
+[[maybe_unused]] static inline double quarter_sqdist(double between, double dim) {
+  return (((0.25 * sqdist_lower(between, dim)) * (1.0 - gamma(8.0))) - (4.0 * SMALLEST));
+}
+
 /// Theorems: dot_rounding_error_le.
 [[maybe_unused]] static inline double sqdist_pair_radius(double sqdist, double dim) {
   return ((((dim + 20.0) * (dim + 20.0)) * (UNIT_ROUNDOFF * UNIT_ROUNDOFF)) * sqdist);

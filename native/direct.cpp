@@ -7,13 +7,11 @@
 namespace certvq {
 
 #if defined(__x86_64__)
-extern const DirectKernel kDirectAvx512, kDirectAvx2;
+extern const DirectIsa kDirectAvx512, kDirectAvx2;
 #endif
-extern const DirectKernel kDirectPortable;
+extern const DirectIsa kDirectPortable;
 
-namespace {
-
-DirectKernel kernel_of(const Isa &isa) {
+const DirectIsa &direct_isa(const Isa &isa) {
 #if defined(__x86_64__)
   if (isa.lanes == 16) return kDirectAvx512;
   if (isa.lanes == 8) return kDirectAvx2;
@@ -23,7 +21,20 @@ DirectKernel kernel_of(const Isa &isa) {
   return kDirectPortable;
 }
 
-}  // namespace
+void read_columns(const DirectIsa &kernels, const Isa &isa, const FewRows &few, const float *centre,
+                  double *exact, float *columns) {
+  const Matrix &matrix = few.matrix;
+  if (matrix.number == Number::kFloat32 && matrix.column_stride == 1) {
+    return kernels.columns(matrix, few.rows, few.first, few.count, centre, columns);
+  }
+  for (std::int64_t row = 0; row < few.count; ++row) {
+    const std::int64_t number = few.rows == nullptr ? few.first + row : few.rows[row];
+    isa.read(matrix, number, 1, padded(matrix.columns), exact);
+    for (std::int64_t d = 0; d < matrix.columns; ++d) {
+      columns[d * kDirectRows + row] = static_cast<float>(exact[d] - static_cast<double>(centre[d]));
+    }
+  }
+}
 
 bool Direct::pays(const Packed &packed, Number number) {
   return !packed.wide && number != Number::kFloat64 &&
@@ -32,7 +43,7 @@ bool Direct::pays(const Packed &packed, Number number) {
 
 Direct::Direct(const Packed &packed)
     : packed_(packed),
-      kernel_(kernel_of(*packed.isa)),
+      kernels_(direct_isa(*packed.isa)),
       centre_(packed.dim),
       columns_(packed.dim * kDirectRows),
       exact_(packed.stride),
@@ -76,31 +87,9 @@ Direct::Direct(const Packed &packed)
 
 void Direct::decide(const Matrix &matrix, const std::int64_t *rows, std::int64_t first,
                     std::int64_t count) {
-  float *columns = columns_.data();
-  const float *centre = centre_.data();
-  const std::int64_t dim = packed_.dim;
-  if (matrix.number == Number::kFloat32) {
-    const std::int64_t step = matrix.column_stride * static_cast<std::int64_t>(sizeof(float));
-    for (std::int64_t row = 0; row < count; ++row) {
-      const std::int64_t place = rows == nullptr ? first + row : rows[row];
-      const char *entry = static_cast<const char *>(matrix.data) +
-                          place * matrix.row_stride * static_cast<std::int64_t>(sizeof(float));
-      for (std::int64_t d = 0; d < dim; ++d, entry += step) {
-        float value;  // by memcpy: it need not be aligned
-        std::memcpy(&value, entry, sizeof value);
-        columns[d * kDirectRows + row] = value - centre[d];
-      }
-    }
-  } else {
-    for (std::int64_t row = 0; row < count; ++row) {
-      packed_.isa->read(matrix, rows == nullptr ? first + row : rows[row], 1, packed_.stride,
-                        exact_.data());
-      for (std::int64_t d = 0; d < dim; ++d) {
-        columns[d * kDirectRows + row] = static_cast<float>(exact_.data()[d]) - centre[d];
-      }
-    }
-  }
-  kernel_(book_, columns, codes_.data(), leads_.data());
+  read_columns(kernels_, *packed_.isa, {matrix, rows, first, count}, centre_.data(), exact_.data(),
+               columns_.data());
+  kernels_.compare(book_, columns_.data(), codes_.data(), leads_.data());
 }
 
 }  // namespace certvq

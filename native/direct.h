@@ -29,9 +29,35 @@ struct DirectBook {
   float factor, slack;  // see direct.cpp
 };
 
-/// Compare the columns (dim, kDirectRows) of rows less the centre, rounded, with all codes.
-using DirectKernel = void (*)(const DirectBook &book, const float *columns, std::int32_t *codes,
-                              float *leads);
+struct CloserBook;  // of closer.h
+constexpr int kCloserVectors = 3;  // side by side
+
+/// What each instruction set provides.
+struct DirectIsa {
+  /// Compare the columns (dim, kDirectRows) of rows less the centre, rounded, with all codes.
+  void (*compare)(const DirectBook &book, const float *columns, std::int32_t *codes, float *leads);
+  /// Set a bit for each row, of these columns, that may be nearer to a vector than its limit.
+  void (*closer)(const CloserBook &book, const float *columns, const double *limits,
+                 std::uint64_t *near);
+  /// Write the columns of at most kDirectRows rows of float32, of these numbers or else from `first`
+  /// on; the numbers of a row lie next to each other.
+  void (*columns)(const Matrix &matrix, const std::int64_t *rows, std::int64_t first,
+                  std::int64_t count, const float *centre, float *out);
+};
+
+const DirectIsa &direct_isa(const Isa &isa);
+
+/// At most kDirectRows rows of a matrix, of these numbers or else from `first` on.
+struct FewRows {
+  const Matrix &matrix;
+  const std::int64_t *rows;
+  std::int64_t first, count;
+};
+
+/// Write the columns of rows of any float type, less the centre, rounded once or twice; `exact` has
+/// room for a padded row.
+void read_columns(const DirectIsa &kernels, const Isa &isa, const FewRows &few, const float *centre,
+                  double *exact, float *columns);
 
 class Direct {
  public:
@@ -48,7 +74,7 @@ class Direct {
 
  private:
   const Packed &packed_;
-  DirectKernel kernel_;
+  const DirectIsa &kernels_;
   Aligned<float> centre_;
   Aligned<float> vectors_;
   Aligned<float> columns_;

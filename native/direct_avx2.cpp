@@ -1,6 +1,6 @@
 /// AVX2 with fused multiplication and addition.
 
-#include "direct.h"
+#include "closer.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,14 +19,20 @@ struct Ops {
     return reinterpret_cast<Floats>(_mm256_fmadd_ps(
         reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
   }
+  template <class Ints>
+  static std::uint64_t mask(Ints lanes) {  // each of them 0 or -1
+    return static_cast<std::uint64_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(lanes)));
+  }
 };
 
+#include "columns-inl.h"
 #include "direct-inl.h"
+#include "closer-inl.h"
 
 }  // namespace
 
-extern const DirectKernel kDirectAvx2;
-const DirectKernel kDirectAvx2 = compare;
+extern const DirectIsa kDirectAvx2;
+const DirectIsa kDirectAvx2 = {compare, closer, columns};
 
 }  // namespace certvq
 #endif

@@ -1,6 +1,6 @@
 /// AVX-512, with or without VNNI.
 
-#include "direct.h"
+#include "closer.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,14 +19,20 @@ struct Ops {
     return reinterpret_cast<Floats>(_mm512_fmadd_ps(
         reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
   }
+  template <class Ints>
+  static std::uint64_t mask(Ints lanes) {  // each of them 0 or -1
+    return static_cast<std::uint64_t>(_mm512_movepi32_mask(reinterpret_cast<__m512i>(lanes)));
+  }
 };
 
+#include "columns-inl.h"
 #include "direct-inl.h"
+#include "closer-inl.h"
 
 }  // namespace
 
-extern const DirectKernel kDirectAvx512;
-const DirectKernel kDirectAvx512 = compare;
+extern const DirectIsa kDirectAvx512;
+const DirectIsa kDirectAvx512 = {compare, closer, columns};
 
 }  // namespace certvq
 #endif

@@ -1,6 +1,6 @@
 /// Any processor: what the compiler makes of vectors of four lanes.
 
-#include "direct.h"
+#include "closer.h"
 
 namespace certvq {
 namespace {
@@ -15,13 +15,21 @@ struct Ops {
   static Floats multiply_add(Floats a, Floats b, Floats c) {
     return a * b + c;
   }
+  template <class Ints>
+  static std::uint64_t mask(Ints lanes) {  // each of them 0 or -1
+    std::uint64_t bits = 0;
+    for (int lane = 0; lane < kLanes; ++lane) bits |= static_cast<std::uint64_t>(lanes[lane] & 1) << lane;
+    return bits;
+  }
 };
 
+#include "columns-inl.h"
 #include "direct-inl.h"
+#include "closer-inl.h"
 
 }  // namespace
 
-extern const DirectKernel kDirectPortable;
-const DirectKernel kDirectPortable = compare;
+extern const DirectIsa kDirectPortable;
+const DirectIsa kDirectPortable = {compare, closer, columns};
 
 }  // namespace certvq

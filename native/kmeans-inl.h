@@ -5,17 +5,26 @@
 
 using Distances = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-nb::list approaches(const AnyRows &rows, bool brain, const Distances &sqdist,
-                    const Rows<double> &vectors, int threads, const std::string &isa) {
+using Owners = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::list approaches(const AnyRows &rows, bool brain, const Distances &sqdist, const Owners &owner,
+                    const Rows<double> &owners, const Rows<double> &vectors, int threads,
+                    const std::string &isa) {
   const certvq::Matrix points = matrix(rows, brain);
   const certvq::Matrix others = matrix(vectors, certvq::Number::kFloat64);
-  if (points.columns != others.columns || points.columns < 1 || threads < 1 ||
-      static_cast<std::int64_t>(sqdist.shape(0)) != points.rows) {
-    throw std::invalid_argument("rows and vectors of the same dim, a distance for each row and at "
-                                "least one thread expected, got dims " +
-                                std::to_string(points.columns) + " and " +
+  const certvq::Nearest nearest{sqdist.data(), owner.data(),
+                                matrix(owners, certvq::Number::kFloat64)};
+  if (points.columns != others.columns || points.columns != nearest.owners.columns ||
+      points.columns < 1 || threads < 1 ||
+      static_cast<std::int64_t>(sqdist.shape(0)) != points.rows ||
+      static_cast<std::int64_t>(owner.shape(0)) != points.rows) {
+    throw std::invalid_argument("rows, owners and vectors of the same dim, a distance and an owner "
+                                "for each row and at least one thread expected, got dims " +
+                                std::to_string(points.columns) + ", " +
+                                std::to_string(nearest.owners.columns) + " and " +
                                 std::to_string(others.columns) + ", " +
-                                std::to_string(sqdist.shape(0)) + " distances for " +
+                                std::to_string(sqdist.shape(0)) + " distances and " +
+                                std::to_string(owner.shape(0)) + " owners for " +
                                 std::to_string(points.rows) + " rows and " +
                                 std::to_string(threads) + " threads");
   }
@@ -23,7 +32,7 @@ nb::list approaches(const AnyRows &rows, bool brain, const Distances &sqdist,
   std::vector<std::vector<certvq::Approach>> found(vectors.shape(0));
   {
     const WithoutLock unlocked;
-    certvq::approaches(chosen, points, sqdist.data(), others, threads, found, interrupted);
+    certvq::approaches(chosen, points, nearest, others, threads, found, interrupted);
   }
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
   nb::list result;

@@ -28,6 +28,7 @@ FUNCTIONS = (
     "sqdist_upper",
     "farther_factor",
     "farther_slack",
+    "quarter_sqdist",
     "sqdist_pair_radius",
     "border_distance_of_sqdist",
     "border_distance_of_product",

@@ -373,6 +373,7 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
   values["sqdist_upper"] = own::sqdist_upper(norm, dim);
   values["farther_factor"] = own::farther_factor(dim);
   values["farther_slack"] = own::farther_slack(dim);
+  values["quarter_sqdist"] = own::quarter_sqdist(norm, dim);
   values["sqdist_pair_radius"] = own::sqdist_pair_radius(norm, dim);
   values["border_distance_of_sqdist"] = own::border_distance_of_sqdist(norm, residual, names, dim);
   values["border_distance_of_product"] =
@@ -414,8 +415,8 @@ NB_MODULE(_kernel, module) {
              "isa"_a, "Round the squared distance of each latent to the vector of its code once.");
 
   module.def("approaches", &approaches, "rows"_a.noconvert(), "brain"_a, "sqdist"_a.noconvert(),
-             "vectors"_a.noconvert(), "threads"_a, "isa"_a,
-             "List for each vector the rows whose rounded squared distance is below sqdist.");
+             "owner"_a.noconvert(), "owners"_a.noconvert(), "vectors"_a.noconvert(), "threads"_a,
+             "isa"_a, "List for each vector the rows whose rounded squared distance is below sqdist.");
 
   module.def("round_to_grid", &round_to_grid, "latents"_a.noconvert(), "limits"_a.noconvert(),
              "entries"_a.noconvert(), "levels"_a, "vectors"_a.noconvert(), "codes"_a.noconvert(),

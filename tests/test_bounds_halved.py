@@ -92,6 +92,13 @@ def check_farther_slack(bound):
     assert bounds.sqdist_lower(bound(DIM), DIM) > bounds.sqdist_upper(0.0, DIM)
 
 
+def check_quarter_sqdist(bound):
+    """A computed distance that is too great; the row's own one is rounded down."""
+    between = math.nextafter(float(4 * (1 + gamma(DIM + 2))), 0.0)
+    assert 1.0 - 2.0**-40 < bound(between, DIM) < 1.0 - 4 * 2.0**-53
+    assert bound(4.0 * bounds.SMALLEST, DIM) < 0.0
+
+
 def check_sqdist_pair_radius(bound):
     """And it leaves room for a rounding of the second double with the radius added."""
     for dim in (1, DIM, 2**24):

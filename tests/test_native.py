@@ -119,6 +119,7 @@ def test_kernel_evaluates_the_bounds_of_the_page(dim):
         "sqdist_upper": bounds.sqdist_upper(norm, dim),
         "farther_factor": bounds.farther_factor(dim),
         "farther_slack": bounds.farther_slack(dim),
+        "quarter_sqdist": bounds.quarter_sqdist(norm, dim),
         "sqdist_pair_radius": bounds.sqdist_pair_radius(norm, dim),
         "border_distance_of_sqdist": bounds.border_distance_of_sqdist(norm, residual, names, dim),
         "border_distance_of_product": bounds.border_distance_of_product(

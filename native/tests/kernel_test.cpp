@@ -472,8 +472,12 @@ void judge_approaches(Test &test, Random &random, const Isa &isa) {
       std::vector<double> before;
       for (std::int64_t n = 0; n < kRows; ++n) before.push_back(summed_sqdist(row(n), row(7), dim));
       const Matrix vectors{row(5), Number::kFloat64, kVectors, dim, dim, 1};
+      const Matrix owners{row(7), Number::kFloat64, 1, dim, dim, 1};
+      std::vector<std::int32_t> owner(kRows, 0);
+      for (std::size_t n = 0; n < owner.size(); n += 3) owner[n] = n % 2 == 0 ? -1 : 1;  // unknown
       std::vector<std::vector<Approach>> found(kVectors);
-      approaches(isa, rows.matrix, before.data(), vectors, 2, found, [] { return false; });
+      approaches(isa, rows.matrix, {before.data(), owner.data(), owners}, vectors, 2, found,
+                 [] { return false; });
       for (std::int64_t each = 0; each < kVectors; ++each) {
         auto next = found[static_cast<std::size_t>(each)].begin();
         const auto end = found[static_cast<std::size_t>(each)].end();

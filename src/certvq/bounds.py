@@ -356,6 +356,25 @@ def farther_slack(dim: int) -> float:
     return 4.0 * underflow_radius(dim)
 
 
+@justified_by("isNearestCode_of_small_perturbation", "dot_rounding_error_le")
+def quarter_sqdist(between: _Real, dim: int) -> _Real:
+    """Bound a quarter of the squared distance between two vectors from below.
+
+    With i the one vector, z too, and j the other, a latent within half of their distance from i is
+    as near to i as to j.
+
+    Args:
+        between: the squared distance as it was computed, finite.
+        dim: D.
+
+    Returns:
+        A number, less than 0 where nothing is proved. If the squared distance of a latent to one
+        vector, rounded once, is no greater, the one to the other vector is not less. For rounding
+        takes at most u of it, and the product below as much, or half of `SMALLEST` each.
+    """
+    return 0.25 * sqdist_lower(between, dim) * (1.0 - gamma(8)) - 4.0 * SMALLEST
+
+
 @justified_by("dot_rounding_error_le")
 def sqdist_pair_radius(sqdist: float, dim: int) -> float:
     """Bound the error of a squared distance that was summed as two doubles.

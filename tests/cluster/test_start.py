@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from certvq import _native
-from certvq.cluster import _keys
+from certvq._native import Nearest
+from certvq.cluster import _keys, _masses
 from certvq.cluster._approach import approaches
 from certvq.cluster._keys import Draws, keys_of, priorities, row_keys
 from certvq.cluster._oversample import oversampled
@@ -117,8 +118,10 @@ def drawn_slowly(rows, weights, count, seed):
 
 @pytest.mark.rows(("weighted", "seed"), [(w, seed) for w in (False, True) for seed in range(3)])
 def test_plus_plus_draws_what_its_definition_draws(weighted, seed):
-    rows = RNG.standard_normal((70, 3)) * RNG.lognormal(0, 2, (70, 1))
-    weights = RNG.integers(0, 9, 70) / 7.0 if weighted else np.ones(70)
+    """The last seed's rows are more than those whose masses `Masses` sums up in one part."""
+    size = 70 if seed < 2 else 2 * _masses._PART + 70
+    rows = RNG.standard_normal((size, 3)) * RNG.lognormal(0, 2, (size, 1))
+    weights = RNG.integers(0, 9, size) / 7.0 if weighted else np.ones(size)
     found = plus_plus(pool_of(rows, weights if weighted else None), 14, seed)
     assert found.tolist() == drawn_slowly(rows, weights, 14, seed)
 
@@ -145,13 +148,38 @@ def test_approaches_are_all_rows_that_come_nearer(isa, monkeypatch):
     ):
         monkeypatch.setenv("CERTVQ_NUM_THREADS", threads)
         rows = scale * (20.0 + RNG.standard_normal((150, dim)))
-        first = sqdists(rows, rows[7])
         hardly = rows[5] + (rows[5] - rows[7]) * (1 - 2.0**-44)
         vectors = np.stack([rows[0], rows[1], hardly, rows[7]])
-        found = approaches(ArraySource(rows), first, vectors)
-        for vector, own in zip(vectors, found, strict=True):
-            exact = sqdists(rows, vector)
-            assert own.rows.tolist() == np.flatnonzero(exact < first).tolist()
-            assert own.sqdist.tolist() == exact[exact < first].tolist()
+        found = all_approaches(rows, rows[7:8], vectors)
         assert len(found[0].rows) > 2 or scale < 1e-300
         assert not len(found[-1].rows)
+
+
+def all_approaches(rows, owners, vectors):
+    """Require what Fractions find, whatever is known of the owners."""
+    numbers = rows.astype(np.float64)
+    exact = np.stack([sqdists(numbers, owner) for owner in owners])
+    first, owner = exact.min(axis=0), exact.argmin(axis=0).astype(np.int32)
+    found = []
+    for known in (owner, np.full_like(owner, -1)):
+        found = approaches(ArraySource(rows), Nearest(first, known, owners), vectors)
+        for vector, own in zip(vectors, found, strict=True):
+            after = sqdists(numbers, vector)
+            assert own.rows.tolist() == np.flatnonzero(after < first).tolist()
+            assert own.sqdist.tolist() == after[after < first].tolist()
+    return found
+
+
+@pytest.mark.parametrize("isa", [*_native.isas(), "none"])
+def test_rows_at_the_middle_come_nearer_if_they_are_beyond_it(isa, monkeypatch):
+    """Whole numbers, so that the middle is exact; of all types of numbers, strided too."""
+    if isa == "none":
+        monkeypatch.setattr(_native, "AVAILABLE", False)
+    monkeypatch.setenv("CERTVQ_ISA", isa)
+    for dim, dtype, last in ((1, "f8", -52), (9, "f8", -51), (6, "f4", -22), (16, "f2", -9)):
+        vector = RNG.integers(1, 4, (1, dim)).astype(float)
+        shares = 0.5 + np.array([0.0, 2.0**last, -(2.0**last), 0.25, -0.25, 0.5, -0.5])
+        rows = np.asfortranarray((np.tile(shares, 20)[:, None] * vector).astype(dtype))
+        for given in (rows, np.ascontiguousarray(rows)):
+            (found,) = all_approaches(given, np.zeros((1, dim)), vector)
+            assert found.rows[:4].tolist() == [1, 3, 5, 8]

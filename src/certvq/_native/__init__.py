@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from certvq._types import Float32Array, Float64Array, Int64Array, UInt8Array
 from certvq.errors import OptionError
@@ -388,14 +389,28 @@ def moments(
     return [high << 64 | low for low, high in dots], [high << 64 | low for low, high in squares]
 
 
+class Nearest(NamedTuple):
+    """To which of the vectors so far rows are nearest; all arrays are contiguous.
+
+    Attributes:
+        sqdist: float64 (N,), squared distances to these, rounded once.
+        owner: int32 (N,), their places among the vectors; -1 where nothing is known.
+        owners: float64 (K, D), the vectors.
+    """
+
+    sqdist: Float64Array
+    owner: NDArray[np.int32]
+    owners: Float64Array
+
+
 def approaches(
-    rows: tuple[np.ndarray, str], sqdist: Float64Array, vectors: Float64Array, threads: int
+    rows: tuple[np.ndarray, str], nearest: Nearest, vectors: Float64Array, threads: int
 ) -> list[tuple[Int64Array, Float64Array]]:
     """Find the rows that are nearer to a vector than their squared distances say.
 
     Args:
         rows: (N, D), as for `pack`, and the name of the type that the entries stand for.
-        sqdist: float64 (N,), contiguous.
+        nearest: what is known of them.
         vectors: float64 (T, D), finite as the rows are.
         threads: at least 1.
 
@@ -409,7 +424,7 @@ def approaches(
     assert _kernel is not None
     bits, number = rows
     brain = number == "bfloat16"
-    return _kernel.approaches(bits, brain, sqdist, vectors, threads, forced_isa())
+    return _kernel.approaches(bits, brain, *nearest, vectors, threads, forced_isa())
 
 
 def rounded_sqdist(

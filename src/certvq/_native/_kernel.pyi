@@ -47,6 +47,8 @@ def approaches(
     rows: NDArray[Any],
     brain: bool,
     sqdist: NDArray[np.float64],
+    owner: NDArray[np.int32],
+    owners: NDArray[np.float64],
     vectors: NDArray[np.float64],
     threads: int,
     isa: str,

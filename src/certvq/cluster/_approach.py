@@ -1,8 +1,8 @@
 """Which rows come nearer to a code when a vector is added, and how near.
 
-In: rows, their squared distances so far, new vectors. Out: for each vector the rows that are nearer
-to it, with correctly rounded squared distances. Sums of float64 with a proved error exclude most
-rows; the rest are measured exactly: by the compiled kernel, or by NumPy where it was not built.
+In: rows, their nearest vectors so far, new vectors. Out: for each of these the rows that are nearer
+to it, with correctly rounded squared distances. Sums with a proved error exclude most rows; the
+rest are measured exactly: by the compiled kernel, or by NumPy where it was not built.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from certvq import _native, bounds
-from certvq._native import thread_count
+from certvq._native import Nearest, thread_count
 from certvq._types import Array, Float64Array, Int64Array
 from certvq.assign import prepare
 from certvq.assign._arrays import to_host
@@ -43,31 +43,32 @@ class Approach:
     sqdist: Float64Array
 
 
-def approaches(source: Source, sqdist: Float64Array, vectors: Float64Array) -> list[Approach]:
-    """Find the rows that are nearer to a new vector than `sqdist` says.
+def approaches(source: Source, nearest: Nearest, vectors: Float64Array) -> list[Approach]:
+    """Find the rows that are nearer to a new vector than to their own.
 
     Args:
         source: N rows.
-        sqdist: float64 (N,), their squared distances so far.
+        nearest: what is known of them so far.
         vectors: float64 (T, D).
 
     Returns:
         One `Approach` for each vector.
 
     Cost: a pass of 2 N T D operations, and a nanosecond for each number of a row that is nearer.
+        The kernel leaves out rows whose own vector is at least twice as far from the new ones.
     """
     found: list[list[_Near]] = [[(np.zeros(0, dtype=np.int64), np.zeros(0))] for _ in vectors]
     native = _native.AVAILABLE and source.dim <= _WIDEST
     for first, block in source.blocks():
-        before = sqdist[first : first + len(block)]
-        near = _by_kernel(block, before, vectors) if native else _by_numpy(block, before, vectors)
+        part = slice(first, first + len(block))
+        if native:
+            own = Nearest(nearest.sqdist[part], nearest.owner[part], nearest.owners)
+            near = _native.approaches(to_bits(block), own, vectors, thread_count())
+        else:
+            near = _by_numpy(block, nearest.sqdist[part], vectors)
         for own, (rows, new) in zip(found, near, strict=True):
             own.append((first + rows, new))
     return [Approach(*map(np.concatenate, zip(*own, strict=True))) for own in found]
-
-
-def _by_kernel(block: Array, sqdist: Float64Array, vectors: Float64Array) -> Iterable[_Near]:
-    return _native.approaches(to_bits(block), sqdist, vectors, thread_count())
 
 
 def _by_numpy(block: Array, sqdist: Float64Array, vectors: Float64Array) -> Iterable[_Near]:

@@ -14,9 +14,10 @@ from certvq.assign._arrays import to_host
 from certvq.assign._sqdist import rounded_sqdist
 from certvq.cluster._grid import Extent, extent_of, tight_extent_of
 from certvq.cluster._keys import priorities
+from certvq.cluster._masses import products
 from certvq.cluster._rounding import FORMATS, rounded_ratio
 from certvq.cluster._source import ArraySource, Source
-from certvq.cluster._start import Pool, plus_plus, products, random_rows
+from certvq.cluster._start import Pool, plus_plus, random_rows
 from certvq.cluster._sums import CellSummer, Grids, to_integers
 
 _ROUNDS: Final = 5
