@@ -1,4 +1,4 @@
-"""Lean itself: it proves the project, and refuses what is not proved."""
+"""Lean itself refuses what is not proved; `make lean` has it prove the project."""
 
 import os
 
@@ -21,14 +21,6 @@ def lean():
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-
-
-@pytest.mark.slow
-@pytest.mark.lean
-def test_lean_proves_every_theorem_of_the_project(lean):
-    report = _lean.check_project(lean=lean)
-    assert report.problems == ()
-    assert report.axioms.keys() == _lean.lean_theorems().keys()
 
 
 def packed(vector):
@@ -83,7 +75,7 @@ def complaints(trial, name):
 
 @pytest.mark.slow
 @pytest.mark.lean
-@pytest.mark.parametrize("name", ["false", "wrong"])
+@pytest.mark.rows("name", ["false", "wrong"])
 def test_lean_refuses_a_false_theorem_and_a_wrong_code(trial, name):
     assert [message.severity for message in complaints(trial, name)] == ["error"]
 
@@ -97,17 +89,7 @@ def test_the_kernel_proves_the_right_codes(trial):
 
 @pytest.mark.slow
 @pytest.mark.lean
-def test_the_proved_argmin_gives_the_codes_of_the_specification(lean):
-    codebook, latents, codes = tokens()
-    files = _lean.project_files(_lean.project_folder(), "CertVQ.Program")
-    command = f"#eval CertVQ.codesOf {packed_rows(codebook, latents)}\n"
-    text, _ = _lean.one_text({**files, "Command.lean": command})
-    assert run_lean(lean, text).printed == (str(codes),)
-
-
-@pytest.mark.slow
-@pytest.mark.lean
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "axiom"), [("unproved", "sorryAx"), ("assumed", "ax"), ("native", "Lean.ofReduceBool")]
 )
 def test_what_a_theorem_rests_on_is_told_and_refused(trial, name, axiom):
