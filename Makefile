@@ -95,12 +95,19 @@ gpu-bench:       ## time the Triton backend on a GPU; writes bench/results/gpu-b
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); false)
 
-$(VENV)/.demo: $(BUILD) | $(VENV)/bin/python
-	$(BIN)/python -m pip install -e '.[all]'
+# With build tools that stay where they are, so that another install compiles only what changed.
+INSTALL := $(BIN)/python -m pip install --no-build-isolation -e
+
+$(VENV)/.tools: constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install scikit-build-core nanobind cmake ninja
 	touch $@
 
-$(VENV)/.dev: $(BUILD) | $(VENV)/bin/python
-	$(BIN)/python -m pip install -e '.[dev]'
+$(VENV)/.demo: $(BUILD) | $(VENV)/.tools
+	$(INSTALL) '.[all]'
+	touch $@
+
+$(VENV)/.dev: $(BUILD) | $(VENV)/.tools
+	$(INSTALL) '.[dev]'
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.fuzz: $(VENV)/.dev
@@ -108,11 +115,11 @@ $(VENV)/.fuzz: $(VENV)/.dev
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(BIN)/python -m pip install -e '.[bench]'
+	$(INSTALL) '.[bench]'
 	touch $@
 
 $(VENV)/.site: $(VENV)/.dev
-	$(BIN)/python -m pip install -e '.[docs]'
+	$(INSTALL) '.[docs]'
 	touch $@
 
 site: $(VENV)/.site mkdocs.yml  ## build the documentation into site/
