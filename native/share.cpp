@@ -140,7 +140,7 @@ Refusal share(const Work &work, int threads, const MakeShare &make,
   auto asked = Clock::now();
   const auto poll = [&] {
     const auto now = Clock::now();
-    if (now - asked < kPatience) return;
+    if (now - asked < kPatience || progress.stopped()) return;
     asked = now;
     if (interrupted()) progress.refuse(Refusal::kStopped);
   };
