@@ -36,7 +36,7 @@ mutants: $(VENV)/.dev  ## break the library on purpose: one test must fail for e
 
 native-test:     ## test the kernels without Python: with sanitizers, and for ARM under qemu
 	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)'
-	cmake --build $(NATIVE)/sanitized -j2
+	cmake --build $(NATIVE)/sanitized -j2 --target kernel_test
 	$(NATIVE)/sanitized/kernel_test --self-test
 	$(NATIVE)/sanitized/kernel_test
 	@if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null; then \
@@ -52,14 +52,14 @@ native-test-arm:
 	qemu-aarch64-static $(NATIVE)/aarch64/kernel_test --cases 90 --work 100000
 
 fuzz: $(VENV)/.fuzz  ## fuzz the binding layer for FUZZ_SECONDS, half of them with sanitizers; FUZZ_SEED=0 is any
-	cmake -S . -B $(NATIVE)/module -DCERTVQ_SANITIZE='$(SANITIZE)' \
+	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)' \
 		-DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
-	cmake --build $(NATIVE)/module -j2
+	cmake --build $(NATIVE)/sanitized -j2 --target _kernel
 	mkdir -p $(NATIVE)/corpus
 	$(BIN)/python native/tests/fuzz_binding.py --self-test
 	$(FUZZ) $(NATIVE)/corpus
-	CERTVQ_FUZZ_KERNEL=$$(echo $(NATIVE)/module/_kernel*.so) \
+	CERTVQ_FUZZ_KERNEL=$$(echo $(NATIVE)/sanitized/_kernel*.so) \
 	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	$(FUZZ) -detect_leaks=0
