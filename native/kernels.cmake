@@ -28,8 +28,12 @@ endif()
 function(certvq_compile target)
   target_link_libraries(${target} PRIVATE Threads::Threads)
   target_compile_options(${target} PRIVATE -ffp-contract=off -fno-fast-math)
+  set(level -O3)
+  if("address" IN_LIST CERTVQ_SANITIZE)
+    set(level -O1)  # compiles in a third of the time
+  endif()
   set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS
-    -O3 -fno-math-errno -fno-trapping-math -Wall -Wextra -Wno-psabi)
+    ${level} -fno-math-errno -fno-trapping-math -Wall -Wextra -Wno-psabi)
   if(CERTVQ_WERROR)
     set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -Werror)
   endif()
