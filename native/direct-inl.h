@@ -18,10 +18,9 @@ struct Best {
   Ints code{};
 
   void keep(Floats score, std::int32_t k) {
-    const Floats less = score > most ? most : score;
-    next = less > next ? less : next;
+    next = Ops::greater(Ops::less(most, score), next);
     code = score > most ? Ints{} + k : code;
-    most = score > most ? score : most;
+    most = Ops::greater(score, most);
   }
 };
 

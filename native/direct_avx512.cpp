@@ -19,6 +19,14 @@ struct Ops {
     return reinterpret_cast<Floats>(_mm512_fmadd_ps(
         reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
   }
+  template <class Floats>
+  static Floats greater(Floats a, Floats b) {  // b if one is no number
+    return reinterpret_cast<Floats>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  }
+  template <class Floats>
+  static Floats less(Floats a, Floats b) {  // b if one is no number
+    return reinterpret_cast<Floats>(_mm512_min_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  }
   template <class Ints>
   static std::uint64_t mask(Ints lanes) {  // each of them 0 or -1
     return static_cast<std::uint64_t>(_mm512_movepi32_mask(reinterpret_cast<__m512i>(lanes)));

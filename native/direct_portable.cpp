@@ -15,6 +15,14 @@ struct Ops {
   static Floats multiply_add(Floats a, Floats b, Floats c) {
     return a * b + c;
   }
+  template <class Floats>
+  static Floats greater(Floats a, Floats b) {
+    return a > b ? a : b;
+  }
+  template <class Floats>
+  static Floats less(Floats a, Floats b) {
+    return a < b ? a : b;
+  }
   template <class Ints>
   static std::uint64_t mask(Ints lanes) {  // each of them 0 or -1
     std::uint64_t bits = 0;

@@ -42,7 +42,7 @@ class Looker {
     if (!places.empty()) {
       recheck_ = std::make_unique<Recheck>(packed, rows, known, places, movers, progress, poll);
     }
-    doubtful_ = Aligned<std::int64_t>(batch_);
+    doubtful_ = Aligned<std::int64_t>(batch_ + kScanned);
   }
 
   void look(std::int64_t first, std::int64_t last, std::int64_t then);
@@ -50,7 +50,9 @@ class Looker {
 
  private:
   static constexpr std::int64_t kSortedBatch = 1 << 16;
+  static constexpr std::int64_t kScanned = 256;  // rows whose doubts are gathered at once
 
+  void gather(std::int64_t first, std::int64_t last);
   void decide(bool last);
   void decide_rows(const std::int64_t *rows, std::int64_t count);
   void decide_directly(const std::int64_t *rows, std::int64_t first, std::int64_t count);
@@ -88,28 +90,53 @@ void Looker::look(std::int64_t first, std::int64_t last, std::int64_t then) {
     }
     return;
   }
-  for (std::int64_t row = first; row < last && !progress_.stopped(); ++row) {
-    const std::int64_t code = codes[row];
-    const bool known = static_cast<std::uint64_t>(code) < static_cast<std::uint64_t>(packed_.given);
-    if (!known && code != -1) return progress_.refuse(Refusal::kStopped);
-    const double drift = known ? known_.drift[code] : HUGE_VAL;
-    doubtful_.data()[doubts_] = row;  // without a branch that could not be predicted
-    doubts_ += static_cast<std::int64_t>(!(drift < static_cast<double>(known_.leads[row])));
-    if (doubts_ == batch_) decide(false);
+  for (; first < last && !progress_.stopped(); first += kScanned) {
+    gather(first, std::min(first + kScanned, last));
+    if (progress_.stopped()) return;
+    if (doubts_ >= batch_) decide(false);
   }
 }
 
-/// Unless these are the last rows, wait for more if few are left after a second look.
+/// Add the rows whose lead is used up to the doubtful ones: through locals, which no store can alias,
+/// and without a branch that could not be predicted.
+void Looker::gather(std::int64_t first, std::int64_t last) {
+  const std::int64_t *codes = known_.codes;
+  const float *leads = known_.leads;
+  const double *drift = known_.drift;
+  const auto given = static_cast<std::uint64_t>(packed_.given);
+  std::int64_t *doubtful = doubtful_.data();
+  std::int64_t doubts = doubts_;
+  bool wrong = false;
+  for (std::int64_t row = first; row < last; ++row) {
+    const auto code = static_cast<std::uint64_t>(codes[row]);
+    const double moved = code < given ? drift[code] : HUGE_VAL;
+    wrong |= code >= given && code + 1 != 0;
+    doubtful[doubts] = row;
+    doubts += static_cast<std::int64_t>(!(moved < static_cast<double>(leads[row])));
+  }
+  doubts_ = doubts;
+  if (wrong) progress_.refuse(Refusal::kStopped);
+}
+
+/// Decide whole batches; unless these are the last rows, what is left waits for more.
 void Looker::decide(bool last) {
   if (recheck_) {
     doubts_ = checked_ + recheck_->clear(doubtful_.data() + checked_, doubts_ - checked_);
     checked_ = doubts_;
-    if (!last && 4 * doubts_ < 3 * batch_) return;
   }
-  const std::int64_t count = doubts_;
-  doubts_ = checked_ = 0;
-  if (direct_) return decide_directly(doubtful_.data(), 0, count);
-  decide_rows(doubtful_.data(), count);
+  std::int64_t count = doubts_ / batch_ * batch_;
+  if (last || 4 * (doubts_ - count) >= 3 * batch_) count = doubts_;
+  std::int64_t *doubtful = doubtful_.data();
+  if (direct_) {
+    for (std::int64_t first = 0; first < count && !progress_.stopped(); first += batch_) {
+      decide_directly(doubtful + first, 0, std::min(batch_, count - first));
+    }
+  } else if (count != 0) {
+    decide_rows(doubtful, count);
+  }
+  std::copy(doubtful + count, doubtful + doubts_, doubtful);
+  doubts_ -= count;
+  checked_ = recheck_ ? doubts_ : 0;
 }
 
 void Looker::decide_rows(const std::int64_t *rows, std::int64_t count) {
@@ -126,24 +153,29 @@ void Looker::decide_rows(const std::int64_t *rows, std::int64_t count) {
 void Looker::decide_directly(const std::int64_t *rows, std::int64_t first, std::int64_t count) {
   direct_->decide(rows_, rows, first, count);
   const bool parts = packed_.distinct < packed_.given;  // equal vectors may
+  std::int64_t *codes = known_.codes;
+  float *leads = known_.leads;
+  const double *drift = known_.drift;
+  Move changes[kDirectRows];
   std::int64_t open[kDirectRows];
+  std::int64_t changed = 0;
   std::int64_t left = 0;
-  std::vector<Move> &moves = deltas_.moves();
-  for (std::int64_t place = 0; place < count; ++place) {
+  for (std::int64_t place = 0; place < count; ++place) {  // no branch that could be guessed wrong
     const std::int64_t row = rows == nullptr ? first + place : rows[place];
-    const float lead = direct_->lead(place);
-    if (!(lead > 0.0f)) {
-      open[left++] = row;
-      continue;
-    }
     const std::int64_t code = packed_.index(direct_->code(place));
-    known_.leads[row] =
-        parts ? -HUGE_VALF : end_of(static_cast<double>(lead), known_.drift[code]);
+    const std::int64_t before = codes[row];
+    const float lead = direct_->lead(place);
+    const bool sure = lead > 0.0f;
+    const float end = end_of(static_cast<double>(lead), drift[code]);
+    leads[row] = sure && !parts ? end : -HUGE_VALF;
+    codes[row] = sure ? code : before;
+    changes[changed] = {row, before, code};
+    changed += static_cast<std::int64_t>(sure && code != before);
+    open[left] = row;
+    left += static_cast<std::int64_t>(!sure);
     if (rechecks_) known_.lowers[row] = -HUGE_VALF;
-    if (code == known_.codes[row]) continue;
-    moves.push_back({row, known_.codes[row], code});
-    known_.codes[row] = code;
   }
+  deltas_.moves().insert(deltas_.moves().end(), changes, changes + changed);
   deltas_.apply();
   if (left != 0) decide_rows(open, left);
 }

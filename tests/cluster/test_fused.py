@@ -32,11 +32,12 @@ CODES = {"wide": 260}
 """So many that the codebook is not compared directly, in any type."""
 
 
-def passes(data):
+def passes(data, weights=None):
     """Return a pass that reads what is in doubt, and one that reads all, over the same rows."""
-    problem = measured(open_source(data), None, "euclidean", 1)
-    look = LocalPass(problem.source, problem.grids, None, problem.count)
-    every = LocalPass(problem.source, problem.grids, None, problem.count)
+    problem = measured(open_source(data), weights, "euclidean", 1)
+    look, every = (
+        LocalPass(problem.source, problem.grids, problem.weights, problem.count) for _ in range(2)
+    )
     every._fused = None
     assert look._fused is not None
     return look, every
@@ -47,6 +48,8 @@ def same(look, every, codebook, *, first=False):
     assert np.array_equal(look.codes, every.codes)
     assert np.array_equal(found.sums.digits, expected.sums.digits)
     assert np.array_equal(found.sums.counts, expected.sums.counts)
+    assert (found.sums.mass is None) == (expected.sums.mass is None)
+    assert found.sums.mass is None or np.array_equal(found.sums.mass, expected.sums.mass)
     assert found.squares == expected.squares
     return look.codes.copy()
 
@@ -146,6 +149,34 @@ def test_a_second_look_finds_rows_that_change_their_code(number):
     assert 0 < changes < measured
 
 
+WEIGHTS = {
+    "ones": np.ones(300),
+    "whole": RNG.integers(0, 4, 300),
+    "uneven": np.where(
+        RNG.random(300) < 0.3, 0.0, RNG.random(300) * 2.0 ** RNG.integers(-40, 9, 300)
+    ),
+    "far": 2.0 ** RNG.choice([-1000.0, 3.0, 900.0], 300),
+}
+
+
+@pytest.mark.rows(("kind", "number"), [(kind, number) for kind in WEIGHTS for number in TYPES])
+def test_weighted_rows_move_from_cell_to_cell(kind, number):
+    """Weights of zero too: such rows have codes and are counted, and their sums are nothing."""
+    data = tensor(FAR, number)
+    look, every = passes(data, WEIGHTS[kind])
+    codebook = numbers(data[:9]).astype(np.float32)
+    before = same(look, every, codebook, first=True)
+    changed = 0
+    for step in range(8):
+        way = RNG.standard_normal(codebook.shape) * 30.0 * 4.0**-step
+        codebook = numbers(tensor(codebook + way, number)).astype(np.float32)
+        codes = same(look, every, codebook)
+        changed += int((codes != before).sum())
+        before = codes
+    assert changed
+    assert look._fused is not None, "the kernel was not left"
+
+
 @pytest.mark.rows("apart", [0.0, 300.0])
 def test_rows_on_a_border_are_not_decided_in_float32(apart):
     """Far from the centre, float32 products tell borders less well than float32 distances."""
@@ -165,7 +196,6 @@ def test_what_the_kernel_does_not_take_goes_through_numpy():
     assert Fused.fits(Grids(Extent(0, 88)))
     assert not Fused.fits(Grids(Extent(0, 89)))
     assert not Fused.fits(Grids(Extent(-1040, -1000)))
-    assert not Fused.fits(Grids(Extent(0, 9), Extent(0, 1)))
 
 
 def test_passes_that_are_watched_or_spoilt_read_all():

@@ -5,6 +5,7 @@ without this, to the bit. Sums are exact, so they change by the rows that change
 row has a lead: how much nearer its code is than any other; every code has a drift: how far it and
 the code that moved most moved together, summed over the passes. While a row's lead is not used up
 its code is the lowest nearest one (theorem ``single_bound_skip_sound``), and the row is not read.
+With weights the kernel finds codes, and NumPy moves the rows that changed theirs.
 """
 
 from collections.abc import Iterable
@@ -13,13 +14,14 @@ from typing import Final
 import numpy as np
 
 from certvq import _native
-from certvq._types import Array, Int64Array
+from certvq._types import Array, Float64Array, Int64Array
 from certvq.assign._arrays import is_torch
 from certvq.assign._packing import to_bits
 from certvq.assign._prepare import prepare
 from certvq.assign._watch import WATCHERS
 from certvq.cluster._drift import SAMPLE, Drift
 from certvq.cluster._grid import OffGrid
+from certvq.cluster._moves import WeightedSums
 from certvq.cluster._sums import CellSums, Grids, digit_count
 
 _MOST_EXPONENT: Final = 1000
@@ -35,22 +37,25 @@ class Fused:
     """What passes of the kernel over the same rows keep, besides codes.
 
     Args:
-        grids: of the rows; without weights.
+        grids: of the rows and weights.
         codes: int64 (N,), overwritten by each pass.
+        weights: float64 (N,), None without weights.
     """
 
-    def __init__(self, grids: Grids, codes: Int64Array) -> None:
-        self._grids, self._codes = grids, codes
+    def __init__(
+        self, grids: Grids, codes: Int64Array, weights: Float64Array | None = None
+    ) -> None:
+        self._grids, self._codes, self._weights = grids, codes, weights
         self._leads = self._lowers = np.empty(0, np.float32)
         self._before: np.ndarray | None = None
+        self._weighted: WeightedSums | None = None
 
     @staticmethod
     def fits(grids: Grids) -> bool:
         """Say whether the kernel was built and takes sums on these grids."""
         extent = grids.rows
         exponent = max(abs(extent.lowest), abs(extent.top))
-        known = _native.AVAILABLE and grids.weights is None
-        return known and exponent <= _MOST_EXPONENT and extent.bits <= _MOST_BITS
+        return _native.AVAILABLE and exponent <= _MOST_EXPONENT and extent.bits <= _MOST_BITS
 
     def tally(
         self, blocks: Iterable[tuple[int, Array]], codebook: np.ndarray, *, squares: bool
@@ -64,8 +69,8 @@ class Fused:
                 read then.
 
         Returns:
-            Sums, which the next pass changes, and squares unless they are too long for the kernel;
-            or None where the kernel refuses: then this is of no more use.
+            Sums, which the next pass changes, and squares unless they are weighted or too long for
+            the kernel; or None where the kernel refuses: then this is of no more use.
 
         Raises:
             OffGrid: a number does not lie on the grid.
@@ -76,13 +81,19 @@ class Fused:
         movers = self._begin(codebook, anew=squares)
         extent = self._grids.rows
         length = 2 * extent.bits + (len(self._codes) * codebook.shape[1]).bit_length()
-        squares = squares and extent.bits <= _SQUARE_BITS and length <= _TOTAL_BITS
+        squares = (
+            squares
+            and self._weights is None
+            and extent.bits <= _SQUARE_BITS
+            and length <= _TOTAL_BITS
+        )
         total = 0
         for first, rows in blocks:
             block = rows[: max(0, len(self._codes) - first)]  # the source says if there are more
             if is_torch(block) and block.device.type != "cpu":
                 return None
             part = slice(first, first + len(block))
+            before = None if self._weighted is None else self._codes[part].copy()
             rows_kept = self._codes[part], self._leads[part], self._lowers[part]
             kept = _native.Kept(*rows_kept, self._digits, self._counts)
             moved = _native.Moved(self._drift.both, self._drift.others, movers)
@@ -93,6 +104,10 @@ class Fused:
             if looked != "done":
                 raise OffGrid(_OFF[looked])
             total += found
+            if self._weighted is not None and before is not None:
+                self._weighted.move(first, block, before, self._codes[part])
+        if self._weighted is not None:
+            return self._weighted.sums, None
         sums = CellSums(self._grids, self._digits, self._counts, None)
         return sums, total if squares else None
 
@@ -103,6 +118,8 @@ class Fused:
             places = digit_count(self._grids.rows.bits)
             self._digits = np.zeros((places, *codebook.shape), dtype=np.int64)
             self._counts = np.zeros(len(codebook), dtype=np.int64)
+            if self._weights is not None:
+                self._weighted = WeightedSums(self._grids, self._weights, *codebook.shape)
             self._drift = Drift.none(len(codebook))
             self._leads = np.full(len(self._codes), -np.inf, np.float32)
             self._lowers = np.empty_like(self._leads)  # written with the code, if at all

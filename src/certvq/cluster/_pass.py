@@ -84,7 +84,7 @@ class LocalPass(Pass):
     ) -> None:
         self._source, self._grids, self._weights = source, grids, weights
         self.codes: Int64Array = np.zeros(count, dtype=np.int64)
-        self._fused = Fused(grids, self.codes) if Fused.fits(grids) and weights is None else None
+        self._fused = Fused(grids, self.codes, weights) if Fused.fits(grids) else None
 
     def tally(self, codebook: np.ndarray, *, squares: bool) -> Tally:
         """Assign and sum, block by block.
