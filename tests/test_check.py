@@ -233,6 +233,9 @@ def test_evidence_must_be_integers(problem):
     latents, codebook, assignment = problem
     with pytest.raises(DTypeError, match="decided_by must be integers, got float64"):
         check.verify(replace(assignment, decided_by=assignment.decided_by * 1.5), latents, codebook)
+    narrow = torch.tensor(assignment.decided_by).bfloat16()
+    with pytest.raises(DTypeError, match="decided_by must be integers, got float32"):
+        check.verify(replace(assignment, decided_by=narrow), latents, codebook)
 
 
 def with_second(latents, codebook):

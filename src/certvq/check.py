@@ -586,13 +586,13 @@ def _plain(tensor: Any) -> Any:
     """
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     shards = "torch.distributed.fsdp" in sys.modules
-    return plain.clone() if shards and _together() else plain
-
-
-def _together() -> bool:
-    return bool(sys.modules["torch"].distributed.is_initialized())
+    shards = shards and sys.modules["torch"].distributed.is_initialized()
+    return plain.clone() if shards else plain
 
 
 def _host(array: Any) -> NDArray[Any]:
     _require_numbers(array)
-    return np.asarray(_plain(array) if hasattr(array, "detach") else array)
+    if hasattr(array, "detach"):
+        array = _plain(array)
+        array = array.float() if array.is_floating_point() and array.itemsize < 4 else array
+    return np.asarray(array)

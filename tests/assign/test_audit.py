@@ -115,6 +115,8 @@ def test_audit_reads_torch():
     [
         ([0, 0], ShapeError, r"codes must have shape \(3,\)"),
         ([0.0, 0.0, 1.0], DTypeError, "codes must be integers"),
+        (torch.zeros(3).bfloat16(), DTypeError, "codes must be integers, got bfloat16"),
+        (torch.zeros(3, dtype=torch.complex64).conj().imag, DTypeError, "float32"),
         ([0, 0, 7], CodeRangeError, r"range\(2\), got 7 at row 2"),
     ],
 )

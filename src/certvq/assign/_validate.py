@@ -154,6 +154,9 @@ def require_codes(codes: Array, rows: int, codebook_size: int) -> np.ndarray:
     from certvq.errors import CodeRangeError
 
     _require_numbers(codes, "codes")
+    if is_torch(codes) and (codes.is_floating_point() or codes.is_complex()) and rows:
+        text = f"codes must be integers, got {dtype_name(codes)}"
+        raise DTypeError(text)
     host = np.asarray(codes.detach().cpu() if is_torch(codes) else codes)
     if host.shape != (rows,):
         text = f"codes must have shape ({rows},), one for each latent, got {host.shape}"

@@ -1,10 +1,12 @@
-"""Indices in another order than `forward` returns are refused, and lists mean levels."""
+"""Indices in another order than `forward` returns are refused; lists mean levels, or groups."""
+
+from functools import partial
 
 import pytest
 import torch
 
 from certvq.compat import vector_quantize_pytorch as ours
-from certvq.errors import ShapeError
+from certvq.errors import CodeRangeError, DTypeError, ShapeError
 
 VQ = {"dim": 2, "codebook_size": 8}
 LEVELS = {**VQ, "num_quantizers": 3}
@@ -63,11 +65,23 @@ def test_a_list_of_indices_holds_one_tensor_for_each_level(name):
         layer.get_output_from_indices([levels[0], levels[1][..., :2]])
     with pytest.raises(ShapeError, match="levels"):
         layer.get_output_from_indices([*levels, levels[0]])
+    if "Grouped" in name:
+        assert torch.equal(layer.get_output_from_indices(list(indices)), vectors)
     if name.endswith("VQ") and "Sim" not in name:
         expected = layer(latents, indices=indices)[1]
+        if "Grouped" in name:
+            assert layer(latents, indices=list(indices))[1] == expected
         assert layer(latents, indices=levels)[1] == expected
         with pytest.raises(ShapeError, match="that forward returns"):
             layer(latents, indices=indices.transpose(-1, -2))
+
+
+def test_a_list_that_may_hold_levels_or_groups_is_refused():
+    layer = ours.GroupedResidualVQ(dim=4, codebook_size=8, num_quantizers=2, groups=2)
+    with pytest.raises(
+        ShapeError, match=r"\[\(2, 3, 2\), \(2, 3, 2\)\] may hold those of levels or"
+    ):
+        layer.get_output_from_indices([torch.zeros(2, 3, 2, dtype=torch.int64)] * 2)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +129,24 @@ def test_each_logit_has_one_code():
     layer, logits = ours.BinaryMapper(bits=3), torch.randn(2, 4, 3)
     with pytest.raises(ShapeError, match=r"one code for each of the logits \(2, 4\), got \(4, 2\)"):
         layer.log_prob(logits, indices=torch.zeros(4, 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        ours.VectorQuantize(**VQ).get_output_from_indices,
+        ours.SimVQ(**VQ).indices_to_codes,
+        ours.FSP([4, 3]).indices_to_codes,
+        ours.FSP([4, 3]).indices_to_level_indices,
+        ours.FSQ([4, 3]).indices_to_level_indices,
+        partial(ours.RandomProjectionQuantizer(**VQ, codebook_dim=2), torch.zeros(1, 2, 2)),
+    ],
+    ids=["VectorQuantize", "SimVQ", "FSP", "FSP, bins", "FSQ, levels", "projections"],
+)
+def test_what_is_no_index_is_named(decode):
+    with pytest.raises(DTypeError, match=r"codes must be a torch.Tensor, got list"):
+        decode([[0, 1]])
+    with pytest.raises(DTypeError, match="codes must be integers, got float32"):
+        decode(torch.ones(1, 2))
+    with pytest.raises(CodeRangeError, match="got 12 at position"):
+        decode(torch.tensor([[0, 12]]))

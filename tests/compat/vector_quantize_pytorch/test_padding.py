@@ -32,6 +32,7 @@ def test_rows_that_count():
         (None, torch.ones(3).long(), (2, 3), ShapeError, r"got shape \(3,\) for .*\(2, 3\)"),
         (None, torch.ones(2).long(), (2, 3, 3), ShapeError, "one length for each sequence"),
         (None, torch.ones(2), (2, 3), DTypeError, "lens must be integers, got float32"),
+        (None, [2, 3], (2, 3), DTypeError, "lens must be a torch.Tensor, got list"),
         (None, torch.ones(2).bool(), (2, 3), DTypeError, "lens must be integers, got bool"),
         (None, torch.tensor([1, 4]), (2, 3), ShapeError, "0 to 3, got 4 at position 1"),
         (None, torch.tensor([-1, 2]), (2, 3), ShapeError, "0 to 3, got -1 at position 0"),

@@ -158,10 +158,14 @@ def test_codebooks_of_levels_can_be_set():
     assert torch.equal(neural.layers[2]._codebook.embed[0], saved[2])
 
 
-def test_levels_that_are_written_to_before_the_first_batch_stay():
+@pytest.mark.parametrize("looks", [False, True])
+def test_levels_that_are_written_to_before_the_first_batch_stay(looks):
     layer, books = ours.ResidualVQ(**LEVELS, kmeans_init=True), draw(3, 8, 4)
     for level, own in zip(layer.layers, books, strict=True):
         level._codebook.embed.copy_(own)
+    if looks:
+        layer.eval()(draw(2, 30, 4))
+        assert torch.equal(layer.train().codebooks, books)
     layer(draw(2, 30, 4))
     assert (layer.codebooks - books).abs().max() < 1
 

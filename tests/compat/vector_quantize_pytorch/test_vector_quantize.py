@@ -83,6 +83,7 @@ OPTIONS = {
     },
     "no-commitment": {"commitment_weight": 0.0},
     "manual": {"manual_ema_update": True},
+    "manual-without-optimizer": {"manual_in_place_optimizer_update": True},
 }
 LAYOUTS = {
     "sequence": ({}, (3, 7, 6)),
@@ -239,7 +240,8 @@ def test_several_nearest_codes(training, options, layout):
     arranged, shape = LAYOUTS[layout]
     theirs, ours = (m.train(training) for m in pair({**options, **arranged}))
     x = draw(shape, 1).requires_grad_()
-    same(ours(x, topk=3), theirs(x, topk=3))
+    given = {"topk": 3, "return_loss_breakdown": True}
+    same(ours(x, **given), theirs(x, **given))
     assert ours(x, topk=11)[1].shape[-1] == 11
     with pytest.raises(OptionError, match="topk must be at most codebook_size=11, got 12"):
         ours(x, topk=12)

@@ -75,6 +75,10 @@ class VectorQuantizer2(torch.nn.Module):
     def from_tokens(self, codes):
         return self.embedding(codes)
 
+    @staticmethod
+    def nearest_of(z, weight):
+        return torch.cdist(z, weight).argmin(dim=1)
+
     @torch.no_grad()
     def _nearest_in_place(self, z):
         weight = self.embedding.weight.data
@@ -96,6 +100,7 @@ def test_every_method_that_encodes_is_repaired(offset):
     copied = copy.deepcopy(layer)
     for model in (layer, copied):
         assert torch.equal(model.to_tokens(z), right)
+        assert torch.equal(model.nearest_of(z, layer.embedding.weight), right)
         assert torch.equal(model(z)[0], right)
         assert torch.equal(model.from_tokens(right), layer.embedding(right))
     certvq.unpatch_module(layer)

@@ -23,6 +23,7 @@ from certvq.nn import (
     Online,
     ProductQuantize,
     ResidualVQ,
+    Revive,
     VectorQuantize,
 )
 
@@ -271,3 +272,11 @@ def test_training_goes_on_after_inference_mode(update, seeded):
             layer(torch.randn(1, 9, 2, generator=seeded(step)))
         other(torch.randn(1, 9, 2, generator=seeded(step)))
     assert torch.equal(layer.codebook, other.codebook)
+
+
+def test_given_codes_are_not_taken_for_dead_where_tokens_are_few():
+    layer, x = VectorQuantize(2, 4, revive=Revive(2, unit="tokens")), torch.randn(1, 4, 2)
+    layer(x)
+    by_copy(layer)
+    layer(x)
+    assert torch.equal(layer.codebook, wanted(layer))

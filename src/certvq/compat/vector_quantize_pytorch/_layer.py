@@ -197,7 +197,7 @@ class Layer(VectorQuantize):
             super().settle()
             return
         self.book.adopt(self)
-        by_hand = self.options.by_hand
+        by_hand = self.options.manual_ema_update
         if self.statistics.average(self.update.decay) and self.writes and not by_hand:
             moved = self.codebook - self.left if hasattr(self, "left") else None
             if moved is not None:
@@ -231,8 +231,7 @@ class Layer(VectorQuantize):
     def give(self, vectors: torch.Tensor) -> None:
         """Go on from given code vectors (K, D), as `code_vectors_given` returns them.
 
-        Running averages begin anew from them, each code with the mean count, at least one token
-        or as many as a revived code seems to have. k-means will not start.
+        Running averages begin anew from them, and k-means will not start.
         """
         statistics, averages = self.statistics, isinstance(self.update, EMA)
         self.settle()
@@ -241,9 +240,7 @@ class Layer(VectorQuantize):
             counts = torch.ones_like(statistics.counts)
             statistics.begin(self.codebook, counts, 0.0 if averages else self.decay())
             self.started.fill_(True)
-        fresh = statistics.weight if self.revive is None else self.revive.fresh(statistics)
-        statistics.restart(self.codebook, torch.maximum(fresh, statistics.weight))
-        self.book.note(self)
+        self.book.restart(self)
         self._leave()
 
     @torch.no_grad()
@@ -352,7 +349,7 @@ class Layer(VectorQuantize):
         return self.options.decay
 
     def step_down(self, slope: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
-        if not self.options.by_hand or self.inner_optimizer is None:
+        if not self.options.manual_in_place_optimizer_update or self.inner_optimizer is None:
             super().step_down(slope)
             return
         by_vectors = slope(self.code_vectors().detach())

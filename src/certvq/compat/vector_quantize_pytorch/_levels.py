@@ -25,7 +25,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 )
 from certvq.errors import CodeRangeError, OptionError, ShapeError
 from certvq.nn import PADDING, Found
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.usage import Place
 from certvq.nn._levels.grouped_residual import slice_width
 from certvq.nn._levels.residual import add_up, descend
@@ -146,7 +146,7 @@ class Levels(Translated):
             )
             raise ShapeError(text)
         missing = count - sizes(indices)[-1]
-        wide = require_codes(indices, indices.ndim)
+        wide = require_integers(indices)
         codes = nn.functional.pad(wide, (0, missing), value=PADDING)
         dropped = hidden = codes == PADDING
         if not self.gaps:
@@ -295,7 +295,8 @@ class Groups(Translated):
         """Return the vectors of each group and level, (g, q, b, ..., d).
 
         Args:
-            indices: (g, b, ..., q), or a list of (g, b, ...) for each level.
+            indices: (g, b, ..., q), or a list of (g, b, ...) for each level or (b, ..., q) for each
+                group.
         """
         pairs = zip(self.parts, self.each_group(indices), strict=True)
         return torch.stack([part.get_codes_from_indices(own) for part, own in pairs])
@@ -307,7 +308,21 @@ class Groups(Translated):
         return whole.movedim(whole.ndim - 1, self.split_dim)
 
     def each_group(self, indices: Given) -> tuple[Given, ...]:
-        """Return the indices of each group; a list means levels."""
+        """Return the indices of each group; a list holds one tensor for each level or group."""
+        if isinstance(indices, list | tuple):
+            levels = self.parts[0].num_quantizers
+            shapes = [tuple(getattr(each, "shape", ())) for each in indices]
+            grouped = len(shapes) == self.groups and all(
+                (levels,) in (s[-1:], s[1:2]) for s in shapes
+            )
+            if grouped and len(shapes) == levels and all(s[:1] == (self.groups,) for s in shapes):
+                text = (
+                    f"a list of indices of shapes {shapes} may hold those of levels or of groups; "
+                    "give one tensor (g, b, ..., q)"
+                )
+                raise ShapeError(text)
+            if grouped:
+                return tuple(indices)
         whole = of_levels(indices)
         if not whole.ndim or len(whole) != self.groups:
             text = f"indices must be of {self.groups} groups, got shape {tuple(whole.shape)}"

@@ -18,6 +18,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 from certvq.errors import ShapeError
 from certvq.nn import BaseQuantizer
 from certvq.nn._core.codes import require_range
+from certvq.nn._core.latents import require_dense
 from certvq.nn._core.loading import require_finite_state
 from certvq.nn._core.quantizer import lasting_codes
 from certvq.nn._core.usage import Place, split_places, tally, usage_figures
@@ -220,6 +221,7 @@ class Codebooks(Translated):
 
     def read_points(self, zhat: torch.Tensor) -> torch.Tensor:
         """Read points (..., codebook_dim) of the grid as (N, codebook_dim)."""
+        require_dense(zhat, "codes")
         if zhat.shape[-1] != self.codebook_dim:
             text = f"codes must have {self.codebook_dim} features, got shape {tuple(zhat.shape)}"
             raise ShapeError(text)

@@ -66,7 +66,6 @@ class Options:
         learns: whether the codebook is a parameter.
         rotates: whether gradients are rotated.
         commits: whether the loss has a commitment term.
-        by_hand: whether averages and inner steps are taken when the user says so.
 
     Raises:
         OptionError: keywords that contradict each other.
@@ -82,7 +81,6 @@ class Options:
             ("learns", self.learnable_codebook, other),
             ("rotates", self.rotation_trick, not straight),
             ("commits", None, self.commitment_weight > 0.0 and not self.directional_reparam),
-            ("by_hand", None, self.manual_ema_update or self.manual_in_place_optimizer_update),
         ):
             setattr(self, name, usual if said is None else said)
         wrong = next((text for text, holds in _CONTRADICTIONS.items() if holds(self)), None)

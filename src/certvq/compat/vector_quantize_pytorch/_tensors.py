@@ -234,6 +234,7 @@ def all_indices(codebook_size: int, device: torch.device) -> torch.Tensor:
 
 def mask_of_lengths(lens: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
     """Return the mask (b, n) of sequences of the lengths (b,)."""
+    require_dense(lens, "lens")
     if len(grid) != 2 or tuple(lens.shape) != grid[:1]:
         text = (
             "lens must be one length for each sequence of latents (b, n, d), got shape "
@@ -269,8 +270,9 @@ def spread_mask(mask: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tenso
         >>> spread_mask(torch.tensor([True, False]), (2, 1, 2)).tolist()
         [[[True, True]], [[False, False]]]
     """
-    if not isinstance(mask, torch.Tensor):
+    if mask is None:
         return mask
+    require_dense(mask, "mask")
     if mask.shape == grid[:1]:
         return mask.reshape(-1, *(1 for _ in grid[1:])).expand(grid)
     return mask.reshape(grid) if mask.shape == (grid[0], math.prod(grid[1:])) else mask

@@ -13,7 +13,7 @@ from certvq.compat.vector_quantize_pytorch._module import Translated, keep_codes
 from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import wide_type
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.latents import require_dense, require_finite_latents, require_floats
 from certvq.nn._scalar.binary_mapper import (
     BinaryMapper as Mapper,
@@ -100,7 +100,7 @@ class BinaryMapper(Translated):
         if one_hot is not None:
             indices = one_hot.argmax(dim=-1)
         assert indices is not None
-        codes = require_range(require_codes(indices, indices.ndim), self.num_codes)
+        codes = require_range(require_integers(indices), self.num_codes)
         wanted = tuple(logits.shape[:-1])
         if tuple(codes.shape) != wanted:
             text = (

@@ -24,7 +24,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
     through,
 )
 from certvq.errors import OptionError, ShapeError
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._scalar.radix import join_digits, split_codes
 from certvq.nn._torch.modes import sizes
 
@@ -100,7 +100,8 @@ class FSP(Translated):
 
     def indices_to_level_indices(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the bins (..., codebook_dim) of indices (...)."""
-        bins = split_codes(require_codes(indices, indices.ndim), self.quantizer.levels)
+        wide = require_range(require_integers(indices), self.codebook_size)
+        bins = split_codes(wide, self.quantizer.levels)
         return narrow(bins.movedim(0, -1), self.codebook_size)
 
     def indices_to_act_value(self, indices: torch.Tensor) -> torch.Tensor:
@@ -111,7 +112,8 @@ class FSP(Translated):
     def indices_to_codes(self, indices: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
         """Return the vectors of indices (b, ...)."""
         self._require_eps(eps)
-        vectors = outward(self.project_out, self.quantizer.decode(indices.reshape(1, -1))[0])
+        wide = require_integers(indices).reshape(1, -1)
+        vectors = outward(self.project_out, self.quantizer.decode(wide)[0])
         return restored(vectors, tuple(indices.shape), first=self.channel_first)
 
     def forward(

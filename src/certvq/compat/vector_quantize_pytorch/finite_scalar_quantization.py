@@ -139,8 +139,8 @@ class FSQ(Codebooks):
 
     def indices_to_level_indices(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the place of each feature's level, (..., len(levels))."""
-        kind = torch.promote_types(indices.dtype, torch.int32)
-        return self.quantizer.level_indices(indices).to(kind)
+        levels = self.quantizer.level_indices(indices)
+        return levels.to(torch.int32 if indices.dtype.itemsize <= 4 else torch.int64)
 
     def indices_to_codes(self, indices: torch.Tensor) -> torch.Tensor:
         """Return what `forward` returned for indices, in its layout.

@@ -278,7 +278,7 @@ class HierarchicalVQ(Translated):
             if mask is not None or self.spatial_dims != 1:
                 text = "lens goes with one axis and no mask"
                 raise OptionError(text)
-            mask = mask_of_lengths(lens.to(x.device), grid)
+            mask = mask_of_lengths(lens, grid)
         if mask is None:
             return maps, None
         kept_rows(mask, grid, x.device)

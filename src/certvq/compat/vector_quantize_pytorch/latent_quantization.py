@@ -138,7 +138,7 @@ class LatentQuantize(Codebooks):
         Args:
             zhat: (..., codebook_dim).
         """
-        indices = self.quantizer.encode_tokens(self.read_points(zhat.detach()))
+        indices = self.quantizer.encode_tokens(self.read_points(zhat).detach())
         return narrow(indices, self.codebook_size).reshape(zhat.shape[:-1])
 
     def indices_to_codes(self, indices: torch.Tensor, project_out: bool = True) -> torch.Tensor:

@@ -11,10 +11,9 @@ from torch import nn
 from certvq.compat.vector_quantize_pytorch._checks import SIZE, checked
 from certvq.compat.vector_quantize_pytorch._module import Translated
 from certvq.compat.vector_quantize_pytorch._names import names_of
-from certvq.compat.vector_quantize_pytorch._tensors import rows_of, through
-from certvq.errors import OptionError, ShapeError
+from certvq.compat.vector_quantize_pytorch._tensors import as_returned, rows_of, through
+from certvq.errors import OptionError
 from certvq.nn import RandomProjectionQuantizer as Projected
-from certvq.nn._core.codes import require_codes
 from certvq.nn._core.latents import require_finite_latents
 from certvq.nn._vector.random_projection import cross_entropy_each, search_each, unit
 
@@ -122,10 +121,9 @@ class RandomProjectionQuantizer(Translated):
         if indices is None:
             found = search_each(directions, self.codebooks)
             return torch.stack([each.codes for each in found], dim=1).reshape(grid)
-        if tuple(indices.shape) != grid:
-            text = f"indices must have the shape {grid}, got {tuple(indices.shape)}"
-            raise ShapeError(text)
-        wanted = require_codes(indices, indices.ndim).reshape(-1, self.num_codebooks)
+        last = () if self.num_codebooks == 1 else (self.num_codebooks,)
+        wanted = as_returned(indices, grid[: len(grid) - len(last)], last)
+        wanted = wanted.reshape(-1, self.num_codebooks)
         return cross_entropy_each(directions, self.codebooks, wanted)
 
     @property

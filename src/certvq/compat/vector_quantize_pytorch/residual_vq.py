@@ -518,8 +518,8 @@ class GroupedResidualVQ(Groups):
 
         Args:
             x: (b, ..., dim), or channel first.
-            indices: (groups, b, ..., q), or a list of (groups, b, ...) for each level; with them
-                only vectors and a cross entropy are returned.
+            indices: (groups, b, ..., q), or a list of (groups, b, ...) for each level or of
+                (b, ..., q) for each group; with them only vectors and a cross entropy are returned.
             return_all_codes: whether a tuple of all groups' vectors is returned too.
             sample_codebook_temp: of codes that are drawn.
             freeze_codebook: whether nothing is learned from this batch.

@@ -16,6 +16,7 @@ from certvq.compat.vector_quantize_pytorch._names import names_of
 from certvq.compat.vector_quantize_pytorch._tensors import restored, rows_of
 from certvq.nn import RotationTrick, StraightThrough
 from certvq.nn import SimVQ as _Mapped
+from certvq.nn._core.codes import require_integers
 
 __getattr__ = names_of(__name__)
 
@@ -89,7 +90,7 @@ class SimVQ(Translated):
 
     def indices_to_codes(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the vectors of indices (b, ...)."""
-        vectors = self.quantizer.decode(indices.reshape(1, -1))[0]
+        vectors = self.quantizer.decode(require_integers(indices).reshape(1, -1))[0]
         return restored(vectors, tuple(indices.shape), first=self.channel_first)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

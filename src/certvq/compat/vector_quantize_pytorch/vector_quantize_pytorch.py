@@ -48,7 +48,7 @@ from certvq.compat.vector_quantize_pytorch._tensors import (
 )
 from certvq.errors import NonFiniteError, OptionError, ShapeError
 from certvq.nn import PADDING
-from certvq.nn._core.codes import require_codes, require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.latents import among_padding, finite_error, kept_rows, require_finite_latents
 from certvq.nn._core.uncompiled import refuse_graphs, refuse_transforms
 from certvq.nn._torch.distributed import OF_ANOTHER, raise_together
@@ -358,9 +358,12 @@ class VectorQuantize(Translated):
             extra = () if count is None else (count,)
             if count is not None and terms["commitment"].ndim:
                 loss = among_padding(loss, kept, rows.shape[0], 0).reshape(*shape, count)
+                each = among_padding(terms["commitment"], kept, rows.shape[0], 0)
+                terms = {**terms, "commitment": each.reshape(shape[0], -1, count)}
             codes = self._heads.codes([found.codes for found in founds])
-            codes = among_padding(codes, kept, rows.shape[0], PADDING)
-            codes = codes.reshape(*shape, *((self.heads,) if self.heads > 1 else extra))
+            codes = among_padding(codes, kept, rows.shape[0], PADDING).reshape(
+                *shape, *((self.heads,) if self.heads > 1 else extra)
+            )
             if not return_loss_breakdown:
                 return quantized, codes, loss
             steps = [layer.step_loss for layer in layers if layer.step_loss is not None]
@@ -548,7 +551,7 @@ class VectorQuantize(Translated):
             layer.weigh(share)
 
     def _decoded(self, indices: torch.Tensor, out: nn.Module) -> torch.Tensor:
-        wide = require_range(require_codes(indices, indices.ndim), self.codebook_size)
+        wide = require_range(require_integers(indices), self.codebook_size)
         rows, shape = self._heads.rows(wide)
         pairs = zip(self._books(), self._heads.own(rows), strict=True)
         each = [functional.embedding(own, layer.code_vectors()) for layer, own in pairs]

@@ -9,6 +9,7 @@ the certified codes for an answer. Must not know any particular library.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from inspect import getattr_static
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
@@ -79,7 +80,8 @@ class Site:
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the method, and watch or replace its argmin."""
-        method = self.inner or getattr(type(self.module), self.method).__get__(self.module)
+        kind = type(self.module)
+        method = self.inner or getattr_static(kind, self.method).__get__(self.module, kind)
         if self.adapter.stale(self.module):
             self._renew()
         if self.other and self.module in _WATCHED.get():  # what calls it sees what it does

@@ -6,8 +6,9 @@ compares. Must not import a third-party quantizer: classes are known by name and
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from inspect import getattr_static, isfunction
+from inspect import getattr_static
 from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -163,7 +164,9 @@ class Adapter:
             for name in dict.fromkeys(name for kind in kinds for name in vars(kind))
             if name not in (self.method, *self.outside)
             and not hasattr(nn.Module, name)
-            and isfunction(getattr_static(type(module), name))
+            and isinstance(
+                getattr_static(type(module), name), FunctionType | staticmethod | classmethod
+            )
         ]
 
     def known_class(self, module: nn.Module) -> type | None:

@@ -230,10 +230,20 @@ class LearnedCodebook:
         return own and self.written.overruled(layer.codebook, layer.statistics.counts)
 
     def adopt(self, layer: Learner) -> None:
-        """Let averages begin anew from a codebook that somebody set."""
+        """Let averages begin anew from a codebook that somebody set, in place of a start."""
         if self.is_given(layer):
-            layer.statistics.restart(layer.codebook)
-            self.note(layer)
+            self.restart(layer)
+            layer.started.fill_(1.0)
+
+    def restart(self, layer: Learner) -> None:
+        """Let averages begin anew from the codebook, each code with the mean count.
+
+        That is at least one token, or as many as a revived code seems to have: the codebook stays.
+        """
+        statistics = layer.statistics
+        fresh = statistics.weight if layer.revive is None else layer.revive.fresh(statistics)
+        statistics.restart(layer.codebook, torch.maximum(fresh, statistics.weight))
+        self.note(layer)
 
     def note(self, layer: Learner) -> None:
         """Take the codebook as it is for the layer's own work."""

@@ -28,8 +28,8 @@ _INTEGERS = (
 )
 
 
-def require_integers(codes: torch.Tensor) -> None:
-    """Require a tensor of integers of any width.
+def require_integers(codes: torch.Tensor) -> torch.Tensor:
+    """Read a tensor of integers of any width as int64.
 
     Raises:
         DTypeError: no dense tensor, or no integers.
@@ -39,6 +39,7 @@ def require_integers(codes: torch.Tensor) -> None:
         got = str(codes.dtype).removeprefix("torch.")
         text = f"codes must be integers, got {got}; convert them, for example with .long()"
         raise DTypeError(text)
+    return codes.long()
 
 
 def require_codes(
@@ -58,13 +59,13 @@ def require_codes(
         DTypeError: no dense tensor, or no integers.
         ShapeError: another number of axes, or other sizes of the last ones.
     """
-    require_integers(codes)
+    wide = require_integers(codes)
     shape = sizes(codes)
     if len(shape) != rank + len(code_shape) or shape[rank:] != code_shape:
         last = f", the last of sizes {code_shape}" if code_shape else ""
         text = f"codes must have {rank + len(code_shape)} axes{last}, got shape {shape}"
         raise ShapeError(text)
-    return codes.long()
+    return wide
 
 
 def require_range(codes: torch.Tensor, codebook_size: Sizes) -> torch.Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.latents import LayoutName, finite_error, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -189,8 +189,8 @@ class FSQ(Quantizer):
         Raises:
             CodeRangeError: a code outside ``range(K)``.
         """
-        require_range(codes, self.codebook_size)
-        return split_codes(codes.long(), self.levels).movedim(0, -1)
+        wide = require_range(require_integers(codes), self.codebook_size)
+        return split_codes(wide, self.levels).movedim(0, -1)
 
     def cells(self, tokens: torch.Tensor, *, dtype: torch.dtype | None = None) -> Cells:
         """Find the nearest points of the grid.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from certvq.errors import NonFiniteError, OptionError
-from certvq.nn._core.codes import require_range
+from certvq.nn._core.codes import require_integers, require_range
 from certvq.nn._core.latents import LayoutName, check_batch, require_finite_latents
 from certvq.nn._core.options import checked
 from certvq.nn._core.quantizer import Found, Quantizer
@@ -151,8 +151,8 @@ class LatentQuantize(Quantizer):
         Raises:
             CodeRangeError: a code outside ``range(K)``.
         """
-        require_range(codes, self.codebook_size)
-        return split_codes(codes.long(), self.levels).movedim(0, -1)
+        wide = require_range(require_integers(codes), self.codebook_size)
+        return split_codes(wide, self.levels).movedim(0, -1)
 
     def extra_repr(self) -> str:
         """Return the options for `repr`."""
