@@ -179,6 +179,31 @@ MIXED = {
 }
 
 
+@pytest.mark.rows("both", [False, True])
+def test_a_step_of_an_lstm_needs_those_before_it(both):
+    """In two directions it needs all of its sample."""
+
+    class Steps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(2, 3, 2, bidirectional=both, batch_first=both)
+
+        def forward(self, x):
+            order = (0, 2, 1) if both else (2, 0, 1)
+            back = (0, 2, 1) if both else (1, 2, 0)
+            return self.lstm(x.permute(*order))[0].permute(*back)
+
+    torch.manual_seed(1)
+    network = capture(Steps().eval(), torch.zeros(3, 2, 9))
+    source = source_of(torch.randn(3, 2, 9, generator=RANDOM))
+    expected = bounded_latents(network, source.bounded()).value[1:2, :, 4:6]
+    part = part_of(network, ((1, 2), (0, network.output.shape[1]), (4, 6)))
+    assert part.source == ((1, 2), (0, 2), (0, 9 if both else 6))
+    found = bounded_latents(part.network, source.part(part.source).bounded())
+    off = (found.value - expected).norm()
+    assert off <= 2 * found.error.expand(found.value.shape).norm() < 1e-9
+
+
 @pytest.mark.rows("name", list(MIXED))
 def test_samples_are_cut_where_they_do_not_meet(name, call):
     torch.manual_seed(1)
