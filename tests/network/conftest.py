@@ -63,11 +63,11 @@ class Snake(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """An LSTM of two layers along the places."""
+    """An LSTM of two layers along the places, in one direction or two."""
 
-    def __init__(self):
+    def __init__(self, *, both=False):
         super().__init__()
-        self.lstm = nn.LSTM(4, 4, 2)
+        self.lstm = nn.LSTM(4, 2 if both else 4, 2, bidirectional=both)
 
     def forward(self, x):
         return self.lstm(x.flatten(2).permute(2, 0, 1))[0].permute(1, 2, 0).reshape(x.shape)
@@ -194,13 +194,13 @@ class Judge:
         def sigmoid(v):
             return 1 / (1 + (-v).exp())
 
-        rows = list(x.reshape(len(x), -1).T)
-        for layer in range(module.lstm.num_layers):
+        def run(rows, name):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            parts = [self.array(getattr(module.lstm, f"{name}_l{layer}")) for name in names]
+            parts = [self.array(getattr(module.lstm, f"{each}_{name}")) for each in names]
             size = parts[1].shape[1]
             h, c = ([self.number(0)] * size for _ in range(2))
-            for step, row in enumerate(rows):
+            steps = []
+            for row in rows:
                 total = [
                     sum(a * b for a, b in zip(w, row, strict=True))
                     + sum(a * b for a, b in zip(u, h, strict=True))
@@ -210,9 +210,18 @@ class Judge:
                 i, f, g, o = (total[k * size : (k + 1) * size] for k in range(4))
                 pairs = zip(c, i, f, g, strict=True)
                 c = [sigmoid(d) * v + sigmoid(a) * b.tanh() for v, a, d, b in pairs]
-                h = [sigmoid(a) * b.tanh() for a, b in zip(o, c, strict=True)]
-                rows[step] = np.array(h, object)
-        return np.stack(rows, 1).reshape(x.shape)
+                h = [sigmoid(a) * v.tanh() for a, v in zip(o, c, strict=True)]
+                steps.append(h)
+            return steps
+
+        rows = [list(row) for row in x.reshape(len(x), -1).T]
+        for layer in range(module.lstm.num_layers):
+            ahead = run(rows, f"l{layer}")
+            if module.lstm.bidirectional:
+                back = run(rows[::-1], f"l{layer}_reverse")[::-1]
+                ahead = [one + other for one, other in zip(ahead, back, strict=True)]
+            rows = ahead
+        return np.array(rows, object).T.reshape(x.shape)
 
     def _pool(self, module, x, reduce):
         size = module.kernel_size

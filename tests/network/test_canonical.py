@@ -199,6 +199,7 @@ def layers(sum_of, call, normed, snake, recurrent):
             last,
         ),
         "lstm": (first, recurrent(), last),
+        "lstm, both ways": (first, recurrent(both=True), last),
         "elu": (first, nn.ELU(0.7), last),
         "silu": (first, nn.SiLU(), last),
         "cos": (first, call(torch.cos, lambda judge, x: judge.each(lambda v: v.cos(), x)), last),
@@ -233,7 +234,7 @@ NAMES = [
     *("arithmetic", "weight_norm", "pooling", "snake", "alpha", "nearest"),
     *("snake, whole", "rms_norm", "transposed", "bilinear"),
     *("attention", "attention, causal", "attention, composed", "attention, a window"),
-    *("attention, raised", "lstm", "cos"),
+    *("attention, raised", "lstm", "lstm, both ways", "cos"),
 ]
 
 

@@ -98,7 +98,6 @@ def test_casts_and_constants_are_no_operators_of_the_real_function():
         (lambda x: attention(x, torch.zeros(4, 4) > 0), "that leaves a query without keys"),
         (lambda x: attention(x, torch.full((4, 4), math.inf)), "that holds NaN or infinity"),
         (lambda x: attention(x, torch.zeros(4, 4), is_causal=True), "attn_mask and is_causal"),
-        (lstm(bidirectional=True), "lstm.input at .* with bidirectional=True"),
         (lstm(proj_size=1), "lstm.input at .* with proj_size"),
         (lambda x: functional.rms_norm(x, [4]), "with eps=None, which stands for another number"),
         (lambda x: x @ torch.ones(4), "matmul.default at module '1.0' of a vector"),

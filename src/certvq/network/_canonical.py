@@ -16,15 +16,18 @@ from torch import nn
 from certvq._types import Bool, Float, Float64, Int64, UInt8
 from certvq.assign._validate import require_ieee754
 from certvq.errors import OptionError
+from certvq.network._bounded import Bounded
 from certvq.network._codecs import coder_of
 from certvq.network._decide import Decision
 from certvq.network._float64 import bounded_latents
 from certvq.network._graph import Network
 from certvq.network._levels import Levels
 from certvq.network._numbers import flint
+from certvq.network._pieces import Piece, boxes_around
 from certvq.network._refine import FIRST_PRECISION, refine
 from certvq.network._reused import Ready, Reused
 from certvq.network._source import Source, source_of
+from certvq.network._threads import each_alone
 from certvq.network._wide import NoWideFormError
 from certvq.network._wider import decide_latents, decide_near_ties
 
@@ -125,8 +128,8 @@ def canonical_codes(
     Ties: the lowest index. Exact ties are decided for networks of linear maps, ReLU, leaky ReLU and
         pooling; in others they stay open.
     Cost: a capture of the model (`CanonicalEncoder` captures once for many batches), a pass in
-        float64, and a bound for each place. Where tokens are open, another pass of the whole batch
-        in pairs; those left over cost about a second each.
+        float64, and a bound for each place. Where tokens are open, another pass in pairs, of what
+        they depend on; those left over cost about a second each.
 
     Example:
         >>> encoder = nn.Conv2d(1, 2, 2, stride=2).eval()
@@ -204,8 +207,7 @@ def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np
     """Climb the rungs; return the decision of all levels of all tokens, and the rung of each."""
     found = _Found(ready)
     if ready.narrow or not ready.wide:
-        latents = bounded_latents(ready.network, source.bounded(), constants=ready.constants)
-        found.take(Rung.FLOAT64, slice(None), decide_latents(ready.levels, latents))
+        _try_float64(ready, source, found)
         ready.narrow = len(found.decided) < _ENOUGH or bool(found.decided.any())
     if ready.wide and len(found.left()):
         _try_wide(ready, source, found)
@@ -216,18 +218,37 @@ def _decided(ready: Ready, source: Source, precision: int) -> tuple[Decision, np
     return Decision(found.codes, found.margin, found.decided), found.rungs
 
 
+def _try_float64(ready: Ready, source: Source, found: "_Found") -> None:
+    """Decide in float64, a strip for each thread."""
+
+    def decided(piece: Piece) -> Decision:
+        return decide_latents(ready.levels, _latents(piece, source))
+
+    strips = ready.strips(torch.get_num_threads())
+    for piece, then in zip(strips, each_alone(decided, strips), strict=True):
+        found.take(Rung.FLOAT64, piece.tokens, then)
+
+
 def _try_wide(ready: Ready, source: Source, found: "_Found") -> None:
-    """Decide in pairs, or remember that an operator has no form in these."""
+    """Decide in pairs, or remember that an operator has no form in these.
+
+    Only the receptive fields of open tokens are computed, which make boxes.
+    """
     try:
-        constants = ready.wide_constants
-        latents = bounded_latents(ready.network, source.bounded(pairs=True), constants=constants)
+        for piece in boxes_around(ready.network, ready.wide_constants, found.left()):
+            latents = _latents(piece, source, pairs=True)
+            found.take(Rung.WIDER, piece.tokens, decide_latents(ready.levels, latents))
+            left = np.flatnonzero(~found.decided[piece.tokens].all(axis=1))
+            if len(left):
+                then = decide_near_ties(ready.levels, latents, left)
+                found.take(Rung.WIDER, piece.tokens[left], then)
     except NoWideFormError:
         ready.wide = False
-        return
-    found.take(Rung.WIDER, slice(None), decide_latents(ready.levels, latents))
-    tokens = found.left()
-    if len(tokens):
-        found.take(Rung.WIDER, tokens, decide_near_ties(ready.levels, latents, tokens))
+
+
+def _latents(piece: Piece, source: Source, *, pairs: bool = False) -> Bounded:
+    given = source.part(piece.source).bounded(pairs=pairs)
+    return bounded_latents(piece.network, given, constants=piece.constants)
 
 
 class _Found:
@@ -243,7 +264,7 @@ class _Found:
         """Return the numbers of tokens of which a level is open."""
         return np.flatnonzero(~self.decided.all(axis=1))
 
-    def take(self, rung: Rung, tokens: np.ndarray | slice, then: Decision) -> None:
+    def take(self, rung: Rung, tokens: np.ndarray, then: Decision) -> None:
         """Take what a rung decided of tokens, where it was open."""
         new = np.zeros(self.decided.shape, bool)
         new[tokens] = then.decided & ~self.decided[tokens]

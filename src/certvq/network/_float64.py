@@ -21,28 +21,33 @@ memory for every batch. Chosen just below the most that it takes for that."""
 
 @torch.no_grad()
 def bounded_constants(
-    network: Network, *, narrow: Mapping[str, Bounded] | None = None
+    network: Network,
+    *,
+    narrow: Mapping[str, Bounded] | None = None,
+    known: Mapping[str, Bounded] | None = None,
 ) -> dict[str, Bounded]:
     """Compute what does not depend on the input, for use with many inputs.
 
     Args:
         network: as captured.
         narrow: its constants in float64, for those in pairs; None for those in float64.
+        known: those of a network of which this is a part; what is in there is not computed again.
 
     Returns:
         By name, the constants, and the results of steps that use nothing else. They hold as long
         as the parameters of the network do not change.
     """
     torch.empty(_KEPT, dtype=torch.uint8)
-    if narrow is None:
+    if known is not None:
+        values = dict(known)
+    elif narrow is None:
         values = {name: exact(each) for name, each in network.constants.items()}
     else:
         values = {name: widened(narrow[name]) for name in network.constants}
     for step in network.steps:
-        if all(ref.name in values for ref in refs(step.arguments)):
-            values[step.result.name] = _bounded(
-                step, bind(step.arguments, lambda r: values[r.name])
-            )
+        name = step.result.name
+        if name not in values and all(ref.name in values for ref in refs(step.arguments)):
+            values[name] = _bounded(step, bind(step.arguments, lambda r: values[r.name]))
     return values
 
 

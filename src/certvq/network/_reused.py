@@ -5,7 +5,7 @@ does not depend on the input; both anew once a parameter has changed. Must not d
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 
@@ -17,6 +17,7 @@ from certvq.network._capture import capture, require_eval
 from certvq.network._float64 import bounded_constants
 from certvq.network._graph import Network
 from certvq.network._levels import Levels
+from certvq.network._pieces import Piece, strips_of
 from certvq.network._wide import AVAILABLE
 
 _SHAPES = 8
@@ -41,6 +42,13 @@ class Ready:
     levels: Levels
     narrow: bool = True
     wide: bool = AVAILABLE
+    _strips: dict[int, list[Piece]] = field(default_factory=dict)
+
+    def strips(self, count: int) -> list[Piece]:
+        """Return the output in so many strips, or fewer."""
+        if count not in self._strips:
+            self._strips[count] = strips_of(self.network, self.constants, count)
+        return self._strips[count]
 
     @cached_property
     def wide_constants(self) -> dict[str, Bounded]:

@@ -14,6 +14,7 @@ from certvq.errors import DTypeError, NonFiniteError
 from certvq.network._bounded import Bounded, exact, magnitude, widened
 from certvq.network._bounds import enlargement
 from certvq.network._numbers import Numbers
+from certvq.network._region import Region, slices
 from certvq.network._wide import rounding
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -44,6 +45,10 @@ class Source:
         axis = 1 if value.ndim > 2 and value.shape[1] <= _COLOURS else None
         error = magnitude(value, axis) * (rounding(value) * enlargement(2))
         return Bounded(value, error, axis)
+
+    def part(self, region: Region) -> "Source":
+        """Return the numbers of a region."""
+        return Source(self.numerators[slices(region)], self.denominator)
 
     def objects(self, numbers: Numbers, mask: np.ndarray) -> np.ndarray:
         """Return the numbers of a mask in an exact arithmetic."""

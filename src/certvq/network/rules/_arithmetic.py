@@ -25,8 +25,16 @@ from certvq.network._bounded import (
 from certvq.network._bounds import FLOOR, enlargement
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Region
 from certvq.network._wide import Wide, nearest, rounding, sizes
-from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+from certvq.network.rules._rule import (
+    Arguments,
+    Mask,
+    Objects,
+    Rule,
+    entrywise,
+    tensor_entries,
+)
 
 
 def summed(left: Bounded, right: Bounded, *, sign: int = 1) -> Bounded:
@@ -144,6 +152,13 @@ class Arithmetic(Rule):
             if isinstance(each, Ref):
                 yield each, narrowed(mask, each.shape)
 
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries."""
+        del shape
+        return entrywise(arguments, region)
+
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Apply the operator to the numbers."""
         pair = [_objects(numbers, each) for each in self._operands(arguments)]
@@ -177,6 +192,13 @@ class Unary(Rule):
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries."""
         yield arguments["self"], mask
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries."""
+        del shape
+        return entrywise(arguments, region)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Apply the operator to the numbers."""

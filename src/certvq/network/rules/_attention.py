@@ -13,6 +13,7 @@ max_j |v_j|``, and by the greatest error of a value, as weights over the real nu
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Part, Region, narrowed_region, whole, with_axes
 from certvq.network._wide import Wide, nearest, rest, rounding, sizes, wide
 from certvq.network.rules._arithmetic import most_of_first, multiplied, narrowed
 from certvq.network.rules._masks import Keys, at_place, keys_of, refusal_of_mask
@@ -79,6 +81,18 @@ class MatrixProduct(Rule):
         yield left, narrowed(rows, left.shape)
         yield right, narrowed(columns, right.shape)
 
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """Cut the rows, and the axes before them."""
+        first, second = arguments
+        left, right = arguments.values()
+        before = region[:-2]
+        rows = (*narrowed_region(before, left.shape[:-2]), region[-2], (0, left.shape[-1]))
+        others = (*narrowed_region(before, right.shape[:-2]), *whole(right.shape[-2:]))
+        changed = {**arguments, first: Part(left, rows), second: Part(right, others)}
+        return changed, with_axes(region, shape, len(shape) - 1)
+
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Multiply the rows and columns that are needed."""
         before = mask.shape[:-2]
@@ -117,6 +131,14 @@ class Softmax(Rule):
             arguments["self"],
             np.broadcast_to(mask.any(arguments["dim"], keepdims=True), mask.shape),
         )
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """Rows need themselves."""
+        axis = arguments["dim"] % len(shape)
+        part = Part(arguments["self"], (*region[:axis], (0, shape[axis]), *region[axis + 1 :]))
+        return {**arguments, "self": part}, part.region
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Divide by the sum, row by row."""
@@ -196,6 +218,20 @@ class Attention(Rule):
         for name in ("key", "value"):
             ref: Ref = arguments[name]
             yield ref, np.broadcast_to(used, ref.shape)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """Cut the axes before places; a mask must be the same for all of these."""
+        mask = arguments.get("attn_mask")
+        if mask is not None and any(size != 1 for size in mask.shape[:-2]):
+            return None
+        axes = len(shape) - 2
+        parts: dict[str, Any] = {}
+        for name in ("query", "key", "value"):
+            ref: Ref = arguments[name]
+            parts[name] = Part(ref, with_axes(region, ref.shape, axes))
+        return {**arguments, **parts}, with_axes(region, shape, axes)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Compute the formula for the queries that are needed."""

@@ -37,6 +37,7 @@ class Upsampling(Rule):
     """
 
     rational = True
+    samples = "input"
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights

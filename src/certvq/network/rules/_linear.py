@@ -25,6 +25,7 @@ from certvq.network._bounds import (
 )
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Part, Region, with_axes
 from certvq.network._wide import Wide, nearest, rounding
 from certvq.network.rules._frequencies import convolution_norm_upper
 from certvq.network.rules._products import Rounding, matrix_product, windows_product
@@ -185,6 +186,19 @@ class Convolution(Rule):
             if isinstance(whole, Ref):
                 yield whole, np.ones(whole.shape, bool)
 
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """Windows need the places that they cover; those outside of all places stay padding."""
+        given, weight = arguments["input"], arguments["weight"]
+        found = _windows(arguments, weight.shape).within(given.shape[2:], region[2:])
+        if found is None:
+            return None
+        part, padding = found
+        needed = (region[0], (0, given.shape[1]), *part)
+        changed = {**arguments, "input": Part(given, needed), "padding": padding}
+        return changed, (region[0], (0, shape[1]), *region[2:])
+
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Multiply the windows that are needed."""
         given, weight = arguments["input"], arguments["weight"]
@@ -232,6 +246,14 @@ class Linear(Rule):
             whole = arguments.get(name)
             if isinstance(whole, Ref):
                 yield whole, np.ones(whole.shape, bool)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """An entry needs its row."""
+        given, axes = arguments["input"], len(shape) - 1
+        part = Part(given, with_axes(region, given.shape, axes))
+        return {**arguments, "input": part}, with_axes(region, shape, axes)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Multiply the rows that are needed."""

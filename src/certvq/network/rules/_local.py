@@ -16,7 +16,15 @@ from certvq.network._bounded import Bounded, entry_errors
 from certvq.network._bounds import FLOOR, LIBRARY_ERROR, enlargement
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
-from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+from certvq.network._region import Region
+from certvq.network.rules._rule import (
+    Arguments,
+    Mask,
+    Objects,
+    Rule,
+    entrywise,
+    tensor_entries,
+)
 
 
 class Local(Rule):
@@ -51,6 +59,13 @@ class Local(Rule):
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries."""
         yield arguments["self"], mask
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries."""
+        del shape
+        return entrywise(arguments, region)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Apply the function to the numbers."""

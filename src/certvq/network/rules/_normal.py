@@ -28,6 +28,7 @@ from certvq.network._bounded import Bounded, along, entry_errors, magnitude, who
 from certvq.network._bounds import FLOOR, NORM_FLOOR, enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Part, Region, with_axes
 from certvq.network._wide import (
     AVAILABLE,
     WIDE_ROUNDOFF,
@@ -229,6 +230,7 @@ class GroupNorm(_Normalisation):
     """Group norm."""
 
     mixing = True
+    samples = "input"
 
     def bounded(self, arguments: Arguments) -> Bounded:
         """Normalise all groups of a sample."""
@@ -280,6 +282,14 @@ class LayerNorm(_Normalisation):
         scales = self._scales(arguments, shape)
         return _affine(result, arguments.get("weight"), arguments.get("bias"), scales)
 
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """A row needs itself."""
+        axes = len(shape) - len(arguments["normalized_shape"])
+        part = Part(arguments["input"], with_axes(region, shape, axes))
+        return {**arguments, "input": part}, part.region
+
     def _shaped(self, arguments: Arguments, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         count = math.prod(arguments["normalized_shape"])
         return math.prod(shape) // count, 1, count, 1
@@ -327,6 +337,13 @@ class BatchNorm(Rule):
             ref = arguments.get(name)
             if isinstance(ref, Ref):
                 yield ref, np.ones(ref.shape, bool)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries, of all channels."""
+        part = Part(arguments["input"], (region[0], (0, shape[1]), *region[2:]))
+        return {**arguments, "input": part}, part.region
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Apply the formula to the numbers."""
@@ -396,6 +413,7 @@ class InstanceNorm(Changed):
 
     def __init__(self) -> None:
         super().__init__(GroupNorm(), _with_groups)
+        self.samples = "input"
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse stored statistics."""

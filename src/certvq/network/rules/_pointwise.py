@@ -22,8 +22,16 @@ from certvq.network._bounds import FLOOR, LIPSCHITZ, enlargement, library_error
 from certvq.network._graph import Ref
 from certvq.network._normal_integral import NORMAL_INTEGRAL_ERROR, normal_integral
 from certvq.network._numbers import Numbers, flint
+from certvq.network._region import Region
 from certvq.network._wide import Wide, rounding, wide
-from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+from certvq.network.rules._rule import (
+    Arguments,
+    Mask,
+    Objects,
+    Rule,
+    entrywise,
+    tensor_entries,
+)
 
 
 class Activation(Rule):
@@ -44,6 +52,13 @@ class Activation(Rule):
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """The same entries."""
         yield arguments["self"], mask
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries."""
+        del shape
+        return entrywise(arguments, region)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """Apply the function to the numbers."""

@@ -29,6 +29,7 @@ class Pooling(Rule):
     """
 
     rational = True
+    samples = "self"
 
     def __init__(self, axes: int) -> None:
         self.axes = axes

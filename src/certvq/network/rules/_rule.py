@@ -13,6 +13,7 @@ import numpy as np
 from certvq.network._bounded import Bounded
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Part, Region, narrowed_region, with_axes
 
 Arguments = Mapping[str, Any]
 """By the names of the ATen operator; tensors are as each method says, also within lists."""
@@ -32,6 +33,9 @@ class Rule(ABC):
 
     mixing: bool = False
     """Whether an entry depends on many places, so that bounds of whole samples are worth having."""
+
+    samples: str = ""
+    """Name of the argument of which an entry of the first axis makes that entry of the result."""
 
     def refusal(self, arguments: Arguments) -> str:  # noqa: ARG002
         """Say what is not supported about arguments, or return an empty text.
@@ -69,6 +73,27 @@ class Rule(ABC):
         Returns:
             Each tensor and its mask.
         """
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """Say how the operator makes a part of its result.
+
+        Args:
+            arguments: tensors are a `Ref`.
+            region: of the result.
+            shape: of the whole result.
+
+        Returns:
+            Arguments, where a `Part` takes the place of each tensor of which not all is needed, and
+            the region that the operator makes of them, which holds `region`; or None if it needs
+            all arguments and makes all of its result.
+        """
+        if not self.samples:
+            return None
+        given: Ref = arguments[self.samples]
+        part = Part(given, with_axes(region, given.shape, 1))
+        return {**arguments, self.samples: part}, with_axes(region, shape, 1)
 
     @abstractmethod
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
@@ -110,6 +135,15 @@ class Changed(Rule):
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """As the other one."""
         return self._rule.exact(numbers, self._change(arguments), mask)
+
+
+def entrywise(arguments: Arguments, region: Region) -> tuple[Arguments, Region]:
+    """Return `Rule.within` of an operator whose tensors are broadcast to its result."""
+    parts = {
+        name: Part(each, narrowed_region(region, each.shape)) if isinstance(each, Ref) else each
+        for name, each in arguments.items()
+    }
+    return parts, region
 
 
 def tensor_entries(mask: Mask, entries: Iterable[Any]) -> Objects:

@@ -17,6 +17,7 @@ from certvq.network._bounded import Bounded, entry_errors, whole_error
 from certvq.network._bounds import enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Part, Region, shape_of, whole
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 Move = Callable[[torch.Tensor, Arguments], torch.Tensor]
@@ -36,6 +37,7 @@ class Moving(Rule):
         follow: where the axis of the channels goes.
         fill: value of the entries that it adds, from the arguments.
         modes: values of an argument ``mode`` that are supported.
+        sizes: name of an argument that is the shape of the result.
     """
 
     rational = True
@@ -47,8 +49,10 @@ class Moving(Rule):
         *,
         fill: Callable[[Arguments], float] = lambda _: 0.0,
         modes: tuple[str, ...] = (),
+        sizes: str = "",
     ) -> None:
-        self.move, self.follow, self.fill, self.modes = move, follow, fill, modes
+        self.move, self.follow, self.fill = move, follow, fill
+        self.modes, self.sizes = modes, sizes
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse modes that are not known."""
@@ -92,6 +96,24 @@ class Moving(Rule):
         needed[origin[origin != _FILLED]] = True
         yield given, needed.reshape(given.shape)
 
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """Cut axes along which each entry keeps its place; the others are whole."""
+        name, given = next(iter(arguments.items()))
+        needed, made = list(whole(given.shape)), list(whole(shape))
+        for axis, size in enumerate(given.shape):
+            place = self.follow(given.shape, shape, axis, arguments)
+            if place is None or region[place] == made[place] or shape[place] != size:
+                continue
+            numbers = _along(axis, size, given.shape)
+            if torch.equal(self._moved(numbers, arguments, _FILLED), _along(place, size, shape)):
+                needed[axis] = made[place] = region[place]
+        changed = {**arguments, name: Part(given, tuple(needed))}
+        if self.sizes:
+            changed[self.sizes] = list(shape_of(tuple(made)))
+        return changed, tuple(made)
+
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Fetch each entry from where it came from."""
         given: Objects = next(iter(arguments.values()))
@@ -109,6 +131,12 @@ class Moving(Rule):
         """Return the number of the entry that each entry of the result was, -1 where added."""
         places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
         return self._moved(places, arguments, _FILLED).to(torch.int64).numpy()
+
+
+def _along(axis: int, size: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a tensor whose entries are their places along an axis."""
+    numbers = torch.arange(size, dtype=torch.float64)
+    return numbers.reshape(-1, *(1,) * (len(shape) - axis - 1)).expand(shape)
 
 
 def _frozen(argument: Any) -> Any:
@@ -162,6 +190,18 @@ class Concatenation(Rule):
         axis = arguments["dim"]
         ends = np.cumsum([each.shape[axis] for each in parts])[:-1]
         return zip(parts, np.split(mask, ends, axis), strict=True)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """Cut the other axes."""
+        axis = arguments["dim"] % len(shape)
+
+        def across(size: int) -> Region:
+            return (*region[:axis], (0, size), *region[axis + 1 :])
+
+        parts = [Part(each, across(each.shape[axis])) for each in arguments["tensors"]]
+        return {**arguments, "tensors": parts}, across(shape[axis])
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Concatenate the numbers."""
@@ -242,8 +282,38 @@ def _pad_follow(
     return axis if constant or before[axis] == after[axis] else None
 
 
+class Padding(Moving):
+    """Places added around, or left out."""
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """Add what the region has of them; a reflection needs what is reflected."""
+        name, given = next(iter(arguments.items()))
+        del shape
+        mode, ends = arguments.get("mode", "constant"), list(arguments["pad"])
+        if mode == "circular":
+            return None
+        needed, made = list(region), list(region)
+        for number in range(len(ends) // 2):
+            axis = len(region) - 1 - number
+            (start, end), size = region[axis], given.shape[axis]
+            before = ends[2 * number]
+            more = max(0, before - start), max(0, end - before - size)
+            first, last = max(0, start - before), min(size, end - before)
+            if mode == "reflect":
+                last = max(last, more[0] + 1) if more[0] else last
+                first = min(first, size - 1 - more[1]) if more[1] else first
+            if first >= last:
+                return None
+            needed[axis] = first, last
+            made[axis] = first + before - more[0], last + before + more[1]
+            ends[2 * number : 2 * number + 2] = more
+        return {**arguments, name: Part(given, tuple(needed)), "pad": ends}, tuple(made)
+
+
 def _reshape(name: str) -> Rule:
-    return Moving(lambda t, a: t.reshape(a[name]), follow_reshape)
+    return Moving(lambda t, a: t.reshape(a[name]), follow_reshape, sizes=name)
 
 
 def _same(tensor: torch.Tensor, arguments: Arguments) -> torch.Tensor:
@@ -274,14 +344,14 @@ RULES: dict[str, Rule] = {
     "transpose.int": Moving(lambda t, a: t.transpose(a["dim0"], a["dim1"]), follow_transposition),
     "slice.Tensor": Moving(_slice, follow_nothing),
     "select.int": Moving(lambda t, a: t.select(a["dim"], a["index"]), follow_selection),
-    "expand.default": Moving(lambda t, a: t.expand(a["size"]), follow_expansion),
-    "pad.default": Moving(
+    "expand.default": Moving(lambda t, a: t.expand(a["size"]), follow_expansion, sizes="size"),
+    "pad.default": Padding(
         _pad,
         _pad_follow,
         fill=_padding_value,
         modes=("constant", "reflect", "replicate", "circular"),
     ),
-    "constant_pad_nd.default": Moving(_pad, _pad_follow, fill=_padding_value),
+    "constant_pad_nd.default": Padding(_pad, _pad_follow, fill=_padding_value),
     "cat.default": CONCATENATION,
     "clone.default": Moving(_same, follow_nothing),
     "contiguous.default": Moving(_same, follow_nothing),

@@ -8,12 +8,12 @@ know bounds.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from certvq.network._threads import each_alone
 from certvq.network.rules._windows import Windows
 
 _BLOCK = 1 << 18
@@ -81,7 +81,7 @@ def multiply_windows(
         target = result[sample, :, :, start : min(start + width, length)]
         _accumulate(target, phases[sample], products, start, apart=apart)
 
-    _share(work, list(itertools.product(range(batch), range(0, length, width))))
+    each_alone(work, list(itertools.product(range(batch), range(0, length, width))))
     shape = (batch, weight.shape[0], count[0], *grid.sizes[1:])
     inside = tuple(slice(n) for n in count)
     return result.reshape(shape)[(slice(None), slice(None), *inside)]
@@ -121,31 +121,6 @@ def sum_windows(windows: Windows, given: torch.Tensor) -> torch.Tensor:
         for each in parts[1:]:
             result += each
     return result
-
-
-def _share(work: Callable[[tuple[int, int]], None], blocks: list[tuple[int, int]]) -> None:
-    """Work on blocks with as many threads as torch has, each of which has a block by itself.
-
-    Threads that share each product would wait for each other after every one, which takes longer,
-    and far longer where another program wants the same cores.
-    """
-    before = torch.get_num_threads()
-    threads = min(before, len(blocks))
-    if threads == 1:
-        for block in blocks:
-            work(block)
-        return
-
-    def alone(block: tuple[int, int]) -> None:
-        torch.set_num_threads(1)  # of this thread, and of those that begin later
-        with torch.inference_mode():  # likewise; it may change tensors of either mode
-            work(block)
-
-    try:
-        with ThreadPoolExecutor(threads, thread_name_prefix="certvq-network") as executor:
-            list(executor.map(alone, blocks))
-    finally:
-        torch.set_num_threads(before)
 
 
 def _accumulate(

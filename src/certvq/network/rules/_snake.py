@@ -17,8 +17,16 @@ from certvq.network._bounded import Bounded, broadcast_error, magnitude, whole_n
 from certvq.network._bounds import FLOOR, enlargement, library_error
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Region
 from certvq.network._wide import Wide, nearest, rounding, sizes
-from certvq.network.rules._rule import Arguments, Mask, Objects, Rule, tensor_entries
+from certvq.network.rules._rule import (
+    Arguments,
+    Mask,
+    Objects,
+    Rule,
+    entrywise,
+    tensor_entries,
+)
 
 STEEPEST = 2.0
 """Slope of ``x + sin(a x)^2 / a`` (`snake_lipschitz`)."""
@@ -71,6 +79,13 @@ class Snake(Rule):
         yield arguments["self"], mask
         for name in ("a", "b"):
             yield arguments[name], np.ones(arguments[name].shape, bool)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region]:
+        """The same entries."""
+        del shape
+        return entrywise(arguments, region)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Compute the formula."""

@@ -15,6 +15,7 @@ from torch.nn import functional
 from certvq.network._bounded import Bounded
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
+from certvq.network._region import Region
 from certvq.network.rules._linear import Convolution
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 from certvq.network.rules._shapes import Moving, follow_nothing
@@ -27,6 +28,7 @@ class TransposedConvolution(Rule):
     """A transposed convolution in any number of axes."""
 
     rational = True
+    samples = "input"
 
     def refusal(self, arguments: Arguments) -> str:
         """Refuse inputs without a batch axis."""
@@ -137,6 +139,12 @@ class EitherConvolution(Rule):
     def needs(self, arguments: Arguments, mask: Mask) -> Iterable[tuple[Ref, Mask]]:
         """As that one does."""
         return _kind(arguments).needs(arguments, mask)
+
+    def within(
+        self, arguments: Arguments, region: Region, shape: tuple[int, ...]
+    ) -> tuple[Arguments, Region] | None:
+        """As that one does."""
+        return _kind(arguments).within(arguments, region, shape)
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:
         """As that one does."""

@@ -6,10 +6,16 @@ Must not compute.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from certvq.network._region import Region
+
+Padding = tuple[tuple[int, int], ...]
+"""Places added before and after, along each axis."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Windows:
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
+    padding: Padding
     dilation: tuple[int, ...]
 
     @property
@@ -50,6 +56,28 @@ class Windows:
         """Return the number of windows along each axis."""
         sizes = zip(places, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         return tuple((p + sum(pad) - d * (k - 1) - 1) // s + 1 for p, k, s, pad, d in sizes)
+
+    def within(self, places: tuple[int, ...], part: Region) -> tuple[Region, Padding] | None:
+        """Return which places some windows cover, and the padding that these then have.
+
+        Args:
+            places: how many there are along each axis.
+            part: first window and the one after the last along each axis.
+
+        Returns:
+            Both for each axis, or None where windows cover padding alone.
+        """
+        covered: list[tuple[int, int]] = []
+        padding: list[tuple[int, int]] = []
+        axes = zip(places, part, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        for size, (start, end), kernel, stride, (before, _), dilation in axes:
+            first = start * stride - before
+            last = (end - 1) * stride - before + dilation * (kernel - 1) + 1
+            covered.append((max(first, 0), min(last, size)))
+            padding.append((max(-first, 0), max(last - size, 0)))
+        if any(first >= last for first, last in covered):
+            return None
+        return tuple(covered), tuple(padding)
 
     def view(self, padded: torch.Tensor) -> torch.Tensor:
         """Return (B, C, *kernel, *windows), sharing the memory of a padded tensor."""
@@ -79,7 +107,10 @@ class Windows:
 def windows_of(
     kernel: tuple[int, ...], stride: object, padding: object, dilation: object
 ) -> Windows:
-    """Return windows from the arguments of an operator, whose lists may have one entry for all."""
+    """Return windows from the arguments of an operator, whose lists may have one entry for all.
+
+    A padding may be a pair for each axis, before and after.
+    """
     axes = len(kernel)
     steps = each_axis(stride, axes) or kernel
     apart = each_axis(dilation, axes)
@@ -88,11 +119,12 @@ def windows_of(
         total = [d * (k - 1) if same else 0 for d, k in zip(apart, kernel, strict=True)]
         pads = tuple((each // 2, each - each // 2) for each in total)
     else:
-        pads = tuple((each, each) for each in each_axis(padding, axes))
+        ends = each_axis(padding, axes)
+        pads = tuple((each, each) if isinstance(each, int) else tuple(each) for each in ends)
     return Windows(kernel, steps, pads, apart)
 
 
-def each_axis(value: object, axes: int) -> tuple[int, ...]:
+def each_axis(value: object, axes: int) -> tuple[Any, ...]:
     """Return one number for each axis, given these, a list of one, or a number."""
     if isinstance(value, (list, tuple)):
         return tuple(value) * (axes if len(value) == 1 else 1)
