@@ -85,6 +85,10 @@ SAMPLES = {
         call(lambda x: (x @ x.transpose(1, 2)) @ x),
         call(lambda x: x.reshape(len(x), 2, 2, -1).flip(3).view(len(x), 4, -1)),
     ),
+    "sizes": lambda sum_of, call: (
+        CONV(2, 3, 3, padding=1),
+        call(lambda x: torch.cat([x.roll(80, 2), x.squeeze((2, 3))], 1)),
+    ),
 }
 """Networks that mix the places of a sample, and no samples."""
 

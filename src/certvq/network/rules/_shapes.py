@@ -17,7 +17,7 @@ from certvq.network._bounded import Bounded, entry_errors, whole_error
 from certvq.network._bounds import enlargement, norm_upper
 from certvq.network._graph import Ref
 from certvq.network._numbers import Numbers
-from certvq.network._region import Part, Region, shape_of, whole
+from certvq.network._region import Part, Region, shape_of, slices, whole
 from certvq.network.rules._rule import Arguments, Mask, Objects, Rule
 
 Move = Callable[[torch.Tensor, Arguments], torch.Tensor]
@@ -99,20 +99,35 @@ class Moving(Rule):
     def within(
         self, arguments: Arguments, region: Region, shape: tuple[int, ...]
     ) -> tuple[Arguments, Region] | None:
-        """Cut axes along which each entry keeps its place; the others are whole."""
-        name, given = next(iter(arguments.items()))
-        needed, made = list(whole(given.shape)), list(whole(shape))
+        """Cut axes if the entries that are left go where they go in the whole.
+
+        A roll or a squeeze, for instance, may go by the size of an axis.
+        """
+        given: Ref = next(iter(arguments.values()))
+        origin = self.origin(given.shape, arguments)
+        cut = (whole(given.shape), whole(shape))
         for axis, size in enumerate(given.shape):
             place = self.follow(given.shape, shape, axis, arguments)
-            if place is None or region[place] == made[place] or shape[place] != size:
+            if place is None or region[place] == (0, size) or shape[place] != size:
                 continue
-            numbers = _along(axis, size, given.shape)
-            if torch.equal(self._moved(numbers, arguments, _FILLED), _along(place, size, shape)):
-                needed[axis] = made[place] = region[place]
-        changed = {**arguments, name: Part(given, tuple(needed))}
-        if self.sizes:
-            changed[self.sizes] = list(shape_of(tuple(made)))
-        return changed, tuple(made)
+            less = tuple(
+                (*each[:at], region[place], *each[at + 1 :])
+                for each, at in zip(cut, (axis, place), strict=True)
+            )
+            if np.array_equal(self._part_of_origin(arguments, *less), origin[slices(less[1])]):
+                cut = less
+        return self._of_part(arguments, *cut), cut[1]
+
+    def _of_part(self, arguments: Arguments, needed: Region, made: Region) -> Arguments:
+        name, given = next(iter(arguments.items()))
+        size = {self.sizes: list(shape_of(made))} if self.sizes else {}
+        return {**arguments, name: Part(given, needed), **size}
+
+    def _part_of_origin(self, arguments: Arguments, needed: Region, made: Region) -> np.ndarray:
+        """Return what `origin` is, with the numbers of the whole, where a part is moved."""
+        shape = next(iter(arguments.values())).shape
+        changed = self._of_part(arguments, needed, made)
+        return self._moved(_numbered(shape)[slices(needed)], changed, _FILLED).numpy()
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Fetch each entry from where it came from."""
@@ -129,14 +144,12 @@ class Moving(Rule):
 
     def origin(self, shape: tuple[int, ...], arguments: Arguments) -> np.ndarray:
         """Return the number of the entry that each entry of the result was, -1 where added."""
-        places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
-        return self._moved(places, arguments, _FILLED).to(torch.int64).numpy()
+        return self._moved(_numbered(shape), arguments, _FILLED).to(torch.int64).numpy()
 
 
-def _along(axis: int, size: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return a tensor whose entries are their places along an axis."""
-    numbers = torch.arange(size, dtype=torch.float64)
-    return numbers.reshape(-1, *(1,) * (len(shape) - axis - 1)).expand(shape)
+def _numbered(shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a tensor whose entries are their numbers."""
+    return torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
 
 
 def _frozen(argument: Any) -> Any:
