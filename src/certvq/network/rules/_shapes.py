@@ -104,18 +104,17 @@ class Moving(Rule):
         A roll or a squeeze, for instance, may go by the size of an axis.
         """
         given: Ref = next(iter(arguments.values()))
-        origin = self.origin(given.shape, arguments)
         cut = (whole(given.shape), whole(shape))
         for axis, size in enumerate(given.shape):
             place = self.follow(given.shape, shape, axis, arguments)
             if place is None or region[place] == (0, size) or shape[place] != size:
                 continue
-            less = tuple(
+            needed, made = (
                 (*each[:at], region[place], *each[at + 1 :])
                 for each, at in zip(cut, (axis, place), strict=True)
             )
-            if np.array_equal(self._part_of_origin(arguments, *less), origin[slices(less[1])]):
-                cut = less
+            if self._agrees(arguments, self._of_part(arguments, needed, made), made):
+                cut = needed, made
         return self._of_part(arguments, *cut), cut[1]
 
     def _of_part(self, arguments: Arguments, needed: Region, made: Region) -> Arguments:
@@ -123,11 +122,12 @@ class Moving(Rule):
         size = {self.sizes: list(shape_of(made))} if self.sizes else {}
         return {**arguments, name: Part(given, needed), **size}
 
-    def _part_of_origin(self, arguments: Arguments, needed: Region, made: Region) -> np.ndarray:
-        """Return what `origin` is, with the numbers of the whole, where a part is moved."""
-        shape = next(iter(arguments.values())).shape
-        changed = self._of_part(arguments, needed, made)
-        return self._moved(_numbered(shape)[slices(needed)], changed, _FILLED).numpy()
+    def _agrees(self, arguments: Arguments, changed: Arguments, made: Region) -> bool:
+        """Say whether what is made of a part comes from where it comes from in the whole."""
+        part: Part = next(iter(changed.values()))
+        given = _numbered(part.ref.shape)[slices(part.region)]
+        moved = self._moved(given, changed, _FILLED).numpy()
+        return np.array_equal(moved, self.origin(part.ref.shape, arguments)[slices(made)])
 
     def exact(self, numbers: Numbers, arguments: Arguments, mask: Mask) -> Objects:  # noqa: ARG002
         """Fetch each entry from where it came from."""
@@ -322,7 +322,8 @@ class Padding(Moving):
             needed[axis] = first, last
             made[axis] = first + before - more[0], last + before + more[1]
             ends[2 * number : 2 * number + 2] = more
-        return {**arguments, name: Part(given, tuple(needed)), "pad": ends}, tuple(made)
+        changed = {**arguments, name: Part(given, tuple(needed)), "pad": ends}
+        return (changed, tuple(made)) if self._agrees(arguments, changed, tuple(made)) else None
 
 
 def _reshape(name: str) -> Rule:
