@@ -12,6 +12,7 @@ SANITIZE     := address;undefined;float-cast-overflow
 WORKERS      ?= auto
 FUZZ_SECONDS ?= 30
 FUZZ_SEED    ?= 0
+CASES        ?= 400
 NATIVE       := build/native
 
 .PHONY: demo test test-all mutants native-test native-test-arm fuzz check lint types format bench site wheel gpu-test gpu-bench lean clean help
@@ -34,11 +35,11 @@ SHARD ?= 1/1
 mutants: $(VENV)/.dev  ## break the library on purpose: one test must fail for each; SHARD=1/4 is a part
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py --shard $(SHARD)
 
-native-test:     ## test the kernels without Python: with sanitizers, and for ARM under qemu
+native-test:     ## test the kernels without Python: CASES with sanitizers, some for ARM under qemu
 	cmake -S native/tests -B $(NATIVE)/sanitized -DCERTVQ_SANITIZE='$(SANITIZE)'
 	cmake --build $(NATIVE)/sanitized -j2 --target kernel_test
 	$(NATIVE)/sanitized/kernel_test --self-test
-	$(NATIVE)/sanitized/kernel_test
+	$(NATIVE)/sanitized/kernel_test --cases $(CASES)
 	@if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null; then \
 	$(MAKE) native-test-arm; \
 	elif [ -n "$$CI" ]; then echo "CI needs g++-aarch64-linux-gnu and qemu-user-static"; exit 1; \

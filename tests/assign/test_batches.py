@@ -13,11 +13,10 @@ ROWS, CODES, DIM = 70, 40, 6
 BACKENDS = [
     *(("native", isa) for isa in _native.isas() or [""]),
     *((name, "") for name in certvq.backends() if name not in {"native", "triton", "lean"}),
-    pytest.param(("triton", ""), marks=pytest.mark.slow),  # minutes in Triton's interpreter
     ("float32", ""),
 ]
 """Each backend, the native one under each instruction set of the processor. Lean, which takes
-minutes for a call, is left out."""
+minutes for a call, is left out; Triton's interpreter has fewer ways in `test_triton.py`."""
 
 
 def float32_argmin(latents, codebook):
@@ -36,16 +35,13 @@ def float32_argmin(latents, codebook):
 def codes_of(request, monkeypatch):
     """Give a function from latents and codebook to the codes of one backend."""
     name, isa = request.param
-    if name == "triton":
-        pytest.importorskip("triton")
     if isa:
         monkeypatch.setenv("CERTVQ_ISA", isa)
     if name == "float32":
         certvq.register_backend(name, float32_argmin)
 
     def codes_of(latents, codebook):
-        with np.errstate(all="ignore"):  # Triton's interpreter computes with NumPy
-            return np.asarray(certvq.assign(latents, codebook, backend=name).codes)
+        return np.asarray(certvq.assign(latents, codebook, backend=name).codes)
 
     yield codes_of
     if name == "float32":

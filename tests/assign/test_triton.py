@@ -70,16 +70,18 @@ def test_any_size_of_codebook(rng, codes):
 
 
 def test_codes_do_not_depend_on_batch_padding_or_neighbours(rng):
-    """One set of latents, split in ten ways."""
+    """One set of latents, split, shuffled, and among rows whose scale would not hold it."""
     codebook = certvq.prepare(rng.standard_normal((90, 5)).astype(np.float32))
     latents = rng.standard_normal((60, 5)).astype(np.float32)
     latents[::4] = (codebook.source[:15] + codebook.source[15:30]) / 2
     whole = certvq.assign(latents, codebook, backend="triton")
-    for parts in range(2, 12):
+    for parts in (2, 7, 11):
         split = [codes_of(part, codebook) for part in np.array_split(latents, parts)]
         assert np.array_equal(np.concatenate(split), whole.codes)
     order = rng.permutation(60)
     assert np.array_equal(codes_of(latents[order], codebook), whole.codes[order])
+    loud = np.full((7, 5), np.finfo(np.float32).max / 4, np.float32)
+    assert np.array_equal(codes_of(np.concatenate([loud, latents]), codebook)[7:], whole.codes)
 
 
 def test_rows_are_decided_by_all_three_means(rng):

@@ -49,7 +49,6 @@ def seeded(seed=0):
 
 FAMILIES = {
     "vector": lambda: VectorQuantize(DIM, 32, generator=seeded()),
-    "vector-gradient": lambda: VectorQuantize(DIM, 32, update=Gradient(), generator=seeded()),
     "vector-cosine": lambda: VectorQuantize(DIM, 32, metric="cosine", generator=seeded()),
     "residual": lambda: ResidualVQ(DIM, 32, num_quantizers=3, generator=seeded()),
     "fsq": lambda: FSQ([5] * DIM),
@@ -162,10 +161,8 @@ def test_learned_scalars_compile_but_for_the_order_of_additions():
         program(batch(9))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["vector", "residual"])
-def test_a_training_step_compiles_with_inductor(family):
-    plain = Step(FAMILIES[family])
+def test_a_training_step_compiles_with_inductor():
+    plain = Step(FAMILIES["residual"])
     compiled = copy.deepcopy(plain)
     program = torch.compile(compiled, fullgraph=True)
     compare(plain, compiled, program, [batch(seed) for seed in range(3)])
@@ -193,7 +190,7 @@ class _Bound(torch.nn.Module):
         return self.run(self.model, images)
 
 
-@pytest.mark.parametrize("family", ["vector", "residual", "fsq", "lfq"])
+@pytest.mark.parametrize("family", ["vector", "fsq"])
 def test_a_bad_batch_changes_nothing_in_a_compiled_step(family):
     step = Step(FAMILIES[family])
     program = torch.compile(step, fullgraph=True, backend="aot_eager")
