@@ -12,10 +12,12 @@ its own, which is started anew behind a mutation that ended it.
 import argparse
 import collections
 import hashlib
+import io
 import json
 import selectors
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -208,6 +210,70 @@ def read_image(path: Path) -> str:
     return digest(load_images([path]).photographs[0].pixels)
 
 
+def make_sources(folder: Path) -> list[Path]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    make_rows(folder)
+    (folder / "rows.parquet").unlink()
+    stream = io.BytesIO()
+    Image.fromarray(np.eye(5, 6, dtype=np.uint8)).save(stream, "PNG")
+    picture = stream.getvalue()
+    pq.write_table(pa.table({"image": [picture, picture, b"x"]}), folder / "images.parquet")
+    for suffix in ("", "gz", "xz", "bz2"):
+        with tarfile.open(folder / f"images{suffix}.tar", f"w:{suffix}") as archive:  # pyright: ignore[reportCallIssue, reportArgumentType]
+            for name in ("a.png", "b.png"):
+                member = tarfile.TarInfo(name)
+                member.size = len(picture)
+                archive.addfile(member, io.BytesIO(picture))
+    return sorted(folder.iterdir())
+
+
+def read_sources(path: Path) -> str:
+    from certvq.tokenize._items import items
+    from certvq.tokenize._plan import plan
+
+    (part,) = plan([path], "image" if path.stem.startswith("images") else "latent")
+    found = ((item.key, item.problem, item.data) for item in items(part))
+    return repr([(*about, digest(np.asarray(data))) for *about, data in found])
+
+
+def make_rows(folder: Path) -> list[Path]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = np.random.default_rng(1).random((9, 3), np.float32)
+    np.save(folder / "rows.npy", rows)
+    np.savez(folder / "stored.npz", rows=rows)
+    np.savez_compressed(folder / "deflated.npz", rows=rows)
+    pq.write_table(pa.table({"rows": list(rows)}), folder / "rows.parquet")
+    return sorted(folder.iterdir())
+
+
+def read_rows(path: Path) -> str:
+    from certvq.jobs import kmeans_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        kmeans_files([path], Path(folder) / "codebook.npy", 2, iterations=2)
+        return (Path(folder) / "codebook.npy").read_bytes().hex()
+
+
+def make_kmeans(folder: Path) -> list[Path]:
+    from certvq.cluster._checkpoint import save_state
+    from certvq.cluster._loop import State
+
+    state = State(np.ones((2, 3)), (1.0, 0.5), (0,), 12345678901234567890)
+    save_state(folder / "checkpoint.npz", state, "ab" * 32)
+    return [folder / "checkpoint.npz"]
+
+
+def read_kmeans(path: Path) -> str:
+    from certvq.cluster._checkpoint import load_state
+
+    return repr(load_state(path, "ab" * 32))
+
+
 KINDS = {
     "tokens": Kind(make_tokens, read_tokens),
     "model": Kind(make_model, read_model),
@@ -215,7 +281,11 @@ KINDS = {
     "checkpoint": Kind(make_checkpoint, read_checkpoint),
     "npy": Kind(make_npy, read_npy, lambda path: digest(np.load(path))),
     "npz": Kind(make_npz, read_npz, numpy_npz),
-    "images": Kind(make_images, read_image, read_image),  # none of their formats has a checksum
+    "kmeans": Kind(make_kmeans, read_kmeans),
+    # none of these formats has a checksum that is always looked at
+    "images": Kind(make_images, read_image, read_image),
+    "sources": Kind(make_sources, read_sources, read_sources),
+    "rows": Kind(make_rows, read_rows, read_rows),
 }
 
 

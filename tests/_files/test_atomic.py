@@ -1,6 +1,7 @@
 """Files and folders written atomically are whole or absent, and as open as any new ones."""
 
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from certvq._files import atomic as _atomic
-from certvq._files.atomic import atomic_directory, atomic_path
+from certvq._files.atomic import atomic_directory, atomic_path, naming_file
 from certvq._files.leftovers import sweep
 
 
@@ -102,6 +103,19 @@ def test_an_older_folder_is_replaced_as_a_whole(tmp_path):
             (folder / name).write_text(name)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    "text", ["200000 requested and 18928 written", "I/O error: No space left (os error 28)"]
+)
+def test_the_system_s_reason_is_found_in_what_a_library_says(tmp_path, text):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/inner'") as found,
+        naming_file(tmp_path / "outer"),
+        naming_file(tmp_path / "inner"),
+    ):
+        raise OSError(text)
+    assert found.value.errno == errno.ENOSPC
 
 
 def write(path, text):

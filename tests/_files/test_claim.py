@@ -63,6 +63,8 @@ def test_a_folder_must_be_absent_or_empty(tmp_path: Path) -> None:
     (tmp_path / "old" / ".old.abcdefgh.part").mkdir()  # of a killed process
     claim_folder(tmp_path / "old")
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    (tmp_path / "link").symlink_to("absent")  # its target is written, as of a file
+    claim_folder(tmp_path / "link")
     (tmp_path / "old" / "mine").touch()
     for path in (tmp_path / "old", tmp_path / "old" / "mine"):
         with pytest.raises(OptionError, match="must be a folder that does not exist yet or is em"):

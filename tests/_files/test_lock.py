@@ -21,6 +21,15 @@ with folder_lock(Path("run")):
 """
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with (
+        pytest.raises(OptionError, match="run: is a file; give a folder that does not exist yet"),
+        folder_lock(tmp_path / "run"),
+    ):
+        pass
+
+
 def test_another_process_is_named_until_it_dies(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD]
     with subprocess.Popen(

@@ -129,3 +129,9 @@ def test_a_processor_has_its_own_section(tmp_path):
     update_block(page, "2", section="One and two")
     update_block(page, "3\n", section="One")
     assert page.read_text() == f"a\n{BEGIN}\n\n### One\n\n3\n\n### One and two\n\n2\n\n{END}\nz\n"
+
+
+def test_a_page_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "page.md").write_bytes(b"\xff\xfe" + BEGIN.encode())
+    with pytest.raises(FileFormatError, match=r"page\.md: is no text in UTF-8 \("):
+        require_block(tmp_path / "page.md")

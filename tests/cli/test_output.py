@@ -55,6 +55,22 @@ def test_nothing_is_said_where_nothing_was_skipped(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_name_of_two_lines_is_skipped_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_skipped(["new\nline\x1b[2J.png: damaged"])
+    assert capsys.readouterr().err.splitlines() == [
+        "certvq: skipped new line\\x1b[2J.png: damaged",
+        "certvq: 1 files skipped",
+    ]
+
+
+def test_figures_stay_alone_where_there_is_no_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)  # print would write to standard output
+    warn_skipped(["a.png: damaged"])
+    assert capsys.readouterr().out == ""
+
+
 def test_infinite_figures_are_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
     show_figures("", {"psnr": float("inf"), "rows": [{"x": float("nan")}]}, as_json=True)
 

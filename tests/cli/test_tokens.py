@@ -96,4 +96,4 @@ def test_a_folder_that_holds_something_is_no_place_for_an_export(
 ) -> None:
     found = certvq_command("export", data_set, "--to", "npy", "--out", data_set)
     assert found.status == 2
-    assert "holds something" in found.err
+    assert "must be a folder that does not exist yet or is empty" in found.err

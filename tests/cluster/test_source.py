@@ -157,7 +157,7 @@ FIELDS = ("fingerprint", "codebook", "history", "splits", "squares")
 
 
 def test_a_folder_is_no_checkpoint_and_a_function_must_return_batches(tmp_path):
-    with pytest.raises(OptionError, match="is a folder; name a file for the checkpoint"):
+    with pytest.raises(OptionError, match="is a folder, pipe or device; name a file"):
         certvq.kmeans(np.eye(4), 2, checkpoint=tmp_path)
     with pytest.raises(DataError, match="returns an iterator of batches, it returned int"):
         certvq.kmeans(lambda: 5, 2)

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from certvq.data import read_image, with_channels
-from certvq.errors import DataError
+from certvq.errors import DataError, OptionError
 
 WIDTH, HEIGHT = 6, 4
 COLOUR = (np.arange(HEIGHT * WIDTH * 3).reshape(HEIGHT, WIDTH, 3) * 3).astype(np.uint8)
@@ -257,6 +257,9 @@ def test_the_limit_of_pixels_can_be_moved(tmp_path, monkeypatch, fmt):
         read_image(path, max_pixels=23)
     monkeypatch.setenv("CERTVQ_MAX_PIXELS", "23")
     with pytest.raises(DataError, match="6 x 4 pixels are more than the 23 allowed"):
+        read_image(path)
+    monkeypatch.setenv("CERTVQ_MAX_PIXELS", "many")  # which is not the file's fault
+    with pytest.raises(OptionError, match="CERTVQ_MAX_PIXELS must be a whole number"):
         read_image(path)
 
 

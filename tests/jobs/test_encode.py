@@ -4,6 +4,7 @@ Also of `certvq.jobs.encode`, `certvq.jobs._encode_part` and `certvq.jobs.decode
 """
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,10 +209,20 @@ def test_what_is_no_single_part_of_images_is_named(
         encode_images(other_dir, sorted(pictures.iterdir()), out)
     with pytest.raises(DataError, match=r"t\.parquet: none of 1 inputs can be used: c: not a"):
         encode_images(other_dir, [_folder_of(pictures / "c.png")], out)
-    encode_images(other_dir, [pictures], pictures / "old.parquet")
-    with pytest.raises(OptionError, match=r"old\.parquet: holds no single image, and"):
+    (pictures / "more.tar").touch()
+    with pytest.raises(OptionError, match=r"more\.tar: holds no single image, and"):
         encode_images(other_dir, [pictures], out)
     assert not out.exists()
+
+
+def test_tokens_may_go_beside_the_images_again_and_again_and_into_a_device(
+    other_dir: Path, pictures: Path
+) -> None:
+    out = pictures / "t.parquet"
+    figures = [encode_images(other_dir, [pictures], to).figures for to in (out, out)]
+    assert figures[0]["images"] == 2
+    figures.append(encode_images(other_dir, [pictures], Path(os.devnull)).figures)
+    assert figures[1:] == figures[:1] * 2
 
 
 def _folder_of(file: Path) -> Path:

@@ -1,5 +1,6 @@
 """Rows in `.npz` and Parquet files: the same codebook as from an array; what is wrong is named."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,30 @@ def test_files_that_hold_no_matrix(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", np.array([ROWS, None], dtype=object))
     with pytest.raises(FileFormatError, match=r"objects\.npz: no \.npz file of numbers"):
         rows_of_files([tmp_path / "objects.npz"])
+
+
+def test_a_flipped_bit_is_named_whatever_its_reader_raises(tmp_path: Path) -> None:
+    write(tmp_path / "z.parquet", ROWS)
+    np.savez_compressed(tmp_path / "z.npz", ROWS)
+    np.save(tmp_path / "z.npy", ROWS)
+    for name in ("z.parquet", "z.npz", "z.npy"):
+        data = (tmp_path / name).read_bytes()
+        for place in range(0, len(data), 1 + len(data) // 150):
+            changed = bytearray(data)
+            changed[place] ^= 4
+            (tmp_path / name).write_bytes(changed)
+            with suppress(FileFormatError):
+                for _ in rows_of_files([tmp_path / name]):
+                    pass
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CERTVQ_MAX_MIB", "1")
+    path = write(tmp_path / "z.parquet", np.zeros((170, 1 << 10), np.float32))
+    with pytest.raises(FileFormatError, match=r"z\.parquet: unpacks to 3 MiB"):
+        rows_of_files([path])
 
 
 def test_a_file_that_changes_between_passes_is_named(tmp_path: Path) -> None:

@@ -78,6 +78,15 @@ def test_a_model_that_was_read_can_be_trained_on(update, tmp_path, images):
     assert VQVAE.from_pretrained(tmp_path / "half").quantizer.codebook.dtype == torch.float16
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_grid_in_another_precision_decodes_as_it_encodes(kind, images):
+    config = VQVAEConfig(hidden=4, dim=2, channels=3, quantizer="fsq", levels=(4, 4))
+    model = VQVAE(config).to(kind).eval()
+    with torch.no_grad():
+        found = model(images.to(kind))
+    assert torch.equal(model.decode(found.codes, size=images.shape[2:]), found.reconstruction)
+
+
 def test_reading_leaves_the_default_generator_alone(folder):
     before = torch.get_rng_state()
     VQVAE.from_pretrained(folder)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from certvq.errors import DataError, OptionError
+from certvq.errors import DataError, FileFormatError, OptionError
 from certvq.tokenize._items import ROWS_PER_ITEM, items
 from certvq.tokenize._plan import plan
 
@@ -127,3 +127,27 @@ def test_objects_are_not_unpickled(tmp_path):
     np.savez(tmp_path / "z.npz", a=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="Python objects"):
         listed(tmp_path / "z.npz", "latent")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\0\x0a\0{'descr': ("])
+def test_an_array_with_a_damaged_header_is_named(tmp_path, content):
+    (tmp_path / "z.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"z.npy: is damaged \(.*\); copy it again"):
+        listed(tmp_path / "z.npy", "latent")
+
+
+@pytest.mark.parametrize("kind", ["npz", "tar", "parquet"])
+def test_a_small_shard_that_unpacks_to_much_is_refused_before(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("CERTVQ_MAX_MIB", "1")
+    path, zeros = tmp_path / f"z.{kind}", bytes(3 << 20)
+    if kind == "npz":
+        np.savez_compressed(path, a=np.zeros((3, (1 << 17) - 9)))
+    elif kind == "tar":
+        with tarfile.open(path, "w:gz") as archive:
+            info = tarfile.TarInfo("a.png")
+            info.size = len(zeros)
+            archive.addfile(info, io.BytesIO(zeros))
+    else:
+        pq.write_table(pa.table({"image": [zeros[1000:]]}), path, compression="zstd")
+    with pytest.raises(FileFormatError, match=r"z\..*: unpacks to 3 MiB, .*CERTVQ_MAX_MIB=3"):
+        listed(path, "latent" if kind == "npz" else "image")

@@ -1,9 +1,14 @@
 """What becomes which part."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from certvq.errors import DataError, OptionError
+from certvq.tokenize import tokenize
 from certvq.tokenize._plan import looks_like, plan, sources_digest
+from certvq.tokens import export_tokens
+from certvq.tokens._part import part_name
 
 
 @pytest.fixture
@@ -21,6 +26,15 @@ def test_a_folder_gives_shards_and_then_files_by_name(tree):
     assert (shard.kind, shard.path, shard.keys) == ("tar", tree / "s.tar", ("s",))
     assert files.names == ("a/1.jpg", "a/1.png", "b/2.png")
     assert files.keys == ("a/1.jpg", "a/1.png", "b/2")
+
+
+def test_tokens_that_were_written_below_a_folder_are_no_source(tree, tmp_path, model_dir, pictures):
+    tokenize(str(model_dir), pictures(1), tmp_path / "set")
+    for name in ("tokens.parquet", "b/x.parquet"):
+        (tree / name).write_bytes((tmp_path / "set" / part_name(0)).read_bytes())
+    export_tokens(tmp_path / "set", tree / "shards", "webdataset")
+    pq.write_table(pa.table({"certvq": ["certvq"]}), tree / "mine.parquet")
+    assert [part.path.name for part in plan([tree], "image")] == ["mine.parquet", "s.tar", "data"]
 
 
 def test_files_are_divided_by_number(tree):

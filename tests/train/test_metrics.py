@@ -106,10 +106,10 @@ def test_a_fresh_log_replaces_an_older_one(tmp_path: Path) -> None:
     assert _steps(files) == [1]
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"split": "train"}'])
+@pytest.mark.parametrize("line", ["{", "[1]", '{"split": "train"}', "\xff"])
 def test_a_line_that_is_no_object_with_a_step_is_named(tmp_path: Path, line: str) -> None:
     files = RunFiles(tmp_path)
-    files.metrics.write_text('{"step": 1}\n' + line + "\n")
+    files.metrics.write_text('{"step": 1}\n' + line + "\n", encoding="latin-1")
     with (
         pytest.raises(FileFormatError, match=r"metrics\.jsonl: line 2 is not one of this run's"),
         metrics_log(files, after=5),

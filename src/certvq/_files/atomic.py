@@ -7,6 +7,7 @@ without an exception and removed otherwise. Must not import anything of certvq b
 import ctypes
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -117,11 +118,19 @@ def naming_file(final: Path, *, instead: Path | None = None) -> Iterator[None]:
             if instead is None or not Path(os.fsdecode(error.filename)).is_relative_to(instead):
                 raise
             name = final / Path(os.fsdecode(error.filename)).relative_to(instead)
-        if error.errno is not None:
-            raise OSError(error.errno, os.strerror(error.errno), str(name)) from error
+        number = error.errno or _number(str(error))
+        if number is not None:
+            raise OSError(number, os.strerror(number), str(name)) from error
         if str(final) in str(error):
             raise
         raise OSError(f"{name}: {error}") from error
+
+
+def _number(text: str) -> int | None:
+    """Read the system's number of an error off its text, where a library gives no more."""
+    if found := re.search(r"\(os error (\d+)\)", text):  # of Rust, as safetensors has it
+        return int(found[1])
+    return errno.ENOSPC if re.fullmatch(r"\d+ requested and \d+ written", text) else None  # NumPy
 
 
 def _is_stream(path: Path) -> bool:

@@ -45,14 +45,14 @@ def claim_file(out: Path, *, inputs: Sequence[Path] = (), magic: bytes = b"") ->
 
 
 def claim_folder(out: Path) -> None:
-    """Require a path that may become a folder: absent, or an empty folder.
+    """Require a path that may become a folder: absent, an empty folder, or a link to such a path.
 
     Raises:
         OptionError: it is a file, or holds something.
         OSError: a folder cannot be made there.
     """
     sweep(Path(os.path.realpath(out)))
-    if os.path.lexists(out) and not (out.is_dir() and is_empty(out)):
+    if out.exists() and not (out.is_dir() and is_empty(out)):
         raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
     try_writing(Path(os.path.realpath(out)) / "file", out)
 

@@ -27,7 +27,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
         folder: made if absent, and removed again if nothing was put into it.
 
     Raises:
-        OptionError: another process, or another thread, holds it; the text names the holder.
+        OptionError: another process, or another thread, holds it; the text names the holder. Or it
+            is a file.
         OSError: the folder cannot be made or written.
 
     Guarantee: none where the file system knows no locks.
@@ -36,6 +37,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
     if name in _held.get():
         yield
         return
+    if Path(name).exists() and not Path(name).is_dir():
+        raise OptionError(f"{folder}: is a file; give a folder that does not exist yet")
     made = [above for above in (Path(name), *Path(name).parents) if not above.exists()]
     Path(name).mkdir(parents=True, exist_ok=True)
     handle = _acquire(folder)

@@ -7,6 +7,9 @@ that says what is wrong. Nothing is unpickled. Must not import anything of certv
 import ast
 import io
 import math
+import os
+import zipfile
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -35,9 +38,7 @@ def read_npy(stream: BinaryIO, size: int) -> NDArray[Any]:
     """
     dtype, shape, fortran, begin = _header(stream)
     count = math.prod(shape)
-    if count * dtype.itemsize != size - begin:
-        text = f"its header promises {count * dtype.itemsize} bytes, {size - begin} follow"
-        raise ValueError(text)
+    _require_bytes(count * dtype.itemsize, size - begin)
     array = np.empty(count, dtype)
     _fill(stream, array)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
@@ -51,6 +52,46 @@ def read_npy_of_pipe(stream: BinaryIO) -> NDArray[Any]:
     """
     data = stream.read()
     return read_npy(io.BytesIO(data), len(data))
+
+
+def map_npy(path: Path, begin: int = 0, size: int | None = None) -> NDArray[Any]:
+    """Map one array of a file into memory; no more than its header is read.
+
+    Args:
+        path: the file.
+        begin: where in it the array begins.
+        size: how many bytes it has; None for all that follow.
+
+    Raises:
+        ValueError: as `read_npy`.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        file.seek(begin)
+        dtype, shape, fortran, head = _header(file)
+        left = (os.fstat(file.fileno()).st_size - begin if size is None else size) - head
+        _require_bytes(math.prod(shape) * dtype.itemsize, left)
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        order = "F" if fortran else "C"
+        return np.memmap(file, dtype, "r", offset=begin + head, shape=shape, order=order)
+
+
+def read_npz_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """Read one array of an `.npz` file.
+
+    Raises:
+        ValueError: as `read_npy`; further ones of `zipfile`.
+
+    Cost: memory of the size that the archive says; see `certvq._files.limits`.
+    """
+    with archive.open(member) as stream:
+        return read_npy(stream, member.file_size)  # pyright: ignore[reportArgumentType]
+
+
+def _require_bytes(promised: int, found: int) -> None:
+    if promised != found:
+        raise ValueError(f"its header promises {promised} bytes, {found} follow")
 
 
 def _header(stream: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from certvq._files.atomic import atomic_path
+from certvq._files.damage import naming_damage
 from certvq.bench._contenders import CERTVQ
 from certvq.errors import FileFormatError
 
@@ -74,7 +75,8 @@ def update_block(page: Path, text: str, *, section: str = "") -> None:
 
 
 def _split(page: Path) -> tuple[str, str, str]:
-    text = page.read_text(encoding="utf-8")
+    with naming_damage(page, "is no text in UTF-8", advice="name a page of Markdown"):
+        text = page.read_text(encoding="utf-8")
     counts = (text.count(BEGIN), text.count(END))
     if counts != (1, 1) or text.index(END) < text.index(BEGIN):
         raise FileFormatError(

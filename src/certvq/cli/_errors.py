@@ -81,14 +81,14 @@ def _one_line(given: Sequence[str]) -> Iterator[None]:
         _drop_output()
         raise Exit(141) from error
     except KeyboardInterrupt as error:
-        _say("interrupted")
+        note("interrupted")
         raise Exit(130) from error
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             raise
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
-        _say(f"error: {_text(error, given)}")
+        note(f"error: {_text(error, given)}")
         raise Exit(2) from error
 
 
@@ -145,10 +145,11 @@ def _takes(stream: TextIO) -> bool:
     return True
 
 
-def _say(text: str) -> None:
+def note(text: str) -> None:
+    """Write one line on standard error, if there is one and it takes it."""
     if sys.stderr is None:  # it is where the caller closed it
         return
     try:
-        print(f"certvq: {shortened(text)}", file=sys.stderr)  # noqa: T201 (it is the place)
+        print(f"certvq: {shortened(text)}", file=sys.stderr, flush=True)  # noqa: T201 (the place)
     except OSError:  # nobody can be told, but the status stays
         _drop_output()

@@ -3,7 +3,6 @@
 In: states of a job. Out: text on standard error; JSON on standard output. Must not import torch.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from certvq._files.json import dumps
+from certvq.cli._errors import note
 
 _PERIOD = 10.0  # seconds between two lines
 
@@ -54,7 +54,7 @@ def job_bar(*, as_json: bool = False) -> Iterator[Callable[[Any], None]]:
             elif time.monotonic() - said >= _PERIOD:
                 said = time.monotonic()
                 share = state.bytes / max(state.of_bytes, 1)
-                print(f"certvq: {share:.0%}, {text(state)}", file=sys.stderr, flush=True)  # noqa: T201
+                note(f"{share:.0%}, {text(state)}")
 
         yield report
 

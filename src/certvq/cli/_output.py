@@ -4,7 +4,6 @@ In: progress calls and figures. Out: bars on a terminal and plain lines elsewher
 Must not import the commands.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from certvq._files.json import dumps
+from certvq.cli._errors import note
 
 Report = Callable[[str, int, int], None]
 """A `certvq._types.Progress`: a stage, how much of it is done, and of how much."""
@@ -75,7 +75,7 @@ def _lines() -> Iterator[Report]:
         if ends or (waited and now - said.get(stage, now - _PERIOD) >= _PERIOD):
             said[stage] = now
             of = f"/{total}" if total else ""
-            print(f"certvq: {stage} {done}{of}", file=sys.stderr, flush=True)  # noqa: T201
+            note(f"{stage} {done}{of}")
 
     yield report
 
@@ -259,16 +259,15 @@ def show_growth(found: Mapping[str, Any], *, as_json: bool) -> None:
 def warn_skipped(skipped: Sequence[object]) -> None:
     """Name on standard error the files that could not be used, and how many they are."""
     for entry in skipped:
-        print(f"certvq: skipped {entry}", file=sys.stderr)  # noqa: T201 (standard error)
+        note(f"skipped {entry}")
     if skipped:
-        print(f"certvq: {len(skipped)} files skipped", file=sys.stderr)  # noqa: T201 (likewise)
+        note(f"{len(skipped)} files skipped")
 
 
 def warn_missing(folder: object, names: Sequence[str]) -> None:
     """Name on standard error, in one line, what a folder lacks; nothing where it lacks nothing."""
     if names:
-        line = f"certvq: warning: {folder} lacks {', '.join(names)}; the page is without it"
-        print(line, file=sys.stderr)  # noqa: T201 (standard error)
+        note(f"warning: {folder} lacks {', '.join(names)}; the page is without it")
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

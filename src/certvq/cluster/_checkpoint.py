@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from certvq._files.atomic import atomic_path
+from certvq._files.damage import naming_damage
 from certvq._files.limits import require_room
+from certvq._files.npy import read_npz_member
 from certvq._types import Float64Array
 from certvq.cluster._loop import State
 from certvq.cluster._source import Source
@@ -62,12 +64,12 @@ def load_state(path: Path, print_: str) -> State | None:
 
     Raises:
         FileFormatError: the file is damaged, or no checkpoint of k-means.
-        OptionError: it is of other data or options, or a folder.
+        OptionError: it is of other data or options, or no plain file.
     """
-    if path.is_dir():
-        raise OptionError(f"{path}: is a folder; name a file for the checkpoint")
     if not path.exists():
         return None
+    if not path.is_file():  # a pipe cannot be read again
+        raise OptionError(f"{path}: is a folder, pipe or device; name a file for the checkpoint")
     fields = _read(path)
     if fields["fingerprint"].tobytes().hex() != print_:
         text = (
@@ -84,17 +86,13 @@ def load_state(path: Path, print_: str) -> State | None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            needed = sum(entry.file_size for entry in archive.infolist())
+    what = "is no checkpoint of k-means, or a damaged one"
+    with naming_damage(path, what, advice="remove it"), zipfile.ZipFile(path) as archive:
+        needed = sum(entry.file_size for entry in archive.infolist())
         require_room(path, needed, path.stat().st_size)
-        with np.load(path, allow_pickle=False) as archive:
-            fields = {name: archive[name] for name in _FIELDS}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        text = f"{path}: is no checkpoint of k-means, or a damaged one ({error}); remove it"
-        raise FileFormatError(text) from error
+        fields = {
+            name: read_npz_member(archive, archive.getinfo(f"{name}.npy")) for name in _FIELDS
+        }
     if int(fields["format"]) != _FORMAT:
         text = f"{path}: has format {int(fields['format'])}, required is {_FORMAT}; remove it"
         raise FileFormatError(text)

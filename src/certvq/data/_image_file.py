@@ -17,7 +17,7 @@ from certvq._types import UInt8, UInt8Array
 from certvq.data._pixel_limit import VARIABLE, pillow_allows, pixel_limit
 from certvq.data._quiet import quieten_pillow
 from certvq.data._tiff import bits_of_grey, mend_planes, require_right_tiff, white_is_zero
-from certvq.errors import DataError
+from certvq.errors import CertVQError, DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 """What `read_image` reads; told by the content of the file, never by its name."""
@@ -84,7 +84,7 @@ def read_image(path: Path | bytes, *, max_pixels: int | None = None) -> UInt8[UI
         warnings.simplefilter("ignore")
         try:
             return _read(path, max_pixels)
-        except DataError:
+        except CertVQError:
             raise
         except _DECODER_ERRORS as error:
             raise DataError(_reason(error)) from error

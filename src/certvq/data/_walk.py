@@ -1,7 +1,7 @@
 """The files below a folder, through links, and without what certvq itself has written.
 
 In: the path of a folder. Out: names in a fixed order, and each folder that was not entered with the
-reason. Must not open files, nor import torch.
+reason. Must not open the files, nor import torch.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 OUTPUT_MARK = ".certvq-output"
-"""The file that says of a folder that certvq has written its pictures."""
+"""The file that says of a folder that certvq has written what is in it."""
 
 _RUN_FILES = {
     "train.json",
@@ -77,13 +77,18 @@ class _Walk:
             yield (self.folders or self.links).pop()
 
 
+def mark_output(folder: Path) -> None:
+    """Leave a mark by which a later job knows that what is below is no source."""
+    (folder / OUTPUT_MARK).write_text("certvq has written the files here.\n", encoding="utf-8")
+
+
 def files_below(folder: Path) -> tuple[list[str], list[Skipped]]:
     """List the files in a folder and in all folders below it.
 
     Names that start with a dot are passed over. Linked folders are entered once all others have
     been; one that leads to a folder that has been entered is named instead, so that no picture
-    comes twice and no circle is run through. Below the folder, what `certvq decode`, a training run
-    and `certvq tokenize` have written is named and not entered.
+    comes twice and no circle is run through. Below the folder, what `certvq decode`,
+    `certvq export`, a training run and `certvq tokenize` have written is named and not entered.
 
     Args:
         folder: an existing one.

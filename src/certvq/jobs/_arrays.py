@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from certvq._files.npy import MAGIC, NO_NPY, read_npy, read_npy_of_pipe
+from certvq._files.npy import NO_NPY, map_npy, read_npy, read_npy_of_pipe
 from certvq._types import Array, Progress
 from certvq.errors import (
     CodeRangeError,
@@ -38,20 +36,10 @@ def load_array(path: Path) -> Array:
         FileFormatError: not an `.npy` file, truncated, or of Python objects.
         OSError: the file cannot be opened.
     """
-    with path.open("rb") as file:
-        try:
-            if path.is_file():
-                return read_npy(file, os.fstat(file.fileno()).st_size)
-            return read_npy_of_pipe(file)
-        except ValueError as error:
-            if str(error) == NO_NPY:
-                text = f"{path}: not an .npy file; write one with numpy.save"
-                raise FileFormatError(text) from error
-            text = (
-                f"{path}: corrupt, truncated or of Python objects ({error}); write an array of "
-                f"numbers with numpy.save"
-            )
-            raise FileFormatError(text) from error
+    with path.open("rb") as file, _naming_npy(path):
+        if path.is_file():
+            return read_npy(file, os.fstat(file.fileno()).st_size)
+        return read_npy_of_pipe(file)
 
 
 def map_array(path: Path) -> Array:
@@ -63,12 +51,17 @@ def map_array(path: Path) -> Array:
     """
     if not path.is_file():
         return load_array(path)
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise FileFormatError(f"{path}: not an .npy file; write one with numpy.save")
+    with _naming_npy(path):
+        return map_npy(path)
+
+
+@contextmanager
+def _naming_npy(path: Path) -> Iterator[None]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        yield
     except ValueError as error:
+        if str(error) == NO_NPY:
+            raise FileFormatError(f"{path}: not an .npy file; write one with numpy.save") from error
         text = (
             f"{path}: corrupt, truncated or of Python objects ({error}); write an array of numbers "
             "with numpy.save"

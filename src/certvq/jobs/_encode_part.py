@@ -66,12 +66,15 @@ def encode_part(
             tokenize(str(model_dir), images, folder, files_per_part=_ALL, strict=named, **options)
         except DataError as error:
             raise DataError(str(error).replace(str(folder), str(out))) from error
-        shutil.copyfile(folder / part_name(0), partial)
-    return _figures(out), [Skipped(Path(e.source), e.reason) for e in open_tokens(out).failed]
+        part = folder / part_name(0)  # `out` may be a pipe, which cannot be read again
+        skipped = [Skipped(Path(each.source), each.reason) for each in open_tokens(part).failed]
+        figures = _figures(part)
+        shutil.copyfile(part, partial)
+    return figures, skipped
 
 
-def _figures(out: Path) -> dict[str, Any]:
-    counted = token_stats(out).to_json()
+def _figures(part: Path) -> dict[str, Any]:
+    counted = token_stats(part).to_json()
     levels = counted["codebooks"]
     return {
         "images": counted["rows"],

@@ -11,10 +11,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from certvq._files.damage import naming_damage
 from certvq._files.limits import require_room
+from certvq._files.npy import read_npz_member
 from certvq._types import Array
 from certvq.errors import FileFormatError, OptionError
 from certvq.jobs._arrays import map_array
+
+_NO_NPZ: Final = "no .npz file of numbers, or damaged"
+_NO_PARQUET: Final = "no Parquet file, or damaged"
 
 _BATCH: Final = 1 << 14
 """Rows of a Parquet file at a time."""
@@ -56,17 +61,11 @@ def _part(path: Path, column: str | None) -> Any:
 
 
 def _load_npz(path: Path, column: str | None) -> Array:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        name = _chosen(path, [each.removesuffix(".npy") for each in sizes], column)
-        require_room(path, sizes[f"{name}.npy"], path.stat().st_size)
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileFormatError | OptionError):
-            raise
-        raise FileFormatError(f"{path}: no .npz file of numbers, or damaged ({error})") from error
+    with naming_damage(path, _NO_NPZ), zipfile.ZipFile(path) as archive:
+        members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+        member = members[_chosen(path, list(members), column)]
+        require_room(path, member.file_size, path.stat().st_size)
+        return read_npz_member(archive, member)
 
 
 def _chosen(path: Path, names: Sequence[str], column: str | None) -> str:
@@ -100,29 +99,27 @@ class _ParquetRows:
 
     def __init__(self, path: Path, column: str | None) -> None:
         self._path = path
+        from certvq.tokens._read import NUMBER
+        from certvq.tokens._sizes import sizes_of_file
+
+        with naming_damage(path, _NO_PARQUET):
+            require_room(path, sizes_of_file(path).largest(NUMBER), path.stat().st_size)
         schema = self._opened().schema_arrow
         lists = [field.name for field in schema if _is_list(field.type)]
         self._column = _chosen(path, lists, column)
 
     def __iter__(self) -> Iterator[Array]:
-        import pyarrow as pa
-
         start = 0
-        try:
+        with naming_damage(self._path, _NO_PARQUET):
             for batch in self._opened().iter_batches(_BATCH, columns=[self._column]):
                 yield self._matrix(batch.column(0), start)
                 start += batch.num_rows
-        except pa.ArrowException as error:
-            raise FileFormatError(f"{self._path}: is damaged ({error})") from error
 
     def _opened(self) -> Any:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
+        with naming_damage(self._path, _NO_PARQUET):
             return pq.ParquetFile(self._path, memory_map=True)
-        except pa.ArrowException as error:
-            raise FileFormatError(f"{self._path}: no Parquet file, or damaged ({error})") from error
 
     def _matrix(self, lists: Any, start: int) -> Array:
         import pyarrow.compute as pc

@@ -10,9 +10,9 @@ from certvq._files.atomic import atomic_directory
 from certvq._files.claim import claim_folder
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped
+from certvq.data._walk import mark_output
 from certvq.jobs._outputs import write_pictures
 from certvq.models import VQVAE
-from certvq.tokenize._output import mark_output
 from certvq.tokens import decode_tokens, read_tokens
 
 

@@ -203,6 +203,7 @@ class VQVAE(nn.Module):
             CodeRangeError: a code outside ``range(codebook_size)``.
         """
         vectors = self.quantizer.decode(codes)
+        vectors = vectors.to(next(self.decoder.parameters()).dtype)  # a grid's are float32
         rows, columns = codes.shape[1:3]
         stride = self.config.downsampling
         height, width = size or (rows * stride, columns * stride)

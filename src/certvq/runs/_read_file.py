@@ -4,7 +4,6 @@ In: a path. Out: plain Python objects and NumPy arrays. Must not know what the p
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from certvq._files.damage import naming_damage
 from certvq._files.json import loads
 from certvq._files.limits import require_room
-from certvq._files.npy import MAGIC, read_npy
+from certvq._files.npy import MAGIC, read_npz_member
 from certvq._types import UInt8Array
 from certvq.data import read_image
 from certvq.errors import DataError, FileFormatError
 
 _CODEBOOK = "quantizer.codebook"
-# what NumPy and zipfile raise for damaged archives; RuntimeError: "encrypted", "not supported"
-_CORRUPT_NPZ = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -100,23 +98,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as stream:
         if stream.read(len(MAGIC)) == MAGIC:
             raise FileFormatError(f"{path}: one array, no .npz archive; encode again")
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                members = archive.infolist()
-                require_room(path, sum(m.file_size for m in members), path.stat().st_size)
-                return {
-                    member.filename.removesuffix(".npy"): _member(archive, member)
-                    for member in members
-                }
-        except FileFormatError:
-            raise
-        except _CORRUPT_NPZ as error:
-            raise FileFormatError(f"{path}: corrupt .npz ({error}); encode again") from error
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    with archive.open(member) as stream:
-        return read_npy(stream, member.file_size)  # pyright: ignore[reportArgumentType]
+        with (
+            naming_damage(path, "corrupt .npz", advice="encode again"),
+            zipfile.ZipFile(stream) as archive,
+        ):
+            members = archive.infolist()
+            require_room(path, sum(m.file_size for m in members), path.stat().st_size)
+            return {
+                member.filename.removesuffix(".npy"): read_npz_member(archive, member)
+                for member in members
+            }
 
 
 def read_codebook(path: Path) -> torch.Tensor:

@@ -3,7 +3,6 @@
 In: a token data set and its model. Out: PNG or WAV files. Memory holds one of them.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from certvq._files.atomic import atomic_directory, is_empty
+from certvq._files.atomic import atomic_directory
+from certvq._files.claim import claim_folder
 from certvq._types import Progress, no_progress
 from certvq.data import Skipped
+from certvq.data._walk import mark_output
 from certvq.errors import NonFiniteError, OptionError
 from certvq.tokenize._codecs._codec import Codec
 from certvq.tokenize._codecs._open import ModelSource, open_codec
 from certvq.tokenize._encoder import steady
-from certvq.tokenize._output import mark_output, write_picture, write_sound
+from certvq.tokenize._output import write_picture, write_sound
 from certvq.tokens import open_tokens
 
 
@@ -66,8 +67,7 @@ def decode_set(
     Guarantee: `out` receives all files but those in `skipped`, or none.
     """
     final, found = Path(out), DecodedSet()
-    if os.path.lexists(final) and not (final.is_dir() and is_empty(final)):
-        raise OptionError(f"{out}: must be a folder that does not exist yet or is empty")
+    claim_folder(final)
     stored = open_tokens(directory)
     job = stored.made_by
     if job is None:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
+from certvq._files.damage import naming_damage
+from certvq._files.limits import require_room
+from certvq._files.npy import map_npy, read_npz_member
 from certvq.errors import DataError, OptionError
 from certvq.tokenize._plan import IMAGES, SOUNDS, InputPart
+from certvq.tokens._sizes import sizes_of_file
 
 Data: TypeAlias = "bytes | str | NDArray[Any] | SoundWindow"
 
@@ -23,6 +26,7 @@ ROWS_PER_ITEM: Final = 4096
 """How many rows of an array (N, D) make one item."""
 
 _CHUNK: Final = 64
+_CHUNK_BYTES: Final = 64 << 20
 _NAMES: Final = ("image", "audio", "img", "jpg", "png", "wav", "flac", "bytes")
 _LOCAL_HEADER: Final = 30
 
@@ -77,26 +81,23 @@ def items(part: InputPart, *, column: str | None = None) -> Iterator[Item]:
             yield Item(key, path, path)
         return
     read = {"parquet": _parquet, "tar": _tar, "array": _array}[part.kind]
-    try:
+    with naming_damage(part.path, kind=DataError):
         yield from read(part.path, part.keys[0], column)
-    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError | OptionError) or getattr(error, "errno", None):
-            raise
-        raise DataError(f"{part.path}: is damaged ({error}); copy it again") from error
 
 
 def _parquet(path: Path, head: str, column: str | None) -> Iterator[Item]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with naming_damage(path, "is no whole Parquet file", kind=DataError):
+        largest = sizes_of_file(path).largest(0)
+        require_room(path, largest, path.stat().st_size)
         file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: is no whole Parquet file; copy it again") from error
+    # a value that is written once, in a dictionary, may stand in every row
+    rows = max(1, min(_CHUNK, _CHUNK_BYTES // max(1, largest)))
     with file:
         name = _column_of(path, file.schema_arrow, column)
         row = 0
-        for batch in file.iter_batches(batch_size=_CHUNK, columns=[name]):
+        for batch in file.iter_batches(batch_size=rows, columns=[name]):
             for value in batch.column(0).to_pylist():
                 origin, key = f"{path} row {row}", f"{head}/{row:09d}"
                 content = value.get("bytes") if isinstance(value, dict) else value
@@ -158,13 +159,14 @@ def _tar(path: Path, head: str, column: str | None) -> Iterator[Item]:
             if key in seen:
                 yield Item(f"{head}/{member.name}", origin, problem=f"is a second file of {sample}")
             elif content is not None:
+                require_room(origin, member.size, path.stat().st_size)
                 seen.add(key)
                 yield Item(key, origin, content.read())
 
 
 def _array(path: Path, head: str, column: str | None) -> Iterator[Item]:
     if path.suffix.lower() == ".npy":
-        yield from _rows(path, head, np.load(path, mmap_mode="r", allow_pickle=False))
+        yield from _rows(path, head, map_npy(path))
         return
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -176,22 +178,13 @@ def _array(path: Path, head: str, column: str | None) -> Iterator[Item]:
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """Map an array of an `.npz` file; one that is compressed is read whole."""
     if info.compress_type != zipfile.ZIP_STORED:
-        with archive.open(info) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+        require_room(path, info.file_size, path.stat().st_size)
+        return read_npz_member(archive, info)
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(_LOCAL_HEADER)
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        file.seek(info.header_offset + _LOCAL_HEADER + lengths)
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-        if dtype.hasobject:
-            raise DataError(f"{path}: {info.filename} holds Python objects, which are not read")
-        order = "F" if fortran else "C"
-        return np.memmap(path, dtype, "r", offset=file.tell(), shape=shape, order=order)
+    return map_npy(path, info.header_offset + _LOCAL_HEADER + lengths, info.file_size)
 
 
 def _rows(path: Path, head: str, array: NDArray[Any]) -> Iterator[Item]:

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from certvq._types import UInt8Array
-from certvq.data._walk import OUTPUT_MARK
 
 _NAMES = {
     errno.ENAMETOOLONG: "its name is too long for a file here",
@@ -43,12 +42,6 @@ def write_sound(path: Path, samples: np.ndarray, *, rate: int) -> str | None:
             soundfile.write(file, samples.T, rate, format="WAV", subtype="FLOAT")
 
     return _named(path, write)
-
-
-def mark_output(folder: Path) -> None:
-    """Leave a mark by which a later job knows that what is below is no source."""
-    text = "certvq decode has written the files here.\n"
-    (folder / OUTPUT_MARK).write_text(text, encoding="utf-8")
 
 
 def _named(path: Path, write: Callable[[], object]) -> str | None:

@@ -1,7 +1,7 @@
 """Sources to input parts: what becomes which part of a token data set.
 
 In: paths, folders and glob patterns. Out: `InputPart` records, picklable, in an order that the
-names of the sources alone decide. Opens no file; looks at names and sizes.
+names of the sources alone decide. Looks at names and sizes, and at the end of Parquet files.
 """
 
 import glob
@@ -16,6 +16,7 @@ from certvq.data._folder import unique_keys
 from certvq.data._photograph import together
 from certvq.data._walk import files_below
 from certvq.errors import DataError, OptionError
+from certvq.tokens._read import is_token_file
 
 Modality: TypeAlias = Literal["image", "audio", "latent"]
 Kind: TypeAlias = Literal["files", "parquet", "tar", "array"]
@@ -69,8 +70,9 @@ def plan(
     Args:
         sources: files, folders (with all folders below), and glob patterns. Shards are told by
             their suffix: `.parquet`, `.tar` (WebDataset), `.npy` and `.npz`. Of a folder, images or
-            sounds by their suffix, whichever `modality` asks for; a file that is named is taken
-            whatever its suffix. With several sources, keys begin with the source's name.
+            sounds by their suffix, whichever `modality` asks for, but no token files; a file that
+            is named is taken whatever its suffix. With several sources, keys begin with the
+            source's name.
         modality: what the model takes.
         files_per_part: how many single files make a part.
 
@@ -174,6 +176,7 @@ def _look(source: str, modality: Modality) -> tuple[Path, list[str]]:
         base, names = _matches(source)
     elif path.is_dir():
         base, (names, _) = path, files_below(path)
+        names = [name for name in names if not _is_written(path / name)]
     elif path.is_file():
         return path.parent, [path.name]
     else:
@@ -187,6 +190,11 @@ def _look(source: str, modality: Modality) -> tuple[Path, list[str]]:
         )
         raise DataError(text)
     return base, taken
+
+
+def _is_written(path: Path) -> bool:
+    """Say whether a file below a folder is one of tokens, which an earlier job has left there."""
+    return path.suffix.lower() == ".parquet" and is_token_file(path)
 
 
 def _parts(

@@ -17,7 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from certvq._files.atomic import atomic_directory
+from certvq._files.claim import claim_folder
 from certvq._types import Progress, no_progress
+from certvq.data._walk import mark_output
 from certvq.errors import OptionError
 from certvq.tokens._flat import set_json, write_flat
 from certvq.tokens._part import part_schema
@@ -44,7 +46,7 @@ def export_tokens(
         progress: called after each row group.
 
     Raises:
-        OptionError: an unknown format, or `out` holds something.
+        OptionError: an unknown format, or `out` is a file or holds something.
         FileFormatError: the set or a part of it is damaged; it is named.
         OSError: a file cannot be written.
 
@@ -59,9 +61,9 @@ def export_tokens(
     if to not in writers:
         raise OptionError(f"the format must be one of {', '.join(writers)}, got {to!r}")
     data, out = open_tokens(path), Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(f"{out}: holds something; give an empty folder, or one that is absent")
+    claim_folder(out)
     with atomic_directory(out, replace=False) as folder:
+        mark_output(folder)
         writers[to](data, folder, progress)
 
 

@@ -15,8 +15,10 @@ from typing import Final
 import numpy as np
 
 from certvq._files.atomic import atomic_directory
-from certvq._files.json import SEAL
+from certvq._files.damage import naming_damage
+from certvq._files.json import SEAL, loads
 from certvq._files.lock import folder_lock
+from certvq._files.npy import map_npy
 from certvq._types import Int64Array, Progress, no_progress
 from certvq.errors import FileFormatError, OptionError
 from certvq.tokens._manifest import MANIFEST
@@ -105,13 +107,10 @@ def read_flat(folder: Path) -> FlatCodes:
     Raises:
         FileFormatError: a file is missing or damaged.
     """
-    try:
-        codes = np.load(folder / CODES, mmap_mode="r")
-        offsets = np.load(folder / OFFSETS)
-        sizes = tuple(json.loads((folder / SET).read_text())["codebook_sizes"])
+    with naming_damage(folder, advice="remove it"):
+        codes, offsets = map_npy(folder / CODES), np.array(map_npy(folder / OFFSETS))
+        sizes = tuple(loads((folder / SET).read_bytes())["codebook_sizes"])
         fits = codes.shape[1] == len(sizes) and offsets[-1] == len(codes)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise FileFormatError(f"{folder}: is damaged ({error}); remove it") from error
     if not fits:
         raise FileFormatError(f"{folder}: its files do not fit together; remove it")
     return FlatCodes(np.asarray(codes), offsets, sizes)

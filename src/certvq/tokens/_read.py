@@ -4,6 +4,7 @@ In: a path. Out: header and records, checked against each other and against a ch
 that names the file. Must not import torch.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -33,6 +34,9 @@ _RECORD: Final = 600
 
 MAGIC = b"PAR1"
 """How a token file begins and ends."""
+
+_DESCRIBED: Final = b"\x18%c%b\x18" % (len(METADATA_KEY), METADATA_KEY)
+"""How a footer holds the header: Thrift's mark of a text, the key, and the mark of the value."""
 
 
 def read_tokens(path: str | Path) -> TokenFile:
@@ -86,6 +90,18 @@ def _parse(data: bytes) -> tuple[TokenHeader, tuple[TokenRecord, ...]]:
             f"written; {AGAIN}"
         )
     return header, records
+
+
+def is_token_file(path: Path) -> bool:
+    """Say whether a file ends as the Parquet files of certvq do; no more is read of it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-8, os.SEEK_END)
+            length, magic = int.from_bytes(file.read(4), "little"), file.read()
+            file.seek(-8 - length, os.SEEK_END)
+            return magic == MAGIC and _DESCRIBED in file.read(length)
+    except OSError:
+        return False
 
 
 def _opened(data: bytes) -> pq.ParquetFile:

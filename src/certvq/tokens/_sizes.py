@@ -7,6 +7,7 @@ sizes of a damaged footer. Must not import anything of certvq, nor pyarrow.
 
 import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = (
@@ -56,6 +57,17 @@ def parquet_sizes(data: bytes | mmap.mmap) -> Sizes:
     if rows < 0:
         raise ValueError("a negative size")
     return Sizes(rows, sum(n for n, _ in groups), sum(u for _, u in groups), tuple(groups))
+
+
+def sizes_of_file(path: Path) -> Sizes:
+    """Add up the sizes of all pages of a file.
+
+    Raises:
+        ValueError: it is empty, or damaged.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return parquet_sizes(data)
 
 
 def _pages(data: bytes | mmap.mmap, column: dict[int, Any]) -> list[dict[int, Any]]:

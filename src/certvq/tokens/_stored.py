@@ -4,7 +4,6 @@ In: the path of a part, or of a token file of one part. Out: its header, and blo
 error that names the file. Must not know of the manifest.
 """
 
-import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +29,7 @@ from certvq.tokens._read import (
     require_columns,
 )
 from certvq.tokens._record import TokenRecord
-from certvq.tokens._sizes import parquet_sizes
+from certvq.tokens._sizes import sizes_of_file
 from certvq.tokens._write import FORMAT
 
 
@@ -233,10 +232,9 @@ def _opened(path: Path, **options: Any) -> pq.ParquetFile:
 
 def _require_room(path: Path) -> None:
     """Refuse a file of which a row group would take far more memory than the file is large."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with damaged():
-            sizes = parquet_sizes(data)
-        require_room("a row group", sizes.largest(NUMBER), len(data))
+    with damaged():
+        sizes = sizes_of_file(path)
+    require_room("a row group", sizes.largest(NUMBER), path.stat().st_size)
 
 
 def _named(path: Path, error: FileFormatError) -> FileFormatError:

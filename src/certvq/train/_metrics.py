@@ -178,14 +178,14 @@ def _keep_until(files: RunFiles, after: int) -> None:
     if after == 0 or not files.metrics.exists():
         files.metrics.unlink(missing_ok=True)
         return
-    lines = files.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = files.metrics.read_bytes().splitlines(keepends=True)
     kept = [line for number, line in enumerate(lines, 1) if _step(files, number, line) <= after]
     with atomic_path(files.metrics) as partial:
-        partial.write_text("".join(kept), encoding="utf-8")
+        partial.write_bytes(b"".join(kept))
 
 
-def _step(files: RunFiles, number: int, line: str) -> float:
-    if not line.endswith("\n"):
+def _step(files: RunFiles, number: int, line: bytes) -> float:
+    if not line.endswith(b"\n"):
         return float("inf")  # the run was ended while it wrote this line
     try:
         return int(loads(line)["step"])

@@ -4,7 +4,6 @@ In: a folder, a file with a codebook, an entry `module:function`, or a function.
 patched and in eval mode. Nothing is downloaded, and no code of a model's folder is run.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import nn
 
+from certvq._files.json import loads
 from certvq.errors import (
     BackendUnavailableError,
     FileFormatError,
@@ -126,7 +126,7 @@ def _importing_from(folder: Path) -> Any:
 
 def _of_folder(folder: Path) -> nn.Module:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = loads((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise FileFormatError(
             f"{folder}: a model is a folder with config.json, which cannot be read ({error})"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from certvq._files.npy import map_npy
 from certvq.assign import assign, prepare
 from certvq.errors import FileFormatError, OptionError
 from certvq.models import VQVAE
@@ -67,8 +68,7 @@ def codebook_codec(path: Path) -> Codec:
         FileFormatError: it is damaged, or no codebook.
     """
     try:
-        array = np.load(path, allow_pickle=False)
-        codebook = torch.from_numpy(array)
+        codebook = torch.from_numpy(np.array(map_npy(path)))
         find = _of_levels([codebook])
     except (OSError, ValueError, TypeError) as error:
         raise FileFormatError(f"{path}: must hold a codebook (K, D) of floats: {error}") from error
