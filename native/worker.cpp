@@ -113,11 +113,13 @@ void Worker::decide_sorted(const std::int64_t *rows, std::int64_t first, std::in
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
     const std::int64_t some = std::min(block, count - begin);
+    const std::int32_t *places = order_.data() + begin;
     for (std::int64_t row = 0; row < some; ++row) {
-      const std::int64_t place = order_[static_cast<std::size_t>(begin + row)];
-      rows_.data()[row] = rows == nullptr ? first + place : rows[place];
-      std::copy_n(share_.data() + place * stride, stride, block_.entries(row));
+      rows_.data()[row] = rows == nullptr ? first + places[row] : rows[places[row]];
+      results_.fetch(rows_.data()[row]);
     }
+    copy_rows(share_.data(), some, stride, [places](std::int64_t row) { return places[row]; },
+              block_.entries(0));
     decide_block(some, true, latents_.rows);
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);

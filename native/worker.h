@@ -31,6 +31,12 @@ struct Results {
   float *leads = nullptr;
   float *lowers = nullptr;
 
+  /// Bring in what `write` fills, as neighbours lie all over the results.
+  void fetch(std::int64_t row) const {
+    __builtin_prefetch(codes + row, 1);
+    if (decided_by != nullptr) __builtin_prefetch(decided_by + row, 1);
+    if (sqdist != nullptr) __builtin_prefetch(sqdist + row, 1);
+  }
   void write(std::int64_t row, std::int64_t code, DecidedBy by, double distance) const {
     codes[row] = code;
     if (decided_by != nullptr) decided_by[row] = by;
