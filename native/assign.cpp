@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "axis_codes.h"
+#include "byte_codes.h"
 #include "share.h"
 
 namespace certvq {
@@ -25,15 +27,22 @@ constexpr std::int64_t kLeastRows = 768;
 constexpr std::int64_t kLeastCodes = 256;
 constexpr std::int64_t kLeastDim = 8;
 
-/// The codes of the first pass if this call has one.
-const ByteCodes *first_pass_codes(const Packed &packed, const Matrix &latents) {
-  if (packed.first_pass == FirstPassUse::kNever) return nullptr;
-  if (packed.first_pass == FirstPassUse::kAlways) return packed.byte_codes();
-  if (latents.rows < kLeastRows || packed.distinct < kLeastCodes || packed.dim < kLeastDim) {
-    return nullptr;
-  }
-  const ByteCodes *codes = packed.byte_codes();
-  return codes != nullptr && FirstPass::pays(packed, *codes, latents) ? codes : nullptr;
+/// The first pass of this call, or none: along few axes, else over bytes.
+MakeCoarse first_pass(const Packed &packed, const Matrix &latents) {
+  const FirstPassUse use = packed.first_pass;
+  const bool measured = use == FirstPassUse::kMeasured;
+  const bool few = latents.rows < kLeastRows || packed.distinct < kLeastCodes || packed.dim < kLeastDim;
+  if (use == FirstPassUse::kNever || (measured && few)) return {};
+  const auto pays = [&](const MakeCoarse &make) {
+    return !measured || FirstPass::pays(packed, make, latents);
+  };
+  const AxisCodes *axes = use != FirstPassUse::kBytes ? packed.axis_codes() : nullptr;
+  const MakeCoarse along = [&packed, axes] { return std::make_unique<AxisForm>(packed, *axes); };
+  if (axes != nullptr && pays(along)) return along;
+  const ByteCodes *bytes = use != FirstPassUse::kAxes ? packed.byte_codes() : nullptr;
+  const MakeCoarse over = [&packed, bytes] { return std::make_unique<ByteForm>(packed, *bytes); };
+  if (bytes != nullptr && pays(over)) return over;
+  return {};
 }
 
 }  // namespace
@@ -43,9 +52,9 @@ Refusal assign(const Packed &packed, const Matrix &latents, int threads, const R
   const Work work{latents.rows, Worker::share_rows(packed),
                   static_cast<double>(latents.rows) * static_cast<double>(packed.distinct) *
                       static_cast<double>(packed.dim)};
-  const ByteCodes *bytes = first_pass_codes(packed, latents);
+  const MakeCoarse coarse = first_pass(packed, latents);
   const auto make = [&](Progress &progress, const std::function<void()> &poll) {
-    const auto worker = std::make_shared<Worker>(packed, latents, results, progress, poll, bytes);
+    const auto worker = std::make_shared<Worker>(packed, latents, results, progress, poll, coarse);
     return Share{[worker](std::int64_t first, std::int64_t last, std::int64_t then) {
                    worker->decide(first, last, then);
                  },

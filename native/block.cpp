@@ -54,6 +54,14 @@ Refusal Block::examine(std::int64_t count) {
   return Refusal::kNone;
 }
 
+void lengths_moved(const Quantized &quantized, std::int64_t rows, double *out) {
+  const double unit = 1.0 / quantized.unit * (1.0 + bounds::gamma(4.0));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const double residual = bounds::fixed_point_residual(quantized.residuals[row], quantized.dim);
+    out[row] = (residual * quantized.scales[row / kTileRows] + quantized.code_residual) * unit;
+  }
+}
+
 Exact Block::described() const {
   const auto dim = static_cast<double>(packed_.dim);
   return {exact_.data(),    packed_.vectors(), packed_.wide,

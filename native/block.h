@@ -10,6 +10,9 @@
 
 namespace certvq {
 
+/// How far rounding moves each row and a code together, at most.
+void lengths_moved(const Quantized &quantized, std::int64_t rows, double *out);
+
 class Block {
  public:
   explicit Block(const Packed &packed);
@@ -46,6 +49,8 @@ class Block {
   }
   /// Units of the codes in a unit of this row: a power of two.
   double scale(std::int64_t row) const { return scales_.data()[row / kTileRows]; }
+  /// Squared distances to the centre.
+  const double *squares() const { return squares_.data(); }
   /// Squared norm of the integers.
   double norm(std::int64_t row) const { return norms_.data()[row]; }
 

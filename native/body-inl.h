@@ -12,6 +12,23 @@
 
 #include "rounded-inl.h"
 
+void products(const double *rows, std::int64_t count, std::int64_t stride, const double *centre,
+              const double *vectors, double *out) {
+  constexpr int kHalf = kPad / 2;
+  for (std::int64_t row = 0; row < count; ++row, rows += stride) {
+#pragma GCC unroll 2
+    for (int first = 0; first < kPad; first += kHalf) {
+      Sum total[kHalf];
+      for (std::int64_t d = 0; d < stride; d += kPad) {
+        const Doubles x = load_vector(rows + d) - load_vector(centre + d);
+#pragma GCC unroll 4
+        for (int i = 0; i < kHalf; ++i) total[i].add(x * load_vector(vectors + (first + i) * stride + d));
+      }
+      store(out + row * kPad + first, sums(total));
+    }
+  }
+}
+
 /// Sums of squares, of what rounding left of a row and of the integers.
 struct Rounded {
   Sum left;

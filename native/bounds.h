@@ -60,6 +60,11 @@ constexpr double BYTE_SUM = 0x1.fffc000000000p+14;
   return (((0.5 * scale) * ((squared_norm - square) - slack)) - (names + 5.0));
 }
 
+/// Theorems: dot_rounding_error_le.
+[[maybe_unused]] static inline double axes_distance(double distance, double latent_norm, double code_norm, double dim) {
+  return ((distance + ((8.0 * __builtin_sqrt(gamma((dim + 8.0)))) * (latent_norm + code_norm))) * (1.0 + gamma(8.0)));
+}
+
 /// Theorems: int8_dot_exact.
 [[maybe_unused]] static inline double byte_score_upper(double latent_limit, double squared_norm, double ratio, double dim) {
   const double product = ((latent_limit * __builtin_sqrt(dim)) * __builtin_sqrt(squared_norm));

@@ -1,7 +1,7 @@
-/// The first pass over a block: scores of 8-bit integers, and the rows that these decide.
+/// The first pass over a block: scores of a coarser form, and the rows that these decide.
 ///
-/// In: a packed codebook, its codes as bytes, and a block of latents that was examined. Out: of each row
-/// its nearest code, or that the 16-bit filter has to decide it. Scores err by more than those of the
+/// In: a packed codebook, a coarser form of it, and a block of latents that was examined. Out: of each
+/// row its nearest code, or that the 16-bit filter has to decide it. Scores tell less than those of the
 /// filter, so that a row keeps a few codes, which are compared in float64. Theorem:
 /// quantized_score_gap_le.
 
@@ -9,16 +9,17 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "block.h"
-#include "byte_codes.h"
+#include "coarse.h"
 
 namespace certvq {
 
 class FirstPass {
  public:
-  FirstPass(const Packed &packed, const ByteCodes &codes);
+  FirstPass(const Packed &packed, std::unique_ptr<Coarse> coarse);
 
   /// Compare the block's rows with all codes. `between` is called after every few panels, and says
   /// whether to go on.
@@ -34,40 +35,34 @@ class FirstPass {
   std::int64_t compared() const { return compared_; }
 
   /// Whether a first pass would save time, judged by a few rows from all over the latents.
-  static bool pays(const Packed &packed, const ByteCodes &codes, const Matrix &latents);
+  static bool pays(const Packed &packed, const MakeCoarse &make, const Matrix &latents);
 
  private:
-  void quantize(const Block &block);
   void guess(const Block &block, const Exact &exact);
-  void limit(const Block &block);
-  void find_alone(const Block &block, const Exact &exact, const Pairs &groups, bool *alone) const;
+  void find_alone(const Block &block, const Exact &exact, const Pairs &groups, bool *alone);
   void consider_groups(const Pairs &groups);
   bool collect(std::int64_t row, const Exact &exact);
   void consider(std::int64_t row, std::int64_t code, double sqdist);
-  Memory memory() { return {best_.data(), parts_, rows_ * 2 * lanes_, codes_.part_panels}; }
-  ByteScan rows(std::int64_t count, std::int64_t part);
+  Memory memory() { return {best_.data(), parts_, rows_ * 2 * lanes_, part_panels_}; }
 
   const Packed &packed_;
-  const ByteCodes &codes_;
+  const std::unique_ptr<Coarse> coarse_;
+  const Panels &panels_;
   const Isa &isa_;
-  const ByteIsa &bytes_;
   int lanes_;
   std::int64_t rows_;  // of a block, at most
+  std::int64_t part_panels_;
   std::int64_t parts_;
   std::int64_t step_;  // panels that stay in the cache while a block passes
   std::int64_t compared_ = 0;
+  bool rounded_ = false;  // whether the block was compared
   Aligned<std::int32_t> best_;      // (parts, block, 2, lanes)
-  Aligned<std::int32_t> integers_;  // (block, quads)
-  Aligned<std::int32_t> starts_;    // (block, chunks)
-  Aligned<float> ratios_;           // (block,), as the following
-  Aligned<double> residuals_;
-  Aligned<double> norms_;
-  Aligned<double> scales_;  // one a tile
-  Aligned<std::int32_t> best_codes_;  // the first of the group of the best score, or -1
+  Aligned<std::int32_t> best_codes_;  // (block,), as the following: the first of the group of the best score, or -1
   Aligned<std::int32_t> none_;        // -1
   Aligned<std::int32_t> every_row_;   // 0, 1, ...
   Aligned<std::int32_t> thresholds_;
   Aligned<double> reach_;  // within which every nearest code is
+  Aligned<double> moved_;  // see Coarse
   std::vector<std::uint32_t> crowded_;
   std::vector<double> least_;
   std::vector<double> next_;

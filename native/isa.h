@@ -118,6 +118,9 @@ struct Isa {
   /// Read rows as exact doubles, `stride` apart, padded with zeros.
   void (*read)(const Matrix &matrix, std::int64_t first, std::int64_t count, std::int64_t stride,
                double *out);
+  /// Dot products of x - centre and kPad vectors, `stride` apart as the rows are.
+  void (*products)(const double *rows, std::int64_t count, std::int64_t stride, const double *centre,
+                   const double *vectors, double *out);
   /// Round scale * (x - centre) to 16-bit integers, `pairs` pairs a row, and sum the squares of what
   /// rounding left of each row, and of the integers.
   void (*quantize)(const double *rows, const double *centre, double scale, std::int64_t count,

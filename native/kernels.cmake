@@ -17,7 +17,7 @@ option(CERTVQ_EVEX "Also the body of AVX-VNNI in the encoding of AVX-512, to tes
 find_package(Threads REQUIRED)
 
 set(KERNELS)
-foreach(name approach assign averages block byte_codes cells closer deltas dense direct direct_avx2 direct_avx512 direct_portable exact first_pass isa isa_avx2 isa_avx512 isa_avx_vnni isa_neon isa_portable isa_vnni lloyd moments nearby packed ranking recheck rounded row_norms second share stability together worker)
+foreach(name approach assign averages axis_codes block byte_codes cells closer deltas dense direct direct_avx2 direct_avx512 direct_portable exact first_pass isa isa_avx2 isa_avx512 isa_avx_vnni isa_neon isa_portable isa_vnni lloyd moments nearby packed ranking recheck rounded row_norms second share stability together worker)
   list(APPEND KERNELS ${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
 endforeach()
 if(CERTVQ_EVEX)

@@ -23,6 +23,7 @@ FUNCTIONS = (
     "fixed_point_distance",
     "fixed_point_reach",
     "fixed_point_score_of_distance",
+    "axes_distance",
     "byte_score_upper",
     "sqdist_lower",
     "sqdist_upper",

@@ -369,6 +369,7 @@ nb::dict bounds(double dim, double norm, double residual, double names) {
   values["fixed_point_reach"] = own::fixed_point_reach(norm, residual, residual, scale, 0.25, names);
   values["fixed_point_score_of_distance"] =
       own::fixed_point_score_of_distance(norm, residual, 0.5, scale, names);
+  values["axes_distance"] = own::axes_distance(residual, norm, names, dim);
   values["sqdist_lower"] = own::sqdist_lower(norm, dim);
   values["sqdist_upper"] = own::sqdist_upper(norm, dim);
   values["farther_factor"] = own::farther_factor(dim);

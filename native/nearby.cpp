@@ -86,19 +86,19 @@ Nearby::Nearby(const Packed &packed, const std::vector<std::int64_t> &places, Pr
 void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::int64_t first,
                         std::int64_t last, const Reach &reach, const std::function<void()> &use) {
   near_ = packed_.sorted && sorting_pays_;
-  if (near_) order(codes, first, last);
+  if (near_) {
+    read_share(latents, first, last);
+    order(codes, first, last);
+  }
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += rows_) {
     const std::int64_t count = std::min(rows_, last - begin);
-    for (std::int64_t row = 0; row < count; ++row) {
-      const std::int64_t place = begin + row;
-      const std::int64_t number = near_ ? order_[static_cast<std::size_t>(place - first)] : place;
-      numbers_.data()[row] = number;
-      own_.data()[row] = static_cast<std::int32_t>(places_[static_cast<std::size_t>(codes[number])]);
-    }
-    const Refusal refusal = near_ ? block_.gather(latents, numbers_.data(), count)
-                                  : block_.read(latents, begin, count);
+    const Refusal refusal = read_block(latents, first, begin, count);
     if (refusal != Refusal::kNone) return progress_.refuse(refusal);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const auto number_of_row = static_cast<std::size_t>(number(row));
+      own_.data()[row] = static_cast<std::int32_t>(places_[static_cast<std::size_t>(codes[number_of_row])]);
+    }
     if (packed_.distinct > 1) {
       block_.quantize();
       if (near_) {
@@ -122,17 +122,14 @@ void Nearby::each_block(const Matrix &latents, const std::int64_t *codes, std::i
 void Nearby::each_ranked(const Matrix &latents, std::int64_t first, std::int64_t last, int places,
                          const std::function<void()> &use) {
   near_ = packed_.sorted && sorting_pays_ && places <= kFewPlaces;
-  if (near_) order(latents, first, last);
+  if (near_) {
+    read_share(latents, first, last);
+    order(first, last);
+  }
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = first; begin < last && !progress_.stopped(); begin += rows_) {
     const std::int64_t count = std::min(rows_, last - begin);
-    if (near_) {
-      std::copy_n(order_.data() + (begin - first), count, numbers_.data());
-    } else {
-      std::iota(numbers_.data(), numbers_.data() + count, begin);
-    }
-    const Refusal refusal = near_ ? block_.gather(latents, numbers_.data(), count)
-                                  : block_.read(latents, begin, count);
+    const Refusal refusal = read_block(latents, first, begin, count);
     if (refusal != Refusal::kNone) return progress_.refuse(refusal);
     block_.quantize();
     if (near_) {
@@ -171,14 +168,32 @@ void Nearby::order(const std::int64_t *codes, std::int64_t first, std::int64_t l
 }
 
 /// Bring neighbours together.
-void Nearby::order(const Matrix &latents, std::int64_t first, std::int64_t last) {
-  const std::int64_t count = last - first;
-  Aligned<double> rows(count * packed_.stride);
-  isa_.read(latents, first, count, packed_.stride, rows.data());
-  const auto places = together(rows.data(), count, packed_.dim, packed_.stride);
+void Nearby::order(std::int64_t first, std::int64_t last) {
+  const auto places = together(share_.data(), last - first, packed_.dim, packed_.stride);
   order_.resize(places.size());
   std::transform(places.begin(), places.end(), order_.begin(),
-                 [&](std::int32_t place) { return first + place; });
+                 [first](std::int32_t place) { return first + place; });
+}
+
+/// Read rows [first, last) once, in their order.
+void Nearby::read_share(const Matrix &latents, std::int64_t first, std::int64_t last) {
+  const std::int64_t entries = (last - first) * packed_.stride;
+  if (static_cast<std::int64_t>(share_.bytes() / sizeof(double)) < entries) {
+    share_ = Aligned<double>(entries);
+  }
+  isa_.read(latents, first, last - first, packed_.stride, share_.data());
+}
+
+/// Fill the block with `count` rows from `begin` on, in the order of the share that begins at `first`.
+Refusal Nearby::read_block(const Matrix &latents, std::int64_t first, std::int64_t begin, std::int64_t count) {
+  if (!near_) {
+    std::iota(numbers_.data(), numbers_.data() + count, begin);
+    return block_.read(latents, begin, count);
+  }
+  std::copy_n(order_.data() + (begin - first), count, numbers_.data());
+  copy_rows(share_.data(), count, packed_.stride,
+            [this, first](std::int64_t row) { return number(row) - first; }, block_.entries(0));
+  return block_.examine(count);
 }
 
 Memory Nearby::memory() {

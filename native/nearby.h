@@ -88,7 +88,9 @@ class Nearby {
   };
 
   void order(const std::int64_t *codes, std::int64_t first, std::int64_t last);
-  void order(const Matrix &latents, std::int64_t first, std::int64_t last);
+  void order(std::int64_t first, std::int64_t last);
+  void read_share(const Matrix &latents, std::int64_t first, std::int64_t last);
+  Refusal read_block(const Matrix &latents, std::int64_t first, std::int64_t begin, std::int64_t count);
   void scan();
   void scan_near(std::int64_t count, const Reach &limit);
   void guess_near(std::int64_t first, std::int64_t count);
@@ -122,6 +124,7 @@ class Nearby {
   std::vector<Run> runs_;                 // of all tiles of a block, if `near_`
   std::vector<std::size_t> runs_begin_;   // of each tile
   std::vector<std::int64_t> order_;
+  Aligned<double> share_;          // (rows at hand, stride), if neighbours are brought together
   Aligned<std::int32_t> best_;     // (parts, block, 2, lanes)
   Aligned<std::int32_t> scratch_;  // as best_, if sorted
   Aligned<double> gaps_;           // (panels,), if sorted

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "axis_codes.h"
 #include "bounds.h"
 #include "byte_codes.h"
 
@@ -270,9 +271,17 @@ Packed::~Packed() = default;
 const ByteCodes *Packed::byte_codes() const {
   std::call_once(bytes_made_, [this] {
     bytes_ = certvq::byte_codes(*this);
-    if (bytes_) byte_panels_ = bytes_->bytes();
+    if (bytes_) coarse_bytes_ += bytes_->bytes();
   });
   return bytes_.get();
+}
+
+const AxisCodes *Packed::axis_codes() const {
+  std::call_once(axes_made_, [this] {
+    axes_ = certvq::axis_codes(*this);
+    if (axes_) coarse_bytes_ += axes_->bytes();
+  });
+  return axes_.get();
 }
 
 const void *Packed::vector(std::int64_t code) const {

@@ -49,10 +49,11 @@ enum class Refusal : std::uint8_t {
   kStopped,    // a signal arrived
 };
 
+struct AxisCodes;
 struct ByteCodes;
 
-/// Whether blocks have a first pass: as a sample of each call says, but for tests.
-enum class FirstPassUse : std::uint8_t { kNever, kMeasured, kAlways };
+/// Which first pass blocks have: as a sample of each call says, but for tests.
+enum class FirstPassUse : std::uint8_t { kNever, kMeasured, kBytes, kAxes };
 
 /// Distinct code vectors y and the integers nearest to scale * (y - centre).
 struct Packed {
@@ -98,16 +99,20 @@ struct Packed {
   }
   /// The codes as bytes, made by the first call; null if there is no first pass with them.
   const ByteCodes *byte_codes() const;
+  /// The same for the codes along few axes.
+  const AxisCodes *axis_codes() const;
   std::size_t bytes() const {
     return lowest.size() * sizeof(std::int64_t) + narrow_vectors.bytes() + wide_vectors.bytes() +
            centre.bytes() + corners.bytes() + integers.bytes() + offsets.bytes() +
-           byte_panels_.load(std::memory_order_relaxed);
+           coarse_bytes_.load(std::memory_order_relaxed);
   }
 
  private:
   mutable std::once_flag bytes_made_;
   mutable std::unique_ptr<ByteCodes> bytes_;
-  mutable std::atomic<std::size_t> byte_panels_{0};  // their size, while another thread may make them
+  mutable std::once_flag axes_made_;
+  mutable std::unique_ptr<AxisCodes> axes_;
+  mutable std::atomic<std::size_t> coarse_bytes_{0};  // of both, while another thread may make them
 };
 
 /// Read a codebook with at least one row and one column. `refusal` says whether it can be used.

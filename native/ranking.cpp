@@ -19,6 +19,7 @@ namespace {
 constexpr double kKeyFactor = 1.0 + 0x1p-40;
 constexpr double kKeySlack = 0x1p-1061;
 static_assert(kMostKeys == 1 << 11, "the bits of a place");
+constexpr std::int64_t kAhead = 8;  // rows whose results are fetched
 constexpr double kWider = 1.25;  // of the expected squared distance, to have the next code too
 
 class Ranker {
@@ -43,6 +44,12 @@ class Ranker {
 
  private:
   void rank_block();
+  /// Neighbours are written to all over the results.
+  void fetch_results(std::int64_t number) const {
+    __builtin_prefetch(results_.codes + number * count_, 1);
+    __builtin_prefetch(results_.sqdist + number * count_, 1);
+    __builtin_prefetch(results_.decided_by + number, 1);
+  }
   void rank_row(std::int64_t row, std::int64_t begin, std::int64_t end);
   std::int64_t leave_out(const double *sqdist, std::int64_t count, double limit);
 
@@ -61,8 +68,10 @@ class Ranker {
 
 void Ranker::rank_block() {
   const Pairs &groups = nearby_.groups();
+  const std::int64_t rows = nearby_.block().rows();
   std::int64_t end = 0;
-  for (std::int64_t row = 0; row < nearby_.block().rows(); ++row) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (row + kAhead < rows) fetch_results(nearby_.number(row + kAhead));
     const std::int64_t begin = end;
     while (end < groups.count && groups.rows[end] == row) ++end;
     rank_row(row, begin, end);

@@ -38,6 +38,19 @@ __attribute__((always_inline)) inline void fetch_row(const Matrix &matrix, std::
 
 constexpr std::int64_t kPad = 8;  // doubles of a vector; rows are padded to whole vectors
 
+/// Copy padded rows, `count` of the places that `place` gives, without calls of memmove.
+template <class Place>
+inline void copy_rows(const double *from, std::int64_t count, std::int64_t stride, Place place, double *to) {
+  constexpr std::int64_t kAhead = 8;
+  for (std::int64_t row = 0; row < count; ++row, to += stride) {
+    if (row + kAhead < count) __builtin_prefetch(from + place(row + kAhead) * stride);
+    const double *own = from + place(row) * stride;
+    for (std::int64_t d = 0; d < stride; d += kPad) {
+      __builtin_memcpy(to + d, own + d, kPad * sizeof(double));
+    }
+  }
+}
+
 constexpr std::int64_t padded(std::int64_t columns) { return (columns + kPad - 1) / kPad * kPad; }
 
 }  // namespace certvq

@@ -32,15 +32,15 @@ inline HalfDoubles load_half(const float *data) {
 inline Doubles load_vector(const double *data) { return load<Doubles>(data); }
 inline Doubles load_vector(const float *data) { return Ops::widen<Doubles>(load<Floats>(data)); }
 
-/// Eight sums of squares, in as many registers as the instruction set needs for them: GCC 12 keeps a
+/// Eight sums, mostly of squares, in as many registers as the instruction set needs for them: GCC 12 keeps a
 /// longer vector that lives through a loop in memory.
 template <class Part>
 struct SumOf {
   static constexpr int kParts = sizeof(Doubles) / sizeof(Part);
   Part part[kParts] = {};
 
-  __attribute__((always_inline)) void add_square(Doubles v) {
-    v *= v;
+  __attribute__((always_inline)) void add_square(Doubles v) { add(v * v); }
+  __attribute__((always_inline)) void add(Doubles v) {
     if constexpr (kParts == 1) {
       part[0] += v;
     } else if constexpr (kParts == 2) {

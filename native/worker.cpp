@@ -28,7 +28,7 @@ std::int64_t Worker::share_rows(const Packed &packed) {
 }
 
 Worker::Worker(const Packed &packed, const Matrix &latents, const Results &results,
-               Progress &progress, std::function<void()> poll, const ByteCodes *bytes)
+               Progress &progress, std::function<void()> poll, const MakeCoarse &coarse)
     : packed_(packed),
       isa_(*packed.isa),
       latents_(latents),
@@ -56,8 +56,8 @@ Worker::Worker(const Packed &packed, const Matrix &latents, const Results &resul
   pair_sqdist_ = Aligned<double>(pair_capacity_);
   vector_ = Aligned<double>(packed.stride);
   rows_ = Aligned<std::int64_t>(rows);
-  if (bytes != nullptr) {
-    first_pass_ = std::make_unique<FirstPass>(packed, *bytes);
+  if (coarse) {
+    first_pass_ = std::make_unique<FirstPass>(packed, coarse());
     alone_ = std::make_unique<bool[]>(static_cast<std::size_t>(rows));
   }
   if (packed.sorted) {
@@ -74,7 +74,7 @@ void Worker::decide(std::int64_t first, std::int64_t last, std::int64_t then) {
     isa_.read(latents_, first, count, packed_.stride, block_.entries(0));
     const std::int64_t next = first + count < last ? first + count : then;
     if (first_pass_) {
-      decide_bytes(count, next);
+      decide_coarse(count, next);
     } else {
       decide_block(count, false, next);
     }
@@ -113,11 +113,13 @@ void Worker::decide_sorted(const std::int64_t *rows, std::int64_t first, std::in
   tiles_ = scanned_ = 0;
   for (std::int64_t begin = 0; begin < count && !progress_.stopped(); begin += block) {
     const std::int64_t some = std::min(block, count - begin);
+    const std::int32_t *places = order_.data() + begin;
     for (std::int64_t row = 0; row < some; ++row) {
-      const std::int64_t place = order_[static_cast<std::size_t>(begin + row)];
-      rows_.data()[row] = rows == nullptr ? first + place : rows[place];
-      std::copy_n(share_.data() + place * stride, stride, block_.entries(row));
+      rows_.data()[row] = rows == nullptr ? first + places[row] : rows[places[row]];
+      results_.fetch(rows_.data()[row]);
     }
+    copy_rows(share_.data(), some, stride, [places](std::int64_t row) { return places[row]; },
+              block_.entries(0));
     decide_block(some, true, latents_.rows);
   }
   const double all = static_cast<double>(tiles_) * static_cast<double>(packed_.panels.count);
@@ -141,7 +143,7 @@ void Worker::decide_block(std::int64_t count, bool near, std::int64_t then) {
 }
 
 /// Decide the first rows of the block by the first pass, or leave them to the filter.
-void Worker::decide_bytes(std::int64_t count, std::int64_t then) {
+void Worker::decide_coarse(std::int64_t count, std::int64_t then) {
   const Refusal refusal = block_.examine(count);
   if (refusal != Refusal::kNone) return progress_.refuse(refusal);
   const std::int64_t end = std::min(then + block_.rows(), latents_.rows);

@@ -31,6 +31,12 @@ struct Results {
   float *leads = nullptr;
   float *lowers = nullptr;
 
+  /// Bring in what `write` fills, as neighbours lie all over the results.
+  void fetch(std::int64_t row) const {
+    __builtin_prefetch(codes + row, 1);
+    if (decided_by != nullptr) __builtin_prefetch(decided_by + row, 1);
+    if (sqdist != nullptr) __builtin_prefetch(sqdist + row, 1);
+  }
   void write(std::int64_t row, std::int64_t code, DecidedBy by, double distance) const {
     codes[row] = code;
     if (decided_by != nullptr) decided_by[row] = by;
@@ -54,10 +60,10 @@ class Progress {
 
 class Worker {
  public:
-  /// `poll` is called every now and then and may refuse the progress. With `bytes` each block has a
+  /// `poll` is called every now and then and may refuse the progress. With `coarse` each block has a
   /// first pass.
   Worker(const Packed &packed, const Matrix &latents, const Results &results, Progress &progress,
-         std::function<void()> poll, const ByteCodes *bytes = nullptr);
+         std::function<void()> poll, const MakeCoarse &coarse = {});
 
   /// Rows that one call of `decide` should have.
   static std::int64_t share_rows(const Packed &packed);
@@ -75,7 +81,7 @@ class Worker {
  private:
   void decide_sorted(const std::int64_t *rows, std::int64_t first, std::int64_t count);
   void decide_block(std::int64_t count, bool near, std::int64_t then);
-  void decide_bytes(std::int64_t count, std::int64_t then);
+  void decide_coarse(std::int64_t count, std::int64_t then);
   void decide_left();
   void decide_aside();
   void scan(std::int64_t then);

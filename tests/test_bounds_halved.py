@@ -125,6 +125,14 @@ def check_fixed_point_score_of_distance(bound):
         assert bound(squared_norm, apart, moved, scale, names) <= exact - names - 3
 
 
+def check_axes_distance(bound):
+    """What rounding the axes and the parts along them moves, and the root of that of squares."""
+    g = float(gamma(DIM + 8))
+    moved = math.sqrt((18 * g) ** 2 + 40 * g)
+    for distance in (0.0, 2.0**-30):
+        assert bound(distance, 5.0, 3.0, DIM) >= distance + moved * (5 + 3)
+
+
 def check_byte_score_upper(bound):
     """Latent and code along the diagonal, in 64 dims; the offset of the padding, badly rounded."""
     assert bound(127.0, 100.0**2, 2.0, 64.0) >= 127 * 8 * 100 + 2 * 100**2 + 1

@@ -115,6 +115,7 @@ def test_kernel_evaluates_the_bounds_of_the_page(dim):
         "fixed_point_score_of_distance": bounds.fixed_point_score_of_distance(
             norm, residual, 0.5, 4.0, names
         ),
+        "axes_distance": bounds.axes_distance(residual, norm, names, dim),
         "sqdist_lower": bounds.sqdist_lower(norm, dim),
         "sqdist_upper": bounds.sqdist_upper(norm, dim),
         "farther_factor": bounds.farther_factor(dim),

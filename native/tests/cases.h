@@ -156,7 +156,7 @@ inline Values draw(Random &random, std::int64_t rows, std::int64_t columns, doub
 constexpr const char *kFamilies[] = {"normal",     "lattice",     "midpoints", "duplicates",
                                      "offset",     "outlier",     "magnitudes", "one ulp",
                                      "all tie",    "codes",       "huge",       "tiny",
-                                     "wide codes", "far latents", "zeros"};
+                                     "wide codes", "far latents", "zeros",     "few axes"};
 constexpr int kFamilyCount = sizeof(kFamilies) / sizeof(kFamilies[0]);
 
 /// Change latents and code vectors, drawn at random, into something hard.
@@ -206,6 +206,14 @@ inline void harden(int family, Random &random, Values &latents, Values &codebook
   if (name == "magnitudes") scale_rows(latents, 34);
   if (name == "wide codes") scale_rows(codebook, 24);
   if (name == "far latents") scale(latents, static_cast<int>(random.between(2, 70)));
+  if (name == "few axes") {
+    const auto power = static_cast<int>(random.between(-20, -2));
+    for (Values *values : {&latents, &codebook}) {
+      for (std::int64_t row = 0; row < values->rows; ++row) {
+        for (std::int64_t d = 3; d < dim; ++d) values->at(row, d) = std::ldexp(values->at(row, d), power);
+      }
+    }
+  }
   if (name == "one ulp") {
     for (std::int64_t code = 1; code < codes; ++code) {
       copy(codebook, code, codebook, 0);

@@ -105,7 +105,7 @@ class Test {
     for (int isa = 0; isa < kIsaCount; ++isa) {
       if (!kIsas[isa]->supported()) continue;
       const auto packed = pack(given.codebook.matrix, *kIsas[isa]);
-      for (const auto use : {FirstPassUse::kNever, FirstPassUse::kAlways}) {
+      for (const auto use : {FirstPassUse::kNever, FirstPassUse::kBytes, FirstPassUse::kAxes}) {
         packed->first_pass = use;
         for (int used : {1, threads}) {
           Found found;

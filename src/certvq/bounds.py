@@ -100,12 +100,6 @@ def gamma(terms: int) -> float:
 
     Raises:
         OverflowError: `terms` is so large that the bound says nothing.
-
-    Example:
-        >>> gamma(0)
-        0.0
-        >>> 1.0 < gamma(10) / (10 * 2.0**-53) < 1.0000001
-        True
     """
     if not 0 <= terms < 2**52:
         text = f"gamma needs 0 <= terms < 2**52, got {terms}"
@@ -171,15 +165,8 @@ def flush_radius(
     The threads of a BLAS may flush results (each product and each sum then errs by at most
     2**-1022) and operands (2**-1022 times the partner), whatever the calling thread does. There
     are at most D + 1 products and D sums, and the partners' entries are at most the norms, or 1:
-    ``(2 D + 1) + (D + 1) (|z| + |c| + 1)`` times 2**-1022 in all.
-
-    Args:
-        latent_norms: (N,) upper bounds of the norms of ``x - m``.
-        code_norm: upper bound of the norms of all ``y - m``.
-        dim: D.
-
-    Returns:
-        (N,), negligible beside the rounding errors at ordinary scales.
+    ``(2 D + 1) + (D + 1) (|z| + |c| + 1)`` times 2**-1022 in all: negligible beside the rounding
+    errors at ordinary scales. Arguments and shapes are those of `score_radius`.
     """
     return (1.5 * (2 * dim + 2) * 2.0**-1022) * (1.0 + latent_norms + code_norm)
 
@@ -279,6 +266,29 @@ def fixed_point_score_of_distance(
     square = greatest * greatest
     slack = (squared_norm + square) * 2.0**-49
     return (0.5 * scale) * ((squared_norm - square) - slack) - (names + 5.0)
+
+
+@justified_by("dot_rounding_error_le")
+def axes_distance(distance: float, latent_norm: float, code_norm: float, dim: int) -> float:
+    """Bound how far apart the native first pass sees a latent and a code, along a few axes.
+
+    Mathematics: with orthonormal axes u, ``p = (u.z)`` and ``t^2 = |z|^2 - |p|^2``, points (p, t)
+    are no farther apart than their vectors: ``t t' >= z.z' - p.p'`` by Cauchy and Schwarz, applied
+    to what is left of both. Let ``g = gamma(D + 8)``, D <= 1024. The products of seven axes, or
+    fewer, were computed and are within g of 0 and 1, so that orthonormal ones are ``15 g`` away.
+    With its roundings p errs by at most ``18 g |z|``, ``t^2`` by ``40 g |z|^2`` and t by the root
+    of that: both by ``7 sqrt(g) |z|``. Underflow adds less than 2**-500, code norms are 2**-400.
+
+    Args:
+        distance: of the latent z and the code vector, at most.
+        latent_norm: upper bound of ``|z|``.
+        code_norm: the same for all code vectors.
+        dim: D.
+
+    Returns:
+        A bound of the distance of the two points as computed.
+    """
+    return (distance + 8.0 * np.sqrt(gamma(dim + 8)) * (latent_norm + code_norm)) * (1.0 + gamma(8))
 
 
 @justified_by("int8_dot_exact")
@@ -450,16 +460,8 @@ def border_distance_of_product(
     Mathematics: ``d_j - d_i = (c_i - c_j) . ((z - c_i) + (z - c_j))``, of which each term errs by
     at most ``D + 3`` roundings of ``|c_i - c_j| (|z - c_i| + |z - c_j|)``. That is less than what
     the squared distances err by where z is far from two code vectors that are near each other.
-
-    Args:
-        product: the dot product as computed, in any order of summation.
-        farther: computed ``|z - c_j|^2``.
-        nearer: computed ``|z - c_i|^2``.
-        between: computed ``|c_i - c_j|^2`` of two unlike code vectors.
-        dim: D.
-
-    Returns:
-        A distance; 0 where the gap is not proved to be positive.
+    `product` is computed in any order of summation; the other arguments, and the result, are those
+    of `border_distance_of_sqdist`.
     """
     apart = norm_upper(between, dim)
     reach = norm_upper(nearer, dim) + norm_upper(farther, dim)

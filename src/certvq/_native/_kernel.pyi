@@ -15,7 +15,7 @@ class Packed:
     """Factor of the reach: 1, but for tests of too short a one."""
 
     first_pass: int
-    """Whether there is a first pass: 1, if a sample says so; for tests 0, never, and 2, always."""
+    """Which first pass there is: 1, as a sample says; for tests 0, none, 2, bytes, and 3, axes."""
 
     @property
     def isa(self) -> str: ...
