@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SLOW = {"compile.md", "training.md", "tutorial.md", "distributed.md"}
 """Pages whose blocks compile or train."""
+DEMO = "certvq demo --out runs/demo"
 SHORTER = {"certvq demo": ["--seconds", "5"]}
 """Options that a test adds to a command that would take minutes as it is written."""
 
@@ -60,20 +62,34 @@ def test_python_of_a_page_runs(page, code, tmp_path, monkeypatch):
             exec(compile(block, f"{page.name}[{number}]", "exec"), names)  # noqa: S102
 
 
+def run_line(line, folder):
+    words = shlex.split(line, comments=True)
+    words += SHORTER.get(" ".join(words[:2]), [])
+    words[0] = str(Path(sys.executable).parent / words[0])
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What the first command of several pages leaves."""
+    folder = tmp_path_factory.mktemp("demo")
+    run_line(DEMO, folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "code"), list(blocks("console")))
-def test_commands_of_a_page_run(page, code, tmp_path):
+def test_commands_of_a_page_run(page, code, tmp_path, demo):
     """Lines after `$` run in an empty folder, in order; `make` lines are what CI itself runs."""
-    bin_folder = Path(sys.executable).parent
     for line in (line[2:] for block in code for line in block.splitlines() if line[:2] == "$ "):
         words = shlex.split(line, comments=True)
         if words[0] in {"make", "pip", "git", "cd"}:
             assert words[0] != "make" or f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
-            continue
-        words += SHORTER.get(" ".join(words[:2]), [])
-        words[0] = str(bin_folder / words[0])
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+        elif line == DEMO:
+            shutil.copytree(demo, tmp_path, dirs_exist_ok=True)
+        else:
+            run_line(line, tmp_path)
 
 
 @pytest.mark.rows("module", REFERENCE.MODULES)
