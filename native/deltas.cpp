@@ -34,14 +34,18 @@ Deltas::Deltas(const Packed &packed, const Matrix &rows, const Ledger &ledger)
       touched_(static_cast<std::size_t>(packed.given)) {}
 
 void Deltas::apply() {
+  const bool narrow = rows_.number == Number::kFloat32 && rows_.column_stride == 1;
+  const auto *entries = static_cast<const char *>(rows_.data);
+  const std::int64_t row_bytes = rows_.row_stride * static_cast<std::int64_t>(sizeof(float));
   for (std::size_t first = 0; first < moves_.size(); first += kRead) {
     const std::size_t last = std::min(first + kRead, moves_.size());
-    read(first, last);
-    for (std::size_t place = first; place < last; ++place) {
+    if (!narrow) read(first, last);
+    const double *exact = exact_.data();
+    for (std::size_t place = first; place < last; ++place, exact += stride_) {
       const Move &move = moves_[place];
-      if (!convert(exact_.data() + static_cast<std::int64_t>(place - first) * stride_)) {
-        return moves_.clear();
-      }
+      const bool held =
+          narrow ? convert<float>(entries + move.row * row_bytes) : convert<double>(exact);
+      if (!held) return moves_.clear();
       if (move.from >= 0) add(move.from, -1);
       add(move.to, 1);
       if (move.from < 0 && ledger_.squares != nullptr) {
@@ -66,39 +70,37 @@ void Deltas::read(std::size_t first, std::size_t last) {
     return isa_.read(rows_, moves_[first].row, count, stride_, exact_.data());
   }
   double *out = exact_.data();
-  const std::int64_t row_bytes = rows_.row_stride * entry_bytes(rows_.number);
   for (std::size_t place = first; place < last; ++place, out += stride_) {
-    const std::int64_t row = moves_[place].row;
-    if (rows_.number != Number::kFloat32 || rows_.column_stride != 1) {
-      isa_.read(rows_, row, 1, stride_, out);
-      continue;
-    }
-    const char *entry = static_cast<const char *>(rows_.data) + row * row_bytes;
-    for (std::int64_t d = 0; d < dim_; ++d, entry += sizeof(float)) {
-      float value;
-      std::memcpy(&value, entry, sizeof value);
-      out[d] = static_cast<double>(value);
-    }
+    isa_.read(rows_, moves_[place].row, 1, stride_, out);
   }
 }
 
-/// Write a row as whole numbers of units; false if the grid does not hold it.
-bool Deltas::convert(const double *row) {
+/// Write a row of such numbers, next to each other, as whole numbers of units; false if the grid does
+/// not hold it.
+template <class Entry>
+bool Deltas::convert(const void *row) {
+  std::int64_t *out = whole_.data();
+  const double factor = factor_;
+  const double limit = limit_;
+  const std::int64_t dim = dim_;
+  const bool two = two_;
   bool within = true;
   bool whole = true;
-  for (std::int64_t d = 0; d < dim_; ++d) {
-    const double value = row[d] * factor_;
-    const bool inside = std::fabs(value) < limit_;
+  for (std::int64_t d = 0; d < dim; ++d) {
+    Entry entry;  // by memcpy: it need not be aligned
+    std::memcpy(&entry, static_cast<const char *>(row) + d * static_cast<std::int64_t>(sizeof entry), sizeof entry);
+    const double value = static_cast<double>(entry) * factor;
+    const bool inside = std::fabs(value) < limit;
     double rest = inside ? value : 0.0;
     within &= inside;
-    if (two_) {
+    if (two) {
       const auto high = static_cast<std::int64_t>(rest * 0x1p-32);
       rest -= static_cast<double>(high) * 0x1p+32;
-      whole_[static_cast<std::size_t>(dim_ + d)] = high;
+      out[dim + d] = high;
     }
     const auto low = static_cast<std::int64_t>(rest);
     whole &= static_cast<double>(low) == rest;
-    whole_[static_cast<std::size_t>(d)] = low;
+    out[d] = low;
   }
   if (within && whole) return true;
   ledger_.found = within ? Looked::kTooFine : Looked::kTooGreat;

@@ -43,7 +43,8 @@ class Deltas {
 
  private:
   void read(std::size_t first, std::size_t last);
-  bool convert(const double *row);
+  template <class Entry>
+  bool convert(const void *row);
   void add(std::int64_t cell, std::int64_t sign);
   void carry(std::int64_t *digit, std::int64_t place, std::int64_t value) const;
 

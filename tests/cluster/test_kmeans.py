@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import array_api_strict
 import numpy as np
@@ -131,6 +132,22 @@ def test_a_second_look_leaves_all_bits(large, monkeypatch):
     rows, options, found = large
     monkeypatch.setattr(Fused, "fits", staticmethod(lambda grids: False))
     same(certvq.kmeans(rows, **options), found)
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(len(ROWS)) % 4])
+@pytest.mark.parametrize("backend", ["native", "numpy", "torch", "reference"])
+def test_backends_do_not_matter(backend, weights, monkeypatch):
+    """Without the fused pass any backend finds the codes; `numpy` does without the kernel."""
+    if backend not in certvq.backends():
+        pytest.skip(f"there is no backend {backend}")
+    found = certvq.kmeans(ROWS, 9, iterations=3, weights=weights)
+    monkeypatch.setattr(Fused, "fits", staticmethod(lambda grids: False))
+    monkeypatch.setattr("certvq.cluster._pass.assign", partial(certvq.assign, backend=backend))
+    monkeypatch.setattr(
+        certvq._native, "AVAILABLE", backend != "numpy" and certvq._native.AVAILABLE
+    )
+    for data in (ROWS, torch.from_numpy(ROWS)):
+        same(certvq.kmeans(data, 9, iterations=3, weights=weights), found)
 
 
 @pytest.mark.parametrize("isa", certvq._native.isas() or ["none"])

@@ -57,7 +57,7 @@ def approaches(source: Source, nearest: Nearest, vectors: Float64Array) -> list[
     Cost: a pass of 2 N T D operations, and a nanosecond for each number of a row that is nearer.
         The kernel leaves out rows whose own vector is at least twice as far from the new ones.
     """
-    found: list[list[_Near]] = [[(np.zeros(0, dtype=np.int64), np.zeros(0))] for _ in vectors]
+    found: list[list[_Near]] = [[] for _ in vectors]
     native = _native.AVAILABLE and source.dim <= _WIDEST
     for first, block in source.blocks():
         part = slice(first, first + len(block))
@@ -67,8 +67,16 @@ def approaches(source: Source, nearest: Nearest, vectors: Float64Array) -> list[
         else:
             near = _by_numpy(block, nearest.sqdist[part], vectors)
         for own, (rows, new) in zip(found, near, strict=True):
-            own.append((first + rows, new))
-    return [Approach(*map(np.concatenate, zip(*own, strict=True))) for own in found]
+            own.append((first + rows if first else rows, new))
+    return [Approach(*_joined(own)) for own in found]
+
+
+def _joined(parts: list[_Near]) -> _Near:
+    """Join what was found in each block; most data are one."""
+    if len(parts) == 1:
+        return parts[0]
+    rows, sqdist = zip(*parts, strict=True)
+    return np.concatenate(rows), np.concatenate(sqdist)
 
 
 def _by_numpy(block: Array, sqdist: Float64Array, vectors: Float64Array) -> Iterable[_Near]:

@@ -21,6 +21,8 @@ in 64 bits, in any order."""
 
 _LARGEST: Final = np.finfo(np.float64).max
 
+_ZERO: Final = np.zeros(1, dtype=np.int64)
+
 _PART: Final = 256
 """Cut masses that are summed up; a draw looks at these sums, and into few of them."""
 
@@ -85,9 +87,10 @@ class Masses:
         rows = np.concatenate([approach.rows for approach in found])
         sqdist = np.concatenate([approach.sqdist for approach in found])
         before = self._cut.ravel()[self._place[rows]]
-        running = np.cumsum(before - self._cut_of(self._mass_of(rows, sqdist)))  # modulo 2**64
-        ends = np.cumsum([len(approach.rows) for approach in found])
-        return np.diff(np.append(0, running)[ends], prepend=0)
+        falls = before - self._cut_of(self._mass_of(rows, sqdist))
+        running = np.concatenate((_ZERO, np.cumsum(falls)))  # modulo 2**64
+        ends = running[np.cumsum([0, *(len(approach.rows) for approach in found)])]
+        return ends[1:] - ends[:-1]
 
     def _take(self, approach: Approach, vector: Float64Array) -> None:
         first = self._known == 0
