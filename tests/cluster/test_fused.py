@@ -9,6 +9,7 @@ from certvq import _native
 from certvq.assign._watch import watching
 from certvq.cluster._fused import Fused
 from certvq.cluster._grid import Extent, OffGrid
+from certvq.cluster._moves import WeightedSums
 from certvq.cluster._pass import LocalPass
 from certvq.cluster._problem import measured
 from certvq.cluster._source import open_source
@@ -175,6 +176,20 @@ def test_weighted_rows_move_from_cell_to_cell(kind, number):
         before = codes
     assert changed
     assert look._fused is not None, "the kernel was not left"
+
+
+def test_a_weighted_row_leaves_nothing_behind():
+    grids = Grids(Extent(0, 4), Extent(0, 2))
+    rows, weights = np.array([[3.0], [5.0]]), np.array([2.0, 0.0])
+    sums = WeightedSums(grids, weights, 2, 1)
+    before = np.array([-1, -1])
+    for after in (np.array([0, 0]), np.array([1, 0]), np.array([1, 1])):
+        sums.move(0, rows, before, after)
+        before = after
+        at = int(after[0])
+        assert sums.sums.integers() == [[6 * (1 - at)], [6 * at]]
+        assert sums.sums.masses() == [2 * (1 - at), 2 * at]
+        assert sums.sums.counts.tolist() == np.bincount(after, minlength=2).tolist()
 
 
 @pytest.mark.rows("apart", [0.0, 300.0])
