@@ -21,6 +21,7 @@ import CertVQ.Normalise
 import CertVQ.Activations
 import CertVQ.Exponential
 import CertVQ.Silu
+import CertVQ.Slopes
 import CertVQ.Softmax
 import CertVQ.Program
 import CertVQ.Axioms

@@ -21,6 +21,7 @@ import CertVQ.Normalise
 import CertVQ.Activations
 import CertVQ.Exponential
 import CertVQ.Silu
+import CertVQ.Slopes
 import CertVQ.Softmax
 import CertVQ.Program
 import Lean.Elab.Command
@@ -124,7 +125,8 @@ def theorems : List Lean.Name :=
     ``snake_lipschitz, ``exp_zero, ``exp_mul_exp_neg, ``exp_pos, ``exp_between, ``sigmoid_mul,
     ``inverses_apart, ``secant_le, ``sigmoid_lipschitz, ``tanh_eq_sigmoid, ``tanh_lipschitz,
     ``elu_lipschitz, ``square_ge, ``ten_thirds_le_exp, ``sigmoid_odd, ``sigmoid_grows,
-    ``sigmoid_flattens, ``silu_lipschitz, ``rising_add_falling, ``shares_split, ``parts_le,
+    ``sigmoid_flattens, ``silu_lipschitz, ``silu_slope_le, ``cubic_le,
+    ``gate_slopes_le, ``softmax_slope_le, ``rising_add_falling, ``shares_split, ``parts_le,
     ``affine_nonneg, ``share_core, ``share_moves, ``sumTo_pos, ``softmax_error_le,
     ``codeOf_isLowestNearestCode, ``codesOf_isLowestNearestCode, ``codes_isLowestNearestCode]
 

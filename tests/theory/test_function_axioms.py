@@ -47,6 +47,11 @@ def test_the_exponential_lies_above_its_tangent_and_tanh_below_its_argument():
             assert at_most(doubled - 1, x * (doubled + 1))
 
 
+@pytest.mark.parametrize(("base", "holds"), [(11, True), (12, False)])
+def test_the_exponential_at_12_5_is_as_assumed(base, holds):
+    assert at_most(base, mpmath.exp(mpmath.mpf(12) / 5)) == holds
+
+
 def test_the_sine_is_as_assumed():
     for x in NUMBERS:
         assert at_most(abs(mpmath.sin(x)), 1)
@@ -76,6 +81,7 @@ def test_the_normal_distribution_is_as_assumed_and_its_constant_is_nearly_the_le
         ("ax_exp_add", lambda x: 1 + x + x * x),
         ("ax_exp_tangent", lambda x: 1 + x / 2),
         ("ax_exp_tanh", lambda _: Fraction(9)),
+        ("ax_exp_eleven", lambda _: Fraction(9)),
         ("ax_sine", lambda x: x / 2),
         ("ax_normal_cdf", lambda x: 1 / (1 + x * x)),
     ],

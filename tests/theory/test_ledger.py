@@ -40,7 +40,8 @@ PARTS = {
         operator_norm_le maximum_error_le
         residual_level_error_le canonical_of_bound_lt_radius normalise_error_le
         normalise_place_error_le softmax_error_le relu_lipschitz leakyRelu_lipschitz elu_lipschitz
-        silu_lipschitz gelu_lipschitz tanh_lipschitz sigmoid_lipschitz snake_lipschitz""",
+        silu_lipschitz gelu_lipschitz tanh_lipschitz sigmoid_lipschitz snake_lipschitz
+        silu_slope_le gate_slopes_le softmax_slope_le""",
     "F": """exact_sum_merge rounded_mean_unique lloyd_iteration_distortion_le skip_sound
         single_bound_skip_sound""",
 }

@@ -46,11 +46,10 @@ LIPSCHITZ: Final = {
     "mish": 1.09,
 }
 """Upper bounds of the slopes: `relu_lipschitz`, `tanh_lipschitz`, `sigmoid_lipschitz`; the others
-on paper, and balls test them. `silu_lipschitz` proves 13/10 and `gelu_lipschitz` 5/4.
+on paper, and balls test them. `gelu_lipschitz` proves 5/4.
 
-With s the sigmoid, SiLU has the slope ``s + x s (1 - s)``. It is greatest where ``x tanh(x / 2) =
-2``, and there it is ``x / 4 + 1 / 2``. As ``exp(12/5) > 11``, that x is below 12/5, and the slope
-below 11/10; the least slope is 1 less the greatest. GELU has the slope ``P(x) + x p(x)`` of the
+With s the sigmoid, SiLU has the slope ``s + x s (1 - s)``, at most 11/10 (`silu_slope_le`). At -x
+it is 1 less that at x, so that it is at least -1/10. GELU has the slope ``P(x) + x p(x)`` of the
 normal distribution, which is greatest at the root of 2: 1.1289... The form with tanh has at most
 1.1290. The maximum of mish is 1.0884."""
 

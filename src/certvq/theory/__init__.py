@@ -30,6 +30,7 @@ from certvq.theory import _products as _products
 from certvq.theory import _rounding as _rounding
 from certvq.theory import _silu as _silu
 from certvq.theory import _skips as _skips
+from certvq.theory import _slopes as _slopes
 from certvq.theory import _softmax as _softmax
 from certvq.theory import _stability as _stability
 from certvq.theory._kernel import Axiom as Axiom

@@ -5,8 +5,9 @@ With dc and dh the errors of c and h, a step over the real numbers takes these o
 M dh`` and ``dh' = S dc' + N dh`` but for terms of second order, where ``F = diag f``, ``M = diag(c
 f (1 - f)) U_f + diag(i (1 - g^2)) U_g + diag(g i (1 - i)) U_i``, ``S = diag(o (1 - tanh(c')^2))``
 and ``N = diag(tanh(c') o (1 - o)) U_o``. The part of dh that is S dc meets the gates together with
-dc: ``dc' = (F + M S) dc + M r``, and the norm of that one matrix is mostly below 1. On paper: the
-curvature of sigmoid is at most 1/10, that of tanh 4/5; a remainder has half of it times the square.
+dc: ``dc' = (F + M S) dc + M r``, and the norm of that one matrix is mostly below 1. The
+curvature of sigmoid is at most 1/10, that of tanh 4/5 (`gate_slopes_le`). A remainder has half of
+it times the square (Taylor), on paper.
 """
 
 from dataclasses import dataclass

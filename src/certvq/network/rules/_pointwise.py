@@ -279,7 +279,7 @@ class Silu(Activation):
         return value / (1.0 + torch.exp(-value))
 
     def slope(self, arguments: Arguments) -> float:
-        """At most 11/10, on paper."""
+        """At most 11/10 (`silu_slope_le`)."""
         del arguments
         return LIPSCHITZ["silu"]
 
