@@ -114,7 +114,10 @@ def test_names_that_cannot_be_keys_are_skipped(tmp_path):
     assert [p.key for p in found.photographs] == ["good"]
     assert [entry.reason for entry in found.skipped] == [
         r"the key 'a\nb.png' has the character '\n'; use names joined by '/'",
-        r"the key 'caf\udce9.png' has the character '\udce9'; use names joined by '/'",
+        (
+            r"the key 'caf\udce9.png' has the character '\udce9', a byte that is no text in this "
+            "locale; use names joined by '/'"
+        ),
     ]
 
 

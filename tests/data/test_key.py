@@ -26,7 +26,10 @@ def test_ordinary_names_are_keys(key):
         ("a\\b", r"the key 'a\\b' has the character '\\'"),
         ("a\nb", r"the key 'a\nb' has the character '\n'"),
         ("a\x7f", r"the key 'a\x7f' has the character '\x7f'"),
-        ("a\udcff", r"the key 'a\udcff' has the character '\udcff'"),
+        (
+            "a\udcff",
+            r"the key 'a\udcff' has the character '\udcff', a byte that is no text in this locale",
+        ),
         (7, "the key 7 is no text but int"),
     ],
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from certvq.errors import DataError, FileFormatError, OptionError
+from certvq.errors import DataError, OptionError
 from certvq.tokenize._items import ROWS_PER_ITEM, items
 from certvq.tokenize._plan import plan
 
@@ -149,5 +149,5 @@ def test_a_small_shard_that_unpacks_to_much_is_refused_before(tmp_path, monkeypa
             archive.addfile(info, io.BytesIO(zeros))
     else:
         pq.write_table(pa.table({"image": [zeros[1000:]]}), path, compression="zstd")
-    with pytest.raises(FileFormatError, match=r"z\..*: unpacks to 3 MiB, .*CERTVQ_MAX_MIB=3"):
+    with pytest.raises(DataError, match=r"z\..*: unpacks to 3 MiB, .*CERTVQ_MAX_MIB=3"):
         listed(path, "latent" if kind == "npz" else "image")

@@ -55,6 +55,15 @@ def test_sounds_are_read_as_soundfile_does(tmp_path, rng, kind):
         assert np.array_equal(read_sound(data, Reading(), rate=400), wanted.T)
 
 
+def test_a_header_that_promises_hours_is_refused_before_memory_is_taken(rng):
+    stream = io.BytesIO()
+    soundfile.write(stream, rng.uniform(-1, 1, 4000), 16000, format="FLAC")
+    data = bytearray(stream.getvalue())
+    data[21:26] = bytes([data[21] | 15, 255, 255, 255, 255])  # its 36 bits of all samples
+    with pytest.raises(DataError, match="its samples: unpacks to 262144 MiB, .*--seconds"):
+        read_sound(bytes(data), Reading(), rate=16000)
+
+
 def test_another_rate_is_refused_or_converted(rng):
     data = wav(np.sin(np.arange(800) / 20).astype(np.float32), 800)
     with pytest.raises(OptionError, match="has 800 samples per second, and the model takes 400"):

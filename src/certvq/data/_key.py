@@ -54,5 +54,7 @@ def _problem(key: object) -> str | None:
     if dots := {".", ".."}.intersection(parts):
         return f"has the part {min(dots)!r}"
     if found := _FORBIDDEN.search(key):
-        return f"has the character {found.group()!r}"
+        surrogate = found.group() >= "\ud800"
+        what = ", a byte that is no text in this locale" if surrogate else ""
+        return f"has the character {found.group()!r}{what}"
     return None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from certvq._files.damage import naming_damage
 from certvq._files.limits import require_room
 from certvq._files.npy import map_npy, read_npz_member
-from certvq.errors import DataError, OptionError
+from certvq.errors import DataError, FileFormatError, OptionError
 from certvq.tokenize._plan import IMAGES, SOUNDS, InputPart
 from certvq.tokens._sizes import sizes_of_file
 
@@ -73,7 +73,8 @@ def items(part: InputPart, *, column: str | None = None) -> Iterator[Item]:
         column: of a Parquet file; None finds the one that holds images or sounds.
 
     Raises:
-        DataError: the file is damaged or lacks the column; it is named.
+        DataError: the file is damaged, or would take far more memory than it is large; it is named.
+        OptionError: it lacks the column.
     """
     if part.kind == "files":
         for name, key in zip(part.names, part.keys, strict=True):
@@ -81,8 +82,11 @@ def items(part: InputPart, *, column: str | None = None) -> Iterator[Item]:
             yield Item(key, path, path)
         return
     read = {"parquet": _parquet, "tar": _tar, "array": _array}[part.kind]
-    with naming_damage(part.path, kind=DataError):
-        yield from read(part.path, part.keys[0], column)
+    try:
+        with naming_damage(part.path, kind=DataError):
+            yield from read(part.path, part.keys[0], column)
+    except FileFormatError as error:
+        raise DataError(str(error)) from error
 
 
 def _parquet(path: Path, head: str, column: str | None) -> Iterator[Item]:

@@ -190,6 +190,7 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
         verify_tokens(directory, repair=True)
     is_new = not (directory / MANIFEST).exists()
     state = State(0, len(parts), 0, 0, 0, 0, sum(part.size for part in parts))
+    parts_made: tuple[Part, ...] = ()
     try:
         with DatasetWriter(directory, job) as writer:
             _begin(state, parts, writer.finished)
@@ -200,7 +201,9 @@ def tokenize(  # noqa: PLR0913 (each is an option of the job)
             parts_made, skipped = writer.parts, state.skipped
             return _result(directory, job, parts_made, skipped, seconds, strict=strict)
     except BaseException:
-        if is_new and not state.parts:
+        if is_new and not any(part.rows for part in parts_made):
+            for part in parts_made:  # of which no input can be used
+                (directory / part.name).unlink(missing_ok=True)
             _withdraw(directory)
         raise
 

@@ -14,9 +14,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from certvq._files.limits import require_room
 from certvq._types import UInt8Array
 from certvq.data import read_image, with_channels
-from certvq.errors import DataError, OptionError
+from certvq.errors import DataError, FileFormatError, OptionError
 from certvq.tokenize._items import Data, SoundWindow
 
 _PILLOW = Lock()  # warnings.catch_warnings, which it is read under, is of the whole process
@@ -138,12 +139,18 @@ def _decoded(data: bytes | str | SoundWindow) -> tuple[NDArray[np.float32], int]
     import soundfile
 
     window = data if isinstance(data, SoundWindow) else SoundWindow(data, 0, -1, 1.0)
-    stream = io.BytesIO(window.sound) if isinstance(window.sound, bytes) else window.sound
+    sound = window.sound
     try:
-        found = soundfile.read(
-            stream, frames=window.count, start=window.first, dtype="float32", always_2d=True
-        )
-        return cast("tuple[NDArray[np.float32], int]", found)
+        with soundfile.SoundFile(io.BytesIO(sound) if isinstance(sound, bytes) else sound) as file:
+            frames = file.frames - window.first if window.count < 0 else window.count
+            size = len(sound) if isinstance(sound, bytes) else Path(sound).stat().st_size
+            # the header alone says how many there are
+            require_room("its samples", 4 * frames * file.channels, size)
+            file.seek(window.first)
+            found = file.read(frames, dtype="float32", always_2d=True)
+            return cast("NDArray[np.float32]", found), file.samplerate
+    except FileFormatError as error:
+        raise DataError(f"{error}, or cut it (--seconds)") from error
     except (soundfile.SoundFileError, TypeError) as error:
         reason = str(error).partition(": ")[2] or str(error)
         raise DataError(f"not a readable sound ({reason})") from error
