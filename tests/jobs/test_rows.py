@@ -1,5 +1,6 @@
 """Rows in `.npz` and Parquet files: the same codebook as from an array; what is wrong is named."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,23 +91,30 @@ def test_files_that_hold_no_matrix(tmp_path: Path) -> None:
         rows_of_files([tmp_path / "objects.npz"])
 
 
+FILES = ("z.parquet", "z.npz", "z.npy")
+
+
+def errors_of_flips(path: Path) -> Iterator[str]:
+    """Flip bits one by one, and give what reading the rows raises."""
+    data = path.read_bytes()
+    for place in range(0, len(data), 1 + len(data) // 150):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        path.write_bytes(changed)
+        try:
+            for _ in rows_of_files([path]):
+                pass
+        except FileFormatError as error:
+            yield str(error)
+
+
 def test_a_flipped_bit_is_named_whatever_its_reader_raises(tmp_path: Path) -> None:
     write(tmp_path / "z.parquet", ROWS)
     np.savez_compressed(tmp_path / "z.npz", ROWS)
     np.save(tmp_path / "z.npy", ROWS)
-    for name in ("z.parquet", "z.npz", "z.npy"):
-        data, said = (tmp_path / name).read_bytes(), []
-        for place in range(0, len(data), 1 + len(data) // 150):
-            changed = bytearray(data)
-            changed[place] ^= 4
-            (tmp_path / name).write_bytes(changed)
-            try:
-                for _ in rows_of_files([tmp_path / name]):
-                    pass
-            except FileFormatError as error:
-                said.append(str(error))
-        assert said
-        assert all(name in text for text in said)
+    said = {name: list(errors_of_flips(tmp_path / name)) for name in FILES}
+    assert all(said.values())
+    assert all(name in text for name, texts in said.items() for text in texts)
 
 
 def test_a_small_file_that_unpacks_to_much_is_refused_before(
