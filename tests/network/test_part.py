@@ -15,8 +15,10 @@ from certvq.network._exact import exact_latents, needed_entries
 from certvq.network._float64 import bounded_latents
 from certvq.network._numbers import FLINT_LOCK, Rationals
 from certvq.network._part import part_of, share_of_source
+from certvq.network._pieces import strips_of
 from certvq.network._region import slices, whole
 from certvq.network._source import source_of
+from certvq.network._threads import each_alone
 
 CONV = nn.Conv2d
 RANDOM = torch.Generator().manual_seed(3)
@@ -246,10 +248,23 @@ def test_threads_have_strips(threads, sum_of, call):
         torch.set_num_threads(before)
     assert torch.equal(found.codes, expected.codes)
     assert found.counts()["FLOAT64"] == found.codes.numel()
-    strips = encode._reused.ready(batch).strips(threads)
+    ready = encode._reused.ready(batch)
+    strips = strips_of(ready.network, ready.constants, threads)
     tokens = np.concatenate([each.tokens for each in strips])
     assert np.array_equal(np.sort(tokens), np.arange(found.codes.numel()))
     assert len(strips) == min(threads, 3)
+
+
+def test_pieces_have_one_thread_each():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = each_alone(lambda piece: (piece, torch.get_num_threads()), range(5))
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [(piece, 1) for piece in range(5)]
+    assert after == 3
 
 
 def test_boxes_around_open_tokens_are_computed_in_pairs(sum_of, call, monkeypatch):
