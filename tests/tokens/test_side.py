@@ -162,7 +162,7 @@ def test_every_export_has_them(side_dir, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "npy/rows.jsonl").read_text().splitlines()]
     assert [bits(row["side"]) for row in rows] == list(map(bits, wanted()))
     found = []
-    for path in sorted((tmp_path / "webdataset").iterdir()):
+    for path in sorted((tmp_path / "webdataset").glob("*.tar")):
         with tarfile.open(path) as tar:
             names = [name for name in tar.getnames() if name.endswith(".json")]
             found += [json.load(tar.extractfile(name)) for name in names]
